@@ -1,0 +1,1 @@
+"""The measured promises, against scikit-learn and PyTorch: ``python -m benchmarks``."""

@@ -1,0 +1,94 @@
+"""Measure, and print one Markdown table.
+
+``python -m benchmarks`` from the project's root. Ratios say how many times faster sknn is than the
+peer: medians of runs that take turns in one process, after everything is compiled. A peer that
+cannot be imported, or data that is not there, is shown as absent.
+"""
+
+import argparse
+import os
+import platform
+import warnings
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# Before anything starts a worker process, which has to hear of it as well: every fit here ends
+# before it converges, on purpose.
+os.environ["PYTHONWARNINGS"] = "ignore"
+warnings.simplefilter("ignore")
+
+import joblib  # noqa: E402
+
+from . import accuracy, processes, speed  # noqa: E402
+from .table import HEADER, Settings  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
+
+
+def main():
+    """Run the chosen measurements and print each row as soon as it is known."""
+    options = _options()
+    repeats = options.repeats or (1 if options.quick else 5)
+    settings = Settings(repeats, options.quick, options.data)
+    print(_machine(settings), HEADER, sep="\n\n", flush=True)
+    for module in (speed, processes, accuracy):
+        for task in module.tasks():
+            if task.point in options.only and options.row in task.name:
+                for row in task.run(settings):
+                    print(row.markdown(), flush=True)
+
+
+def _options():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        choices=range(4, 8),
+        default=range(4, 8),
+        help="4: speed; 5: first fit and import; 6: accuracy; 7: memory (all without it)",
+    )
+    parser.add_argument("--row", default="", help="only measurements whose name contains this")
+    parser.add_argument("--repeats", type=int, help="runs of each side (5 without it)")
+    parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it runs")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT.parent / "shared" / "data" / "mnist.npz",
+        help="an .npz file of MNIST with X_train, y_train, X_test, y_test in uint8",
+    )
+    return parser.parse_args()
+
+
+def _machine(settings):
+    """Say when, on what and with what, as one paragraph."""
+    packages = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    lines = [
+        f"{date.today()}, {_processor()}, {joblib.cpu_count()} cores, {platform.system()}.",
+        f"Python {platform.python_version()}, {packages}.",
+        f"Medians of {settings.repeats} runs a side.",
+    ]
+    if settings.quick:
+        lines.append("Quick settings: the figures mean nothing.")
+    return "\n".join(lines)
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

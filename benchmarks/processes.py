@@ -1,0 +1,72 @@
+"""Points 5 and 7: what needs a process of its own, that is compilation, import and memory."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from .peers import mnist
+from .table import Row, Task
+
+
+def tasks():
+    """List the measurements of points 5 and 7."""
+    yield Task(5, "first fit", _first_fit)
+    yield Task(5, "import", _import)
+    yield Task(7, "memory of a fit on MNIST", _memory)
+
+
+def _child(call, cache=None):
+    """Run a function of ``benchmarks.children`` in a new process and return what it returns."""
+    environment = dict(os.environ) | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
+    code = f"import json; from benchmarks import children; print(json.dumps(children.{call}))"
+    root = Path(__file__).resolve().parent.parent
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=root, stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _first_fit(settings):
+    cold, warm = [], []
+    for _ in range(settings.repeats):
+        with tempfile.TemporaryDirectory() as cache:
+            cold.append(_child("first_fit()", cache))
+            warm.append(_child("first_fit()", cache))
+    yield Row(5, "first fit, cold cache", "a warm fit", median(cold), 10, " s more", at_least=False)
+    yield Row(
+        5, "first fit, warm cache", "a warm fit", median(warm), 0.5, " s more", at_least=False
+    )
+
+
+def _import(settings):
+    ours, theirs = [], []
+    for _ in range(2 * settings.repeats + 1):
+        ours.append(_child("import_seconds('sknn')"))
+        theirs.append(_child("import_seconds('sklearn.neural_network', 'numba')"))
+    # The first of each reads files that no later one reads from the disk.
+    more = median(ours[1:]) - median(theirs[1:])
+    peer = "sklearn.neural_network, numba"
+    yield Row(5, "import sknn", peer, more, 0.3, " s more", at_least=False)
+
+
+def _memory(settings):
+    rise = None
+    if settings.mnist.exists() and importlib.util.find_spec("resource") is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            X, y, _, _ = mnist(settings.mnist)
+            # Plain arrays load without a second copy, which would raise the peak beforehand.
+            np.save(Path(folder, "X.npy"), X)
+            np.save(Path(folder, "y.npy"), y)
+            call = f"memory_rise({folder!r})"
+            _child(call, folder)  # fills the cache
+            rise = median(_child(call, folder) for _ in range(settings.repeats))
+    yield Row(
+        7, "fit on MNIST as uint8, 784-512-10", "memory before", rise, 94, " MB", at_least=False
+    )

@@ -1,0 +1,332 @@
+"""What the estimators share: their training parameters, validation, and the promise that a fit
+that fails leaves an estimator as it was."""
+
+import inspect
+import numbers
+import textwrap
+from dataclasses import dataclass
+from functools import wraps
+
+import joblib
+import numpy as np
+from joblib.parallel import get_active_backend
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight
+
+from .initializers import INITIALIZERS
+from .optimizers import SOLVERS
+
+_POSITIVE = Interval(numbers.Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(numbers.Real, 0, None, closed="left")
+_FRACTION = Interval(numbers.Real, 0, 1, closed="left")
+_COUNT = Interval(numbers.Integral, 1, None, closed="left")
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """One constructor parameter: its default, what is valid, and its documentation."""
+
+    default: object
+    constraints: list
+    doc: str
+
+
+#: What every network takes, whatever its layers. The names and meanings are scikit-learn's where
+#: it has them.
+TRAINING = {
+    "solver": ParameterRow(
+        "adam",
+        [StrOptions({"lbfgs", *SOLVERS})],
+        """solver : {'adam', 'sgd', 'lbfgs', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'adadelta'}, \
+default='adam'
+        The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the others
+        go through it in minibatches. 'adamw' takes `alpha` as decoupled weight decay; 'rmsprop'
+        averages squared gradients with `beta_2`, 'adadelta' both of its averages with `beta_1`
+        (and wants a `learning_rate_init` near 1).""",
+    ),
+    "alpha": ParameterRow(
+        1e-4,
+        [_NOT_NEGATIVE],
+        """alpha : float, default=0.0001
+        Strength of the L2 penalty on the weights; divided by the sum of weights of the batch.""",
+    ),
+    "l1": ParameterRow(
+        0.0,
+        [_NOT_NEGATIVE],
+        """l1 : float, default=0.0
+        Strength of the L1 penalty on the weights; divided as `alpha` is.""",
+    ),
+    "batch_size": ParameterRow(
+        "auto",
+        [StrOptions({"auto"}), _COUNT],
+        """batch_size : int or 'auto', default='auto'
+        Samples in a minibatch; 'auto' is ``min(200, n_samples)``.""",
+    ),
+    "learning_rate": ParameterRow(
+        "constant",
+        [StrOptions({"constant", "invscaling", "adaptive"})],
+        """learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        Schedule of the rate for ``solver='sgd'``: constant; divided by ``t ** power_t``; or
+        divided by 5 each time that training no longer improves.""",
+    ),
+    "learning_rate_init": ParameterRow(
+        1e-3,
+        [_POSITIVE],
+        """learning_rate_init : float, default=0.001
+        The initial learning rate.""",
+    ),
+    "power_t": ParameterRow(
+        0.5,
+        [_NOT_NEGATIVE],
+        """power_t : float, default=0.5
+        Exponent of the schedule 'invscaling'.""",
+    ),
+    "max_iter": ParameterRow(
+        200,
+        [_COUNT],
+        """max_iter : int, default=200
+        The largest number of epochs (for 'lbfgs', of iterations).""",
+    ),
+    "shuffle": ParameterRow(
+        True,
+        ["boolean"],
+        """shuffle : bool, default=True
+        Whether to go through the samples in a new order in each epoch.""",
+    ),
+    "random_state": ParameterRow(
+        None,
+        ["random_state"],
+        """random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, the validation split, the order of samples, and dropout. The
+        same int gives the same bits, whatever the number of threads.""",
+    ),
+    "tol": ParameterRow(
+        1e-4,
+        [_NOT_NEGATIVE],
+        """tol : float, default=0.0001
+        Training ends when the loss (with early stopping: the validation score) has not improved
+        by `tol` for `n_iter_no_change` epochs.""",
+    ),
+    "verbose": ParameterRow(
+        False,
+        ["verbose"],
+        """verbose : bool, default=False
+        Whether to print the loss of each epoch.""",
+    ),
+    "warm_start": ParameterRow(
+        False,
+        ["boolean"],
+        """warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last fit.""",
+    ),
+    "momentum": ParameterRow(
+        0.9,
+        [Interval(numbers.Real, 0, 1, closed="both")],
+        """momentum : float, default=0.9
+        Momentum of ``solver='sgd'``.""",
+    ),
+    "nesterovs_momentum": ParameterRow(
+        True,
+        ["boolean"],
+        """nesterovs_momentum : bool, default=True
+        Whether that momentum is Nesterov's.""",
+    ),
+    "early_stopping": ParameterRow(
+        False,
+        ["boolean"],
+        """early_stopping : bool, default=False
+        Whether to hold back `validation_fraction` of the data, to end training when its score no
+        longer improves, and to keep the best weights.""",
+    ),
+    "validation_fraction": ParameterRow(
+        0.1,
+        [_FRACTION],
+        """validation_fraction : float, default=0.1
+        The part of the data that early stopping holds back.""",
+    ),
+    "beta_1": ParameterRow(
+        0.9,
+        [_FRACTION],
+        """beta_1 : float, default=0.9
+        Decay rate of the solvers' average gradient.""",
+    ),
+    "beta_2": ParameterRow(
+        0.999,
+        [_FRACTION],
+        """beta_2 : float, default=0.999
+        Decay rate of the solvers' average squared gradient.""",
+    ),
+    "epsilon": ParameterRow(
+        1e-8,
+        [_POSITIVE],
+        """epsilon : float, default=1e-8
+        Keeps the solvers from dividing by zero.""",
+    ),
+    "n_iter_no_change": ParameterRow(
+        10,
+        [_COUNT, Options(numbers.Real, {np.inf})],
+        """n_iter_no_change : int, default=10
+        Epochs without improvement after which training ends.""",
+    ),
+    "max_fun": ParameterRow(
+        15000,
+        [_COUNT],
+        """max_fun : int, default=15000
+        The largest number of evaluations by 'lbfgs'.""",
+    ),
+    "initializer": ParameterRow(
+        "auto",
+        [StrOptions({"auto", *INITIALIZERS})],
+        """initializer : str, default='auto'
+        How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases too),
+        'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
+        'lecun_normal', 'normal' (deviation 0.05), 'uniform' (within 0.05) or 'zeros'.""",
+    ),
+    "clip_value": ParameterRow(
+        None,
+        [_POSITIVE, None],
+        """clip_value : float or None, default=None
+        Limit of each element of the gradient, for minibatches.""",
+    ),
+    "clip_norm": ParameterRow(
+        None,
+        [_POSITIVE, None],
+        """clip_norm : float or None, default=None
+        Limit of the norm of the whole gradient, for minibatches.""",
+    ),
+    "dtype": ParameterRow(
+        None,
+        [StrOptions({"float32", "float64"}), None],
+        """dtype : {'float32', 'float64'} or None, default=None
+        What is computed in; None follows X: float32 for float32, else float64.""",
+    ),
+    "device": ParameterRow(
+        "cpu",
+        [StrOptions({"cpu"})],
+        """device : {'cpu'}, default='cpu'
+        Where to compute.""",
+    ),
+    "n_jobs": ParameterRow(
+        None,
+        [numbers.Integral, None],
+        """n_jobs : int or None, default=None
+        Number of threads; it changes nothing in the result. None: all cores that the process may
+        use, one inside a worker of joblib. Negative numbers count from all cores, -1 is all.""",
+    ),
+}
+
+
+def takes(parameters, positional=0):
+    """Give an estimator its constructor, constraints and documentation from a table.
+
+    Parameters
+    ----------
+    parameters : dict of str to ParameterRow
+        In the order of the signature.
+    positional : int
+        How many may be given by position.
+    """
+
+    def decorate(cls):
+        kinds = inspect.Parameter
+        signature = inspect.Signature(
+            [kinds("self", kinds.POSITIONAL_OR_KEYWORD)]
+            + [
+                kinds(
+                    name,
+                    kinds.POSITIONAL_OR_KEYWORD if i < positional else kinds.KEYWORD_ONLY,
+                    default=row.default,
+                )
+                for i, (name, row) in enumerate(parameters.items())
+            ]
+        )
+
+        def __init__(self, *args, **kwargs):
+            try:
+                bound = signature.bind(self, *args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{cls.__name__}: {error}") from None
+            bound.apply_defaults()
+            for name in parameters:
+                setattr(self, name, bound.arguments[name])
+
+        __init__.__signature__ = signature
+        __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = __init__
+        cls._parameter_constraints = {name: row.constraints for name, row in parameters.items()}
+        if cls.__doc__:
+            rows = "\n\n    ".join(row.doc for row in parameters.values())
+            cls.__doc__ = inspect.cleandoc(cls.__doc__).replace(
+                "{parameters}", textwrap.dedent("    " + rows)
+            )
+        return cls
+
+    return decorate
+
+
+def all_or_nothing(method):
+    """Make a method that raises leave the estimator exactly as it was.
+
+    New state is made of new objects, so that what the estimator held before is a whole.
+    """
+
+    @wraps(method)
+    def wrapper(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return wrapper
+
+
+def count_threads(n_jobs):
+    """Return the number of threads that `n_jobs` means here and now.
+
+    Raises
+    ------
+    ValueError
+        If `n_jobs` is 0.
+    """
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0 has no meaning; expected None, or any other integer.")
+    if n_jobs is None:
+        # In a worker, joblib's own processes or threads are the parallelism.
+        nested = getattr(get_active_backend()[0], "nesting_level", 0) or 0
+        return 1 if nested > 0 else joblib.cpu_count()
+    return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+
+
+def computing_dtype(dtype, X, *others):
+    """Return the scalar type to compute in: `dtype`, or what X and the weights there are call for.
+
+    float32 stays; every other type of number becomes float64.
+    """
+    if dtype is not None:
+        return np.dtype(dtype)
+    kinds = [np.dtype(X.dtype), *(np.dtype(o) for o in others)]
+    return np.dtype(np.float32 if all(k == np.float32 for k in kinds) else np.float64)
+
+
+def check_weights(sample_weight, X):
+    """Return sample weights as a float64 array, or None; they must not be negative or all zero."""
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not np.any(weights):
+        raise ValueError("sample_weight is zero for every sample; expected some positive weight.")
+    return np.ascontiguousarray(weights)
+
+
+class NeuralEstimator(CallbackSupportMixin, BaseEstimator):
+    """The base of all estimators: callbacks, and pickles that hold host arrays only."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

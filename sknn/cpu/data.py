@@ -1,0 +1,118 @@
+"""Between the caller's rows and blocks of samples: gathering a batch, and writing results."""
+
+from numba.core import types
+from numba.extending import register_jitable
+
+from .frame import BLOCK, COUNT, OUT, OUT_STRIDE, ROWS, START, WEIGHT, kernel
+from .simd import (
+    Tile,
+    get,
+    load,
+    put,
+    splat,
+    store,
+    tile_load_rows,
+    tile_store,
+    tile_transpose,
+)
+
+
+@register_jitable
+def row_number(frame, n):
+    """Return the caller's row number of position `n` of the batch."""
+    if frame[ROWS]:
+        return get(types.int64, frame[ROWS], frame[START] + n)
+    return frame[START] + n
+
+
+@register_jitable
+def samples_in_block(frame, width):
+    return min(width, frame[COUNT] - frame[BLOCK] * width)
+
+
+@kernel
+def gather(t, source, contiguous):
+    """Cast the rows of a batch to [columns][samples]. op: addresses, out, columns, field.
+
+    Lanes beyond the last sample repeat the block's first one: what they give is finite, and their
+    weight is zero. Where a row's columns are neighbours, squares of a vector's size are transposed
+    in registers.
+    """
+    width, lanes, real, source = t.width, t.vector.lanes, t.real, getattr(types, source)
+    tile = Tile(t.vector, lanes, 1)
+
+    def gather(op, frame, slot):
+        addresses, out, columns, field = slot + op[0], slot + op[1], op[2], op[3]
+        data, row_bytes, column_bytes = frame[field], frame[field + 1], frame[field + 2]
+        first = frame[BLOCK] * width
+        samples = samples_in_block(frame, width)
+        for n in range(width):
+            row = row_number(frame, first + (n if n < samples else 0))
+            put(addresses, n, data + row * row_bytes)
+        whole = columns // lanes * lanes if contiguous and lanes > 1 else 0
+        for c in range(0, whole, lanes):
+            for n in range(0, width, lanes):
+                square = tile_transpose(tile_load_rows(tile, source, addresses + n * 8, c))
+                tile_store(square, out, c * width + n, width, lanes)
+        for n in range(width):
+            address = get(types.int64, addresses, n)
+            for c in range(whole, columns):
+                put(out, c * width + n, real(get(source, address + c * column_bytes, 0)))
+
+    return gather
+
+
+@kernel
+def gather_csr(t, source, index):
+    """The same from compressed sparse rows, a block at a time. op: addresses, out, columns, field."""
+    width, real, vector, lanes = t.width, t.real, t.vector, t.vector.lanes
+    source, index = getattr(types, source), getattr(types, index)
+
+    def gather_csr(op, frame, slot):
+        out, columns, field = slot + op[1], op[2], op[3]
+        data, indices, indptr = frame[field], frame[field + 1], frame[field + 2]
+        first = frame[BLOCK] * width
+        samples = samples_in_block(frame, width)
+        for i in range(0, columns * width, lanes):
+            store(out, i, splat(vector, 0.0))
+        for n in range(samples):
+            row = row_number(frame, first + n)
+            for i in range(get(index, indptr, row), get(index, indptr, row + 1)):
+                j = types.int64(get(index, indices, i)) * width + n
+                put(out, j, real(get(real, out, j) + get(source, data, i)))
+
+    return gather_csr
+
+
+@kernel
+def weigh(t):
+    """The weight of each lane's sample: zero beyond the last one. op: out."""
+    width, real = t.width, t.real
+
+    def weigh(op, frame, slot):
+        out = slot + op[0]
+        first = frame[BLOCK] * width
+        samples = samples_in_block(frame, width)
+        for n in range(width):
+            weight = 1.0 if n < samples else 0.0
+            if frame[WEIGHT] and n < samples:
+                weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n))
+            put(out, n, real(weight))
+
+    return weigh
+
+
+@kernel
+def scatter(t):
+    """Write a block as rows of the result. op: a, units."""
+    width, real, size = t.width, t.real, t.size
+
+    def scatter(op, frame, slot):
+        a, units = slot + op[0], op[1]
+        first = frame[START] + frame[BLOCK] * width
+        for n in range(samples_in_block(frame, width)):
+            out = frame[OUT] + (first + n) * frame[OUT_STRIDE]
+            for unit in range(units):
+                put(out, unit, get(real, a + (unit * width + n) * size, 0))
+
+    return scatter

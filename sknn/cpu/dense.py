@@ -1,0 +1,186 @@
+"""Dense layers. Weights are packed as [units / pack][inputs][pack], zero beyond the last unit.
+
+Every output is one chain of multiply-adds in the order of the inputs that begins at the bias, at
+every block width, so that a sample's result does not depend on the batch it comes in. Every
+gradient is one chain in the order of the samples, so that it does not depend on threads.
+"""
+
+from .frame import (
+    ACCUMULATE,
+    COUNT,
+    GRADIENT,
+    PARAMETERS,
+    WORKSPACE,
+    WORKSPACE_STRIDE,
+    kernel,
+)
+from .simd import (
+    Tile,
+    load,
+    packed_rows,
+    put,
+    splat,
+    store,
+    tile_load,
+    tile_outer,
+    tile_outer_rows,
+    tile_splat,
+    tile_store,
+    tile_transpose,
+    tile_zero,
+)
+
+
+@kernel
+def dense(t, rows, pack):
+    """z = w x + b. op: x, w, b, z, inputs, units."""
+    if t.width == 1:
+        return _dense_one(t, pack)
+    tile, width = t.tile(rows), t.width
+    tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
+
+    def dense(op, frame, slot):
+        x, z = slot + op[0], slot + op[3]
+        w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
+        inputs, units = op[4], op[5]
+        for unit in range(0, units, tile_rows):
+            weights = packed_rows(tile, w, unit, pack, inputs * pack)
+            for n in range(0, width, span):
+                sums = tile_splat(tile, b, unit)
+                for k in range(inputs):
+                    sums = tile_outer_rows(sums, weights, k * pack, x, k * width + n)
+                tile_store(sums, z, unit * width + n, width, units - unit)
+
+    return dense
+
+
+def _dense_one(t, pack):
+    """The same for one sample, going over units: four packs at a time hide the latency."""
+    vectors = pack // t.wide.lanes
+    tile, single = Tile(t.wide, 4, vectors), Tile(t.wide, 1, vectors)
+
+    def dense(op, frame, slot):
+        x, z = slot + op[0], slot + op[3]
+        w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
+        inputs, units = op[4], op[5]
+        stride = inputs * pack
+        unit = 0
+        while unit + 3 * pack < units:
+            sums = tile_load(tile, b, unit, pack)
+            for k in range(inputs):
+                sums = tile_outer(sums, x, k, 0, w, unit * inputs + k * pack, stride)
+            tile_store(sums, z, unit, pack, 4)
+            unit += 4 * pack
+        while unit < units:
+            one = tile_load(single, b, unit, pack)
+            for k in range(inputs):
+                one = tile_outer(one, x, k, 0, w, unit * inputs + k * pack, stride)
+            tile_store(one, z, unit, pack, 1)
+            unit += pack
+
+    return dense
+
+
+@kernel
+def dense_input_gradient(t, rows, pack):
+    """dx = w^T dz. op: dz, w, dx, inputs, units."""
+    tile, width, size = t.tile(rows), t.width, t.size
+    tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
+
+    def dense_input_gradient(op, frame, slot):
+        dz, dx = slot + op[0], slot + op[2]
+        w = frame[PARAMETERS] + op[1]
+        inputs, units = op[3], op[4]
+        for k in range(0, inputs, tile_rows):
+            for n in range(0, width, span):
+                sums = tile_zero(tile)
+                for first in range(0, units, pack):
+                    column = w + (first * inputs + k * pack) * size
+                    for unit in range(first, min(first + pack, units)):
+                        sums = tile_outer(sums, column, unit - first, pack, dz, unit * width + n, 0)
+                tile_store(sums, dx, k * width + n, width, inputs - k)
+
+    return dense_input_gradient
+
+
+@kernel
+def pack_samples(t, pack):
+    """Transpose dz into [units / pack][samples][pack], zero beyond the last unit.
+
+    op: dz, packed, units. The weight gradient then goes over units, not across lanes.
+    """
+    width, real, lanes = t.width, t.real, t.wide.lanes
+    tile = Tile(t.wide, lanes, 1)
+
+    def pack_samples(op, frame, slot):
+        dz, packed = slot + op[0], slot + op[1]
+        units = op[2]
+        for first in range(0, units, pack):
+            for unit in range(first, first + pack, lanes):
+                for n in range(0, width, lanes):
+                    block = tile_transpose(tile_load(tile, dz, unit * width + n, width))
+                    tile_store(block, packed, first * width + n * pack + unit - first, pack, lanes)
+            if first + pack > units:  # beyond the last unit lies whatever was there before
+                for n in range(width):
+                    for unit in range(units - first, pack):
+                        put(packed, first * width + n * pack + unit, real(0))
+
+    return pack_samples
+
+
+@kernel
+def weight_gradient(t, rows, pack):
+    """dw[first:last] = sum over the batch of dz x^T, in rows of one pack each.
+
+    op: first byte of the slice in the parameter, its byte in the gradient, elements in it, byte of
+    the parameter, x, packed dz, inputs.
+    """
+    tile, width, size = t.column(rows, pack), t.width, t.size
+    tile_rows, span = tile.rows, tile.vectors * t.wide.lanes
+
+    def weight_gradient(op, frame, slot):
+        g = frame[GRADIENT] + op[1]
+        inputs = op[6]
+        row = (op[0] - op[3]) // (pack * size)
+        last = row + op[2] // pack
+        while row < last:
+            unit, k = row // inputs * pack, row % inputs
+            count = min(tile_rows, min(last - row, inputs - k))
+            for v in range(0, pack, span):
+                sums = tile_zero(tile)
+                if frame[ACCUMULATE]:
+                    sums = tile_load(tile, g, v, pack)
+                block = frame[WORKSPACE]
+                for start in range(0, frame[COUNT], width):
+                    x, dz = block + op[4], block + op[5] + (unit * width + v) * size
+                    for n in range(min(width, frame[COUNT] - start)):
+                        sums = tile_outer(sums, x, k * width + n, width, dz, n * pack, 0)
+                    block += frame[WORKSPACE_STRIDE]
+                tile_store(sums, g, v, pack, count)
+            g += count * pack * size
+            row += count
+
+    return weight_gradient
+
+
+@kernel
+def bias_gradient(t, pack):
+    """db = sum over the batch of dz. op: as weight_gradient, but: ..., byte of it, packed dz."""
+    width, size, wide, lanes = t.width, t.size, t.wide, t.wide.lanes
+
+    def bias_gradient(op, frame, slot):
+        g = frame[GRADIENT] + op[1]
+        first = (op[0] - op[3]) // size
+        for unit in range(first, first + op[2], lanes):
+            total = splat(wide, 0.0)
+            if frame[ACCUMULATE]:
+                total = load(wide, g, unit - first)
+            begin = unit // pack * pack * width + unit % pack
+            block = frame[WORKSPACE]
+            for start in range(0, frame[COUNT], width):
+                for n in range(min(width, frame[COUNT] - start)):
+                    total = total + load(wide, block + op[4], begin + n * pack)
+                block += frame[WORKSPACE_STRIDE]
+            store(g, unit - first, total)
+
+    return bias_gradient

@@ -1,0 +1,103 @@
+"""The contract between the loop and the kernels.
+
+A kernel is called as ``kernel(op, frame, slot)``: `op` points to its operands, sixteen int64 (byte
+offsets into the arenas below, sizes, the bits of a float64); `frame` to the fields below, one copy
+a thread; `slot` is the address of the workspace of the block of samples at hand.
+"""
+
+from numba.core import types
+
+from .simd import LANES, Tile, Vector, tile_shape
+
+OPERANDS = 16
+
+(
+    PARAMETERS,  # address of the packed parameters
+    STATE,  # address of the optimizer's first state array; the next lie STATE_STRIDE bytes apart
+    STATE_STRIDE,
+    GRADIENT,  # address of the gradient, or of a scratch that holds one slice of it
+    ACCUMULATE,  # 1: add to the gradient that is there
+    SHARED,  # address of what all blocks of a batch share (statistics of a batch)
+    WORKSPACE,  # address of the workspace of block 0; the next lie WORKSPACE_STRIDE bytes apart
+    WORKSPACE_STRIDE,
+    ROWS,  # address of the int64 row numbers in the order of training; 0: 0, 1, 2, ...
+    START,  # the batch's first position in ROWS
+    COUNT,  # the batch's number of rows
+    BLOCK,  # number of the block at hand in its batch
+    STEP,  # number of the training step since the estimator was first fitted
+    SEED,
+    RATES,  # address of the float64 values of this step: see RATE_*
+    LOSSES,  # address of one float64 a block: the summed loss of its samples
+    SUMS,  # address of two float64 a task: its penalty, and the sum of squares of its gradient
+    TASK,  # number of the task at hand in its phase
+    N_TASKS,
+    OUT,  # address of the outputs, a row a sample
+    OUT_STRIDE,  # bytes from one row of them to the next
+    X,  # data, bytes between rows, bytes between columns; of CSR: data, indices, indptr
+    X_ROW,
+    X_COLUMN,
+    Y,
+    Y_ROW,
+    Y_COLUMN,
+    WEIGHT,  # address of the float64 sample weights; 0: all one
+    N_FIELDS,
+) = range(29)
+
+#: What stands in a step's row of RATES: one over the batch's sum of weights, then what the
+#: optimizer asked for.
+RATE_WEIGHT, RATE_FIRST = 0, 1
+
+KERNELS = {}
+
+
+def kernel(factory):
+    """Register a function that makes a kernel for a :class:`Target`, under its own name."""
+    KERNELS[factory.__name__] = factory
+    return factory
+
+
+class Target:
+    """What a kernel is specialised for: the scalar type and the width of a block of samples.
+
+    Attributes
+    ----------
+    real : numba type
+        float32 or float64.
+    size : int
+        Its bytes.
+    width : int
+        Samples in a block: 32, one vector, or a single sample.
+    vector : Vector
+        What kernels that go over samples use; of one lane where the block is one sample.
+    wide : Vector
+        The full vector, for kernels that go over units or parameters.
+    """
+
+    def __init__(self, real, width):
+        self.real = real
+        self.size = real.bitwidth // 8
+        self.width = width
+        self.wide = Vector(real, LANES[real])
+        self.vector = Vector(real, min(LANES[real], width))
+
+    def tile(self, rows):
+        """Return the register tile for at most `rows` rows, over samples."""
+        most, vectors = tile_shape()
+        return Tile(self.vector, _fit(most, rows), min(vectors, self.width // self.vector.lanes))
+
+    def column(self, rows, pack):
+        """Return the register tile for at most `rows` rows of `pack` units."""
+        most, vectors = tile_shape()
+        return Tile(self.wide, _fit(most, rows), min(vectors, pack // self.wide.lanes))
+
+
+def _fit(most, rows):
+    """Halve a tile's rows as long as half of them would do."""
+    while most >= 2 * rows and most > 1:
+        most //= 2
+    return most
+
+
+def real_type(dtype):
+    """Return Numba's type of a NumPy float dtype."""
+    return types.float32 if dtype.itemsize == 4 else types.float64

@@ -1,0 +1,170 @@
+"""Losses: the value of each sample, and the gradient that backpropagation begins with.
+
+A row of ``FUNCTIONS`` makes, for a vector's elementary functions, the loss of one output `a`
+against its target `y` and its derivative with respect to `a`. With the activation that belongs to
+a loss (its canonical link), the gradient before the activation is a - y, and the activation's own
+gradient is not asked for.
+"""
+
+import math
+
+from numba.core import types
+from numba.extending import register_jitable
+
+from .data import row_number, samples_in_block
+from .frame import BLOCK, LOSSES, Y, kernel
+from .functions import functions
+from .simd import (
+    absolute,
+    bits_to_float64,
+    get,
+    lane_sum,
+    load,
+    put,
+    select,
+    splat,
+    store,
+)
+
+
+def _clip(x, eps):
+    return select(x < eps, eps, select(x > 1.0 - eps, 1.0 - eps, x))
+
+
+_clip = register_jitable(_clip)
+
+
+def _log_loss(f, eps):
+    log = f.log
+
+    def value(a, y, p):
+        q = _clip(a, eps)
+        return (y * log(q) + (1.0 - y) * log(1.0 - q)) * -1.0
+
+    def derivative(a, y, p):
+        q = _clip(a, eps)
+        return (q - y) / (q * (1.0 - q))
+
+    return value, derivative
+
+
+def _squared_error(f, eps):
+    return lambda a, y, p: (y - a) * (y - a) * 0.5, lambda a, y, p: a - y
+
+
+def _absolute_error(f, eps):
+    def derivative(a, y, p):
+        return select(a > y, a * 0.0 + 1.0, select(a < y, a * 0.0 - 1.0, a - y))
+
+    return lambda a, y, p: absolute(y - a), derivative
+
+
+def _huber(f, eps):
+    def value(a, y, p):
+        r = absolute(y - a)
+        return select(r > p, p * (r - p * 0.5), r * r * 0.5)
+
+    def derivative(a, y, p):
+        r = a - y
+        return select(r > p, p, select(r < p * -1.0, p * -1.0, r))
+
+    return value, derivative
+
+
+def _quantile(f, eps):
+    def value(a, y, p):
+        r = y - a
+        return select(r < 0.0, r * (p - 1.0), r * p)
+
+    def derivative(a, y, p):
+        return select(a > y, 1.0 - p, select(a < y, p * -1.0, a - y))
+
+    return value, derivative
+
+
+def _poisson(f, eps):
+    log = f.log
+
+    def value(a, y, p):
+        return select(y == 0.0, y * 0.0, y * log(y / a)) - y + a
+
+    return value, lambda a, y, p: 1.0 - y / a
+
+
+FUNCTIONS = {
+    "log_loss": _log_loss,
+    "squared_error": _squared_error,
+    "absolute_error": _absolute_error,
+    "huber": _huber,
+    "quantile": _quantile,
+    "poisson": _poisson,
+}
+
+
+def _epsilon(real):
+    return 2.0**-23 if real == types.float32 else 2.0**-52
+
+
+@kernel
+def loss(t, name, canonical):
+    """The loss of a block against target columns, and its gradient.
+
+    op: a, y, weights, da, units, parameter, scale of the reported value.
+    """
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    value, derivative = map(
+        register_jitable, FUNCTIONS[name](functions(vector), _epsilon(t.real))
+    )
+
+    def loss(op, frame, slot):
+        a, y, weights, da = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
+        p = splat(vector, bits_to_float64(op[5]))
+        total = 0.0
+        for n in range(0, width, lanes):
+            weight = load(vector, weights, n)
+            sums = splat(vector, 0.0)
+            for i in range(n, op[4] * width, width):
+                output, target = load(vector, a, i), load(vector, y, i)
+                sums = sums + value(output, target, p)
+                if canonical:
+                    store(da, i, (output - target) * weight)
+                else:
+                    store(da, i, derivative(output, target, p) * weight)
+            total += lane_sum(sums * weight)
+        put(frame[LOSSES], frame[BLOCK], total * bits_to_float64(op[6]))
+
+    return loss
+
+
+@kernel
+def log_loss_softmax(t):
+    """Cross-entropy of softmax's probabilities against class numbers, and its gradient before it.
+
+    The targets are int64 numbers of classes in the caller's order of rows.
+    op: a, weights, da, units.
+    """
+    vector, width, lanes, real, size = t.vector, t.width, t.vector.lanes, t.real, t.size
+    log, eps = functions(vector).log, _epsilon(t.real)
+
+    def log_loss_softmax(op, frame, slot):
+        a, weights, da = slot + op[0], slot + op[1], slot + op[2]
+        first = frame[BLOCK] * width
+        samples = samples_in_block(frame, width)
+        total = 0.0
+        for n in range(0, width, lanes):
+            weight = load(vector, weights, n)
+            for i in range(n, op[3] * width, width):
+                store(da, i, load(vector, a, i) * weight)
+        chosen = da + op[3] * width * size  # a spare row, for the probabilities of the targets
+        for n in range(width):
+            i = n
+            if n < samples:
+                i += width * get(types.int64, frame[Y], row_number(frame, first + n))
+                put(da, i, real(get(real, da, i) - get(real, weights, n)))
+            put(chosen, n, get(real, a, i))
+        for n in range(0, width, lanes):
+            probability = _clip(load(vector, chosen, n), eps)
+            total -= lane_sum(log(probability) * load(vector, weights, n))
+        put(frame[LOSSES], frame[BLOCK], total)
+
+    return log_loss_softmax

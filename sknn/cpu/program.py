@@ -1,0 +1,385 @@
+"""A tape made ready to run: kernels compiled, buffers placed, slices cut; and its running.
+
+A :class:`Program` holds offsets only, so it is made once for a network, a block width and a kind of
+data, and shared by any number of fits at once. A :class:`Session` binds it to arrays.
+"""
+
+import ctypes
+import time
+from functools import lru_cache
+
+import numpy as np
+
+from ..tape import Buffer, Parameter
+from . import frame as f
+from . import run as header
+from .cache import compile_function
+from .frame import KERNELS, OPERANDS, Target, real_type
+from .simd import LANES
+from .team import BARRIER_BYTES, Team
+
+_ALIGN = 64
+_SLICE_ROWS = 256  # of one pack: a slice of a gradient stays in the first-level cache
+_POINTER = ctypes.POINTER(ctypes.c_int64)
+_FLOATS = {
+    "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
+}  # fmt: skip
+
+
+def lanes_of(dtype):
+    """Return the lanes of a vector of `dtype`."""
+    return LANES[real_type(np.dtype(dtype))]
+
+
+@lru_cache(maxsize=None)
+def _compiled(name, dtype, width, variant):
+    """Return the kernel `name`, compiled or loaded; kept, since programs know its address."""
+    function = KERNELS[name](Target(real_type(np.dtype(dtype)), width), *variant)
+    parts = [name, np.dtype(dtype).name, width, *variant]
+    return compile_function(function, "-".join(map(str, parts)).replace(" ", ""))
+
+
+def _kernel(name, dtype, width=0, variant=()):
+    return _compiled(name, np.dtype(dtype).str, width, variant)
+
+
+def _round(value, multiple):
+    return -(-value // multiple) * multiple
+
+
+def parameter_offsets(parameters, itemsize):
+    """Return the byte offset of each parameter, and the bytes of all, with slack at the end.
+
+    The slack is what a register tile may read beyond the last unit of the last one.
+    """
+    offsets, end = {}, 0
+    for parameter in parameters:
+        offsets[parameter] = end
+        end += _round(parameter.elements * itemsize, _ALIGN)
+    return offsets, end + 8 * 32 * itemsize
+
+
+class Program:
+    """What a tape becomes for one scalar type.
+
+    Parameters
+    ----------
+    tape : Tape
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    parameter_bytes, shared_bytes, workspace_bytes, scratch_bytes : int
+        Sizes of the arenas: parameters, what a batch shares, one block, one slice of a gradient.
+    n_tasks : int
+        Tasks of the phase that computes the gradients.
+    keeps_blocks : bool
+        Whether later phases read what blocks have left.
+    """
+
+    def __init__(self, tape, dtype):
+        self.dtype = np.dtype(dtype)
+        self.width = tape.width
+        self._tape = tape.verify()
+        self._addresses, self._operands = [], []
+        self._phases, self._tasks = [], []
+        self.parameters = tape.parameters
+        self.offsets, self.parameter_bytes = parameter_offsets(
+            tape.parameters, self.dtype.itemsize
+        )
+        self._place_buffers()
+        kinds = [phase.kind for phase in tape.phases]
+        self.keeps_blocks = kinds != ["blocks"]
+        # A slice is finished before the next begins, unless the gradient is asked for itself, or
+        # its norm is needed first: then it is kept whole.
+        last = tape.phases[-1]
+        self.whole_gradient = kinds.count("parameters") > 1 or (
+            kinds[-1] == "parameters" and len(last.ops[0][1]) == 1
+        )
+        self.scratch_bytes = 0
+        self.n_tasks = 0
+        for phase in tape.phases:
+            self._add_phase(phase)
+        self._kernel_arrays()
+
+    def _place_buffers(self):
+        """Give every buffer of a block its place; those not alive together may share one."""
+        uses = {}
+        order = [op for phase in self._tape.phases for op in phase.all_ops()]
+        for i, op in enumerate(order):
+            for operand in (*op.reads, *op.writes):
+                if isinstance(operand, Buffer):
+                    uses.setdefault(operand, [i, i])[1] = i
+        self.buffers, placed = {}, []
+        shared = 0
+        for buffer, (first, last) in sorted(uses.items(), key=lambda item: item[1][0]):
+            if buffer.shared:
+                self.buffers[buffer] = shared
+                shared += _round(_round(buffer.rows, 32) * self.dtype.itemsize, _ALIGN)
+                continue
+            size = self._buffer_bytes(buffer)
+            alive = sorted((o, s) for o, s, end in placed if end >= first)
+            offset = 0
+            for start, length in alive:
+                if start - offset >= size:
+                    break
+                offset = max(offset, start + length)
+            self.buffers[buffer] = offset
+            placed.append((offset, size, last))
+        self.shared_bytes = shared or _ALIGN
+        self.workspace_bytes = max((o + s for o, s, _ in placed), default=0) + _ALIGN
+
+    def _buffer_bytes(self, buffer):
+        # Whole packs of rows, and one spare: kernels go over units by vectors, and the loss keeps
+        # the targets' probabilities behind the gradient.
+        rows = _round(buffer.rows + 1, 32)
+        return _round(max(rows * self.width * self.dtype.itemsize, 8 * self.width), _ALIGN)
+
+    def _offset(self, operand):
+        return (self.offsets if isinstance(operand, Parameter) else self.buffers)[operand]
+
+    def _add_op(self, op, before=(), after=()):
+        values = [*before, *(self._offset(o) for o in (*op.reads, *op.writes))]
+        for name, value in zip(op.row.attributes, op.attributes, strict=True):
+            values.append(int(np.float64(value).view(np.int64)) if name in _FLOATS else int(value))
+        values += after
+        self._operands.append(values + [0] * (OPERANDS - len(values)))
+        self._addresses.append((op.name, op.variant))
+
+    def _add_phase(self, phase):
+        if phase.kind == "blocks":
+            first = len(self._addresses)
+            for op in phase.ops:
+                self._add_op(op)
+            self._phases.append((header.BLOCKS, first, len(self._addresses)))
+            return
+        first = len(self._tasks)
+        if phase.kind == "units":
+            for op in phase.ops:
+                for unit in range(0, op.extent, 16):
+                    self._tasks.append(len(self._addresses))
+                    self._add_op(op, after=[unit, min(unit + 16, op.extent)])
+        else:
+            for parameter, chain in phase.ops:
+                self._add_slices(parameter, chain)
+            if not self.n_tasks:
+                self.n_tasks = len(self._tasks) - first
+        self._phases.append((header.TASKED, first, len(self._tasks)))
+
+    def _add_slices(self, parameter, chain):
+        """Cut a parameter into slices of whole rows of one pack; each is a task."""
+        size = self.dtype.itemsize
+        rows = parameter.elements // parameter.pack
+        if parameter.inputs > _SLICE_ROWS:
+            slices = -(-parameter.inputs // _SLICE_ROWS)
+            step = _round(-(-parameter.inputs // slices), 8)
+            starts = [
+                (pack + k, pack + min(k + step, parameter.inputs))
+                for pack in range(0, rows, parameter.inputs)
+                for k in range(0, parameter.inputs, step)
+            ]
+        else:
+            step = max(1, _SLICE_ROWS // parameter.inputs) * parameter.inputs
+            starts = [(row, min(row + step, rows)) for row in range(0, rows, step)]
+        base = self.offsets[parameter]
+        for start, end in starts:
+            first = base + start * parameter.pack * size
+            length = (end - start) * parameter.pack
+            place = first if self.whole_gradient else 0
+            self.scratch_bytes = max(self.scratch_bytes, _round(length * size, _ALIGN))
+            self._tasks.append(len(self._addresses))
+            for op in chain:
+                self._add_op(op, before=[first, place, length, base])
+
+    def _kernel_arrays(self):
+        self._tasks.append(len(self._addresses))
+        self._compiled = [
+            _kernel(name, self.dtype, self.width, variant) for name, variant in self._addresses
+        ]
+        self.addresses = np.array([k.address for k in self._compiled], np.int64)
+        self.operands = np.array(self._operands, np.int64).reshape(-1, OPERANDS)
+        self.phases = np.array(self._phases, np.int64)
+        self.tasks = np.array(self._tasks, np.int64)
+        del self._operands, self._addresses, self._phases, self._tasks
+
+
+def _address(array):
+    return 0 if array is None else array.ctypes.data
+
+
+class Session:
+    """A program bound to arrays.
+
+    Parameters
+    ----------
+    program : Program
+    parameters : ndarray
+        The packed parameters; read, and updated by the program.
+    most_rows : int
+        The largest number of rows in a step.
+    team : Team
+    states : ndarray or None
+        The optimizer's state.
+    gradient : ndarray or None
+        Where the gradient goes, for a program that keeps it whole.
+    """
+
+    def __init__(self, program, parameters, most_rows, team, states=None, gradient=None):
+        self.program = program
+        self.team = team
+        blocks = -(-most_rows // program.width)
+        slots = blocks if program.keeps_blocks else min(blocks, team.size)
+        if program.whole_gradient and gradient is None:
+            gradient = np.zeros_like(parameters)
+        scratch = program.scratch_bytes * team.size
+        self._arrays = arrays = {
+            "parameters": parameters,
+            "states": states,
+            "gradient": aligned(scratch) if gradient is None else gradient,
+            "workspace": aligned(program.workspace_bytes * slots),
+            "shared": aligned(program.shared_bytes),
+            "sync": aligned(BARRIER_BYTES),
+            "losses": np.zeros(2 * blocks),
+            "sums": np.zeros(4 * max(1, program.n_tasks)),
+        }
+        self.result = np.zeros(1)
+        self.frame = np.zeros(f.N_FIELDS, np.int64)
+        self.frame[f.PARAMETERS] = _address(parameters)
+        self.frame[f.STATE] = _address(states)
+        self.frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
+        self.frame[f.GRADIENT] = _address(arrays["gradient"])
+        self.frame[f.ACCUMULATE] = 0
+        self.frame[f.SHARED] = _address(arrays["shared"])
+        self.frame[f.WORKSPACE] = _address(arrays["workspace"])
+        self.frame[f.WORKSPACE_STRIDE] = program.workspace_bytes
+        self.frame[f.N_TASKS] = program.n_tasks
+        self.header = np.zeros(header.N_HEADER, np.int64)
+        self.header[header.SIZE] = team.size
+        self.header[header.SYNC] = _address(arrays["sync"])
+        self.header[header.PHASES] = _address(program.phases)
+        self.header[header.N_PHASES] = len(program.phases)
+        self.header[header.TASKS] = _address(program.tasks)
+        self.header[header.ADDRESSES] = _address(program.addresses)
+        self.header[header.OPERATIONS] = _address(program.operands)
+        self.header[header.WIDTH] = program.width
+        self.header[header.SLOT_PER_BLOCK] = program.keeps_blocks
+        self.header[header.SCRATCH_BYTES] = 0 if gradient is not None else program.scratch_bytes
+        self.header[header.STEP_LOSSES] = _address(arrays["losses"])
+        self.header[header.MOST_BLOCKS] = blocks
+        self.header[header.STEP_SUMS] = _address(arrays["sums"])
+        self.header[header.RESULT] = _address(self.result)
+        # One row a thread, on cache lines of its own: each has its own place in the batch.
+        self._frames = aligned(team.size * 512).view(np.int64).reshape(team.size, 64)
+        self._run = _kernel("run", np.float64).ctypes
+        self._pointers = [
+            frame.ctypes.data_as(_POINTER) for frame in self._frames
+        ], self.header.ctypes.data_as(_POINTER)
+        self._steps_per_call = 1
+
+    def bind(self, source, targets=None, weights=None, rows=None, out=None, seed=0):
+        """Say which data the next runs read, and where predictions go.
+
+        The arrays are kept alive here. `source` and `targets` are :class:`~sknn.data.Source`.
+        """
+        frame = self.frame
+        frame[f.X : f.X + 3] = source.fields
+        if targets is not None:
+            frame[f.Y : f.Y + 3] = targets.fields
+        frame[f.WEIGHT] = _address(weights)
+        frame[f.ROWS] = _address(rows)
+        frame[f.OUT] = _address(out)
+        frame[f.OUT_STRIDE] = 0 if out is None else out.strides[0]
+        frame[f.SEED] = seed
+        self._bound = source, targets, weights, rows, out
+        return self
+
+    def run(self, total, batch, rates, counted=0, accumulate=False):
+        """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
+
+        `rates` has a row for each step. Comes back to Python about every 100 ms, so that signals
+        are served; an interrupt is raised between steps.
+        """
+        steps = -(-total // batch)
+        self.header[header.BATCH], self.header[header.TOTAL] = batch, total
+        self.header[header.COUNTED] = counted
+        self.header[header.STEP_RATES] = _address(rates)
+        self.header[header.RATE_COLUMNS] = rates.shape[1]
+        self.frame[f.ACCUMULATE] = accumulate
+        self.result[0] = 0.0
+        step = 0
+        while step < steps:
+            last = min(steps, step + self._steps_per_call)
+            self.header[header.FIRST], self.header[header.LAST] = step, last
+            self._frames[:, : f.N_FIELDS] = self.frame
+            start = time.perf_counter()
+            self._call()
+            seconds = time.perf_counter() - start
+            if seconds < 0.05 and last - step == self._steps_per_call:
+                self._steps_per_call *= 2 if seconds > 0.005 else 8
+            elif seconds > 0.15:
+                self._steps_per_call = max(1, self._steps_per_call // 2)
+            step = last
+        return self.result[0]
+
+    def _call(self):
+        frames, head = self._pointers
+        if self.team.size == 1:
+            self._run(head, frames[0], 0)
+        else:
+            self.team.run(lambda rank: self._run(head, frames[rank], rank))
+
+
+def aligned(n_bytes):
+    """Return zeroed bytes that begin on a cache line."""
+    array = np.zeros(n_bytes + _ALIGN, np.uint8)
+    shift = -array.ctypes.data % _ALIGN
+    return array[shift : shift + n_bytes]
+
+
+def pack(program, values, dtype):
+    """Return the parameters' arrays packed into one, ready for the program.
+
+    Parameters
+    ----------
+    values : list of ndarray
+        In the order of ``program.parameters``, in their documented shapes.
+    """
+    packed = aligned(program.parameter_bytes).view(dtype)
+    for parameter, value in zip(program.parameters, values, strict=True):
+        view, whole = _packed_view(program, packed, parameter)
+        value = np.asarray(value)
+        if value.ndim == 1:
+            view.ravel()[: value.size] = value
+            continue
+        units, width = value.shape[1], parameter.pack
+        view[:whole] = (
+            value[:, : whole * width].reshape(value.shape[0], whole, width).transpose(1, 0, 2)
+        )
+        if whole * width < units:
+            view[whole, :, : units - whole * width] = value[:, whole * width :]
+    return packed
+
+
+def unpack(program, packed):
+    """Return copies of the parameters, in their documented shapes."""
+    values = []
+    for parameter in program.parameters:
+        view, _ = _packed_view(program, packed, parameter)
+        if len(parameter.shape) == 1:
+            values.append(view.ravel()[: parameter.shape[0]].copy())
+        else:
+            rows = view.transpose(1, 0, 2).reshape(parameter.inputs, -1)
+            values.append(np.ascontiguousarray(rows[:, : parameter.shape[1]]))
+    return values
+
+
+def _packed_view(program, packed, parameter):
+    """Return a parameter as ``[packs, inputs, pack]``, and its number of packs without padding."""
+    start = program.offsets[parameter] // packed.itemsize
+    view = packed[start : start + parameter.elements]
+    view = view.reshape(-1, parameter.inputs, parameter.pack)
+    return view, parameter.shape[-1] // parameter.pack
+
+
+__all__ = ["Program", "Session", "Team", "lanes_of", "pack", "unpack"]

@@ -1,0 +1,603 @@
+"""The vector vocabulary: SIMD values for kernels written as ordinary nopython Python.
+
+A :class:`Vector` is a fixed number of *logical* lanes (16 of float32, 8 of float64), the same on
+every machine; LLVM legalises it to one AVX-512 register, two of AVX2, four of NEON. Operations
+on it never reassociate, and multiply-adds are explicit, so the bits do not depend on the machine.
+
+A :class:`Tile` is a register tile: `rows` by `vectors` vectors that LLVM keeps in registers while
+a kernel accumulates outer products into them. It is what makes the kernels fast: one load feeds
+several multiply-adds.
+
+Memory is addressed by plain integers (bytes) plus an index (elements), since a kernel gets all of
+its operands as offsets into a few arenas.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.imputils import lower_builtin
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, models, register_model
+
+LANES = {types.float32: 16, types.float64: 8}
+INTEGER = {types.float32: types.int32, types.float64: types.int64}
+_LLVM = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.int32: ir.IntType(32),
+    types.int64: ir.IntType(64),
+    types.uint32: ir.IntType(32),
+}
+_I32 = ir.IntType(32)
+_I64 = ir.IntType(64)
+
+
+class Vector(types.Type):
+    """`lanes` values of the scalar type `real`, in registers."""
+
+    def __init__(self, real, lanes):
+        self.real = real
+        self.lanes = lanes
+        self.llvm = ir.VectorType(_LLVM[real], lanes)
+        super().__init__(name=f"Vector({real}, {lanes})")
+
+
+class Mask(types.Type):
+    """The outcome of comparing two vectors, one bit a lane."""
+
+    def __init__(self, lanes):
+        self.lanes = lanes
+        self.llvm = ir.VectorType(ir.IntType(1), lanes)
+        super().__init__(name=f"Mask({lanes})")
+
+
+class Tile(types.Type):
+    """A register tile of `rows` times `vectors` vectors."""
+
+    def __init__(self, vector, rows, vectors):
+        self.vector = vector
+        self.rows = rows
+        self.vectors = vectors
+        self.llvm = ir.ArrayType(vector.llvm, rows * vectors)
+        super().__init__(name=f"Tile({vector}, {rows}, {vectors})")
+
+
+class _Model(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, fe_type.llvm)
+
+
+class Rows(types.Type):
+    """The addresses of a tile's rows of scalars, where they lie at no constant stride."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.llvm = ir.ArrayType(_I64, rows)
+        super().__init__(name=f"Rows({rows})")
+
+
+for _type in (Vector, Mask, Tile, Rows):
+    register_model(_type)(_Model)
+
+
+def host_features():
+    """Return the processor features that code is generated for, as a set of LLVM's names."""
+    features = cpu_target.target_context.codegen().magic_tuple()[-1]
+    return {name[1:] for name in features.split(",") if name.startswith("+")}
+
+
+def tile_shape():
+    """Return rows and vectors of the largest register tile that the host's registers hold.
+
+    AVX-512 has 32 registers of a whole vector. AVX2 holds a vector in two of its 16 registers, and
+    NEON in four of its 32: a larger tile would spill, and a smaller one wait for its sums.
+    """
+    return (8, 2) if "avx512f" in host_features() else (6, 1)
+
+
+# --- how one value is made in LLVM's builder
+
+
+def _splat(builder, scalar, lanes):
+    vector = ir.VectorType(scalar.type, lanes)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    mask = ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+    return builder.shuffle_vector(first, undefined, mask)
+
+
+def _element(builder, llvm_scalar, address, index):
+    """Return a pointer to element `index` of the array at the integer `address`."""
+    return builder.gep(builder.inttoptr(address, llvm_scalar.as_pointer()), [index])
+
+
+def _align(llvm_scalar):
+    return 8 if llvm_scalar in (ir.DoubleType(), _I64) else 4
+
+
+def _load_vector(builder, vector, address, index):
+    scalar = _LLVM[vector.real]
+    pointer = _element(builder, scalar, address, index)
+    value = builder.load(builder.bitcast(pointer, vector.llvm.as_pointer()))
+    value.align = _align(scalar)
+    return value
+
+
+def _store_vector(builder, value, address, index):
+    scalar = value.type.element
+    pointer = _element(builder, scalar, address, index)
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = _align(scalar)
+
+
+def _call(builder, name, result, args):
+    """Call the LLVM intrinsic `name`, e.g. ``fma``, overloaded by its result's type."""
+    if isinstance(result, ir.VectorType):
+        suffix = f"v{result.count}{_SUFFIX[str(result.element)]}"
+    else:
+        suffix = _SUFFIX[str(result)]
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, [a.type for a in args]), f"llvm.{name}.{suffix}"
+    )
+    return builder.call(function, args)
+
+
+_SUFFIX = {"float": "f32", "double": "f64", "i32": "i32", "i64": "i64"}
+
+
+def _convert(context, builder, value, source, vector):
+    """Return scalar `value`, of Numba type `source`, as a vector of the type `vector`."""
+    scalar = context.cast(builder, value, source, vector.real)
+    return _splat(builder, scalar, vector.lanes)
+
+
+# --- scalars in memory
+
+
+@intrinsic
+def get(typingctx, real, address, index):
+    """Return element `index` of the array of `real` at `address`."""
+    scalar = real.dtype
+
+    def codegen(context, builder, sig, args):
+        pointer = _element(builder, context.get_data_type(scalar), args[1], args[2])
+        return context.unpack_value(builder, scalar, pointer)
+
+    return scalar(real, types.int64, types.int64), codegen
+
+
+@intrinsic
+def put(typingctx, address, index, value):
+    """Store `value` as element `index` of the array of its type at `address`."""
+
+    def codegen(context, builder, sig, args):
+        pointer = _element(builder, context.get_data_type(sig.args[2]), args[0], args[1])
+        context.pack_value(builder, sig.args[2], args[2], pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, value), codegen
+
+
+@intrinsic
+def bits_to_float64(typingctx, bits):
+    """Return the float64 whose bit pattern is the int64 `bits`."""
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+# --- vectors
+
+
+@intrinsic
+def load(typingctx, vector, address, index):
+    """Return the vector at element `index` of the array at `address`."""
+    result = vector.instance_type
+
+    def codegen(context, builder, sig, args):
+        return _load_vector(builder, result, args[1], args[2])
+
+    return result(vector, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store(typingctx, address, index, value):
+    """Store the vector `value` at element `index` of the array at `address`."""
+
+    def codegen(context, builder, sig, args):
+        _store_vector(builder, args[2], args[0], args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, value), codegen
+
+
+@intrinsic
+def splat(typingctx, vector, scalar):
+    """Return the scalar in every lane, converted to the vector's type."""
+    result = vector.instance_type
+
+    def codegen(context, builder, sig, args):
+        return _convert(context, builder, args[1], scalar, result)
+
+    return result(vector, scalar), codegen
+
+
+@intrinsic
+def iota(typingctx, vector):
+    """Return 0, 1, 2, ... by lane."""
+    result = vector.instance_type
+
+    def codegen(context, builder, sig, args):
+        return ir.Constant(result.llvm, list(range(result.lanes)))
+
+    return result(vector), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """Return a * b + c, rounded once."""
+
+    def codegen(context, builder, sig, args):
+        values = [
+            _convert(context, builder, v, t, c) if isinstance(t, types.Number) else v
+            for v, t in zip(args, sig.args, strict=True)
+        ]
+        return _call(builder, "fma", c.llvm, values)
+
+    return c(a, b, c), codegen
+
+
+@intrinsic
+def select(typingctx, mask, a, b):
+    """Return, lane by lane, `a` where the mask is set and else `b`."""
+    result = a if isinstance(a, Vector) else b
+
+    def codegen(context, builder, sig, args):
+        _, x, y = (
+            _convert(context, builder, v, t, result) if isinstance(t, types.Number) else v
+            for v, t in zip(args, sig.args, strict=True)
+        )
+        return builder.select(args[0], x, y)
+
+    return result(mask, a, b), codegen
+
+
+def _unary(name, intrinsic_name):
+    @intrinsic
+    def function(typingctx, a):
+        def codegen(context, builder, sig, args):
+            return _call(builder, intrinsic_name, a.llvm, args)
+
+        return a(a), codegen
+
+    function.__name__ = name
+    return function
+
+
+sqrt = _unary("sqrt", "sqrt")
+absolute = _unary("absolute", "fabs")
+round_even = _unary("round_even", "rint")
+
+
+@intrinsic
+def reinterpret(typingctx, vector, a):
+    """Return the same bits as another vector type of the same size."""
+    result = vector.instance_type
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[1], result.llvm)
+
+    return result(vector, a), codegen
+
+
+@intrinsic
+def multiply_high(typingctx, a, b):
+    """Return the upper 32 bits of the 64-bit products of uint32 lanes."""
+
+    def codegen(context, builder, sig, args):
+        wide = ir.VectorType(_I64, a.lanes)
+        x, y = (builder.zext(v, wide) for v in args)
+        shift = ir.Constant(wide, [32] * a.lanes)
+        return builder.trunc(builder.lshr(builder.mul(x, y), shift), a.llvm)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def load_as(typingctx, vector, source, address, index):
+    """Return as many elements as there are lanes of the array of `source`, converted."""
+    result = vector.instance_type
+    scalar = source.dtype
+
+    def codegen(context, builder, sig, args):
+        memory = ir.VectorType(context.get_data_type(scalar), result.lanes)
+        pointer = _element(builder, memory.element, args[2], args[3])
+        value = builder.load(builder.bitcast(pointer, memory.as_pointer()))
+        value.align = 1
+        return _vector_cast(builder, value, scalar, result)
+
+    return result(vector, source, types.int64, types.int64), codegen
+
+
+def _vector_cast(builder, value, scalar, result):
+    if isinstance(scalar, types.Integer):
+        convert = builder.sitofp if scalar.signed else builder.uitofp
+    elif scalar.bitwidth == result.real.bitwidth:
+        return value
+    else:
+        convert = builder.fpext if scalar.bitwidth < result.real.bitwidth else builder.fptrunc
+    return convert(value, result.llvm)
+
+
+@intrinsic
+def lane_sum(typingctx, a):
+    """Return the sum of the lanes, as float64, from the first lane to the last."""
+
+    def codegen(context, builder, sig, args):
+        total = ir.Constant(ir.DoubleType(), 0.0)
+        for i in range(a.lanes):
+            value = builder.extract_element(args[0], ir.Constant(_I32, i))
+            if a.real != types.float64:
+                value = builder.fpext(value, ir.DoubleType())
+            total = builder.fadd(total, value)
+        return total
+
+    return types.float64(a), codegen
+
+
+# --- operators between vectors, or between a vector and a number
+
+
+def _is_operand(t):
+    return isinstance(t, Vector | types.Number)
+
+
+def _register_operator(op, real, integer, comparison=False):
+    """Give `op` its meaning on vectors; `real` and `integer` name the builder's methods."""
+
+    @infer_global(op)
+    class Template(AbstractTemplate):
+        def generic(self, args, kws):
+            if len(args) != 2 or not all(map(_is_operand, args)):
+                return None
+            vectors = [a for a in args if isinstance(a, Vector)]
+            if not vectors or any(v != vectors[0] for v in vectors):
+                return None
+            result = Mask(vectors[0].lanes) if comparison else vectors[0]
+            return signature(result, *args)
+
+    def lower(context, builder, sig, args):
+        vector = next(a for a in sig.args if isinstance(a, Vector))
+        a, b = (
+            _convert(context, builder, v, t, vector) if isinstance(t, types.Number) else v
+            for v, t in zip(args, sig.args, strict=True)
+        )
+        method = getattr(builder, real if vector.real in LANES else integer)
+        return method(comparison, a, b) if comparison else method(a, b)
+
+    for left, right in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(op, left, right)(lower)
+
+
+_register_operator(operator.add, "fadd", "add")
+_register_operator(operator.sub, "fsub", "sub")
+_register_operator(operator.mul, "fmul", "mul")
+_register_operator(operator.truediv, "fdiv", None)
+_register_operator(operator.lshift, None, "shl")
+_register_operator(operator.rshift, None, "lshr")  # logical
+_register_operator(operator.xor, None, "xor")
+_register_operator(operator.and_, None, "and_")
+_register_operator(operator.lt, "fcmp_ordered", "icmp_unsigned", "<")
+_register_operator(operator.gt, "fcmp_ordered", "icmp_unsigned", ">")
+_register_operator(operator.le, "fcmp_ordered", "icmp_unsigned", "<=")
+_register_operator(operator.ge, "fcmp_ordered", "icmp_unsigned", ">=")
+_register_operator(operator.eq, "fcmp_ordered", "icmp_unsigned", "==")
+
+
+# --- register tiles
+
+
+def _parts(builder, tile, value):
+    return [builder.extract_value(value, i) for i in range(tile.rows * tile.vectors)]
+
+
+def _tile(builder, tile, parts):
+    value = ir.Constant(tile.llvm, ir.Undefined)
+    for i, part in enumerate(parts):
+        value = builder.insert_value(value, part, i)
+    return value
+
+
+def _offset(builder, index, stride, factor):
+    return builder.add(index, builder.mul(stride, ir.Constant(_I64, factor)))
+
+
+@intrinsic
+def tile_zero(typingctx, tile):
+    """Return a tile of zeros."""
+    result = tile.instance_type
+
+    def codegen(context, builder, sig, args):
+        zero = ir.Constant(result.vector.llvm, None)
+        return _tile(builder, result, [zero] * (result.rows * result.vectors))
+
+    return result(tile), codegen
+
+
+@intrinsic
+def tile_splat(typingctx, tile, address, index):
+    """Return a tile whose row r has element ``index + r`` of the array in every lane."""
+    result = tile.instance_type
+
+    def codegen(context, builder, sig, args):
+        scalar = _LLVM[result.vector.real]
+        parts = []
+        for r in range(result.rows):
+            offset = builder.add(args[2], ir.Constant(_I64, r))
+            value = builder.load(_element(builder, scalar, args[1], offset))
+            parts += [_splat(builder, value, result.vector.lanes)] * result.vectors
+        return _tile(builder, result, parts)
+
+    return result(tile, types.int64, types.int64), codegen
+
+
+@intrinsic
+def tile_load(typingctx, tile, address, index, stride):
+    """Return a tile whose row r lies at element ``index + r * stride`` of the array."""
+    result = tile.instance_type
+
+    def codegen(context, builder, sig, args):
+        parts = []
+        for r in range(result.rows):
+            row = _offset(builder, args[2], args[3], r)
+            for v in range(result.vectors):
+                i = builder.add(row, ir.Constant(_I64, v * result.vector.lanes))
+                parts.append(_load_vector(builder, result.vector, args[1], i))
+        return _tile(builder, result, parts)
+
+    return result(tile, *[types.int64] * 3), codegen
+
+
+@intrinsic
+def tile_outer(typingctx, tile, s, s_index, s_stride, x, x_index, x_stride):
+    """Return the tile plus an outer product, by multiply-adds.
+
+    Row r gains the scalar ``s[s_index + r * s_stride]`` times the vectors that begin at
+    ``x[x_index + r * x_stride]``; a stride of 0 shares the operand among the rows.
+    """
+
+    def codegen(context, builder, sig, args):
+        value, s, s_index, s_stride, x, x_index, x_stride = args
+        vector = tile.vector
+        scalar = _LLVM[vector.real]
+        parts = _parts(builder, tile, value)
+        for r in range(tile.rows):
+            pointer = _element(builder, scalar, s, _offset(builder, s_index, s_stride, r))
+            factor = _splat(builder, builder.load(pointer), vector.lanes)
+            row = _offset(builder, x_index, x_stride, r)
+            for v in range(tile.vectors):
+                i = builder.add(row, ir.Constant(_I64, v * vector.lanes))
+                operand = _load_vector(builder, vector, x, i)
+                j = r * tile.vectors + v
+                parts[j] = _call(builder, "fma", vector.llvm, [factor, operand, parts[j]])
+        return _tile(builder, tile, parts)
+
+    return tile(tile, *[types.int64] * 6), codegen
+
+
+@intrinsic
+def packed_rows(typingctx, tile, address, first, pack, stride):
+    """Return the addresses of rows `first` and on of a packed matrix.
+
+    `pack` rows lie side by side, and `stride` elements further the next `pack`.
+    """
+    shape = tile.instance_type
+    result = Rows(shape.rows)
+
+    def codegen(context, builder, sig, args):
+        _, address, first, pack, stride = args
+        scalar = _LLVM[shape.vector.real]
+        value = ir.Constant(result.llvm, ir.Undefined)
+        for r in range(shape.rows):
+            row = builder.add(first, ir.Constant(_I64, r))
+            offset = builder.add(
+                builder.mul(builder.udiv(row, pack), stride), builder.urem(row, pack)
+            )
+            pointer = builder.ptrtoint(_element(builder, scalar, address, offset), _I64)
+            value = builder.insert_value(value, pointer, r)
+        return value
+
+    return result(tile, *[types.int64] * 4), codegen
+
+
+@intrinsic
+def tile_outer_rows(typingctx, tile, rows, s_index, x, x_index):
+    """Return the tile plus an outer product, as tile_outer, of scalars at the rows' addresses."""
+
+    def codegen(context, builder, sig, args):
+        value, rows, s_index, x, x_index = args
+        vector = tile.vector
+        operands = [
+            _load_vector(
+                builder, vector, x, builder.add(x_index, ir.Constant(_I64, v * vector.lanes))
+            )
+            for v in range(tile.vectors)
+        ]
+        parts = _parts(builder, tile, value)
+        for r in range(tile.rows):
+            pointer = _element(builder, _LLVM[vector.real], builder.extract_value(rows, r), s_index)
+            factor = _splat(builder, builder.load(pointer), vector.lanes)
+            for v, operand in enumerate(operands):
+                j = r * tile.vectors + v
+                parts[j] = _call(builder, "fma", vector.llvm, [factor, operand, parts[j]])
+        return _tile(builder, tile, parts)
+
+    return tile(tile, rows, *[types.int64] * 3), codegen
+
+
+@intrinsic
+def tile_store(typingctx, tile, address, index, stride, rows):
+    """Store the first `rows` rows of the tile, row r at element ``index + r * stride``."""
+
+    def codegen(context, builder, sig, args):
+        value, address, index, stride, rows = args
+        parts = _parts(builder, tile, value)
+        for r in range(tile.rows):
+            with builder.if_then(builder.icmp_signed(">", rows, ir.Constant(_I64, r))):
+                row = _offset(builder, index, stride, r)
+                for v in range(tile.vectors):
+                    i = builder.add(row, ir.Constant(_I64, v * tile.vector.lanes))
+                    _store_vector(builder, parts[r * tile.vectors + v], address, i)
+        return context.get_dummy_value()
+
+    return types.void(tile, *[types.int64] * 4), codegen
+
+
+@intrinsic
+def tile_load_rows(typingctx, tile, source, addresses, index):
+    """Return a tile of one vector a row, converted from `source`.
+
+    Row r lies at element `index` of the array at the r-th of the int64 `addresses` in memory.
+    """
+    result, scalar = tile.instance_type, source.dtype
+
+    def codegen(context, builder, sig, args):
+        memory = ir.VectorType(context.get_data_type(scalar), result.vector.lanes)
+        parts = []
+        for r in range(result.rows):
+            address = builder.load(_element(builder, _I64, args[2], ir.Constant(_I64, r)))
+            pointer = _element(builder, memory.element, address, args[3])
+            value = builder.load(builder.bitcast(pointer, memory.as_pointer()))
+            value.align = 1
+            parts.append(_vector_cast(builder, value, scalar, result.vector))
+        return _tile(builder, result, parts)
+
+    return result(tile, source, types.int64, types.int64), codegen
+
+
+@intrinsic
+def tile_transpose(typingctx, tile):
+    """Return a square tile (as many rows as lanes, one vector each) with rows as columns.
+
+    Swaps halves, then quarters, and so on: log2(lanes) rounds of shuffles of two rows.
+    """
+    lanes = tile.vector.lanes
+
+    def codegen(context, builder, sig, args):
+        rows = _parts(builder, tile, args[0])
+        step = lanes // 2
+        while step:
+            low = [i if not i & step else i - step + lanes for i in range(lanes)]
+            high = [i + step if not i & step else i + lanes for i in range(lanes)]
+            masks = [ir.Constant(ir.VectorType(_I32, lanes), m) for m in (low, high)]
+            for i in range(lanes):
+                if not i & step:
+                    pair = rows[i], rows[i + step]
+                    rows[i], rows[i + step] = (builder.shuffle_vector(*pair, m) for m in masks)
+            step //= 2
+        return _tile(builder, tile, rows)
+
+    return tile(tile), codegen

@@ -1,0 +1,130 @@
+"""A team of threads inside one no-GIL call, meeting at a barrier.
+
+The threads are Python's, so any number of teams can be at work at once, a forked child is safe,
+and a barrier costs a fraction of a microsecond. No Numba threading layer is involved.
+"""
+
+import queue
+import sys
+import threading
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, register_jitable
+
+_I64 = ir.IntType(64)
+
+
+def _pointer(builder, address):
+    return builder.inttoptr(address, _I64.as_pointer())
+
+
+@intrinsic
+def _fetch_add(typingctx, address, value):
+    def codegen(context, builder, sig, args):
+        return builder.atomic_rmw("add", _pointer(builder, args[0]), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def _load(typingctx, address):
+    def codegen(context, builder, sig, args):
+        return builder.load_atomic(_pointer(builder, args[0]), "seq_cst", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def _store(typingctx, address, value):
+    def codegen(context, builder, sig, args):
+        builder.store_atomic(args[1], _pointer(builder, args[0]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+_YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+
+
+@intrinsic
+def _yield(typingctx):
+    def codegen(context, builder, sig, args):
+        function = ir.FunctionType(ir.IntType(32), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, function, _YIELD), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+#: Bytes of a barrier: its count of arrivals and its generation, each on a cache line of its own.
+BARRIER_BYTES = 128
+_SPINS = 2000
+
+
+@register_jitable
+def barrier(sync, size):
+    """Wait until `size` threads have come here."""
+    generation = _load(sync + 64)
+    if _fetch_add(sync, 1) == size - 1:
+        _store(sync, 0)
+        _store(sync + 64, generation + 1)
+        return
+    spins = 0
+    while _load(sync + 64) == generation:
+        spins += 1
+        if spins > _SPINS:
+            _yield()
+
+
+class Team:
+    """The calling thread and up to ``size - 1`` helpers, for as long as the context lasts.
+
+    `size` is smaller than asked for where the system gives no more threads; then nobody waits for
+    a thread that never comes.
+    """
+
+    def __init__(self, size):
+        self.size = size
+        self._jobs = []
+        self._done = queue.SimpleQueue()
+
+    def __enter__(self):
+        for rank in range(1, self.size):
+            jobs = queue.SimpleQueue()
+            helper = threading.Thread(target=self._help, args=(rank, jobs), daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:
+                break
+            self._jobs.append(jobs)
+        self.size = 1 + len(self._jobs)
+        return self
+
+    def __exit__(self, *exception):
+        for jobs in self._jobs:
+            jobs.put(None)
+
+    def _help(self, rank, jobs):
+        while (job := jobs.get()) is not None:
+            job(rank)
+            self._done.put(rank)
+
+    def run(self, job):
+        """Call ``job(rank)`` in every thread of the team, and return when all are done."""
+        for jobs in self._jobs:
+            jobs.put(job)
+        try:
+            job(0)
+        finally:
+            # Also when Ctrl-C lands here: the others still use the arrays.
+            waiting = len(self._jobs)
+            interrupted = None
+            while waiting:
+                try:
+                    self._done.get()
+                    waiting -= 1
+                except KeyboardInterrupt as interrupt:
+                    interrupted = interrupt
+            if interrupted:
+                raise interrupted

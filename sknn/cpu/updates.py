@@ -1,0 +1,217 @@
+"""What happens to a slice of a gradient while it is in the cache: penalties, clipping, the update.
+
+All of these begin with the same operands: first byte of the slice in the parameters, its byte in
+the gradient, the number of elements.
+"""
+
+from math import sqrt
+
+from numba.extending import register_jitable
+
+from .frame import (
+    GRADIENT,
+    N_TASKS,
+    PARAMETERS,
+    RATE_FIRST,
+    RATE_WEIGHT,
+    RATES,
+    SHARED,
+    STATE,
+    STATE_STRIDE,
+    SUMS,
+    TASK,
+    kernel,
+)
+from .simd import absolute, bits_to_float64, fma, get, lane_sum, load, put, select, splat, store
+from .simd import sqrt as vector_sqrt
+
+from numba.core import types  # isort: skip
+
+
+@kernel
+def regularize(t):
+    """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty. op: ..., l2, l1."""
+    wide, lanes = t.wide, t.wide.lanes
+
+    def regularize(op, frame, slot):
+        w, g = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1]
+        l2, l1 = bits_to_float64(op[4]), bits_to_float64(op[5])
+        l2s, l1s = splat(wide, l2), splat(wide, l1)
+        scale = splat(wide, get(types.float64, frame[RATES], RATE_WEIGHT))
+        squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
+        for i in range(0, op[2], lanes):
+            value = load(wide, w, i)
+            squares = fma(value, value, squares)
+            sizes = sizes + absolute(value)
+            sign = select(value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0))
+            store(g, i, (load(wide, g, i) + l2s * value + sign) * scale)
+        penalty = 0.5 * l2 * lane_sum(squares) if l2 else 0.0
+        if l1:
+            penalty += l1 * lane_sum(sizes)
+        put(frame[SUMS], 2 * frame[TASK], penalty)
+
+    return regularize
+
+
+@kernel
+def clip_value(t):
+    """Clip each element of the gradient to [-limit, limit]. op: ..., limit."""
+    wide, lanes = t.wide, t.wide.lanes
+
+    def clip_value(op, frame, slot):
+        g = frame[GRADIENT] + op[1]
+        limit = splat(wide, bits_to_float64(op[4]))
+        for i in range(0, op[2], lanes):
+            value = load(wide, g, i)
+            value = select(value > limit, limit, value)
+            store(g, i, select(value < limit * -1.0, limit * -1.0, value))
+
+    return clip_value
+
+
+@kernel
+def square_sum(t):
+    """Leave the slice's sum of squares for total_norm. op: ..."""
+    wide, lanes = t.wide, t.wide.lanes
+
+    def square_sum(op, frame, slot):
+        g = frame[GRADIENT] + op[1]
+        total = splat(wide, 0.0)
+        for i in range(0, op[2], lanes):
+            value = load(wide, g, i)
+            total = fma(value, value, total)
+        put(frame[SUMS], 2 * frame[TASK] + 1, lane_sum(total))
+
+    return square_sum
+
+
+@kernel
+def total_norm(t):
+    """Leave min(1, limit / norm of the whole gradient). op: its place (shared), limit."""
+    real = t.real
+
+    def total_norm(op, frame, slot):
+        total = 0.0
+        for task in range(frame[N_TASKS]):
+            total += get(types.float64, frame[SUMS], 2 * task + 1)
+        norm, limit = sqrt(total), bits_to_float64(op[1])
+        put(frame[SHARED] + op[0], 0, real(limit / norm if norm > limit else 1.0))
+
+    return total_norm
+
+
+@kernel
+def scale_gradient(t):
+    """g = g times what total_norm has left. op: ..., its place."""
+    wide, lanes, real = t.wide, t.wide.lanes, t.real
+
+    def scale_gradient(op, frame, slot):
+        g = frame[GRADIENT] + op[1]
+        scale = splat(wide, get(real, frame[SHARED] + op[4], 0))
+        for i in range(0, op[2], lanes):
+            store(g, i, load(wide, g, i) * scale)
+
+    return scale_gradient
+
+
+# Each rule takes a parameter, its gradient and two states, the step's rates r, and the constants
+# a, b (decay rates, or the momentum), their complements ac, bc, epsilon, and the weight decay. It
+# returns the parameter and the states. ``sknn.optimizers`` says where each comes from.
+
+
+@register_jitable
+def _sgd(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
+    v = a * v - r[0] * g
+    return w + v, v, u
+
+
+@register_jitable
+def _nesterov(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
+    v = a * v - r[0] * g
+    return w + (a * v - r[0] * g), v, u
+
+
+@register_jitable
+def _adam(w, g, m, v, r, a, b, ac, bc, epsilon, decay):
+    m = a * m + ac * g
+    v = b * v + bc * (g * g)
+    return w - r[0] * m / (vector_sqrt(v) + epsilon), m, v
+
+
+@register_jitable
+def _adamw(w, g, m, v, r, a, b, ac, bc, epsilon, decay):
+    m = a * m + ac * g
+    v = b * v + bc * (g * g)
+    w = w - r[0] * decay * w
+    return w - r[1] * m / (vector_sqrt(v) * r[2] + epsilon), m, v
+
+
+@register_jitable
+def _nadam(w, g, m, v, r, a, b, ac, bc, epsilon, decay):
+    m = a * m + ac * g
+    v = b * v + bc * (g * g)
+    return w - (r[0] * g + r[1] * m) / (vector_sqrt(v) * r[2] + epsilon), m, v
+
+
+@register_jitable
+def _rmsprop(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
+    v = b * v + bc * (g * g)
+    return w - r[0] * g / (vector_sqrt(v) + epsilon), v, u
+
+
+@register_jitable
+def _adagrad(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
+    v = v + g * g
+    return w - r[0] * g / (vector_sqrt(v) + epsilon), v, u
+
+
+@register_jitable
+def _adadelta(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
+    v = a * v + ac * (g * g)
+    change = vector_sqrt(u + epsilon) / vector_sqrt(v + epsilon) * g
+    return w - r[0] * change, v, a * u + ac * (change * change)
+
+
+#: The rules and their numbers of state arrays.
+RULES = {
+    "sgd": (_sgd, 1),
+    "nesterov": (_nesterov, 1),
+    "adam": (_adam, 2),
+    "adamw": (_adamw, 2),
+    "nadam": (_nadam, 2),
+    "rmsprop": (_rmsprop, 1),
+    "adagrad": (_adagrad, 1),
+    "adadelta": (_adadelta, 2),
+}
+
+
+@kernel
+def update(t, name):
+    """One step of an optimizer. op: ..., byte of the parameter, a, b, epsilon, decay."""
+    wide, lanes = t.wide, t.wide.lanes
+    rule, n_states = RULES[name]
+
+    def update(op, frame, slot):
+        w, g = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1]
+        first = frame[STATE] + op[0]
+        second = first + frame[STATE_STRIDE] if n_states == 2 else first
+        a, b = bits_to_float64(op[4]), bits_to_float64(op[5])
+        ac, bc = splat(wide, 1.0 - a), splat(wide, 1.0 - b)
+        av, bv = splat(wide, a), splat(wide, b)
+        epsilon, decay = splat(wide, bits_to_float64(op[6])), splat(wide, bits_to_float64(op[7]))
+        r = (
+            splat(wide, get(types.float64, frame[RATES], RATE_FIRST)),
+            splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 1)),
+            splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 2)),
+        )
+        for i in range(0, op[2], lanes):
+            new, m, v = rule(
+                load(wide, w, i), load(wide, g, i), load(wide, first, i), load(wide, second, i),
+                r, av, bv, ac, bc, epsilon, decay,
+            )  # fmt: skip
+            store(w, i, new)
+            store(first, i, m)
+            if n_states == 2:
+                store(second, i, v)
+
+    return update

@@ -1,0 +1,73 @@
+"""What a fit or a prediction reads, where it lies: no copy is made of X."""
+
+import numpy as np
+import scipy.sparse as sp
+
+_GATHERED = {"b", "u", "i", "f"}  # kinds of numbers that the engine casts itself
+
+
+class Source:
+    """A matrix that the engine gathers rows from, casting them a batch at a time.
+
+    Parameters
+    ----------
+    data : ndarray of shape (n_rows, n_columns), or sparse matrix
+        Any order, strides and type of number. Sparse matrices are read as compressed rows.
+
+    Attributes
+    ----------
+    operation : str
+        The operation that gathers from it.
+    variant : tuple
+        What that operation's kernel is compiled for.
+    fields : list of int
+        Address and strides, or the addresses of a sparse matrix's arrays.
+    """
+
+    def __init__(self, data):
+        self.n_rows, self.n_columns = data.shape
+        if sp.issparse(data):
+            self._gather_sparse(data.tocsr())
+        else:
+            self._gather_dense(data)
+
+    def _gather_dense(self, data):
+        if data.dtype.kind not in _GATHERED or data.dtype.itemsize > 8 or data.dtype == np.float16:
+            data = data.astype(np.float32 if data.dtype == np.float16 else np.float64)
+        if not data.dtype.isnative:
+            data = data.astype(data.dtype.newbyteorder("="))
+        contiguous = data.strides[1] == data.itemsize or self.n_columns == 1
+        self.operation = "gather"
+        self.variant = (_scalar(data.dtype), contiguous)
+        self.fields = [data.ctypes.data, *data.strides]
+        self._arrays = data
+
+    def _gather_sparse(self, data):
+        values = data.data
+        if values.dtype.kind not in _GATHERED or values.dtype.itemsize > 8:
+            values = values.astype(np.float64)
+        indptr = data.indptr.astype(data.indices.dtype, copy=False)
+        self.operation = "gather_csr"
+        self.variant = (_scalar(values.dtype), _scalar(indptr.dtype))
+        self._arrays = values, data.indices, indptr
+        self.fields = [array.ctypes.data for array in self._arrays]
+
+    @property
+    def key(self):
+        """What distinguishes the programs that read from it."""
+        return self.operation, self.variant
+
+
+class ClassNumbers:
+    """Targets given as the number of each row's class."""
+
+    def __init__(self, numbers):
+        self._numbers = np.ascontiguousarray(numbers, np.int64)
+        self.n_rows = len(self._numbers)
+        self.fields = [self._numbers.ctypes.data, 0, 0]
+        self.key = None
+
+
+def _scalar(dtype):
+    """Return the engine's name of a NumPy type: a boolean is one byte, 0 or 1."""
+    return "uint8" if dtype.kind == "b" else dtype.name

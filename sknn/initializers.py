@@ -1,0 +1,51 @@
+"""The table of initializers: functions of (random_state, fan_in, fan_out) that give a matrix.
+
+Sources: Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998. 'normal' and 'uniform' are the
+textbooks' small random numbers, of a deviation of 0.05 and in [-0.05, 0.05].
+"""
+
+import numpy as np
+
+
+def _scaled(kind, scale):
+    """Return an initializer of the variance ``scale(fan_in, fan_out)``."""
+
+    def draw(random_state, fan_in, fan_out):
+        deviation = np.sqrt(scale(fan_in, fan_out))
+        if kind == "normal":
+            return random_state.normal(0.0, deviation, (fan_in, fan_out))
+        bound = np.sqrt(3.0) * deviation
+        return random_state.uniform(-bound, bound, (fan_in, fan_out))
+
+    return draw
+
+
+_SCALES = {
+    "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),
+    "he": lambda fan_in, fan_out: 2.0 / fan_in,
+    "lecun": lambda fan_in, fan_out: 1.0 / fan_in,
+}
+
+INITIALIZERS = {
+    f"{name}_{kind}": _scaled(kind, scale)
+    for name, scale in _SCALES.items()
+    for kind in ("uniform", "normal")
+} | {
+    "normal": lambda r, fan_in, fan_out: r.normal(0.0, 0.05, (fan_in, fan_out)),
+    "uniform": lambda r, fan_in, fan_out: r.uniform(-0.05, 0.05, (fan_in, fan_out)),
+    "zeros": lambda r, fan_in, fan_out: np.zeros((fan_in, fan_out)),
+}
+
+
+def draw_dense(initializer, random_state, fan_in, fan_out, activation):
+    """Return the first weights and biases of a dense layer, in float64.
+
+    'auto' is scikit-learn's: weights and biases uniform within Glorot's bound (for the logistic
+    function with the factor 2 instead of 6), the same draws in the same order. The other
+    initializers start biases at zero.
+    """
+    if initializer != "auto":
+        return INITIALIZERS[initializer](random_state, fan_in, fan_out), np.zeros(fan_out)
+    bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
+    weights = random_state.uniform(-bound, bound, (fan_in, fan_out))
+    return weights, random_state.uniform(-bound, bound, fan_out)

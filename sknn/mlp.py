@@ -1,0 +1,937 @@
+"""Multilayer perceptrons: drop-in for scikit-learn's, and one whose task is a parameter."""
+
+import copy
+import zlib
+from inspect import cleandoc
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.callback import with_callbacks
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder
+from sklearn.utils import ClassifierTags, RegressorTags, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .activations import ACTIVATIONS
+from .base import (
+    TRAINING,
+    NeuralEstimator,
+    ParameterRow,
+    all_or_nothing,
+    check_weights,
+    computing_dtype,
+    count_threads,
+    takes,
+)
+from .data import ClassNumbers, Source
+from .initializers import draw_dense
+from .layers import Activation, BatchNormalization, Dense, Dropout
+from .losses import Loss
+from .network import Network
+from .training import Data, Progress, Trainer, fit_lbfgs, predict
+
+_HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "exp", "step"})
+_OUTPUT = sorted(set(ACTIVATIONS) - {"step"})
+
+_SIZES = {
+    "hidden_layer_sizes": ParameterRow(
+        (100,),
+        ["array-like", Interval(Integral, 1, None, closed="left")],
+        """hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer; an empty tuple for none.""",
+    ),
+    "activation": ParameterRow(
+        "relu",
+        [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
+        """activation : str, Activation, or list of them, default='relu'
+        The hidden layers' activation, or one for each: 'identity', 'logistic', 'tanh', 'relu',
+        'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus'; an
+        :class:`~sknn.layers.Activation` to set the slope of 'leaky_relu' (else 0.3) or the limit
+        of 'elu'. 'step' is for prediction only: set it on a network fitted with another.""",
+    ),
+}
+_MORE = {
+    "output_activation": ParameterRow(
+        "auto",
+        [StrOptions({"auto", *_OUTPUT}), Activation],
+        """output_activation : str or Activation, default='auto'
+        Activation of the output layer. 'auto': softmax for several classes, logistic for two or
+        for multilabel targets; identity in regression, exp for ``loss='poisson'``.""",
+    ),
+    "dropout": ParameterRow(
+        0.0,
+        [Interval(Real, 0, 1, closed="left"), "array-like"],
+        """dropout : float or array-like of float, default=0.0
+        Probability that an output of a hidden layer is dropped in training, or one for each
+        hidden layer.""",
+    ),
+    "batch_norm": ParameterRow(
+        False,
+        ["boolean"],
+        """batch_norm : bool, default=False
+        Whether to normalise each hidden layer over the batch, before its activation.""",
+    ),
+    "quantile": ParameterRow(
+        0.5,
+        [Interval(Real, 0, 1, closed="both")],
+        """quantile : float, default=0.5
+        The quantile of ``loss='quantile'``.""",
+    ),
+    "huber_delta": ParameterRow(
+        1.0,
+        [Interval(Real, 0, None, closed="neither")],
+        """huber_delta : float, default=1.0
+        The error at which ``loss='huber'`` turns from squared to linear.""",
+    ),
+    "class_weight": ParameterRow(
+        None,
+        [dict, list, StrOptions({"balanced"}), None],
+        """class_weight : dict, list of dict, 'balanced' or None, default=None
+        Weights of the classes, multiplied with `sample_weight`.""",
+    ),
+}
+
+_REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "poisson", "quantile"}
+_CLASSIFICATION_LOSSES = {"log_loss", "squared_error"}
+_REGRESSION_DOC = """'squared_error' (half of it), 'poisson' (half the deviance),
+        'absolute_error', 'huber' or 'quantile'"""
+
+
+def _loss_row(default, options, doc):
+    return {"loss": ParameterRow(default, [StrOptions(options)], doc)}
+
+
+_CLASSIFIER = {
+    **_SIZES,
+    **TRAINING,
+    **_loss_row(
+        "log_loss",
+        _CLASSIFICATION_LOSSES,
+        """loss : {'log_loss', 'squared_error'}, default='log_loss'
+        Cross-entropy, or half the squared error of the outputs against 0 and 1.""",
+    ),
+    **{k: v for k, v in _MORE.items() if k not in ("quantile", "huber_delta")},
+}
+_REGRESSOR = {
+    **_loss_row(
+        "squared_error",
+        _REGRESSION_LOSSES,
+        f"""loss : str, default='squared_error'
+        {_REGRESSION_DOC}.""",
+    ),
+    **_SIZES,
+    **TRAINING,
+    **{k: v for k, v in _MORE.items() if k != "class_weight"},
+}
+_EITHER = {
+    "task": ParameterRow(
+        "classification",
+        [StrOptions({"classification", "regression"})],
+        """task : {'classification', 'regression'}, default='classification'
+        What the network is for; estimator type, methods and scorer follow it.""",
+    ),
+    **_SIZES,
+    **TRAINING,
+    **_loss_row(
+        "auto",
+        {"auto"} | _REGRESSION_LOSSES | _CLASSIFICATION_LOSSES,
+        f"""loss : str, default='auto'
+        'log_loss' or 'squared_error' in classification; in regression
+        {_REGRESSION_DOC}.
+        'auto' is the first of each.""",
+    ),
+    **_MORE,
+}
+
+
+def _per_layer(value, n_layers, name):
+    """Return `value` as a list with one entry for each hidden layer."""
+    if np.ndim(value) == 0 or isinstance(value, (str, Activation)):
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} has {len(values)} entries; expected one for each of the {n_layers} hidden "
+            "layers."
+        )
+    return values
+
+
+def _activation(value, name, allowed):
+    """Return `value` as an Activation, one of those allowed."""
+    if not isinstance(value, (str, Activation)):
+        raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.")
+    spec = Activation(value) if isinstance(value, str) else value
+    if spec.function not in allowed:
+        raise ValueError(f"{name} is {spec.function!r}; expected one of {allowed}.")
+    return spec
+
+
+class _BaseMLPNet(NeuralEstimator):
+    """What the three multilayer perceptrons share: all but the constructor."""
+
+    # --- the network
+
+    @property
+    def _classifies(self):
+        return isinstance(self, ClassifierMixin)
+
+    def _hidden_sizes(self):
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        if not all(isinstance(size, Integral) for size in sizes):
+            raise TypeError(f"hidden_layer_sizes must be integers, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _loss_name(self):
+        if self.loss != "auto":
+            return self.loss
+        return "log_loss" if self._classifies else "squared_error"
+
+    def _check_loss(self):
+        allowed = _CLASSIFICATION_LOSSES if self._classifies else _REGRESSION_LOSSES
+        if self._loss_name() not in allowed:
+            raise ValueError(
+                f"loss={self.loss!r} is not for this task; expected one of {sorted(allowed)}."
+            )
+
+    def _output_activation(self, binarizer):
+        """Return the output's activation; fitted classifiers know their kind of targets."""
+        if self.output_activation != "auto":
+            return _activation(self.output_activation, "output_activation", _OUTPUT)
+        if not self._classifies:
+            return Activation("exp" if self._loss_name() == "poisson" else "identity")
+        several = binarizer.y_type_ == "multiclass"
+        return Activation("softmax" if several else "logistic")
+
+    def _hidden_layers(self, sizes, batch_norm):
+        """Return the specifications of the hidden layers."""
+        activations = _per_layer(self.activation, len(sizes), "activation")
+        rates = _per_layer(self.dropout, len(sizes), "dropout")
+        layers = []
+        for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
+            layers.append(Dense(size))
+            if batch_norm:
+                layers.append(BatchNormalization())
+            layers.append(_activation(activation, "activation", [*_HIDDEN, "step"]))
+            if rate:
+                layers.append(Dropout(float(rate), i))
+        return layers
+
+    def _make_network(self, n_features, n_outputs, out):
+        """Return the Network that the parameters describe."""
+        if out.function == "softmax" and n_outputs == 1:
+            raise ValueError("output_activation='softmax' needs several outputs, got 1.")
+        name = self._loss_name()
+        if name == "log_loss" and out.function not in ("softmax", "logistic"):
+            raise ValueError(
+                f"loss='log_loss' needs probabilities, got output_activation={out.function!r}; "
+                "expected 'softmax' or 'logistic'."
+            )
+        number = {"quantile": "quantile", "huber": "huber_delta"}.get(name)
+        loss = Loss(name, out.function, float(getattr(self, number)) if number else 0.0)
+        layers = self._hidden_layers(self._hidden_sizes(), self.batch_norm)
+        return Network((*layers, Dense(n_outputs), out), n_features, loss)
+
+    def _fitted_network(self):
+        """Return the Network of the fitted parameters, for predicting.
+
+        As in scikit-learn, the hidden activation is what the parameter says now; so 'step' can be
+        set on a network that was trained with another.
+        """
+        sizes = [w.shape[1] for w in self.coefs_]
+        out = Activation(self.out_activation_)
+        if isinstance(self.output_activation, Activation):
+            out = self.output_activation
+        layers = self._hidden_layers(sizes[:-1], hasattr(self, "batch_norm_"))
+        loss = Loss("squared_error", out.function)
+        return Network((*layers, Dense(sizes[-1]), out), self.coefs_[0].shape[0], loss)
+
+    def _check_trainable(self, network):
+        steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]
+        if steps:
+            raise ValueError(
+                "activation='step' has no useful derivative, so a network cannot be trained with "
+                "it; train with another one, or fit a PerceptronClassifier."
+            )
+        if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
+            raise ValueError(
+                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+                "dropout and batch_norm are for the other solvers."
+            )
+
+    def _first_values(self, network, random_state, dtype):
+        """Draw the first parameters, as scikit-learn does."""
+        values = []
+        for i, group in enumerate(network.parameters(dtype)):
+            layer = network.layers[i]
+            if isinstance(layer, Dense):
+                following = [a for a in network.layers[i:] if isinstance(a, Activation)]
+                # scikit-learn looks at the hidden activation for the output layer too
+                name = self.activation if isinstance(self.activation, str) else ""
+                name = name or following[0].function
+                inputs, units = group[0].shape
+                values += draw_dense(self.initializer, random_state, inputs, units, name)
+            elif isinstance(layer, BatchNormalization):
+                n = group[0].shape[0]
+                values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
+        return [value.astype(dtype) for value in values]
+
+    def _values(self):
+        """Return the fitted parameters in the network's order."""
+        values = []
+        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            values += [w, b]
+            if i < len(getattr(self, "batch_norm_", ())):
+                values += [self.batch_norm_[i][k] for k in ("gamma", "beta", "mean", "variance")]
+        return values
+
+    def _values_for(self, network, dtype):
+        """Return the fitted parameters to go on from, checked against the network."""
+        values = [np.asarray(value, dtype) for value in self._values()]
+        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        if [value.shape for value in values] != shapes:
+            raise ValueError(
+                "hidden_layer_sizes or batch_norm have changed since the last fit: its parameters "
+                f"have the shapes {[v.shape for v in values]}, the network needs {shapes}."
+            )
+        return values
+
+    # --- the data
+
+    def _check_X_y(self, X, y, reset):
+        """Return X as it lies in memory, and y."""
+        numeric = {} if self._classifies else {"y_numeric": True}
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, reset=reset, **numeric
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _learn_classes(self, y, incremental):
+        """Fit the label binarizer, or check y against the classes that are known."""
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+            return
+        classes = unique_labels(y)
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    def _encode(self, y, loss):
+        """Return the targets as the engine reads them, and as the scorer does."""
+        if not self._classifies:
+            y = np.asarray(y)
+            if loss.name == "poisson" and np.any(y < 0):
+                raise ValueError("loss='poisson' needs y >= 0, got negative values.")
+            return Source(y.reshape(len(y), -1)), y
+        if loss.counts_classes and self._label_binarizer.y_type_ == "multiclass":
+            encoder = LabelEncoder()
+            encoder.classes_ = self.classes_
+            numbers = encoder.transform(y)
+            return ClassNumbers(numbers), numbers
+        columns = self._label_binarizer.transform(y).astype(bool)
+        return Source(columns), columns
+
+    def _score_outputs(self, outputs, data):
+        """Return the validation score of a network's outputs."""
+        weights = data.row_weights
+        if not np.isfinite(outputs).all():
+            return np.nan
+        if not self._classifies:
+            outputs = outputs.ravel() if outputs.shape[1] == 1 else outputs
+            return float(r2_score(data.y, outputs, sample_weight=weights))
+        if data.y.ndim == 1:
+            return float(accuracy_score(data.y, outputs.argmax(axis=1), sample_weight=weights))
+        if self._label_binarizer.y_type_ == "multiclass":
+            right = data.y.argmax(axis=1), outputs.argmax(axis=1)
+        elif outputs.shape[1] == 1:
+            right = data.y.ravel(), outputs.ravel() > 0.5
+        else:
+            right = data.y, outputs > 0.5
+        return float(accuracy_score(*right, sample_weight=weights))
+
+    def _split(self, data, y_columns, random_state):
+        """Hold rows back for early stopping: scikit-learn's split, of row numbers only."""
+        stratify = y_columns if self._classifies and self.n_outputs_ == 1 else None
+        train, held = train_test_split(
+            data.rows,
+            random_state=random_state,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+        if len(held) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        parts = []
+        for rows in (train, held):
+            y = data.y[rows]
+            parts.append(Data(data.source, data.targets, data.weights, rows, y))
+        return parts
+
+    def _given_validation(self, X_val, y_val, weights, loss):
+        """Return validation data that the caller gave, or None."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together; only one of them was given.")
+        X_val, y_val = self._check_X_y(X_val, y_val, reset=False)
+        if self._classifies and len(np.setdiff1d(unique_labels(y_val), self.classes_)):
+            raise ValueError(f"y_val has classes not in y; expected some of {self.classes_}.")
+        targets, y = self._encode(y_val, loss)
+        weights = check_weights(weights, X_val)
+        return Data(Source(X_val), targets, weights, np.arange(X_val.shape[0]), y)
+
+    def _weights(self, sample_weight, X, y, incremental):
+        weights = check_weights(sample_weight, X)
+        if getattr(self, "class_weight", None) is None or not self._classifies:
+            return weights
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all the data at once, which partial_fit never has; "
+                "compute the weights and give them as a dict."
+            )
+        by_class = compute_sample_weight(self.class_weight, y)
+        return np.ascontiguousarray(by_class if weights is None else weights * by_class)
+
+    # --- fitting
+
+    def _fit(self, X, y, sample_weight, incremental, validation=(None, None, None)):
+        self._check_loss()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._check_X_y(X, y, reset=first)
+        weights = self._weights(sample_weight, X, y, incremental)
+        if self._classifies:
+            self._learn_classes(y, incremental)
+        binarizer = getattr(self, "_label_binarizer", None)
+        out = self._output_activation(binarizer)
+        self.n_outputs_ = self._count_outputs(y)
+        network = self._make_network(X.shape[1], self.n_outputs_, out)
+        self._check_trainable(network)
+        random_state = check_random_state(self.random_state)
+        dtype = computing_dtype(self.dtype, X)
+        self.out_activation_ = out.function
+        self.n_layers_ = len(self._hidden_sizes()) + 2
+        seed = _dropout_seed(random_state)
+        if first:
+            progress = Progress(self._first_values(network, random_state, dtype))
+        else:
+            progress = self._progress(network, dtype, incremental)
+        targets, y_score = self._encode(y, network.loss)
+        data = Data(Source(X), targets, weights, np.arange(X.shape[0]), y_score)
+        held = self._given_validation(*validation, network.loss)
+        if self.early_stopping and self.solver != "lbfgs" and held is None:
+            data, held = self._split(data, y_score, random_state)
+        threads = count_threads(self.n_jobs)
+        self._check_first_values(progress)
+        context = _Callbacks(self, X, y, self.max_iter)
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(network, progress, data, held, threads, dtype, context)
+        else:
+            trainer = Trainer(
+                self, network, dtype, progress, data, held, self._score_outputs, random_state,
+                seed, threads,
+            )  # fmt: skip
+            on_epoch = context.epoch(trainer.current_values)
+            trainer.fit(1 if incremental else self.max_iter, incremental, on_epoch)
+        self._commit(progress, held is not None)
+        if not all(np.isfinite(value).all() for value in progress.values):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        context.end()
+        return self
+
+    def _check_first_values(self, progress):
+        if not all(np.isfinite(value).all() for value in progress.values):
+            raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
+
+    def _count_outputs(self, y):
+        if not self._classifies:
+            return 1 if y.ndim == 1 else y.shape[1]
+        if self._label_binarizer.y_type_ == "binary" or len(self.classes_) == 1:
+            return 1
+        return len(self.classes_)
+
+    def _progress(self, network, dtype, incremental):
+        """Return the state that a warm start or a partial fit goes on from."""
+        progress = Progress(self._values_for(network, dtype), t=getattr(self, "t_", 0))
+        progress.loss_curve = list(getattr(self, "loss_curve_", ()))
+        progress.validation_loss_curve = list(getattr(self, "validation_loss_curve_", ()))
+        if self.early_stopping:
+            progress.validation_scores = list(getattr(self, "validation_scores_", None) or ())
+            best = getattr(self, "best_validation_score_", None)
+            progress.best_validation_score = -np.inf if best is None else best
+        best = getattr(self, "best_loss_", None)
+        progress.best_loss = np.inf if best is None else best
+        progress.no_improvement = getattr(self, "_no_improvement_count", 0)
+        progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
+        return progress
+
+    def _fit_lbfgs(self, network, progress, data, held, threads, dtype, context):
+        def after_iteration(values):
+            if held is not None:
+                outputs, loss = predict(
+                    network, values(), np.dtype(np.float64), held.source, threads,
+                    held.targets, held.weights, held.rows,
+                )  # fmt: skip
+                progress.validation_loss_curve.append(float(loss))
+                progress.validation_scores.append(self._score_outputs(outputs, held))
+            begin = context.epoch(values)
+            return bool(begin and begin()())
+
+        fit_lbfgs(self, network, progress, data, threads, after_iteration)
+        if self.dtype is not None:
+            progress.values = [value.astype(dtype) for value in progress.values]
+
+    def _commit(self, progress, validated):
+        """Make the outcome of training the estimator's own."""
+        self._set_values(progress.values)
+        self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
+        self.loss_curve_ = progress.loss_curve
+        self._no_improvement_count = progress.no_improvement
+        stopping = self.early_stopping and self.solver != "lbfgs"
+        if self.solver != "lbfgs":
+            self._optimizer = progress.optimizer
+            self.best_loss_ = None if stopping else progress.best_loss
+            best = progress.best_validation_score
+            self.best_validation_score_ = best if stopping else None
+        self.validation_scores_ = progress.validation_scores if validated else None
+        self.validation_loss_curve_ = progress.validation_loss_curve if validated else None
+
+    def _set_values(self, values):
+        for name, value in self._attributes(values).items():
+            setattr(self, name, value)
+
+    def _attributes(self, values):
+        """Return the fitted attributes that hold the network's parameters."""
+        per_layer = 6 if self.batch_norm else 2
+        layers = [values[i : i + per_layer] for i in range(0, len(values), per_layer)]
+        attributes = {
+            "coefs_": [layer[0] for layer in layers],
+            "intercepts_": [layer[1] for layer in layers],
+        }
+        if self.batch_norm:
+            names = ("gamma", "beta", "mean", "variance")
+            attributes["batch_norm_"] = [
+                dict(zip(names, layer[2:], strict=True)) for layer in layers[:-1]
+            ]
+        return attributes
+
+    @all_or_nothing
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+    ):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples. Read where they lie, whatever their type and order.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, an indicator matrix of labels, or real numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        X_val, y_val : array-like, default=None
+            Data to validate with after each epoch. With early stopping they take the place of the
+            part that would be held back.
+        sample_weight_val : array-like, default=None
+            Weights of those samples.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not valid, or if the weights diverge; the estimator is
+            then as it was before.
+        """
+        return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+
+    def _check_solver(self):
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    # --- predicting
+
+    def _outputs(self, X):
+        """Return the network's outputs for checked input."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        dtype = computing_dtype(self.dtype, X, *(w.dtype for w in self.coefs_))
+        values = [np.asarray(value, dtype) for value in self._values()]
+        threads = count_threads(self.n_jobs)
+        return predict(self._fitted_network(), values, dtype, Source(X), threads)
+
+    def predict(self, X):
+        """Predict class labels, or the targets of a regression.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions. A sample's are the same bits alone and in any batch.
+        """
+        outputs = self._outputs(X)
+        if self.n_outputs_ == 1:
+            outputs = outputs.ravel()
+        return self._label_binarizer.inverse_transform(outputs) if self._classifies else outputs
+
+    @property
+    def history_(self):
+        """Losses and validation scores by epoch, as a DataFrame."""
+        import pandas as pd
+
+        check_is_fitted(self, "loss_curve_")
+        columns = {"loss": self.loss_curve_}
+        if self.validation_scores_ is not None:
+            columns["validation_loss"] = self.validation_loss_curve_
+            columns["validation_score"] = self.validation_scores_
+        frame = pd.DataFrame({k: pd.Series(v, dtype="float64") for k, v in columns.items()})
+        frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
+        return frame
+
+
+class _Callbacks:
+    """scikit-learn's callbacks around a fit and its epochs; nothing where there are none."""
+
+    def __init__(self, estimator, X, y, epochs):
+        self._estimator, self._data = estimator, {"X": X, "y": y}
+        self._context = estimator._init_callback_context(max_subtasks=epochs)
+        self._active = bool(getattr(estimator, "_skl_callbacks", ()))
+        if self._active:
+            self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def epoch(self, values):
+        """Return what begins an epoch and gives what ends it, or None.
+
+        `values` returns the current parameters, for callbacks that want a fitted estimator.
+        """
+        if not self._active:
+            return None
+        estimator = self._estimator
+
+        def begin():
+            context = self._context.subcontext(task_name="epoch")
+            context.call_on_fit_task_begin(estimator=estimator, **self._data)
+            return lambda: context.call_on_fit_task_end(
+                estimator=estimator,
+                reconstruction_attributes=lambda: estimator._attributes(values()),
+                **self._data,
+            )
+
+        return begin
+
+    def end(self):
+        if self._active:
+            self._context.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes=dict, **self._data
+            )
+
+
+def _dropout_seed(random_state):
+    """Return a seed that follows from the random state without drawing from it."""
+    state = copy.deepcopy(random_state).get_state(legacy=False)["state"]
+    return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(
+        state["pos"]
+    )
+
+
+def _classifies(estimator):
+    if not estimator._classifies:
+        raise AttributeError("Only available in classification.")
+    return True
+
+
+class _ClassifierMethods:
+    """What classification adds."""
+
+    @available_if(lambda self: self._check_solver())
+    @all_or_nothing
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Go once over the data given, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array-like of shape (n_classes,), default=None
+            All classes there will ever be; needed at the first call, in classification.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        if self._classifies and _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+        return self._fit(X, y, sample_weight, True)
+
+    @available_if(_classifies)
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        outputs = self._outputs(X)
+        if self.n_outputs_ == 1:
+            outputs = outputs.ravel()
+            return np.vstack([1 - outputs, outputs]).T
+        return outputs
+
+    @available_if(_classifies)
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        probabilities = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return np.log(probabilities, out=probabilities)
+
+
+_ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
+        Weights, of shape (inputs, units), and biases of each layer.
+    batch_norm_ : list of dict of str to ndarray
+        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
+        layer.
+    loss_, best_loss_ : float
+        The last loss, and the smallest (None with early stopping).
+    loss_curve_ : list of float
+        The loss of each epoch.
+    validation_loss_curve_, validation_scores_ : list of float
+        With validation data: its loss and score (accuracy or R2) after each epoch; else None.
+    best_validation_score_ : float
+        The score of the weights that early stopping has kept.
+    history_ : DataFrame
+        All of these curves, by epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    t_ : int
+        Samples seen.
+    n_layers_, n_outputs_ : int
+        Numbers of layers, input and output included, and of outputs.
+    out_activation_ : str
+        Activation of the output layer.
+    n_features_in_, feature_names_in_
+        Number of features, and their names where X has them."""
+
+
+@takes(_CLASSIFIER, positional=2)
+class MLPNetClassifier(_ClassifierMethods, ClassifierMixin, _BaseMLPNet):
+    """A multilayer perceptron for classification.
+
+    Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
+    `random_state` walks the same loss curve.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknn import MLPNetClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = MLPNetClassifier(max_iter=1000, random_state=0).fit(X, y)
+    >>> bool(net.score(X, y) > 0.95)
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@takes(_REGRESSOR, positional=3)
+class MLPNetRegressor(RegressorMixin, _BaseMLPNet):
+    """A multilayer perceptron for regression.
+
+    Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
+    `random_state` walks the same loss curve.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_regression
+    >>> from sknn import MLPNetRegressor
+    >>> X, y = make_regression(n_features=4, random_state=0)
+    >>> net = MLPNetRegressor(solver="lbfgs", random_state=0, max_iter=500).fit(X, y)
+    >>> bool(net.score(X, y) > 0.95)
+    True
+    """
+
+    @available_if(lambda self: self._check_solver())
+    @all_or_nothing
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go once over the data given, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return self._fit(X, y, sample_weight, True)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+@takes(_EITHER, positional=1)
+class MLPNet(_ClassifierMethods, _BaseMLPNet):
+    """A multilayer perceptron whose task is a parameter.
+
+    ``MLPNet(task="classification")`` is :class:`MLPNetClassifier`, ``MLPNet(task="regression")``
+    is :class:`MLPNetRegressor`.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, in classification.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknn import MLPNet
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = MLPNet("regression", solver="lbfgs", random_state=0).fit(X[:, :3], X[:, 3])
+    >>> bool(net.score(X[:, :3], X[:, 3]) > 0.9)
+    True
+    """
+
+    @property
+    def _classifies(self):
+        return self.task == "classification"
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy, or in regression the coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The score.
+        """
+        metric = accuracy_score if self._classifies else r2_score
+        return metric(y, self.predict(X), sample_weight=sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self._classifies:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_label=True)
+        else:
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags
+
+
+for _class in (MLPNetClassifier, MLPNetRegressor, MLPNet):
+    if _class.__doc__:
+        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

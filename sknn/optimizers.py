@@ -1,0 +1,159 @@
+"""The table of optimizers, and the state that one keeps between steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Solver:
+    """What a tape has to know to end with an update: the rule and its constants.
+
+    Attributes
+    ----------
+    rule : str
+        A row of the engine's update rules.
+    a, b : float
+        Decay rates (or the momentum).
+    epsilon : float
+        Keeps a division from zero.
+    l2, l1 : float
+        Penalties, divided by the batch's sum of weights.
+    decay : float
+        Decoupled weight decay.
+    clip_value, clip_norm : float or None
+        Limits of the gradient's elements and of its norm.
+    """
+
+    rule: str
+    a: float = 0.0
+    b: float = 0.0
+    epsilon: float = 1e-8
+    l2: float = 0.0
+    l1: float = 0.0
+    decay: float = 0.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+
+    @property
+    def constants(self):
+        return self.a, self.b, self.epsilon
+
+
+#: Solver's name: the rule, its number of states, and which parameters its decay rates are. Sources:
+#: adam Kingma and Ba 2014; adamw Loshchilov and Hutter 2017; nadam Dozat 2016; rmsprop Tieleman and
+#: Hinton 2012; adagrad Duchi et al. 2011; adadelta Zeiler 2012. Where they leave room, PyTorch's
+#: form is taken; sgd and adam are scikit-learn's.
+SOLVERS = {
+    "sgd": ("sgd", 1, ("momentum", None)),
+    "adam": ("adam", 2, ("beta_1", "beta_2")),
+    "adamw": ("adamw", 2, ("beta_1", "beta_2")),
+    "nadam": ("nadam", 2, ("beta_1", "beta_2")),
+    "rmsprop": ("rmsprop", 1, (None, "beta_2")),
+    "adagrad": ("adagrad", 1, (None, None)),
+    "adadelta": ("adadelta", 2, ("beta_1", None)),
+}
+
+
+def make_solver(estimator):
+    """Return the Solver that an estimator's training parameters describe."""
+    rule, _, decays = SOLVERS[estimator.solver]
+    if rule == "sgd" and estimator.nesterovs_momentum:
+        rule = "nesterov"
+    a, b = (float(getattr(estimator, name)) if name else 0.0 for name in decays)
+    decoupled = estimator.solver == "adamw"
+    return Solver(
+        rule,
+        a,
+        b,
+        epsilon=float(estimator.epsilon),
+        l2=0.0 if decoupled else float(estimator.alpha),
+        l1=float(estimator.l1),
+        decay=float(estimator.alpha) if decoupled else 0.0,
+        clip_value=_limit(estimator.clip_value),
+        clip_norm=_limit(estimator.clip_norm),
+    )
+
+
+def _limit(value):
+    return None if value is None else float(value)
+
+
+class Optimizer:
+    """The state of a stochastic solver between steps.
+
+    Attributes
+    ----------
+    learning_rate : float
+        The current one.
+    t : int
+        Steps taken.
+    states : ndarray of shape (n_states, n_parameters)
+        Velocities, or moments, in the layout of the packed parameters.
+    """
+
+    def __init__(self, estimator, n_parameters, dtype):
+        self.solver = estimator.solver
+        self.learning_rate = float(estimator.learning_rate_init)
+        self.t = 0
+        self.states = np.zeros((SOLVERS[self.solver][1], n_parameters), dtype)
+        self._momentum_product = 1.0
+
+    def copy(self):
+        """Return an independent copy."""
+        other = Optimizer.__new__(Optimizer)
+        other.__dict__.update(self.__dict__, states=self.states.copy())
+        return other
+
+    def matches(self, estimator, n_parameters, dtype):
+        """Whether a partial fit can go on with this state."""
+        same = self.solver == estimator.solver and self.states.dtype == dtype
+        return same and self.states.shape[1] == n_parameters
+
+    def rates(self, estimator, n_steps):
+        """Return what the update rule needs in each of the next steps, three columns; count them.
+
+        Computed as scikit-learn and PyTorch do, in float64.
+        """
+        t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
+        self.t += n_steps
+        columns = np.zeros((n_steps, 3))
+        columns[:, 0] = self.learning_rate
+        rate = estimator.learning_rate_init
+        first, second = 1 - estimator.beta_1**t, 1 - estimator.beta_2**t
+        if self.solver == "adam":
+            columns[:, 0] = rate * np.sqrt(second) / first
+            self.learning_rate = float(columns[-1, 0])
+        elif self.solver == "adamw":
+            columns[:, 1], columns[:, 2] = rate / first, 1 / np.sqrt(second)
+        elif self.solver == "nadam":
+            momentum, following = (
+                estimator.beta_1 * (1 - 0.5 * 0.96 ** (s * 0.004)) for s in (t, t + 1)
+            )
+            product = self._momentum_product * np.cumprod(momentum)
+            self._momentum_product = float(product[-1])
+            columns[:, 0] = rate * (1 - momentum) / (1 - product)
+            columns[:, 1] = rate * following / (1 - product * following)
+            columns[:, 2] = 1 / np.sqrt(second)
+        return columns
+
+    def epoch_ends(self, estimator, samples_seen):
+        """Follow the schedule 'invscaling'."""
+        if self.solver == "sgd" and estimator.learning_rate == "invscaling":
+            start = float(estimator.learning_rate_init)
+            self.learning_rate = start / (samples_seen + 1) ** estimator.power_t
+
+    def stops(self, estimator, message):
+        """Whether training ends when it no longer improves; 'adaptive' first lowers the rate."""
+        adaptive = self.solver == "sgd" and estimator.learning_rate == "adaptive"
+        stop = not adaptive or self.learning_rate <= 1e-6
+        if not adaptive:
+            message += " Stopping."
+        elif stop:
+            message += " Learning rate too small. Stopping."
+        else:
+            self.learning_rate /= 5.0
+            message += f" Setting learning rate to {self.learning_rate:f}"
+        if estimator.verbose:
+            print(message)
+        return stop

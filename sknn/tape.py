@@ -1,0 +1,277 @@
+"""The tape: a network as a flat list of operations over buffers, forward and backward.
+
+Nothing in it names a layer or an address. ``OPERATIONS`` is the table of what there is; every row
+has one kernel for each backend and one NumPy definition in the tests. An operation is of one kind:
+
+``blocks``
+    done for every block of samples of a batch, on that block's own buffers;
+``units``
+    done once a batch for each unit, over all blocks (statistics of a batch);
+``parameters``
+    done once a batch for each slice of a parameter: its gradient over all blocks, and what
+    becomes of it, up to the optimizer's update.
+
+Consecutive operations of one kind make a phase; phases are where threads meet.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the table: names of what is read, written and given as numbers, in order."""
+
+    kind: str
+    reads: tuple = ()
+    writes: tuple = ()
+    attributes: tuple = ()
+
+
+def _row(kind, reads="", writes="", attributes=""):
+    return Operation(kind, *(tuple(names.split()) for names in (reads, writes, attributes)))
+
+
+OPERATIONS = {
+    "gather": _row("blocks", "", "addresses out", "columns field"),
+    "gather_csr": _row("blocks", "", "addresses out", "columns field"),
+    "weigh": _row("blocks", "", "out"),
+    "scatter": _row("blocks", "a", "", "units"),
+    "dense": _row("blocks", "x w b", "z", "inputs units"),
+    "dense_input_gradient": _row("blocks", "dz w", "dx", "inputs units"),
+    "pack_samples": _row("blocks", "dz", "packed", "units"),
+    "activation": _row("blocks", "x", "y", "elements parameter"),
+    "activation_gradient": _row("blocks", "v dy", "dx", "elements parameter"),
+    "softmax": _row("blocks", "x", "y", "units"),
+    "softmax_gradient": _row("blocks", "y dy", "dx", "units"),
+    "dropout": _row("blocks", "x", "y", "units layer threshold scale"),
+    "loss": _row("blocks", "a y weights", "da", "units parameter scale"),
+    "log_loss_softmax": _row("blocks", "a weights", "da", "units"),
+    "batch_statistics": _row(
+        "units", "x", "mean deviation running_mean running_variance", "epsilon momentum"
+    ),
+    "normalize": _row("blocks", "x mean deviation gamma beta", "y", "units"),
+    "normalize_running": _row("blocks", "x gamma beta mean variance", "y", "units epsilon"),
+    "normalize_sums": _row("units", "x dy mean deviation", "dgamma dbeta"),
+    "normalize_gradient": _row(
+        "blocks", "x dy mean deviation gamma dgamma dbeta", "dx", "units"
+    ),
+    "total_norm": _row("units", "", "scale", "limit"),
+    "weight_gradient": _row("parameters", "x packed", "", "inputs"),
+    "bias_gradient": _row("parameters", "packed"),
+    "shared_gradient": _row("parameters", "gradient"),
+    "regularize": _row("parameters", "", "", "l2 l1"),
+    "clip_value": _row("parameters", "", "", "limit"),
+    "square_sum": _row("parameters"),
+    "scale_gradient": _row("parameters", "scale"),
+    "update": _row("parameters", "", "", "a b epsilon decay"),
+}
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A tensor of the tape: ``[rows, samples]`` of each block, or ``[rows]`` shared by all."""
+
+    name: str
+    rows: int
+    shared: bool = False
+
+    def __str__(self):
+        return f"{self.name}[{self.rows}{'' if self.shared else ', samples'}]"
+
+
+@dataclass(eq=False)
+class Parameter:
+    """A weight matrix ``(inputs, units)`` or a vector ``(units,)`` of a network.
+
+    Attributes
+    ----------
+    pack : int
+        Units that lie side by side in memory.
+    trainable : bool
+        False for running statistics: kept with the parameters, touched by no optimizer.
+    penalized : bool
+        Whether l1, l2 and weight decay apply.
+    """
+
+    name: str
+    shape: tuple
+    pack: int
+    trainable: bool = True
+    penalized: bool = False
+
+    def __str__(self):
+        return f"{self.name}{list(self.shape)}"
+
+    @property
+    def inputs(self):
+        return self.shape[0] if len(self.shape) == 2 else 1
+
+    @property
+    def elements(self):
+        """Its length in memory, with the units rounded up to whole packs."""
+        return self.inputs * -(-self.shape[-1] // self.pack) * self.pack
+
+
+@dataclass(eq=False)
+class Op:
+    """One operation on the tape: a row of the table with its operands.
+
+    `variant` is what its kernel is compiled for, beside the scalar type and the block's width;
+    `extent` the number of units that an operation of the kind ``units`` goes over.
+    """
+
+    name: str
+    reads: tuple = ()
+    writes: tuple = ()
+    attributes: tuple = ()
+    variant: tuple = ()
+    extent: int = 0
+
+    @property
+    def row(self):
+        return OPERATIONS[self.name]
+
+    def __str__(self):
+        name = self.name + (f"<{', '.join(map(str, self.variant))}>" if self.variant else "")
+        numbers = (f"{k}={v:g}" for k, v in zip(self.row.attributes, self.attributes))
+        text = f"{name}({', '.join([*map(str, self.reads), *numbers])})"
+        return f"{', '.join(map(str, self.writes))} = {text}" if self.writes else text
+
+
+@dataclass(eq=False)
+class Phase:
+    """Operations between two meetings of the threads.
+
+    `ops` holds operations, or for the kind ``parameters`` pairs of a parameter and the list of
+    operations done to each slice of its gradient.
+    """
+
+    kind: str
+    ops: list = field(default_factory=list)
+
+    def all_ops(self):
+        if self.kind != "parameters":
+            return list(self.ops)
+        return [op for _, chain in self.ops for op in chain]
+
+
+class Tape:
+    """A list of phases under construction, with its buffers and parameters.
+
+    Parameters
+    ----------
+    width : int
+        Samples in a block.
+    """
+
+    def __init__(self, width):
+        self.width = width
+        self.phases = []
+        self.buffers = []
+        self.parameters = []
+        self._gradients = []
+
+    def buffer(self, name, rows, shared=False):
+        """Return a new buffer."""
+        self.buffers.append(Buffer(f"{name}{len(self.buffers)}", rows, shared))
+        return self.buffers[-1]
+
+    def parameter(self, parameter):
+        """Declare a parameter, and return it."""
+        self.parameters.append(parameter)
+        return parameter
+
+    def add(self, name, reads=(), writes=(), attributes=(), variant=(), extent=0):
+        """Append an operation, in a new phase if it is not of the last one's kind."""
+        op = Op(name, tuple(reads), tuple(writes), tuple(attributes), tuple(variant), extent)
+        if not self.phases or self.phases[-1].kind != op.row.kind:
+            self.phases.append(Phase(op.row.kind))
+        self.phases[-1].ops.append(op)
+
+    def gradient(self, parameter, name, reads, attributes=(), variant=()):
+        """Say which operation gives the gradient of `parameter`."""
+        op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant))
+        self._gradients.append((parameter, op))
+
+    def finish_gradient(self):
+        """End the tape with the plain gradients, summed over the batch."""
+        self.phases.append(Phase("parameters", [(p, [op]) for p, op in self._gradients]))
+
+    def finish_update(self, solver):
+        """End the tape with one optimizer step: gradients, penalties, clipping, updates."""
+        chains = []
+        for parameter, gradient in self._gradients:
+            penalties = (solver.l2, solver.l1) if parameter.penalized else (0.0, 0.0)
+            chain = [gradient, Op("regularize", attributes=penalties)]
+            if solver.clip_value is not None:
+                chain.append(Op("clip_value", attributes=(solver.clip_value,)))
+            chains.append((parameter, chain))
+        self.phases.append(Phase("parameters", chains))
+        rest = {parameter: chain for parameter, chain in chains}
+        if solver.clip_norm is not None:
+            for _, chain in chains:
+                chain.append(Op("square_sum"))
+            scale = self.buffer("scale", 1, shared=True)
+            self.add("total_norm", (), (scale,), (solver.clip_norm,), extent=1)
+            rest = {p: [Op("scale_gradient", (scale,))] for p, _ in chains}
+            self.phases.append(Phase("parameters", list(rest.items())))
+        for parameter, chain in rest.items():
+            decay = solver.decay if parameter.penalized else 0.0
+            chain.append(Op("update", (), (), (*solver.constants, decay), (solver.rule,)))
+
+    def verify(self):
+        """Raise ValueError unless the tape can be run.
+
+        Every operation is a row of the table, with its operands; in a phase of its kind; nothing is
+        read before it is written; every trainable parameter has one gradient, and, if the tape
+        updates at all, one update after it.
+        """
+        written, updated = set(), []
+        for phase in self.phases:
+            for op in phase.all_ops():
+                _verify_op(op, phase, written, self)
+                written.update(op.writes)
+            if phase.kind == "parameters":
+                updated += [p for p, chain in phase.ops if chain[-1].name == "update"]
+        graded = [p for p, _ in self._gradients]
+        trainable = [p for p in self.parameters if p.trainable]
+        if self._gradients and sorted(map(id, graded)) != sorted(map(id, trainable)):
+            raise ValueError("Not every trainable parameter has exactly one gradient.")
+        if updated and sorted(map(id, updated)) != sorted(map(id, trainable)):
+            raise ValueError("Not every trainable parameter has exactly one update.")
+        return self
+
+    def __str__(self):
+        lines = [f"tape of {len(self.phases)} phases, {self.width} samples a block"]
+        for i, phase in enumerate(self.phases):
+            lines.append(f"phase {i}: {phase.kind}")
+            if phase.kind == "parameters":
+                for parameter, chain in phase.ops:
+                    lines.append(f"    {parameter}: {'; '.join(map(str, chain))}")
+            else:
+                lines += [f"    {op}" for op in phase.ops]
+        return "\n".join(lines)
+
+
+def _verify_op(op, phase, written, tape):
+    if op.name not in OPERATIONS:
+        raise ValueError(f"{op.name!r} is not an operation.")
+    row = op.row
+    if row.kind != phase.kind:
+        raise ValueError(f"{op} is of the kind {row.kind!r}, in a phase of {phase.kind!r}.")
+    for what in ("reads", "writes", "attributes"):
+        given, names = getattr(op, what), getattr(row, what)
+        if len(given) != len(names):
+            raise ValueError(f"{op}: {what} are {len(given)}, expected {names}.")
+    for operand in op.reads + op.writes:
+        if operand not in tape.buffers and operand not in tape.parameters:
+            raise ValueError(f"{op}: {operand} does not belong to the tape.")
+    for operand in op.reads:
+        if isinstance(operand, Buffer) and operand not in written:
+            raise ValueError(f"{op}: {operand} is read before it is written.")
+    if row.kind == "units" and not op.extent:
+        raise ValueError(f"{op} goes over no units.")
+    if row.kind == "blocks":
+        for operand in op.writes:
+            if isinstance(operand, Parameter) or operand.shared:
+                raise ValueError(f"{op}: {operand} is written by every block.")

@@ -1,0 +1,346 @@
+"""The ladder of training: epochs, steps, validation, stopping.
+
+What a fit changes is a :class:`Progress`; the estimator commits it when all went well.
+"""
+
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import shuffle
+from sklearn.utils.optimize import _check_optimize_result
+
+from .cpu.program import Session, Team, pack, unpack
+from .network import block_width, program
+from .optimizers import Optimizer, make_solver
+
+#: Multiply-adds in a step below which one thread more costs more than it brings.
+_WORK_PER_THREAD = 2_000_000
+#: Rows that are predicted, or whose gradient is summed, between two looks at Python.
+_CHUNK = 8192
+
+
+@dataclass
+class Data:
+    """Rows to learn from or to validate with.
+
+    Attributes
+    ----------
+    source, targets
+        What the engine gathers from.
+    weights : ndarray or None
+        By row of the source.
+    rows : ndarray of int64
+        The rows of the source that belong to it.
+    y : ndarray or None
+        The targets of those rows, as the scorer wants them.
+    """
+
+    source: object
+    targets: object
+    weights: np.ndarray | None
+    rows: np.ndarray
+    y: object = None
+
+    @property
+    def row_weights(self):
+        return None if self.weights is None else self.weights[self.rows]
+
+
+@dataclass
+class Progress:
+    """The state of training between epochs."""
+
+    values: list
+    optimizer: Optimizer | None = None
+    n_iter: int = 0
+    t: int = 0
+    loss: float | None = None
+    loss_curve: list = field(default_factory=list)
+    validation_loss_curve: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    best_loss: float = np.inf
+    best_validation_score: float = -np.inf
+    no_improvement: int = 0
+
+    def copy(self):
+        """Return a state that can be changed without touching this one."""
+        lists = ("loss_curve", "validation_loss_curve", "validation_scores")
+        return replace(self, **{name: list(getattr(self, name)) for name in lists})
+
+
+def team_size(threads, network, rows):
+    """Return how many of the threads a step of `rows` rows keeps busy; the result is the same."""
+    work = 3 * network.operations * rows
+    return int(max(1, min(threads, work // _WORK_PER_THREAD)))
+
+
+def predict(network, values, dtype, source, threads, targets=None, weights=None, rows=None):
+    """Return the network's outputs for all rows of a source, in bounded memory.
+
+    With `targets`, return the outputs and their mean loss too.
+    """
+    n_rows = source.n_rows if rows is None else len(rows)
+    width = block_width(n_rows, dtype)
+    purpose = "predict" if targets is None else "evaluate"
+    key = None if targets is None else targets.key
+    made = program(network, dtype.name, width, purpose, source.key, key)
+    packed = values if isinstance(values, np.ndarray) else pack(made, values, dtype)
+    out = np.empty((n_rows, network.outputs), dtype)
+    size = team_size(threads, network, min(n_rows, _CHUNK))
+    with Team(size) as team:
+        session = Session(made, packed, min(n_rows, _CHUNK), team)
+        session.bind(source, targets, weights, rows, out)
+        steps = -(-n_rows // _CHUNK)
+        counts = np.minimum(_CHUNK, n_rows - _CHUNK * np.arange(steps))
+        total = session.run(n_rows, _CHUNK, (1 / counts)[:, None])
+    if targets is None:
+        return out
+    return out, total / (n_rows if weights is None else weights[rows].sum())
+
+
+class Trainer:
+    """Trains a network by minibatches.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its training parameters are read here.
+    network : Network
+    dtype : dtype
+    progress : Progress
+        Where to go on from; changed in place.
+    train, validation : Data
+        `validation` may be None.
+    score : callable
+        ``score(outputs, data)`` for early stopping and the validation scores.
+    random_state : RandomState
+    seed : int
+        Of dropout.
+    threads : int
+    """
+
+    def __init__(
+        self, estimator, network, dtype, progress, train, validation, score, random_state, seed,
+        threads,
+    ):  # fmt: skip
+        self.estimator, self.network, self.dtype = estimator, network, dtype
+        self.progress, self.train, self.validation = progress, train, validation
+        self.score, self.random_state = score, random_state
+        self.seed, self.threads = seed, threads
+        self.n_samples = len(train.rows)
+        self.batch = self._batch_size()
+        self.program = program(
+            network, dtype.name, max(block_width(self.batch, dtype), block_width(2, dtype)),
+            "train", train.source.key, train.targets.key, make_solver(estimator),
+        )  # fmt: skip
+        self.packed = pack(self.program, progress.values, dtype)
+        self._best = self.packed.copy() if estimator.early_stopping else None
+
+    def _batch_size(self):
+        size = self.estimator.batch_size
+        if size == "auto":
+            return min(200, self.n_samples)
+        if size > self.n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            )
+        return int(np.clip(size, 1, self.n_samples))
+
+    def fit(self, epochs, partial=False, on_epoch=None):
+        """Train for at most `epochs` epochs. `on_epoch` is a context manager around each.
+
+        An interrupt ends training with a warning; the weights are those of the last whole step.
+        """
+        progress, estimator = self.progress, self.estimator
+        if progress.optimizer is None or not progress.optimizer.matches(
+            estimator, len(self.packed), self.dtype
+        ):
+            progress.optimizer = Optimizer(estimator, len(self.packed), self.dtype)
+        else:
+            progress.optimizer = progress.optimizer.copy()
+        progress.n_iter = 0
+        try:
+            with Team(team_size(self.threads, self.network, self.batch)) as team:
+                self._session = Session(
+                    self.program, self.packed, self.batch, team, progress.optimizer.states
+                )
+                for _ in range(epochs):
+                    if self._epoch(partial, on_epoch):
+                        break
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.")
+        if estimator.early_stopping and self.validation is not None:
+            self.packed[:] = self._best
+        progress.values = unpack(self.program, self.packed)
+
+    def current_values(self):
+        """Return copies of the parameters as they stand."""
+        return unpack(self.program, self.packed)
+
+    def _epoch(self, partial, on_epoch):
+        """Train one epoch; return whether it was the last."""
+        progress, estimator = self.progress, self.estimator
+        finish = on_epoch() if on_epoch else None
+        progress.loss = self._pass()
+        progress.n_iter += 1
+        progress.t += self.n_samples
+        progress.loss_curve.append(progress.loss)
+        if estimator.verbose:
+            print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
+        self._validate()
+        self._count_improvement()
+        progress.optimizer.epoch_ends(estimator, progress.t)
+        stop = bool(finish and finish())
+        if progress.no_improvement > estimator.n_iter_no_change:
+            what = "Validation score" if estimator.early_stopping else "Training loss"
+            message = (
+                f"{what} did not improve more than tol={estimator.tol:f} for "
+                f"{estimator.n_iter_no_change:d} consecutive epochs."
+            )
+            if progress.optimizer.stops(estimator, message):
+                return True
+            progress.no_improvement = 0
+        if not partial and not stop and progress.n_iter == estimator.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+            )
+        return stop
+
+    def _pass(self):
+        """Go once through the training data; return the mean loss."""
+        rows, n = self.train.rows, self.n_samples
+        if self.estimator.shuffle:
+            rows = rows[self._order()]
+        steps = -(-n // self.batch)
+        starts = np.arange(0, n, self.batch)
+        if self.train.weights is None:
+            sums = np.minimum(self.batch, n - starts).astype(np.float64)
+        else:
+            sums = np.add.reduceat(self.train.weights[rows], starts)
+        optimizer = self.progress.optimizer
+        counted = optimizer.t
+        rates = np.empty((steps, 4))
+        # a batch in which nobody has weight teaches nothing
+        np.divide(1.0, sums, out=rates[:, 0], where=sums > 0)
+        rates[sums == 0, 0] = 0.0
+        rates[:, 1:] = optimizer.rates(self.estimator, steps)
+        self._session.bind(
+            self.train.source, self.train.targets, self.train.weights, rows, seed=self.seed
+        )
+        return float(self._session.run(n, self.batch, rates, counted)) / n
+
+    def _order(self):
+        # The same draws as scikit-learn's shuffle of the last epoch's order.
+        self._last_order = shuffle(
+            getattr(self, "_last_order", np.arange(self.n_samples)), random_state=self.random_state
+        )
+        return self._last_order
+
+    def _validate(self):
+        if self.validation is None:
+            return
+        data, progress = self.validation, self.progress
+        outputs, loss = predict(
+            self.network, self.packed, self.dtype, data.source, self.threads,
+            data.targets, data.weights, data.rows,
+        )  # fmt: skip
+        progress.validation_loss_curve.append(float(loss))
+        progress.validation_scores.append(self.score(outputs, data))
+        if self.estimator.verbose:
+            print(f"Validation score: {progress.validation_scores[-1]:f}")
+
+    def _count_improvement(self):
+        """Count the epochs without improvement, and keep the best weights."""
+        progress, tol = self.progress, self.estimator.tol
+        if self.estimator.early_stopping:
+            score = progress.validation_scores[-1]
+            worse = score < progress.best_validation_score + tol
+            if score > progress.best_validation_score:
+                progress.best_validation_score = score
+                self._best[:] = self.packed
+        else:
+            worse = progress.loss > progress.best_loss - tol
+            progress.best_loss = min(progress.best_loss, progress.loss)
+        progress.no_improvement = progress.no_improvement + 1 if worse else 0
+
+
+class Objective:
+    """The mean loss over all rows as a function of the packed parameters, with its gradient.
+
+    In float64 and in bounded memory: the gradient is summed over chunks of rows.
+    """
+
+    def __init__(self, network, data, alpha, l1, team):
+        self.data, self.alpha, self.l1 = data, alpha, l1
+        self.n_rows = len(data.rows)
+        chunk = min(self.n_rows, _CHUNK)
+        self.program = program(
+            network, "float64", max(block_width(chunk, np.dtype(float)), 8), "gradient",
+            data.source.key, data.targets.key,
+        )  # fmt: skip
+        self.packed = np.zeros(self.program.parameter_bytes // 8)
+        self.gradient = np.zeros_like(self.packed)
+        self._session = Session(self.program, self.packed, chunk, team, gradient=self.gradient)
+        self._session.bind(data.source, data.targets, data.weights, data.rows)
+        starts = np.arange(0, self.n_rows, chunk)
+        self._chunk, self._rates = chunk, 1.0 / np.minimum(chunk, self.n_rows - starts)[:, None]
+        weights = data.row_weights
+        self._sum = self.n_rows if weights is None else weights.sum()
+        self._penalized = [
+            slice(start // 8, start // 8 + p.elements)
+            for p, start in self.program.offsets.items()
+            if p.penalized
+        ]
+
+    def __call__(self, packed):
+        """Return the loss and a new array with its gradient."""
+        self.packed[:] = packed
+        self.gradient[:] = 0.0
+        loss = self._session.run(self.n_rows, self._chunk, self._rates, accumulate=True)
+        gradient = self.gradient.copy()
+        for part in self._penalized:
+            w = self.packed[part]
+            loss += 0.5 * self.alpha * (w @ w) + self.l1 * np.abs(w).sum()
+            gradient[part] += self.alpha * w + self.l1 * np.sign(w)
+        return loss / self._sum, gradient / self._sum
+
+
+def fit_lbfgs(estimator, network, progress, train, threads, on_step=None):
+    """Train by L-BFGS over all rows at once, in float64."""
+    with Team(team_size(threads, network, min(len(train.rows), _CHUNK))) as team:
+        objective = Objective(network, train, estimator.alpha, estimator.l1, team)
+        first = pack(objective.program, progress.values, np.float64)
+        last = [first]
+
+        def after_iteration(intermediate_result):
+            last[0] = intermediate_result.x.copy()
+            progress.loss_curve.append(float(intermediate_result.fun))
+            if estimator.verbose:
+                print(f"Iteration {len(progress.loss_curve)}, loss = {intermediate_result.fun:.8f}")
+            if on_step and on_step(lambda: unpack(objective.program, last[0])):
+                raise StopIteration
+
+        try:
+            result = scipy.optimize.minimize(
+                objective,
+                first,
+                method="L-BFGS-B",
+                jac=True,
+                callback=after_iteration,
+                options={
+                    "maxfun": estimator.max_fun,
+                    "maxiter": estimator.max_iter,
+                    "gtol": estimator.tol,
+                },
+            )
+            progress.n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
+            progress.loss, last[0] = float(result.fun), result.x
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.")
+            progress.loss = progress.loss_curve[-1] if progress.loss_curve else None
+        progress.values = unpack(objective.program, last[0])
