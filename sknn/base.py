@@ -1,5 +1,7 @@
-"""What the estimators share: their training parameters, validation, and the promise that a fit
-that fails leaves an estimator as it was."""
+"""What the estimators share: training parameters, validation, and commitment.
+
+A fit that fails leaves an estimator as it was.
+"""
 
 import inspect
 import numbers
@@ -330,3 +332,35 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+class FitCallbacks:
+    """scikit-learn's callbacks around a fit and its epochs; nothing where there are none."""
+
+    def __init__(self, estimator, X, y, epochs):
+        self._estimator, self._data = estimator, {"X": X, "y": y}
+        self._context = estimator._init_callback_context(max_subtasks=epochs)
+        self._active = bool(getattr(estimator, "_skl_callbacks", ()))
+        if self._active:
+            self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def begin_epoch(self, attributes):
+        """Begin an epoch; return the function that ends it and says whether to stop.
+
+        `attributes` returns the fitted attributes as they stand, for callbacks that want a fitted
+        estimator.
+        """
+        if not self._active:
+            return lambda: False
+        context = self._context.subcontext(task_name="epoch")
+        context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+        return lambda: context.call_on_fit_task_end(
+            estimator=self._estimator, reconstruction_attributes=attributes, **self._data
+        )
+
+    def end(self):
+        """End the fit."""
+        if self._active:
+            self._context.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes=dict, **self._data
+            )

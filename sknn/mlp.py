@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .activations import ACTIVATIONS
 from .base import (
     TRAINING,
+    FitCallbacks,
     NeuralEstimator,
     ParameterRow,
     all_or_nothing,
@@ -452,23 +453,26 @@ class _BaseMLPNet(NeuralEstimator):
             data, held = self._split(data, y_score, random_state)
         threads = count_threads(self.n_jobs)
         self._check_first_values(progress)
-        context = _Callbacks(self, X, y, self.max_iter)
+        callbacks = FitCallbacks(self, X, y, 1 if incremental else self.max_iter)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(network, progress, data, held, threads, dtype, context)
+            self._fit_lbfgs(network, progress, data, held, threads, dtype, callbacks)
         else:
             trainer = Trainer(
                 self, network, dtype, progress, data, held, self._score_outputs, random_state,
                 seed, threads,
             )  # fmt: skip
-            on_epoch = context.epoch(trainer.current_values)
-            trainer.fit(1 if incremental else self.max_iter, incremental, on_epoch)
+            trainer.fit(
+                1 if incremental else self.max_iter,
+                incremental,
+                lambda: callbacks.begin_epoch(lambda: self._attributes(trainer.current_values())),
+            )
         self._commit(progress, held is not None)
         if not all(np.isfinite(value).all() for value in progress.values):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
-        context.end()
+        callbacks.end()
         return self
 
     def _check_first_values(self, progress):
@@ -485,19 +489,20 @@ class _BaseMLPNet(NeuralEstimator):
     def _progress(self, network, dtype, incremental):
         """Return the state that a warm start or a partial fit goes on from."""
         progress = Progress(self._values_for(network, dtype), t=getattr(self, "t_", 0))
-        progress.loss_curve = list(getattr(self, "loss_curve_", ()))
-        progress.validation_loss_curve = list(getattr(self, "validation_loss_curve_", ()))
+        curves = ["loss_curve", "validation_loss_curve"]
         if self.early_stopping:
-            progress.validation_scores = list(getattr(self, "validation_scores_", None) or ())
+            curves.append("validation_scores")
             best = getattr(self, "best_validation_score_", None)
             progress.best_validation_score = -np.inf if best is None else best
+        for name in curves:
+            setattr(progress, name, list(getattr(self, f"{name}_", None) or ()))
         best = getattr(self, "best_loss_", None)
         progress.best_loss = np.inf if best is None else best
         progress.no_improvement = getattr(self, "_no_improvement_count", 0)
         progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
         return progress
 
-    def _fit_lbfgs(self, network, progress, data, held, threads, dtype, context):
+    def _fit_lbfgs(self, network, progress, data, held, threads, dtype, callbacks):
         def after_iteration(values):
             if held is not None:
                 outputs, loss = predict(
@@ -506,8 +511,7 @@ class _BaseMLPNet(NeuralEstimator):
                 )  # fmt: skip
                 progress.validation_loss_curve.append(float(loss))
                 progress.validation_scores.append(self._score_outputs(outputs, held))
-            begin = context.epoch(values)
-            return bool(begin and begin()())
+            return callbacks.begin_epoch(lambda: self._attributes(values()))()
 
         fit_lbfgs(self, network, progress, data, threads, after_iteration)
         if self.dtype is not None:
@@ -631,43 +635,6 @@ class _BaseMLPNet(NeuralEstimator):
         frame = pd.DataFrame({k: pd.Series(v, dtype="float64") for k, v in columns.items()})
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
         return frame
-
-
-class _Callbacks:
-    """scikit-learn's callbacks around a fit and its epochs; nothing where there are none."""
-
-    def __init__(self, estimator, X, y, epochs):
-        self._estimator, self._data = estimator, {"X": X, "y": y}
-        self._context = estimator._init_callback_context(max_subtasks=epochs)
-        self._active = bool(getattr(estimator, "_skl_callbacks", ()))
-        if self._active:
-            self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
-
-    def epoch(self, values):
-        """Return what begins an epoch and gives what ends it, or None.
-
-        `values` returns the current parameters, for callbacks that want a fitted estimator.
-        """
-        if not self._active:
-            return None
-        estimator = self._estimator
-
-        def begin():
-            context = self._context.subcontext(task_name="epoch")
-            context.call_on_fit_task_begin(estimator=estimator, **self._data)
-            return lambda: context.call_on_fit_task_end(
-                estimator=estimator,
-                reconstruction_attributes=lambda: estimator._attributes(values()),
-                **self._data,
-            )
-
-        return begin
-
-    def end(self):
-        if self._active:
-            self._context.call_on_fit_task_end(
-                estimator=self._estimator, reconstruction_attributes=dict, **self._data
-            )
 
 
 def _dropout_seed(random_state):

@@ -149,8 +149,11 @@ class Trainer:
             )
         return int(np.clip(size, 1, self.n_samples))
 
-    def fit(self, epochs, partial=False, on_epoch=None):
-        """Train for at most `epochs` epochs. `on_epoch` is a context manager around each.
+    def fit(self, epochs, partial, on_epoch):
+        """Train for at most `epochs` epochs.
+
+        `on_epoch` is called when one begins, and returns what is called when it ends; that returns
+        whether to stop.
 
         An interrupt ends training with a warning; the weights are those of the last whole step.
         """
@@ -183,7 +186,7 @@ class Trainer:
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
         progress, estimator = self.progress, self.estimator
-        finish = on_epoch() if on_epoch else None
+        finish = on_epoch()
         progress.loss = self._pass()
         progress.n_iter += 1
         progress.t += self.n_samples
@@ -193,7 +196,7 @@ class Trainer:
         self._validate()
         self._count_improvement()
         progress.optimizer.epoch_ends(estimator, progress.t)
-        stop = bool(finish and finish())
+        stop = bool(finish())
         if progress.no_improvement > estimator.n_iter_no_change:
             what = "Validation score" if estimator.early_stopping else "Training loss"
             message = (
@@ -310,7 +313,7 @@ class Objective:
         return loss / self._sum, gradient / self._sum
 
 
-def fit_lbfgs(estimator, network, progress, train, threads, on_step=None):
+def fit_lbfgs(estimator, network, progress, train, threads, on_step):
     """Train by L-BFGS over all rows at once, in float64."""
     with Team(team_size(threads, network, min(len(train.rows), _CHUNK))) as team:
         objective = Objective(network, train, estimator.alpha, estimator.l1, team)
@@ -322,7 +325,7 @@ def fit_lbfgs(estimator, network, progress, train, threads, on_step=None):
             progress.loss_curve.append(float(intermediate_result.fun))
             if estimator.verbose:
                 print(f"Iteration {len(progress.loss_curve)}, loss = {intermediate_result.fun:.8f}")
-            if on_step and on_step(lambda: unpack(objective.program, last[0])):
+            if on_step(lambda: unpack(objective.program, last[0])):
                 raise StopIteration
 
         try:

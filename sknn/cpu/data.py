@@ -7,7 +7,6 @@ from .frame import BLOCK, COUNT, OUT, OUT_STRIDE, ROWS, START, WEIGHT, kernel
 from .simd import (
     Tile,
     get,
-    load,
     put,
     splat,
     store,
@@ -27,6 +26,7 @@ def row_number(frame, n):
 
 @register_jitable
 def samples_in_block(frame, width):
+    """Return the number of samples in the block at hand."""
     return min(width, frame[COUNT] - frame[BLOCK] * width)
 
 
@@ -64,7 +64,7 @@ def gather(t, source, contiguous):
 
 @kernel
 def gather_csr(t, source, index):
-    """The same from compressed sparse rows, a block at a time. op: addresses, out, columns, field."""
+    """The same from compressed sparse rows. op: addresses, out, columns, field."""
     width, real, vector, lanes = t.width, t.real, t.vector, t.vector.lanes
     source, index = getattr(types, source), getattr(types, index)
 

@@ -6,7 +6,6 @@ a loss (its canonical link), the gradient before the activation is a - y, and th
 gradient is not asked for.
 """
 
-import math
 
 from numba.core import types
 from numba.extending import register_jitable

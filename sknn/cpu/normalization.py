@@ -66,7 +66,10 @@ def batch_statistics(t):
 
 @kernel
 def normalize(t):
-    """y = gamma (x - mean) / deviation + beta. op: x, mean, inverse deviation, gamma, beta, y, units."""
+    """y = gamma (x - mean) / deviation + beta.
+
+    op: x, mean, inverse deviation, gamma, beta, y, units.
+    """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
     def normalize(op, frame, slot):
@@ -75,7 +78,8 @@ def normalize(t):
         gamma, beta = frame[PARAMETERS] + op[3], frame[PARAMETERS] + op[4]
         for unit in range(op[6]):
             scale = splat(vector, get(real, gamma, unit) * get(real, deviation, unit))
-            center, shift = splat(vector, get(real, mean, unit)), splat(vector, get(real, beta, unit))
+            center = splat(vector, get(real, mean, unit))
+            shift = splat(vector, get(real, beta, unit))
             for n in range(unit * width, (unit + 1) * width, lanes):
                 store(y, n, (load(vector, x, n) - center) * scale + shift)
 
@@ -95,7 +99,8 @@ def normalize_running(t):
         for unit in range(op[6]):
             spread = sqrt(splat(vector, get(real, variance, unit)) + epsilon)
             scale = splat(vector, get(real, gamma, unit)) / spread
-            center, shift = splat(vector, get(real, mean, unit)), splat(vector, get(real, beta, unit))
+            center = splat(vector, get(real, mean, unit))
+            shift = splat(vector, get(real, beta, unit))
             for n in range(unit * width, (unit + 1) * width, lanes):
                 store(y, n, (load(vector, x, n) - center) * scale + shift)
 
@@ -131,7 +136,10 @@ def normalize_sums(t):
 
 @kernel
 def normalize_gradient(t):
-    """dx, from the batch's sums. op: x, dy, mean, inverse deviation, gamma, dgamma, dbeta, dx, units."""
+    """dx, from the batch's sums.
+
+    op: x, dy, mean, inverse deviation, gamma, dgamma, dbeta, dx, units.
+    """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
     def normalize_gradient(op, frame, slot):
@@ -159,7 +167,7 @@ def normalize_gradient(t):
 @kernel
 def shared_gradient(t):
     """Copy a gradient that a sum over the batch has left. op: as bias_gradient, ..., its place."""
-    wide, lanes, size = t.wide, t.wide.lanes, t.size
+    wide, lanes = t.wide, t.wide.lanes
 
     def shared_gradient(op, frame, slot):
         source = frame[SHARED] + op[4] + (op[0] - op[3])

@@ -6,7 +6,7 @@ data, and shared by any number of fits at once. A :class:`Session` binds it to a
 
 import ctypes
 import time
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def lanes_of(dtype):
     return LANES[real_type(np.dtype(dtype))]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(name, dtype, width, variant):
     """Return the kernel `name`, compiled or loaded; kept, since programs know its address."""
     function = KERNELS[name](Target(real_type(np.dtype(dtype)), width), *variant)
@@ -330,6 +330,35 @@ class Session:
             self.team.run(lambda rank: self._run(head, frames[rank], rank))
 
 
+class RawKernel:
+    """A kernel called by itself, not from a program: an online rule.
+
+    Attributes
+    ----------
+    operands : ndarray of int64
+        The caller fills them in.
+    """
+
+    def __init__(self, name, dtype, variant):
+        self._kernel = _kernel(name, dtype, 1, variant).ctypes
+        self.operands = np.zeros(OPERANDS, np.int64)
+        self._frame = np.zeros(f.N_FIELDS, np.int64)
+
+    def bind(self, source, targets, weights):
+        """Say which data to read."""
+        self._frame[f.X : f.X + 3] = source.fields
+        self._frame[f.Y : f.Y + 3] = targets.fields
+        self._frame[f.WEIGHT] = _address(weights)
+        self._bound = source, targets, weights
+
+    def __call__(self, rows):
+        """Go over `rows`, an array of row numbers."""
+        rows = np.ascontiguousarray(rows, np.int64)
+        self._frame[f.ROWS], self._frame[f.COUNT] = rows.ctypes.data, len(rows)
+        pointers = (a.ctypes.data_as(_POINTER) for a in (self.operands, self._frame))
+        self._kernel(*pointers, 0)
+
+
 def aligned(n_bytes):
     """Return zeroed bytes that begin on a cache line."""
     array = np.zeros(n_bytes + _ALIGN, np.uint8)
@@ -382,4 +411,4 @@ def _packed_view(program, packed, parameter):
     return view, parameter.shape[-1] // parameter.pack
 
 
-__all__ = ["Program", "Session", "Team", "lanes_of", "pack", "unpack"]
+__all__ = ["Program", "RawKernel", "Session", "Team", "lanes_of", "pack", "unpack"]
