@@ -73,8 +73,8 @@ class Dense(Layer):
 
 
 def _tile_rows(rows):
-    """Return the power of two, at most 8, for which a kernel is compiled to take `rows` rows."""
-    return min(8, 1 << (rows - 1).bit_length())
+    """Return how many rows at once a kernel is compiled for, so that few are left over."""
+    return rows if rows <= 10 else min((8, 10), key=lambda tile: -rows % tile)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import copy
 import zlib
+from functools import lru_cache
 from inspect import cleandoc
 from numbers import Integral, Real
 
@@ -31,7 +32,6 @@ from .base import (
     all_or_nothing,
     check_weights,
     computing_dtype,
-    count_threads,
     takes,
 )
 from .data import ClassNumbers, Source
@@ -178,6 +178,22 @@ def _activation(value, name, allowed):
     return spec
 
 
+@lru_cache(maxsize=256)
+def _hidden_layers(sizes, activations, rates, batch_norm):
+    """Return the specifications of hidden layers: the same objects for the same arguments."""
+    layers = []
+    for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
+        layers.append(Dense(size))
+        if batch_norm:
+            layers.append(BatchNormalization())
+        layers.append(_activation(activation, "activation", [*_HIDDEN, "step"]))
+        if rate:
+            layers.append(Dropout(float(rate), i))
+    return tuple(layers)
+
+
 class _BaseMLPNet(NeuralEstimator):
     """What the three multilayer perceptrons share: all but the constructor."""
 
@@ -221,17 +237,7 @@ class _BaseMLPNet(NeuralEstimator):
         """Return the specifications of the hidden layers."""
         activations = _per_layer(self.activation, len(sizes), "activation")
         rates = _per_layer(self.dropout, len(sizes), "dropout")
-        layers = []
-        for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
-            if not 0 <= rate < 1:
-                raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-            layers.append(Dense(size))
-            if batch_norm:
-                layers.append(BatchNormalization())
-            layers.append(_activation(activation, "activation", [*_HIDDEN, "step"]))
-            if rate:
-                layers.append(Dropout(float(rate), i))
-        return layers
+        return _hidden_layers(tuple(sizes), tuple(activations), tuple(rates), batch_norm)
 
     def _make_network(self, n_features, n_outputs, out):
         """Return the Network that the parameters describe."""
@@ -451,15 +457,14 @@ class _BaseMLPNet(NeuralEstimator):
         held = self._given_validation(*validation, network.loss)
         if self.early_stopping and self.solver != "lbfgs" and held is None:
             data, held = self._split(data, y_score, random_state)
-        threads = count_threads(self.n_jobs)
         self._check_first_values(progress)
         callbacks = FitCallbacks(self, X, y, 1 if incremental else self.max_iter)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(network, progress, data, held, threads, dtype, callbacks)
+            self._fit_lbfgs(network, progress, data, held, dtype, callbacks)
         else:
             trainer = Trainer(
                 self, network, dtype, progress, data, held, self._score_outputs, random_state,
-                seed, threads,
+                seed,
             )  # fmt: skip
             trainer.fit(
                 1 if incremental else self.max_iter,
@@ -502,18 +507,18 @@ class _BaseMLPNet(NeuralEstimator):
         progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
         return progress
 
-    def _fit_lbfgs(self, network, progress, data, held, threads, dtype, callbacks):
+    def _fit_lbfgs(self, network, progress, data, held, dtype, callbacks):
         def after_iteration(values):
             if held is not None:
                 outputs, loss = predict(
-                    network, values(), np.dtype(np.float64), held.source, threads,
+                    network, values(), np.dtype(np.float64), held.source, self.n_jobs,
                     held.targets, held.weights, held.rows,
                 )  # fmt: skip
                 progress.validation_loss_curve.append(float(loss))
                 progress.validation_scores.append(self._score_outputs(outputs, held))
             return callbacks.begin_epoch(lambda: self._attributes(values()))()
 
-        fit_lbfgs(self, network, progress, data, threads, after_iteration)
+        fit_lbfgs(self, network, progress, data, after_iteration)
         if self.dtype is not None:
             progress.values = [value.astype(dtype) for value in progress.values]
 
@@ -597,12 +602,12 @@ class _BaseMLPNet(NeuralEstimator):
 
     def _outputs(self, X):
         """Return the network's outputs for checked input."""
-        check_is_fitted(self)
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         dtype = computing_dtype(self.dtype, X, *(w.dtype for w in self.coefs_))
         values = [np.asarray(value, dtype) for value in self._values()]
-        threads = count_threads(self.n_jobs)
-        return predict(self._fitted_network(), values, dtype, Source(X), threads)
+        return predict(self._fitted_network(), values, dtype, Source(X), self.n_jobs)
 
     def predict(self, X):
         """Predict class labels, or the targets of a regression.
@@ -618,9 +623,13 @@ class _BaseMLPNet(NeuralEstimator):
             The predictions. A sample's are the same bits alone and in any batch.
         """
         outputs = self._outputs(X)
-        if self.n_outputs_ == 1:
-            outputs = outputs.ravel()
-        return self._label_binarizer.inverse_transform(outputs) if self._classifies else outputs
+        if not self._classifies:
+            return outputs.ravel() if self.n_outputs_ == 1 else outputs
+        if self._label_binarizer.y_type_ == "multiclass" and self.n_outputs_ > 1:
+            return self.classes_[outputs.argmax(axis=1)]
+        return self._label_binarizer.inverse_transform(
+            outputs.ravel() if self.n_outputs_ == 1 else outputs
+        )
 
     @property
     def history_(self):

@@ -1,7 +1,7 @@
 """A network: its layers from input to output, and how it is lowered to tapes."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from .cpu.frame import X, Y
 from .cpu.program import Program, lanes_of
@@ -45,7 +45,7 @@ class Network:
             n = layer.outputs(n)
         return groups
 
-    @property
+    @cached_property
     def operations(self):
         """Multiply-adds of one sample's forward pass."""
         groups = self.parameters("float32")

@@ -21,7 +21,6 @@ from .base import (
     all_or_nothing,
     check_weights,
     computing_dtype,
-    count_threads,
     takes,
 )
 from .cpu import perceptron as operands
@@ -285,7 +284,7 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
             (Dense(units), Activation("identity")), X.shape[1], Loss("squared_error", "identity")
         )
         values = [self.coef_.T.astype(dtype), self.intercept_.astype(dtype)]
-        sums = predict(network, values, dtype, Source(X), count_threads(self.n_jobs))
+        sums = predict(network, values, dtype, Source(X), self.n_jobs)
         return sums.ravel() if units == 1 else sums
 
     def predict(self, X):

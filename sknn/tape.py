@@ -202,7 +202,7 @@ class Tape:
         chains = []
         for parameter, gradient in self._gradients:
             penalties = (solver.l2, solver.l1) if parameter.penalized else (0.0, 0.0)
-            chain = [gradient, Op("regularize", attributes=penalties)]
+            chain = [gradient, Op("regularize", attributes=penalties, variant=(penalties[1] > 0,))]
             if solver.clip_value is not None:
                 chain.append(Op("clip_value", attributes=(solver.clip_value,)))
             chains.append((parameter, chain))

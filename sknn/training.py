@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import shuffle
 from sklearn.utils.optimize import _check_optimize_result
 
+from .base import count_threads
 from .cpu.program import Session, Team, pack, unpack
 from .network import block_width, program
 from .optimizers import Optimizer, make_solver
@@ -71,13 +71,16 @@ class Progress:
         return replace(self, **{name: list(getattr(self, name)) for name in lists})
 
 
-def team_size(threads, network, rows):
-    """Return how many of the threads a step of `rows` rows keeps busy; the result is the same."""
-    work = 3 * network.operations * rows
-    return int(max(1, min(threads, work // _WORK_PER_THREAD)))
+def team_size(n_jobs, network, rows):
+    """Return how many threads to take for steps of `rows` rows; it changes nothing in the result.
+
+    Small steps keep one thread busy at most, and then nobody asks how many there are.
+    """
+    most = 3 * network.operations * rows // _WORK_PER_THREAD
+    return 1 if most < 2 else min(count_threads(n_jobs), most)
 
 
-def predict(network, values, dtype, source, threads, targets=None, weights=None, rows=None):
+def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, rows=None):
     """Return the network's outputs for all rows of a source, in bounded memory.
 
     With `targets`, return the outputs and their mean loss too.
@@ -89,13 +92,15 @@ def predict(network, values, dtype, source, threads, targets=None, weights=None,
     made = program(network, dtype.name, width, purpose, source.key, key)
     packed = values if isinstance(values, np.ndarray) else pack(made, values, dtype)
     out = np.empty((n_rows, network.outputs), dtype)
-    size = team_size(threads, network, min(n_rows, _CHUNK))
+    chunk = min(n_rows, _CHUNK)
+    counts = np.full((-(-n_rows // chunk), 1), float(chunk))
+    counts[-1] = n_rows - chunk * (len(counts) - 1)
+    size = team_size(n_jobs, network, chunk) if n_rows > width else 1
     with Team(size) as team:
-        session = Session(made, packed, min(n_rows, _CHUNK), team)
-        session.bind(source, targets, weights, rows, out)
-        steps = -(-n_rows // _CHUNK)
-        counts = np.minimum(_CHUNK, n_rows - _CHUNK * np.arange(steps))
-        total = session.run(n_rows, _CHUNK, (1 / counts)[:, None])
+        session = made.borrow(chunk, team)
+        session.bind(packed, source, targets, weights, rows, out)
+        total = session.run(n_rows, chunk, 1.0 / counts)
+    made.give_back(session)
     if targets is None:
         return out
     return out, total / (n_rows if weights is None else weights[rows].sum())
@@ -119,17 +124,15 @@ class Trainer:
     random_state : RandomState
     seed : int
         Of dropout.
-    threads : int
     """
 
     def __init__(
-        self, estimator, network, dtype, progress, train, validation, score, random_state, seed,
-        threads,
-    ):  # fmt: skip
+        self, estimator, network, dtype, progress, train, validation, score, random_state, seed
+    ):
         self.estimator, self.network, self.dtype = estimator, network, dtype
         self.progress, self.train, self.validation = progress, train, validation
         self.score, self.random_state = score, random_state
-        self.seed, self.threads = seed, threads
+        self.seed = seed
         self.n_samples = len(train.rows)
         self.batch = self._batch_size()
         self.program = program(
@@ -137,6 +140,7 @@ class Trainer:
             "train", train.source.key, train.targets.key, make_solver(estimator),
         )  # fmt: skip
         self.packed = pack(self.program, progress.values, dtype)
+        self._last = None
         self._best = self.packed.copy() if estimator.early_stopping else None
 
     def _batch_size(self):
@@ -166,10 +170,8 @@ class Trainer:
             progress.optimizer = progress.optimizer.copy()
         progress.n_iter = 0
         try:
-            with Team(team_size(self.threads, self.network, self.batch)) as team:
-                self._session = Session(
-                    self.program, self.packed, self.batch, team, progress.optimizer.states
-                )
+            with Team(team_size(estimator.n_jobs, self.network, self.batch)) as team:
+                self._session = Session(self.program, self.batch, team)
                 for _ in range(epochs):
                     if self._epoch(partial, on_epoch):
                         break
@@ -233,23 +235,24 @@ class Trainer:
         rates[sums == 0, 0] = 0.0
         rates[:, 1:] = optimizer.rates(self.estimator, steps)
         self._session.bind(
-            self.train.source, self.train.targets, self.train.weights, rows, seed=self.seed
-        )
+            self.packed, self.train.source, self.train.targets, self.train.weights, rows,
+            states=optimizer.states, seed=self.seed,
+        )  # fmt: skip
         return float(self._session.run(n, self.batch, rates, counted)) / n
 
     def _order(self):
-        # The same draws as scikit-learn's shuffle of the last epoch's order.
-        self._last_order = shuffle(
-            getattr(self, "_last_order", np.arange(self.n_samples)), random_state=self.random_state
-        )
-        return self._last_order
+        # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.
+        order = np.arange(self.n_samples)
+        self.random_state.shuffle(order)
+        self._last = order if self._last is None else self._last[order]
+        return self._last
 
     def _validate(self):
         if self.validation is None:
             return
         data, progress = self.validation, self.progress
         outputs, loss = predict(
-            self.network, self.packed, self.dtype, data.source, self.threads,
+            self.network, self.packed, self.dtype, data.source, self.estimator.n_jobs,
             data.targets, data.weights, data.rows,
         )  # fmt: skip
         progress.validation_loss_curve.append(float(loss))
@@ -288,8 +291,8 @@ class Objective:
         )  # fmt: skip
         self.packed = np.zeros(self.program.parameter_bytes // 8)
         self.gradient = np.zeros_like(self.packed)
-        self._session = Session(self.program, self.packed, chunk, team, gradient=self.gradient)
-        self._session.bind(data.source, data.targets, data.weights, data.rows)
+        self._session = Session(self.program, chunk, team, gradient=self.gradient)
+        self._session.bind(self.packed, data.source, data.targets, data.weights, data.rows)
         starts = np.arange(0, self.n_rows, chunk)
         self._chunk, self._rates = chunk, 1.0 / np.minimum(chunk, self.n_rows - starts)[:, None]
         weights = data.row_weights
@@ -313,9 +316,10 @@ class Objective:
         return loss / self._sum, gradient / self._sum
 
 
-def fit_lbfgs(estimator, network, progress, train, threads, on_step):
+def fit_lbfgs(estimator, network, progress, train, on_step):
     """Train by L-BFGS over all rows at once, in float64."""
-    with Team(team_size(threads, network, min(len(train.rows), _CHUNK))) as team:
+    chunk = min(len(train.rows), _CHUNK)
+    with Team(team_size(estimator.n_jobs, network, chunk)) as team:
         objective = Objective(network, train, estimator.alpha, estimator.l1, team)
         first = pack(objective.program, progress.values, np.float64)
         last = [first]

@@ -81,21 +81,14 @@ class Target:
         self.vector = Vector(real, min(LANES[real], width))
 
     def tile(self, rows):
-        """Return the register tile for at most `rows` rows, over samples."""
-        most, vectors = tile_shape()
-        return Tile(self.vector, _fit(most, rows), min(vectors, self.width // self.vector.lanes))
+        """Return the register tile for multiples of `rows` rows, over samples."""
+        rows, vectors = tile_shape(rows)
+        return Tile(self.vector, rows, min(vectors, self.width // self.vector.lanes))
 
     def column(self, rows, pack):
-        """Return the register tile for at most `rows` rows of `pack` units."""
-        most, vectors = tile_shape()
-        return Tile(self.wide, _fit(most, rows), min(vectors, pack // self.wide.lanes))
-
-
-def _fit(most, rows):
-    """Halve a tile's rows as long as half of them would do."""
-    while most >= 2 * rows and most > 1:
-        most //= 2
-    return most
+        """Return the register tile for multiples of `rows` rows of `pack` units."""
+        rows, vectors = tile_shape(rows)
+        return Tile(self.wide, rows, min(vectors, pack // self.wide.lanes))
 
 
 def real_type(dtype):

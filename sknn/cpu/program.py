@@ -6,6 +6,7 @@ data, and shared by any number of fits at once. A :class:`Session` binds it to a
 
 import ctypes
 import time
+from collections import deque
 from functools import cache
 
 import numpy as np
@@ -102,6 +103,24 @@ class Program:
         for phase in tape.phases:
             self._add_phase(phase)
         self._kernel_arrays()
+        self._idle = deque(maxlen=4)
+
+    def borrow(self, most_rows, team):
+        """Return a session for predicting; if one of a single thread lies idle, that one."""
+        while team.size == 1 and self._idle:
+            try:
+                session = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if session.most_rows >= most_rows:
+                return session
+        return Session(self, most_rows, team)
+
+    def give_back(self, session):
+        """Keep a session of one thread for the next prediction."""
+        if session.threads == 1:
+            session.release()
+            self._idle.append(session)
 
     def _place_buffers(self):
         """Give every buffer of a block its place; those not alive together may share one."""
@@ -209,90 +228,116 @@ def _address(array):
 
 
 class Session:
-    """A program bound to arrays.
+    """A program with the memory that running it takes.
 
     Parameters
     ----------
     program : Program
-    parameters : ndarray
-        The packed parameters; read, and updated by the program.
     most_rows : int
         The largest number of rows in a step.
     team : Team
-    states : ndarray or None
-        The optimizer's state.
     gradient : ndarray or None
         Where the gradient goes, for a program that keeps it whole.
     """
 
-    def __init__(self, program, parameters, most_rows, team, states=None, gradient=None):
+    def __init__(self, program, most_rows, team, gradient=None):
         self.program = program
-        self.team = team
+        self.most_rows = most_rows
+        self._team, self.threads = team, team.size
         blocks = -(-most_rows // program.width)
         slots = blocks if program.keeps_blocks else min(blocks, team.size)
         if program.whole_gradient and gradient is None:
-            gradient = np.zeros_like(parameters)
-        scratch = program.scratch_bytes * team.size
-        self._arrays = arrays = {
-            "parameters": parameters,
-            "states": states,
-            "gradient": aligned(scratch) if gradient is None else gradient,
-            "workspace": aligned(program.workspace_bytes * slots),
-            "shared": aligned(program.shared_bytes),
-            "sync": aligned(BARRIER_BYTES),
-            "losses": np.zeros(2 * blocks),
-            "sums": np.zeros(4 * max(1, program.n_tasks)),
-        }
-        self.result = np.zeros(1)
-        self.frame = np.zeros(f.N_FIELDS, np.int64)
-        self.frame[f.PARAMETERS] = _address(parameters)
-        self.frame[f.STATE] = _address(states)
-        self.frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
-        self.frame[f.GRADIENT] = _address(arrays["gradient"])
-        self.frame[f.ACCUMULATE] = 0
-        self.frame[f.SHARED] = _address(arrays["shared"])
-        self.frame[f.WORKSPACE] = _address(arrays["workspace"])
-        self.frame[f.WORKSPACE_STRIDE] = program.workspace_bytes
-        self.frame[f.N_TASKS] = program.n_tasks
-        self.header = np.zeros(header.N_HEADER, np.int64)
-        self.header[header.SIZE] = team.size
-        self.header[header.SYNC] = _address(arrays["sync"])
-        self.header[header.PHASES] = _address(program.phases)
-        self.header[header.N_PHASES] = len(program.phases)
-        self.header[header.TASKS] = _address(program.tasks)
-        self.header[header.ADDRESSES] = _address(program.addresses)
-        self.header[header.OPERATIONS] = _address(program.operands)
-        self.header[header.WIDTH] = program.width
-        self.header[header.SLOT_PER_BLOCK] = program.keeps_blocks
-        self.header[header.SCRATCH_BYTES] = 0 if gradient is not None else program.scratch_bytes
-        self.header[header.STEP_LOSSES] = _address(arrays["losses"])
-        self.header[header.MOST_BLOCKS] = blocks
-        self.header[header.STEP_SUMS] = _address(arrays["sums"])
-        self.header[header.RESULT] = _address(self.result)
+            gradient = aligned(program.parameter_bytes)
+        scratch = 0 if program.whole_gradient else program.scratch_bytes
+        self._gradient = aligned(scratch * team.size) if gradient is None else gradient
+        self._workspace = aligned(program.workspace_bytes * slots)
+        self._shared = aligned(program.shared_bytes)
+        self._sync = aligned(BARRIER_BYTES)
+        self._losses = np.zeros(2 * blocks)
+        self._sums = np.zeros(4 * max(1, program.n_tasks))
+        self._result = np.zeros(1)
         # One row a thread, on cache lines of its own: each has its own place in the batch.
         self._frames = aligned(team.size * 512).view(np.int64).reshape(team.size, 64)
+        self._frame = np.zeros(f.N_FIELDS, np.int64)
+        self._header = np.zeros(header.N_HEADER, np.int64)
+        self._set(
+            self._frame,
+            {
+                f.GRADIENT: _address(self._gradient),
+                f.SHARED: _address(self._shared),
+                f.WORKSPACE: _address(self._workspace),
+                f.WORKSPACE_STRIDE: program.workspace_bytes,
+                f.N_TASKS: program.n_tasks,
+            },
+        )
+        self._set(
+            self._header,
+            {
+                header.SIZE: team.size,
+                header.SYNC: _address(self._sync),
+                header.PHASES: _address(program.phases),
+                header.N_PHASES: len(program.phases),
+                header.TASKS: _address(program.tasks),
+                header.ADDRESSES: _address(program.addresses),
+                header.OPERATIONS: _address(program.operands),
+                header.WIDTH: program.width,
+                header.SLOT_PER_BLOCK: program.keeps_blocks,
+                header.SCRATCH_BYTES: scratch,
+                header.STEP_LOSSES: _address(self._losses),
+                header.MOST_BLOCKS: blocks,
+                header.STEP_SUMS: _address(self._sums),
+                header.RESULT: _address(self._result),
+            },
+        )
         self._run = _kernel("run", np.float64).ctypes
-        self._pointers = [
-            frame.ctypes.data_as(_POINTER) for frame in self._frames
-        ], self.header.ctypes.data_as(_POINTER)
+        self._pointers = [frame.ctypes.data_as(_POINTER) for frame in self._frames]
+        self._header_pointer = self._header.ctypes.data_as(_POINTER)
         self._steps_per_call = 1
 
-    def bind(self, source, targets=None, weights=None, rows=None, out=None, seed=0):
-        """Say which data the next runs read, and where predictions go.
+    @staticmethod
+    def _set(array, fields):
+        for field, value in fields.items():
+            array[field] = value
 
-        The arrays are kept alive here. `source` and `targets` are :class:`~sknn.data.Source`.
+    def bind(
+        self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
+        seed=0,
+    ):  # fmt: skip
+        """Say what the next runs read and write. The arrays are kept alive here.
+
+        Parameters
+        ----------
+        parameters : ndarray
+            The packed parameters; a program that ends with an update changes them.
+        source, targets : :class:`~sknn.data.Source`
+        weights : ndarray of float64, or None
+            By row of the source.
+        rows : ndarray of int64, or None
+            The rows to go over, in order; None: all.
+        out : ndarray, or None
+            Where predictions go.
+        states : ndarray, or None
+            The optimizer's.
+        seed : int
+            Of dropout.
         """
-        frame = self.frame
+        frame = self._frame
         frame[f.X : f.X + 3] = source.fields
         if targets is not None:
             frame[f.Y : f.Y + 3] = targets.fields
+        frame[f.PARAMETERS] = _address(parameters)
         frame[f.WEIGHT] = _address(weights)
         frame[f.ROWS] = _address(rows)
         frame[f.OUT] = _address(out)
         frame[f.OUT_STRIDE] = 0 if out is None else out.strides[0]
+        frame[f.STATE] = _address(states)
+        frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
         frame[f.SEED] = seed
-        self._bound = source, targets, weights, rows, out
-        return self
+        self._bound = parameters, source, targets, weights, rows, out, states
+
+    def release(self):
+        """Let go of the arrays that the session is bound to."""
+        self._bound = None
 
     def run(self, total, batch, rates, counted=0, accumulate=False):
         """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
@@ -301,17 +346,17 @@ class Session:
         are served; an interrupt is raised between steps.
         """
         steps = -(-total // batch)
-        self.header[header.BATCH], self.header[header.TOTAL] = batch, total
-        self.header[header.COUNTED] = counted
-        self.header[header.STEP_RATES] = _address(rates)
-        self.header[header.RATE_COLUMNS] = rates.shape[1]
-        self.frame[f.ACCUMULATE] = accumulate
-        self.result[0] = 0.0
+        self._header[header.BATCH], self._header[header.TOTAL] = batch, total
+        self._header[header.COUNTED] = counted
+        self._header[header.STEP_RATES] = _address(rates)
+        self._header[header.RATE_COLUMNS] = rates.shape[1]
+        self._frame[f.ACCUMULATE] = accumulate
+        self._result[0] = 0.0
         step = 0
         while step < steps:
             last = min(steps, step + self._steps_per_call)
-            self.header[header.FIRST], self.header[header.LAST] = step, last
-            self._frames[:, : f.N_FIELDS] = self.frame
+            self._header[header.FIRST], self._header[header.LAST] = step, last
+            self._frames[:, : f.N_FIELDS] = self._frame
             start = time.perf_counter()
             self._call()
             seconds = time.perf_counter() - start
@@ -320,14 +365,14 @@ class Session:
             elif seconds > 0.15:
                 self._steps_per_call = max(1, self._steps_per_call // 2)
             step = last
-        return self.result[0]
+        return self._result[0]
 
     def _call(self):
-        frames, head = self._pointers
-        if self.team.size == 1:
-            self._run(head, frames[0], 0)
+        run, head, frames = self._run, self._header_pointer, self._pointers
+        if self.threads == 1:
+            run(head, frames[0], 0)
         else:
-            self.team.run(lambda rank: self._run(head, frames[rank], rank))
+            self._team.run(lambda rank: run(head, frames[rank], rank))
 
 
 class RawKernel:
@@ -376,15 +421,16 @@ def pack(program, values, dtype):
     """
     packed = aligned(program.parameter_bytes).view(dtype)
     for parameter, value in zip(program.parameters, values, strict=True):
-        view, whole = _packed_view(program, packed, parameter)
-        value = np.asarray(value)
+        start = program.offsets[parameter] // packed.itemsize
         if value.ndim == 1:
-            view.ravel()[: value.size] = value
+            packed[start : start + value.size] = value
             continue
-        units, width = value.shape[1], parameter.pack
-        view[:whole] = (
-            value[:, : whole * width].reshape(value.shape[0], whole, width).transpose(1, 0, 2)
-        )
+        (inputs, units), width = value.shape, parameter.pack
+        view = packed[start : start + parameter.elements].reshape(-1, inputs, width)
+        whole = units // width
+        if whole:
+            body = value if whole * width == units else value[:, : whole * width]
+            view[:whole] = body.reshape(inputs, whole, width).transpose(1, 0, 2)
         if whole * width < units:
             view[whole, :, : units - whole * width] = value[:, whole * width :]
     return packed
@@ -394,21 +440,15 @@ def unpack(program, packed):
     """Return copies of the parameters, in their documented shapes."""
     values = []
     for parameter in program.parameters:
-        view, _ = _packed_view(program, packed, parameter)
+        start = program.offsets[parameter] // packed.itemsize
+        part = packed[start : start + parameter.elements]
         if len(parameter.shape) == 1:
-            values.append(view.ravel()[: parameter.shape[0]].copy())
+            values.append(part[: parameter.shape[0]].copy())
         else:
-            rows = view.transpose(1, 0, 2).reshape(parameter.inputs, -1)
-            values.append(np.ascontiguousarray(rows[:, : parameter.shape[1]]))
+            inputs, units = parameter.shape
+            rows = part.reshape(-1, inputs, parameter.pack).transpose(1, 0, 2)
+            values.append(np.ascontiguousarray(rows.reshape(inputs, -1)[:, :units]))
     return values
-
-
-def _packed_view(program, packed, parameter):
-    """Return a parameter as ``[packs, inputs, pack]``, and its number of packs without padding."""
-    start = program.offsets[parameter] // packed.itemsize
-    view = packed[start : start + parameter.elements]
-    view = view.reshape(-1, parameter.inputs, parameter.pack)
-    return view, parameter.shape[-1] // parameter.pack
 
 
 __all__ = ["Program", "RawKernel", "Session", "Team", "lanes_of", "pack", "unpack"]

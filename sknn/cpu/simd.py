@@ -88,13 +88,16 @@ def host_features():
     return {name[1:] for name in features.split(",") if name.startswith("+")}
 
 
-def tile_shape():
-    """Return rows and vectors of the largest register tile that the host's registers hold.
+def tile_shape(rows):
+    """Return rows and vectors of the register tile for a loop over multiples of `rows` rows.
 
-    AVX-512 has 32 registers of a whole vector. AVX2 holds a vector in two of its 16 registers, and
-    NEON in four of its 32: a larger tile would spill, and a smaller one wait for its sums.
+    AVX-512 has 32 registers of a whole vector: up to ten rows of two. AVX2 holds a vector in two of
+    its 16 registers, and NEON in four of its 32: a larger tile than six rows of one would spill,
+    and a much smaller one would wait for its sums.
     """
-    return (8, 2) if "avx512f" in host_features() else (6, 1)
+    if "avx512f" in host_features():
+        return rows, 2
+    return (5 if rows == 10 else min(rows, 6)), 1
 
 
 # --- how one value is made in LLVM's builder

@@ -90,6 +90,8 @@ class Team:
         self._done = queue.SimpleQueue()
 
     def __enter__(self):
+        if self.size == 1:
+            return self
         for rank in range(1, self.size):
             jobs = queue.SimpleQueue()
             helper = threading.Thread(target=self._help, args=(rank, jobs), daemon=True)

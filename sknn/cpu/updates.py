@@ -29,7 +29,7 @@ from numba.core import types  # isort: skip
 
 
 @kernel
-def regularize(t):
+def regularize(t, with_l1):
     """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty. op: ..., l2, l1."""
     wide, lanes = t.wide, t.wide.lanes
 
@@ -42,11 +42,15 @@ def regularize(t):
         for i in range(0, op[2], lanes):
             value = load(wide, w, i)
             squares = fma(value, value, squares)
-            sizes = sizes + absolute(value)
-            sign = select(value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0))
-            store(g, i, (load(wide, g, i) + l2s * value + sign) * scale)
-        penalty = 0.5 * l2 * lane_sum(squares) if l2 else 0.0
-        if l1:
+            gradient = load(wide, g, i) + l2s * value
+            if with_l1:
+                sizes = sizes + absolute(value)
+                gradient = gradient + select(
+                    value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0)
+                )
+            store(g, i, gradient * scale)
+        penalty = 0.5 * l2 * lane_sum(squares)
+        if with_l1:
             penalty += l1 * lane_sum(sizes)
         put(frame[SUMS], 2 * frame[TASK], penalty)
 
