@@ -42,6 +42,7 @@ from .network import Network
 from .training import Data, Progress, Trainer, fit_lbfgs, predict
 
 _HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "exp", "step"})
+_TRAINED_OR_STEP = [*_HIDDEN, "step"]
 _OUTPUT = sorted(set(ACTIVATIONS) - {"step"})
 
 _SIZES = {
@@ -183,12 +184,10 @@ def _hidden_layers(sizes, activations, rates, batch_norm):
     """Return the specifications of hidden layers: the same objects for the same arguments."""
     layers = []
     for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
-        if not 0 <= rate < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
         layers.append(Dense(size))
         if batch_norm:
             layers.append(BatchNormalization())
-        layers.append(_activation(activation, "activation", [*_HIDDEN, "step"]))
+        layers.append(activation)
         if rate:
             layers.append(Dropout(float(rate), i))
     return tuple(layers)
@@ -235,8 +234,14 @@ class _BaseMLPNet(NeuralEstimator):
 
     def _hidden_layers(self, sizes, batch_norm):
         """Return the specifications of the hidden layers."""
-        activations = _per_layer(self.activation, len(sizes), "activation")
+        activations = [
+            _activation(entry, "activation", _TRAINED_OR_STEP)
+            for entry in _per_layer(self.activation, len(sizes), "activation")
+        ]
         rates = _per_layer(self.dropout, len(sizes), "dropout")
+        for rate in rates:
+            if not isinstance(rate, Real) or not 0 <= rate < 1:
+                raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
         return _hidden_layers(tuple(sizes), tuple(activations), tuple(rates), batch_norm)
 
     def _make_network(self, n_features, n_outputs, out):

@@ -40,7 +40,8 @@ def _compiled(name, dtype, width, variant):
     return compile_function(function, "-".join(map(str, parts)).replace(" ", ""))
 
 
-def _kernel(name, dtype, width=0, variant=()):
+def kernel(name, dtype, width=0, variant=()):
+    """Return a compiled kernel: Numba's CFunc."""
     return _compiled(name, np.dtype(dtype).str, width, variant)
 
 
@@ -177,8 +178,8 @@ class Program:
         if phase.kind == "units":
             for op in phase.ops:
                 for unit in range(0, op.extent, 16):
-                    self._tasks.append(len(self._addresses))
                     self._add_op(op, after=[unit, min(unit + 16, op.extent)])
+                    self._tasks.append((len(self._addresses) - 1, len(self._addresses)))
         else:
             for parameter, chain in phase.ops:
                 self._add_slices(parameter, chain)
@@ -207,14 +208,13 @@ class Program:
             length = (end - start) * parameter.pack
             place = first if self.whole_gradient else 0
             self.scratch_bytes = max(self.scratch_bytes, _round(length * size, _ALIGN))
-            self._tasks.append(len(self._addresses))
             for op in chain:
                 self._add_op(op, before=[first, place, length, base])
+            self._tasks.append((len(self._addresses) - len(chain), len(self._addresses)))
 
     def _kernel_arrays(self):
-        self._tasks.append(len(self._addresses))
         self._compiled = [
-            _kernel(name, self.dtype, self.width, variant) for name, variant in self._addresses
+            kernel(name, self.dtype, self.width, variant) for name, variant in self._addresses
         ]
         self.addresses = np.array([k.address for k in self._compiled], np.int64)
         self.operands = np.array(self._operands, np.int64).reshape(-1, OPERANDS)
@@ -289,7 +289,7 @@ class Session:
                 header.RESULT: _address(self._result),
             },
         )
-        self._run = _kernel("run", np.float64).ctypes
+        self._run = kernel("run", np.float64).ctypes
         self._pointers = [frame.ctypes.data_as(_POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(_POINTER)
         self._steps_per_call = 1
@@ -385,7 +385,7 @@ class RawKernel:
     """
 
     def __init__(self, name, dtype, variant):
-        self._kernel = _kernel(name, dtype, 1, variant).ctypes
+        self._kernel = kernel(name, dtype, 1, variant).ctypes
         self.operands = np.zeros(OPERANDS, np.int64)
         self._frame = np.zeros(f.N_FIELDS, np.int64)
 

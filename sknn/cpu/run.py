@@ -20,7 +20,7 @@ from .team import barrier
     SYNC,  # address of the barrier
     PHASES,  # address of three int64 a phase: kind, first, last
     N_PHASES,
-    TASKS,  # address of the first operation of each task, and one more
+    TASKS,  # address of two int64 a task: its first operation, and the one to stop before
     ADDRESSES,  # addresses of the kernels, one an operation
     OPERATIONS,  # operands, OPERANDS int64 an operation
     BATCH,  # rows in a step
@@ -89,8 +89,8 @@ def run(t):
                 else:
                     for task in range(first + rank, last, size):
                         frame[f.TASK] = task - first
-                        begin = get(int64, header[TASKS], task)
-                        end = get(int64, header[TASKS], task + 1)
+                        begin = get(int64, header[TASKS], 2 * task)
+                        end = get(int64, header[TASKS], 2 * task + 1)
                         for i in range(begin, end):
                             operands = header[OPERATIONS] + i * (OPERANDS * 8)
                             _call(get(int64, header[ADDRESSES], i), operands, frame, 0)

@@ -298,11 +298,12 @@ def reinterpret(typingctx, vector, a):
 
 @intrinsic
 def multiply_high(typingctx, a, b):
-    """Return the upper 32 bits of the 64-bit products of uint32 lanes."""
+    """Return the upper 32 bits of the 64-bit products of uint32 lanes with a number."""
 
     def codegen(context, builder, sig, args):
         wide = ir.VectorType(_I64, a.lanes)
-        x, y = (builder.zext(v, wide) for v in args)
+        factor = _convert(context, builder, args[1], b, a)
+        x, y = (builder.zext(v, wide) for v in (args[0], factor))
         shift = ir.Constant(wide, [32] * a.lanes)
         return builder.trunc(builder.lshr(builder.mul(x, y), shift), a.llvm)
 

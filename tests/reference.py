@@ -1,0 +1,486 @@
+"""What every operation means, in NumPy and float64, and a plain executor of whole tapes.
+
+Written from what the operations are documented to do. Nothing is packed or padded here: a
+parameter has its documented shape, a last block is as narrow as its samples, and an operation on
+the whole batch sees the blocks side by side.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import scipy.sparse as sp
+
+from sknn.activations import ACTIVATIONS
+from sknn.cpu.frame import X, Y
+from sknn.cpu.program import Session, Team, pack, unpack
+from sknn.network import block_width, program
+from sknn.tape import Parameter
+
+# --- the counter-based generator
+
+
+def philox(counter, key):
+    """Return four uint32 words for each counter: Philox 4x32-10."""
+    c = [np.asarray(part, np.uint64) for part in np.broadcast_arrays(*counter)]
+    k = [int(part) for part in key]
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = [
+            (p[1] >> np.uint64(32)) ^ c[1] ^ np.uint64(k[0]),
+            p[1] & low,
+            (p[0] >> np.uint64(32)) ^ c[3] ^ np.uint64(k[1]),
+            p[0] & low,
+        ]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return [part.astype(np.uint32) for part in c]
+
+
+def dropped(units, samples, layer, step, seed, threshold):
+    """Return which units drop for the samples at the given places of a batch."""
+    unit = np.arange(units)[:, None]
+    key = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
+    words = philox((np.asarray(samples)[None, :], unit // 4, layer, step), key)
+    return np.choose(unit % 4, words) < threshold
+
+
+# --- activations and losses: rows of the engine's tables
+
+
+def _sigmoid(x):
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def _gelu_inner(x):
+    return np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+
+
+def _gelu_derivative(x, p):
+    t = np.tanh(_gelu_inner(x))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+
+
+#: Each activation and its derivative, as functions of the input and the parameter.
+ACTIVATION_FUNCTIONS = {
+    "identity": (lambda x, p: x, lambda x, p: np.ones_like(x)),
+    "step": (lambda x, p: (x >= 0) * 1.0, lambda x, p: np.zeros_like(x)),
+    "exp": (lambda x, p: np.exp(x), lambda x, p: np.exp(x)),
+    "logistic": (lambda x, p: _sigmoid(x), lambda x, p: _sigmoid(x) * _sigmoid(-x)),
+    "tanh": (lambda x, p: np.tanh(x), lambda x, p: 1 - np.tanh(x) ** 2),
+    "relu": (lambda x, p: np.maximum(x, 0), lambda x, p: (x > 0) * 1.0),
+    "leaky_relu": (lambda x, p: np.where(x < 0, p * x, x), lambda x, p: np.where(x < 0, p, 1.0)),
+    "elu": (
+        lambda x, p: np.where(x < 0, p * np.expm1(np.minimum(x, 0)), x),
+        lambda x, p: np.where(x < 0, p * np.exp(np.minimum(x, 0)), 1.0),
+    ),
+    "softplus": (lambda x, p: np.logaddexp(0.0, x), lambda x, p: _sigmoid(x)),
+    "silu": (
+        lambda x, p: x * _sigmoid(x),
+        lambda x, p: _sigmoid(x) * (1 + x * _sigmoid(-x)),
+    ),
+    "gelu": (lambda x, p: 0.5 * x * (1 + np.tanh(_gelu_inner(x))), _gelu_derivative),
+}
+
+#: The input that has a given output, for activations whose derivative is known from the output.
+_INVERSES = {
+    "identity": lambda y: y,
+    "exp": lambda y: np.log(y),
+    "logistic": lambda y: np.log(y / (1 - y)),
+    "tanh": lambda y: np.arctanh(y),
+    "relu": lambda y: y,
+}
+
+
+def _log_loss(a, y, p):
+    return -(y * np.log(a) + (1 - y) * np.log(1 - a))
+
+
+def _poisson(a, y, p):
+    return np.where(y == 0, 0.0, y * np.log(np.where(y == 0, 1.0, y) / a)) - y + a
+
+
+def _huber(a, y, p):
+    r = np.abs(y - a)
+    return np.where(r > p, p * (r - p / 2), r**2 / 2)
+
+
+def _quantile_derivative(a, y, p):
+    return np.where(a > y, 1 - p, np.where(a < y, -p, 0.0))
+
+
+#: Each loss of one output and its derivative, as functions of output, target and parameter.
+LOSS_FUNCTIONS = {
+    "log_loss": (_log_loss, lambda a, y, p: (a - y) / (a * (1 - a))),
+    "squared_error": (lambda a, y, p: (a - y) ** 2 / 2, lambda a, y, p: a - y),
+    "absolute_error": (lambda a, y, p: np.abs(a - y), lambda a, y, p: np.sign(a - y)),
+    "huber": (_huber, lambda a, y, p: np.clip(a - y, -p, p)),
+    "quantile": (lambda a, y, p: np.maximum(p * (y - a), (p - 1) * (y - a)), _quantile_derivative),
+    "poisson": (_poisson, lambda a, y, p: 1 - y / a),
+}
+
+
+# --- operations over blocks: at, what is read, attributes -> what is written
+
+
+def _rows_of(at, columns, field):
+    data = at.data[field][at.rows]
+    data = data.toarray() if sp.issparse(data) else np.asarray(data)
+    assert data.shape[1] == columns
+    return at.rows, data.astype(np.float64).T
+
+
+def gather(at, columns, field):
+    return _rows_of(at, columns, field)
+
+
+def gather_csr(at, columns, field):
+    return _rows_of(at, columns, field)
+
+
+def weigh(at):
+    return np.ones((1, len(at.rows))) if at.weights is None else at.weights[at.rows][None, :]
+
+
+def scatter(at, a, units):
+    at.outputs[at.start + at.first : at.start + at.first + len(at.rows)] = a.T
+
+
+def dense(at, x, w, b, inputs, units):
+    return w.T @ x + b[:, None]
+
+
+def dense_input_gradient(at, dz, w, inputs, units):
+    return w @ dz
+
+
+def pack_samples(at, dz, units):
+    return dz.copy()
+
+
+def activation(at, x, elements, parameter):
+    return ACTIVATION_FUNCTIONS[at.variant[0]][0](x, parameter)
+
+
+def activation_gradient(at, v, dy, elements, parameter):
+    name = at.variant[0]
+    x = _INVERSES[name](v) if ACTIVATIONS[name].derivative_of == "output" else v
+    return dy * ACTIVATION_FUNCTIONS[name][1](x, parameter)
+
+
+def softmax(at, x, units):
+    e = np.exp(x - x.max(axis=0))
+    return e / e.sum(axis=0)
+
+
+def softmax_gradient(at, y, dy, units):
+    return np.stack([(np.diag(p) - np.outer(p, p)) @ d for p, d in zip(y.T, dy.T)], axis=1)
+
+
+def dropout(at, x, units, layer, threshold, scale):
+    places = at.first + np.arange(x.shape[1])
+    return np.where(dropped(units, places, layer, at.step, at.seed, threshold), 0.0, x * scale)
+
+
+def loss(at, a, y, weights, units, parameter, scale):
+    name, canonical = at.variant
+    value, derivative = LOSS_FUNCTIONS[name]
+    if name == "log_loss":
+        a = np.clip(a, at.epsilon, 1 - at.epsilon)
+    at.loss += scale * (value(a, y, parameter) * weights).sum()
+    return (a - y if canonical else derivative(a, y, parameter)) * weights
+
+
+def log_loss_softmax(at, a, weights, units):
+    y = np.eye(units)[:, at.data[Y][at.rows]]
+    at.loss -= (weights * np.log(np.clip((a * y).sum(0), at.epsilon, 1 - at.epsilon))).sum()
+    return (a - y) * weights
+
+
+def normalize(at, x, mean, deviation, gamma, beta, units):
+    return gamma[:, None] * (x - mean[:, None]) * deviation[:, None] + beta[:, None]
+
+
+def normalize_running(at, x, gamma, beta, mean, variance, units, epsilon):
+    return normalize(at, x, mean, 1 / np.sqrt(variance + epsilon), gamma, beta, units)
+
+
+def normalize_gradient(at, x, dy, mean, deviation, gamma, dgamma, dbeta, units):
+    xhat = (x - mean[:, None]) * deviation[:, None]
+    inner = dy - dbeta[:, None] / at.count - xhat * dgamma[:, None] / at.count
+    return gamma[:, None] * deviation[:, None] * inner
+
+
+# --- operations over units: the same, with the blocks side by side
+
+
+def batch_statistics(at, x, epsilon, momentum):
+    running_mean, running_variance = at.before[2:]
+    mean, variance = x.mean(axis=1), x.var(axis=1)
+    unbiased = variance * at.count / max(at.count - 1, 1)
+    return (
+        mean,
+        1 / np.sqrt(variance + epsilon),
+        (1 - momentum) * running_mean + momentum * mean,
+        (1 - momentum) * running_variance + momentum * unbiased,
+    )
+
+
+def normalize_sums(at, x, dy, mean, deviation):
+    xhat = (x - mean[:, None]) * deviation[:, None]
+    return (dy * xhat).sum(axis=1), dy.sum(axis=1)
+
+
+def total_norm(at, limit):
+    norm = np.sqrt(at.squares)
+    return np.array([min(1.0, limit / norm if norm else 1.0)])
+
+
+# --- operations on a parameter: at.value and at.gradient (None at first) -> its new gradient
+
+
+def weight_gradient(at, x, packed, inputs):
+    return x @ packed.T
+
+
+def bias_gradient(at, packed):
+    return packed.sum(axis=1)
+
+
+def shared_gradient(at, gradient):
+    return gradient.copy()
+
+
+def regularize(at, l2, l1):
+    at.loss += l2 * (at.value**2).sum() / 2 + l1 * np.abs(at.value).sum()
+    return (at.gradient + l2 * at.value + l1 * np.sign(at.value)) * at.rates[0]
+
+
+def clip_value(at, limit):
+    return np.clip(at.gradient, -limit, limit)
+
+
+def square_sum(at):
+    at.squares += (at.gradient**2).sum()
+    return at.gradient
+
+
+def scale_gradient(at, scale):
+    return at.gradient * scale[0]
+
+
+def _sgd(w, g, v, u, r, a, b, epsilon, decay):
+    v = a * v - r[0] * g
+    return w + v, v, u
+
+
+def _nesterov(w, g, v, u, r, a, b, epsilon, decay):
+    v = a * v - r[0] * g
+    return w + a * v - r[0] * g, v, u
+
+
+def _moments(g, m, v, a, b):
+    return a * m + (1 - a) * g, b * v + (1 - b) * g**2
+
+
+def _adam(w, g, m, v, r, a, b, epsilon, decay):
+    m, v = _moments(g, m, v, a, b)
+    return w - r[0] * m / (np.sqrt(v) + epsilon), m, v
+
+
+def _adamw(w, g, m, v, r, a, b, epsilon, decay):
+    m, v = _moments(g, m, v, a, b)
+    return (1 - r[0] * decay) * w - r[1] * m / (r[2] * np.sqrt(v) + epsilon), m, v
+
+
+def _nadam(w, g, m, v, r, a, b, epsilon, decay):
+    m, v = _moments(g, m, v, a, b)
+    return w - (r[0] * g + r[1] * m) / (r[2] * np.sqrt(v) + epsilon), m, v
+
+
+def _rmsprop(w, g, v, u, r, a, b, epsilon, decay):
+    v = b * v + (1 - b) * g**2
+    return w - r[0] * g / (np.sqrt(v) + epsilon), v, u
+
+
+def _adagrad(w, g, v, u, r, a, b, epsilon, decay):
+    v = v + g**2
+    return w - r[0] * g / (np.sqrt(v) + epsilon), v, u
+
+
+def _adadelta(w, g, v, u, r, a, b, epsilon, decay):
+    v = a * v + (1 - a) * g**2
+    change = np.sqrt((u + epsilon) / (v + epsilon)) * g
+    return w - r[0] * change, v, a * u + (1 - a) * change**2
+
+
+UPDATE_RULES = {
+    "sgd": _sgd,
+    "nesterov": _nesterov,
+    "adam": _adam,
+    "adamw": _adamw,
+    "nadam": _nadam,
+    "rmsprop": _rmsprop,
+    "adagrad": _adagrad,
+    "adadelta": _adadelta,
+}
+
+
+def update(at, a, b, epsilon, decay):
+    at.value, *at.states = UPDATE_RULES[at.variant[0]](
+        at.value, at.gradient, *at.states, at.rates[1:], a, b, epsilon, decay
+    )
+    return at.gradient
+
+
+REFERENCE = {
+    function.__name__: function
+    for function in (
+        gather, gather_csr, weigh, scatter, dense, dense_input_gradient, pack_samples, activation,
+        activation_gradient, softmax, softmax_gradient, dropout, loss, log_loss_softmax,
+        batch_statistics, normalize, normalize_running, normalize_sums, normalize_gradient,
+        total_norm, weight_gradient, bias_gradient, shared_gradient, regularize, clip_value,
+        square_sum, scale_gradient, update,
+    )
+}  # fmt: skip
+
+
+class Executor:
+    """Runs a tape in plain Python.
+
+    Attributes
+    ----------
+    values, gradients : dict of Parameter to ndarray
+        In their documented shapes.
+    states : dict of Parameter to list of two ndarrays
+        Of the optimizer; a rule with fewer leaves the others zero.
+    """
+
+    def __init__(self, tape, values, dtype="float64"):
+        self.tape = tape
+        self.values = dict(zip(tape.parameters, (np.array(v, np.float64) for v in values)))
+        self.states = {p: [np.zeros(p.shape), np.zeros(p.shape)] for p in tape.parameters}
+        self.gradients = {}
+        self.epsilon = np.finfo(dtype).eps
+
+    def run(self, data, rows, batch, rates, weights=None, seed=0, counted=0, accumulate=False):
+        """Run all steps; return the sum over them of rows times mean loss, and the outputs."""
+        outputs, total = np.full((len(rows), self._outputs()), np.nan), 0.0
+        for step, start in enumerate(range(0, len(rows), batch)):
+            at = SimpleNamespace(
+                data=data, weights=weights, outputs=outputs, seed=seed, step=counted + step,
+                start=start, count=min(batch, len(rows) - start), rates=rates[step],
+                epsilon=self.epsilon, loss=0.0, squares=0.0,
+            )  # fmt: skip
+            self._before = dict(self.gradients) if accumulate else {}
+            self._step(at, rows[start : start + batch])
+            total += at.loss * rates[step][0] * at.count
+        return total, outputs
+
+    def _outputs(self):
+        scattered = [op for phase in self.tape.phases for op in phase.all_ops()]
+        return next((op.attributes[0] for op in scattered if op.name == "scatter"), 0)
+
+    def _step(self, at, rows):
+        width = self.tape.width
+        at.blocks = [{} for _ in range(0, at.count, width)]
+        at.shared = {}
+        for phase in self.tape.phases:
+            if phase.kind == "parameters":
+                for parameter, chain in phase.ops:
+                    self._parameter(at, parameter, chain)
+                continue
+            for op in phase.ops:
+                if phase.kind == "units":
+                    self._call(op, at, at.shared, self._joined(at))
+                    continue
+                for i, block in enumerate(at.blocks):
+                    at.first, at.rows = i * width, rows[i * width : (i + 1) * width]
+                    self._call(op, at, block, block)
+
+    def _joined(self, at):
+        return {b: np.hstack([block[b] for block in at.blocks]) for b in at.blocks[0]}
+
+    def _value(self, at, operand, block):
+        if isinstance(operand, Parameter):
+            return self.values[operand]
+        return (at.shared if operand.shared else block).get(operand)
+
+    def _arguments(self, op, at, block):
+        at.variant = op.variant
+        return [*(self._value(at, operand, block) for operand in op.reads), *op.attributes]
+
+    def _call(self, op, at, destination, block):
+        at.before = [self._value(at, operand, block) for operand in op.writes]
+        results = REFERENCE[op.name](at, *self._arguments(op, at, block))
+        if len(op.writes) == 1:
+            results = (results,)
+        for operand, result in zip(op.writes, results or (), strict=True):
+            into = self.values if isinstance(operand, Parameter) else destination
+            into[operand] = result
+
+    def _parameter(self, at, parameter, chain):
+        at.value, at.states = self.values[parameter], self.states[parameter]
+        at.gradient = self.gradients.get(parameter)
+        blocks = self._joined(at)
+        for op in chain:
+            at.gradient = REFERENCE[op.name](at, *self._arguments(op, at, blocks))
+            if op.name.endswith("_gradient") and op.name != "scale_gradient":
+                at.gradient = at.gradient + self._before.get(parameter, 0.0)
+        self.values[parameter], self.states[parameter] = at.value, at.states
+        self.gradients[parameter] = at.gradient
+
+
+# --- the engine on the same data
+
+
+def start_values(network, dtype, seed=0):
+    """Return random parameters for a network, in their documented shapes."""
+    random = np.random.RandomState(seed)
+    values = []
+    for group in network.parameters(dtype):
+        for parameter in group:
+            scale = 1.5 / np.sqrt(parameter.inputs) if len(parameter.shape) == 2 else 0.3
+            value = random.normal(0.0, scale, parameter.shape)
+            # what a deviation or a variance is multiplied by or divided by stays away from zero
+            values.append(1.0 + value**2 if parameter.name in ("gamma", "variance") else value)
+    return [value.astype(dtype) for value in values]
+
+
+def step_rates(weights, rows, batch, rates=(0.05, 0.03, 1.2)):
+    """Return what a step gets: one over the sum of its weights, and rates that differ by step."""
+    weights = np.ones(rows.max() + 1) if weights is None else weights
+    sums = [weights[rows[i : i + batch]].sum() for i in range(0, len(rows), batch)]
+    return np.array(
+        [[1 / s if s else 0.0, *(r * (1 + k / 8) for r in rates)] for k, s in enumerate(sums)]
+    )
+
+
+def run_engine(
+    network, dtype, purpose, values, source, targets, rows, batch, rates, *, solver=None,
+    weights=None, seed=0, counted=0, accumulate=False, threads=1, n_states=2, width=None, fill=0.0,
+):  # fmt: skip
+    """Run a network's program as a trainer would; return all that it leaves behind.
+
+    `fill` is what lies in the blocks' workspace before.
+    """
+    dtype = np.dtype(dtype)
+    width = width or max(block_width(batch, dtype), block_width(2, dtype))
+    key = None if targets is None else targets.key
+    made = program(network, dtype.name, width, purpose, source.key, key, solver)
+    packed = pack(made, values, dtype)
+    states = np.zeros((n_states, len(packed)), dtype)
+    gradient = np.zeros_like(packed) if purpose == "gradient" else None
+    out = np.zeros((len(rows), network.outputs), dtype)
+    with Team(threads) as team:
+        session = Session(made, min(batch, len(rows)), team, gradient)
+        session.bind(packed, source, targets, weights, rows, out, states, seed)
+        session._workspace.view(dtype)[:] = fill
+        total = session.run(len(rows), batch, rates, counted, accumulate)
+    return SimpleNamespace(
+        program=made, packed=packed, values=unpack(made, packed), total=float(total), outputs=out,
+        states=[unpack(made, state) for state in states], raw_states=states,
+        gradients=None if gradient is None else unpack(made, gradient),
+    )  # fmt: skip
+
+
+__all__ = ["Executor", "REFERENCE", "X", "Y", "philox", "run_engine", "start_values", "step_rates"]

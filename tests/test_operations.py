@@ -1,0 +1,619 @@
+"""Every operation against its NumPy definition, in whole programs, and gradients by differences."""
+
+import inspect
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from reference import (
+    ACTIVATION_FUNCTIONS,
+    LOSS_FUNCTIONS,
+    REFERENCE,
+    UPDATE_RULES,
+    Executor,
+    X,
+    Y,
+    run_engine,
+    start_values,
+    step_rates,
+)
+
+from sknn.activations import ACTIVATIONS
+from sknn.base import TRAINING
+from sknn.cpu import activations, losses, updates
+from sknn.cpu.frame import KERNELS
+from sknn.cpu.program import pack
+from sknn.data import ClassNumbers, Source
+from sknn.layers import Activation, BatchNormalization, Dense, Dropout
+from sknn.losses import CANONICAL, MEAN_OVER_OUTPUTS, Loss
+from sknn.network import Network, lower, program
+from sknn.optimizers import SOLVERS, Optimizer, Solver, make_solver
+from sknn.tape import OPERATIONS
+from sknn.training import predict
+
+TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
+SMOOTH = sorted(set(ACTIVATIONS) - {"step"})
+ELEMENTWISE = sorted(set(ACTIVATIONS) - {"softmax"})
+
+
+# --- the tables cover each other
+
+
+def test_every_operation_has_a_reference_and_a_kernel():
+    assert set(REFERENCE) == set(OPERATIONS)
+    assert set(KERNELS) - {"run", "perceptron"} == set(OPERATIONS)
+
+
+def test_every_reference_takes_the_operands_of_its_row():
+    for name, row in OPERATIONS.items():
+        operands = list(inspect.signature(REFERENCE[name]).parameters)[1:]
+        assert len(operands) == len(row.reads) + len(row.attributes), name
+        assert operands[len(row.reads) :] == [a.strip("_") for a in row.attributes], name
+
+
+def test_every_activation_has_kernels_and_a_reference():
+    assert set(activations.FUNCTIONS) == set(ELEMENTWISE) == set(ACTIVATION_FUNCTIONS)
+
+
+def test_every_solver_has_a_rule_and_a_reference():
+    rules = {rule for rule, _, _ in SOLVERS.values()} | {"nesterov"}
+    assert rules == set(updates.RULES) == set(UPDATE_RULES)
+    for rule, n_states, _ in SOLVERS.values():
+        assert updates.RULES[rule][1] == n_states
+
+
+def test_every_loss_has_kernels_and_a_reference():
+    assert set(losses.FUNCTIONS) == set(LOSS_FUNCTIONS)
+    assert set(CANONICAL) | MEAN_OVER_OUTPUTS == set(losses.FUNCTIONS)
+
+
+# --- programs
+
+
+def make_loss(name, link):
+    return Loss(name, link, {"huber": 0.7, "quantile": 0.3}.get(name, 0.0))
+
+
+def make_targets(loss, outputs, n, random):
+    """Return targets of the kind that a loss wants, and what reads them."""
+    if loss.counts_classes:
+        y = random.randint(outputs, size=n)
+        return y, ClassNumbers(y)
+    y = {
+        "log_loss": lambda: random.randint(2, size=(n, outputs)),
+        "poisson": lambda: random.poisson(1.5, size=(n, outputs)),
+    }.get(loss.name, lambda: random.normal(size=(n, outputs)))()
+    return y, Source(y)
+
+
+def make_problem(network, dtype, n, weighted=False, sparse=False, seed=0):
+    """Return rows to learn from, in an order of their own, and everything that reads them."""
+    random = np.random.RandomState(seed)
+    rows = random.permutation(n + 7)[:n]
+    x = random.normal(size=(n + 7, network.inputs))
+    if sparse:
+        x = sp.csr_matrix(x * (random.uniform(size=x.shape) < 0.3))
+    y, targets = make_targets(network.loss, network.outputs, n + 7, random)
+    weights = None
+    if weighted:
+        weights = random.uniform(0.2, 2.0, n + 7)
+        weights[random.uniform(size=n + 7) < 0.3] = 0.0
+    return SimpleNamespace(
+        data={X: x, Y: y}, source=Source(x), targets=targets, rows=rows, weights=weights,
+        values=start_values(network, dtype, seed + 1),
+    )  # fmt: skip
+
+
+def assert_close(actual, expected, tolerance, what):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    scale = max(1.0, np.abs(expected).max(initial=0.0))
+    np.testing.assert_allclose(
+        actual, expected, rtol=tolerance, atol=tolerance * scale, err_msg=what
+    )
+
+
+def compare(network, dtype, batch, n, solver=None, purpose="train", threads=1, **options):
+    """Run the engine and the reference on one problem, and compare all that they leave."""
+    width = options.pop("width", None)
+    rate = options.pop("rate", 1.0)
+    problem = make_problem(network, dtype, n, **options)
+    rates = step_rates(problem.weights, problem.rows, batch)
+    rates[:, 1:] *= rate
+    run = {"weights": problem.weights, "seed": 2**40 + 12345, "counted": 3}
+    made = run_engine(
+        network, dtype, purpose, problem.values, problem.source, problem.targets, problem.rows,
+        batch, rates, solver=solver, threads=threads, width=width, **run,
+    )  # fmt: skip
+    tape = lower(
+        network, np.dtype(dtype), made.program.width, purpose, problem.source.key,
+        problem.targets.key, solver,
+    )  # fmt: skip
+    plain = Executor(tape, problem.values, dtype)
+    total, outputs = plain.run(problem.data, problem.rows, batch, rates, **run)
+    tolerance = TOLERANCE[dtype]
+    assert np.isfinite(total)
+    assert_close(made.total / n, total / n, tolerance, "loss")
+    for i, parameter in enumerate(tape.parameters):
+        what = f"{i}: {parameter}"
+        assert_close(made.values[i], plain.values[parameter], tolerance, what)
+        if purpose == "train" and parameter.trainable:
+            for state, expected in zip(made.states, plain.states[parameter]):
+                assert_close(state[i], expected, tolerance, f"state of {what}")
+        if purpose == "gradient" and parameter.trainable:
+            assert_close(made.gradients[i], plain.gradients[parameter], tolerance, what)
+    if purpose == "evaluate":
+        assert_close(made.outputs, outputs, tolerance, "outputs")
+    return made
+
+
+def mlp(inputs, *hidden, outputs, loss="squared_error", link="identity"):
+    """Return a network of dense layers; each of `hidden` is its size and what follows it."""
+    layers = [layer for size, *after in hidden for layer in (Dense(size), *after)]
+    return Network((*layers, Dense(outputs), Activation(link)), inputs, make_loss(loss, link))
+
+
+ADAM = Solver("adam", 0.8, 0.9, 1e-3)
+DEEP = mlp(10, (17, Activation("tanh")), (33, Activation("relu")), outputs=3)
+WIDE = mlp(
+    33, (70, BatchNormalization(), Activation("gelu"), Dropout(0.3, 0)),
+    (3, BatchNormalization(0.25, 1e-3), Activation("elu", 0.5), Dropout(0.6, 1)),
+    outputs=17, loss="log_loss", link="softmax",
+)  # fmt: skip
+SMALL = mlp(1, (1, Activation("logistic")), outputs=1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("network", "batch", "n", "solver", "options"),
+    [
+        pytest.param(SMALL, 1, 3, Solver("sgd", 0.9), {}, id="one row, one unit"),
+        pytest.param(DEEP, 5, 13, replace(ADAM, l2=0.3, l1=0.1), {}, id="penalties"),
+        pytest.param(DEEP, 16, 40, replace(ADAM, clip_value=0.02), {}, id="clip_value"),
+        pytest.param(DEEP, 33, 70, replace(ADAM, clip_norm=0.05, l2=1.0), {}, id="clip_norm"),
+        pytest.param(
+            DEEP, 75, 180, replace(ADAM, clip_norm=0.5, clip_value=0.05), {"weighted": True},
+            id="both clips, weights",
+        ),
+        pytest.param(DEEP, 33, 99, replace(ADAM, clip_norm=1e6), {}, id="no clip"),
+        pytest.param(WIDE, 32, 96, ADAM, {"weighted": True}, id="batch norm, dropout, weights"),
+        pytest.param(WIDE, 75, 200, replace(ADAM, clip_norm=0.1), {"threads": 3}, id="threads"),
+        pytest.param(WIDE, 5, 11, replace(ADAM, l1=0.2), {"sparse": True}, id="sparse"),
+        pytest.param(
+            mlp(300, (70, Activation("relu")), outputs=10), 33, 66, replace(ADAM, l2=0.1),
+            {"sparse": True}, id="parameters in several slices",
+        ),
+        pytest.param(mlp(70, outputs=33), 16, 32, ADAM, {}, id="no hidden layer"),
+    ],
+)  # fmt: skip
+def test_training_follows_the_reference(network, batch, n, solver, options, dtype):
+    made = compare(network, dtype, batch, n, solver, **options)
+    _assert_padding_is_zero(made)
+
+
+def _assert_padding_is_zero(made):
+    for packed, values in zip((made.packed, *made.raw_states), (made.values, *made.states)):
+        assert (packed == pack(made.program, values, packed.dtype)).all()
+
+
+@pytest.mark.parametrize("name", sorted(UPDATE_RULES))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_update_rules(name, dtype):
+    n_states = updates.RULES[name][1]
+    solver = Solver(name, 0.8, 0.9, 1e-3, l2=0.1, decay=0.2)
+    network = mlp(3, (10, Activation("tanh")), outputs=1)
+    made = compare(network, dtype, 7, 21, solver)
+    assert not made.raw_states[n_states:].any()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_activations(name, dtype):
+    parameter = {"leaky_relu": 0.2, "elu": 0.7}.get(name)
+    network = mlp(10, (17, Activation(name, parameter)), outputs=3)
+    compare(network, dtype, 5, 13, Solver("sgd", 0.5), rate=0.01 if name == "exp" else 1.0)
+
+
+def test_step_predicts():
+    network = mlp(10, (17, Activation("step")), outputs=3)
+    compare(network, "float64", 5, 13, purpose="evaluate")
+
+
+PAIRS = [
+    ("log_loss", "softmax"),
+    ("log_loss", "logistic"),
+    ("squared_error", "identity"),
+    ("squared_error", "softmax"),
+    ("squared_error", "logistic"),
+    ("absolute_error", "identity"),
+    ("absolute_error", "tanh"),
+    ("huber", "identity"),
+    ("huber", "relu"),
+    ("quantile", "identity"),
+    ("quantile", "leaky_relu"),
+    ("poisson", "exp"),
+    ("poisson", "softplus"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_losses(name, link, dtype):
+    network = mlp(3, (10, Activation("tanh")), outputs=3, loss=name, link=link)
+    made = compare(network, dtype, 5, 13, purpose="gradient", weighted=True)
+    assert any(g.any() for g in made.gradients)
+    made = compare(network, dtype, 5, 13, purpose="evaluate", weighted=True)
+    if name == "log_loss":
+        return
+    single = replace(network, layers=(*network.layers[:-2], Dense(1), network.layers[-1]))
+    if link != "softmax":
+        compare(single, dtype, 5, 13, purpose="gradient")
+
+
+def test_log_loss_is_clipped_where_a_probability_is_zero():
+    network = mlp(1, outputs=2, loss="log_loss", link="softmax")
+    values = [np.array([[2000.0, 0.0]]), np.zeros(2)]
+    x, rows = np.array([[1.0], [-1.0]]), np.arange(2)
+    for dtype in ("float32", "float64"):
+        made = run_engine(
+            network, dtype, "evaluate", [v.astype(dtype) for v in values], Source(x),
+            ClassNumbers([1, 0]), rows, 2, step_rates(None, rows, 2),
+        )  # fmt: skip
+        # of two outputs that are exactly 0 and 1
+        assert made.total == pytest.approx(-2 * np.log(np.finfo(dtype).eps), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_what_lay_in_memory_before_does_not_matter(dtype, sparse):
+    for network, purpose in ((WIDE, "train"), (WIDE, "evaluate"), (DEEP, "gradient")):
+        p = make_problem(network, dtype, 40, weighted=True, sparse=sparse)
+        runs = [
+            run_engine(
+                network, dtype, purpose, p.values, p.source, p.targets, p.rows, 37,
+                step_rates(p.weights, p.rows, 37), weights=p.weights, fill=fill,
+                solver=replace(ADAM, l2=0.1) if purpose == "train" else None,
+            )
+            for fill in (0.0, np.nan, np.inf)
+        ]  # fmt: skip
+        for run in runs[1:]:
+            assert run.total == runs[0].total
+            for name in ("packed", "outputs", "raw_states"):
+                assert (getattr(run, name) == getattr(runs[0], name)).all()
+
+
+def test_a_batch_without_weight_changes_nothing_but_the_moments():
+    network = mlp(3, (10, BatchNormalization(), Activation("relu")), outputs=1)
+    problem = make_problem(network, "float64", 10)
+    weights = np.zeros(17)
+    made = run_engine(
+        network, "float64", "train", problem.values, problem.source, problem.targets,
+        problem.rows, 5, step_rates(weights, problem.rows, 5), weights=weights,
+        solver=Solver("sgd", 0.9, l2=1.0), n_states=1,
+    )  # fmt: skip
+    assert made.total == 0.0
+    for parameter, before, after in zip(made.program.parameters, problem.values, made.values):
+        assert not parameter.trainable or (before == after).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [1, 5, 16, 33, 75])
+def test_predicting_follows_the_reference(n, dtype):
+    """With the running statistics, without dropout, at the width that the rows call for."""
+    problem = make_problem(WIDE, dtype, n, weighted=n > 1)
+    outputs, loss = predict(
+        WIDE, problem.values, np.dtype(dtype), problem.source, 2, problem.targets,
+        problem.weights, problem.rows,
+    )  # fmt: skip
+    weights = np.ones(n + 7) if problem.weights is None else problem.weights
+    rates = step_rates(weights, problem.rows, n)
+    key = problem.source.key, problem.targets.key
+    tape = lower(WIDE, np.dtype(dtype), 32, "evaluate", *key)
+    total, expected = Executor(tape, problem.values, dtype).run(
+        problem.data, problem.rows, n, rates, weights
+    )
+    assert_close(outputs, expected, TOLERANCE[dtype], "outputs")
+    assert_close(loss, total / n, TOLERANCE[dtype], "loss")
+    alone = predict(WIDE, problem.values, np.dtype(dtype), problem.source, 1)
+    assert (alone[problem.rows] == outputs).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_row_predicts_the_same_bits_alone_and_in_any_batch(dtype):
+    for network in (WIDE, DEEP, SMALL, mlp(70, (10, Activation("softplus")), outputs=33)):
+        problem = make_problem(network, dtype, 43)
+        together = predict(network, problem.values, np.dtype(dtype), problem.source, 2)
+        for n in (1, 2, 8, 9, 16, 17, 33):
+            rows = problem.rows[-n:]
+            some = predict(network, problem.values, np.dtype(dtype), problem.source, 1, rows=rows)
+            assert (some == together[rows]).all()
+
+
+# --- reading X where it lies
+
+NUMBERS = [
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
+    "float32", "float64", "longdouble", ">f4", ">i8",
+]  # fmt: skip
+LAYOUTS = {
+    "C": lambda x: np.ascontiguousarray(x),
+    "Fortran": np.asfortranarray,
+    "columns reversed": lambda x: np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+    "rows reversed": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "every third row": lambda x: np.repeat(x, 3, axis=0)[::3],
+    "every second column": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "transposed view": lambda x: np.ascontiguousarray(x.T).T,
+    "one row repeated": lambda x: np.broadcast_to(x[:1], x.shape),
+    "unaligned": lambda x: _unaligned(x),
+}
+
+
+def _unaligned(x):
+    buffer = np.zeros(x.nbytes + 1, np.uint8)
+    moved = buffer[1:].view(x.dtype).reshape(x.shape)
+    moved[:] = x
+    return moved
+
+
+def _some_numbers(kind, shape):
+    random = np.random.RandomState(0)
+    dtype = np.dtype(kind)
+    if dtype.kind == "b":
+        return random.uniform(size=shape) < 0.5
+    if dtype.kind == "f":
+        return random.normal(size=shape).astype(dtype)
+    numbers = random.randint(0, 256, size=(*shape, dtype.itemsize)).astype(np.uint8)
+    return numbers.view(dtype)[..., 0]
+
+
+def _identity(columns, dtype):
+    """Return a network that gives back what it reads, and its parameters."""
+    network = mlp(columns, outputs=columns)
+    return network, [np.eye(columns, dtype=dtype), np.zeros(columns, dtype)]
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_of_every_type_are_cast_as_numpy_does(kind):
+    x = _some_numbers(kind, (37, 19))
+    for dtype in ("float32", "float64"):
+        network, values = _identity(19, dtype)
+        for layout in ("C", "Fortran"):
+            given = LAYOUTS[layout](x)
+            for n in (37, 5):
+                out = predict(network, values, np.dtype(dtype), Source(given[:n]), 1)
+                assert (out == x[:n].astype(dtype)).all(), (dtype, layout, n)
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("kind", ["uint8", "float64"])
+def test_layouts(kind, layout):
+    for columns in (1, 17):
+        x = LAYOUTS[layout](_some_numbers(kind, (37, columns)))
+        network, values = _identity(columns, "float64")
+        rows = np.random.RandomState(1).randint(37, size=50)
+        out = predict(network, values, np.dtype(float), Source(x), 2, rows=rows)
+        assert (out == x[rows]).all()
+
+
+@pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_array])
+@pytest.mark.parametrize("kind", ["bool", "int64", "float32", "float64"])
+def test_sparse_rows(kind, container):
+    x = _some_numbers(kind, (37, 19)) * (np.random.RandomState(1).uniform(size=(37, 19)) < 0.2)
+    x[3] = 0
+    network, values = _identity(19, "float64")
+    out = predict(network, values, np.dtype(float), Source(container(x)), 2)
+    assert (out == x).all()
+
+
+def test_sparse_rows_with_long_indices_duplicates_and_disorder():
+    indptr = np.array([0, 3, 3, 5])
+    x = sp.csr_matrix((np.arange(1.0, 6.0), np.array([4, 0, 4, 2, 1]), indptr), shape=(3, 5))
+    expected = x.toarray()
+    x.indices, x.indptr = x.indices.astype(np.int64), indptr.astype(np.int64)
+    for dtype in ("float32", "float64"):
+        network, values = _identity(5, dtype)
+        assert (predict(network, values, np.dtype(dtype), Source(x), 1) == expected).all()
+
+
+def test_x_is_not_copied():
+    x = np.zeros((100, 3), np.uint8)[::-2]
+    assert Source(x)._arrays is x
+
+
+# --- gradients
+
+
+def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0):
+    """Return the loss's gradient along random directions, by program and by differences."""
+    problem = make_problem(network, "float64", n, weighted=weighted, seed=seed)
+    rates = np.full((1, 1), 1.0 / n)
+    random = np.random.RandomState(seed + 2)
+
+    def run(values):
+        return run_engine(
+            network, "float64", "gradient", values, problem.source, problem.targets,
+            problem.rows, n, rates, weights=problem.weights, width=width, seed=seed,
+        )  # fmt: skip
+
+    made = run(problem.values)
+    exact, approximate = [], []
+    for i, parameter in enumerate(made.program.parameters):
+        if not parameter.trainable:
+            continue
+        # along every coordinate of a few, then a direction through all
+        for _ in range(3):
+            direction = random.normal(size=parameter.shape)
+            ends = []
+            for h in (-1e-6, 1e-6):
+                moved = list(problem.values)
+                moved[i] = moved[i] + h * direction
+                ends.append(run(moved).total)
+            exact.append((made.gradients[i] * direction).sum())
+            approximate.append((ends[1] - ends[0]) / 2e-6)
+    scale = network.outputs if network.loss.name in MEAN_OVER_OUTPUTS else 1.0
+    return np.array(exact), scale * np.array(approximate)
+
+
+def assert_gradient_is_right(network, **options):
+    exact, approximate = _gradient_and_differences(network, **options)
+    assert np.abs(exact).max() > 1e-3
+    np.testing.assert_allclose(exact, approximate, rtol=2e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradient_of_activations(name):
+    after = (BatchNormalization(), Activation(name), Dropout(0.2))
+    assert_gradient_is_right(mlp(3, (5, *after), outputs=3))
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_gradient_of_losses(name, link):
+    hidden = (5, BatchNormalization(), Activation("tanh"))
+    assert_gradient_is_right(mlp(3, hidden, outputs=3, loss=name, link=link))
+
+
+def test_gradient_of_a_deep_network():
+    assert_gradient_is_right(
+        mlp(
+            10, (17, Activation("silu")), (9, BatchNormalization(), Activation("tanh")),
+            (8, Activation("softplus"), Dropout(0.1)), outputs=4, loss="log_loss", link="softmax",
+        ),
+        n=40,
+        width=32,
+    )  # fmt: skip
+
+
+def test_gradient_of_layers_in_other_orders():
+    """Layers that an estimator does not put together, but that a network may."""
+    layers = (
+        Dropout(0.2, 5), BatchNormalization(), Dense(6), Activation("gelu"), BatchNormalization(),
+        Dense(5), Dropout(0.1, 6), Activation("silu"), Dense(2), Activation("identity"),
+    )  # fmt: skip
+    assert_gradient_is_right(Network(layers, 4, make_loss("squared_error", "identity")))
+
+
+@pytest.mark.parametrize("first", ["tanh", "gelu"])
+@pytest.mark.parametrize("second", ["logistic", "softplus", "softmax"])
+def test_gradient_of_one_activation_on_another(first, second):
+    assert_gradient_is_right(
+        mlp(3, (5, Activation(first), Activation(second)), outputs=2), weighted=False
+    )
+
+
+def test_gradients_add_up_over_chunks():
+    network = mlp(10, (17, Activation("tanh")), outputs=3)
+    problem = make_problem(network, "float64", 43)
+
+    def run(batch):
+        rates = np.full((-(-43 // batch), 1), 1.0)
+        return run_engine(
+            network, "float64", "gradient", problem.values, problem.source, problem.targets,
+            problem.rows, batch, rates, accumulate=True, width=32,
+        )  # fmt: skip
+
+    whole, chunks = run(43), run(13)
+    for a, b in zip(whole.gradients, chunks.gradients):
+        assert_close(a, b, 1e-12, "gradient")
+
+
+# --- optimizers in whole, against the formulas of their papers
+
+
+def _adam_like(w, g, s, t, rate, b1, b2, epsilon):
+    """Return the bias-corrected moments."""
+    s["m"] = b1 * s.get("m", 0.0) + (1 - b1) * g
+    s["v"] = b2 * s.get("v", 0.0) + (1 - b2) * g * g
+    return s["m"] / (1 - b1**t), s["v"] / (1 - b2**t)
+
+
+def _paper_adam(w, g, s, t, rate, b1, b2, epsilon, decay):
+    # epsilon "hat", as in scikit-learn: before the correction of the moments
+    _adam_like(w, g, s, t, rate, b1, b2, epsilon)
+    step = rate * np.sqrt(1 - b2**t) / (1 - b1**t)
+    return w - step * s["m"] / (np.sqrt(s["v"]) + epsilon)
+
+
+def _paper_adamw(w, g, s, t, rate, b1, b2, epsilon, decay):
+    m, v = _adam_like(w, g, s, t, rate, b1, b2, epsilon)
+    return w - rate * (m / (np.sqrt(v) + epsilon) + decay * w)
+
+
+def _paper_nadam(w, g, s, t, rate, b1, b2, epsilon, decay):
+    now, following = (b1 * (1 - 0.5 * 0.96 ** (k / 250)) for k in (t, t + 1))
+    s["product"] = s.get("product", 1.0) * now
+    _, v = _adam_like(w, g, s, t, rate, b1, b2, epsilon)
+    m = following * s["m"] / (1 - s["product"] * following)
+    m += (1 - now) * g / (1 - s["product"])
+    return w - rate * m / (np.sqrt(v) + epsilon)
+
+
+def _paper_rmsprop(w, g, s, t, rate, b1, b2, epsilon, decay):
+    s["v"] = b2 * s.get("v", 0.0) + (1 - b2) * g * g
+    return w - rate * g / (np.sqrt(s["v"]) + epsilon)
+
+
+def _paper_adagrad(w, g, s, t, rate, b1, b2, epsilon, decay):
+    s["v"] = s.get("v", 0.0) + g * g
+    return w - rate * g / (np.sqrt(s["v"]) + epsilon)
+
+
+def _paper_adadelta(w, g, s, t, rate, b1, b2, epsilon, decay):
+    s["v"] = b1 * s.get("v", 0.0) + (1 - b1) * g * g
+    change = -np.sqrt(s.get("u", 0.0) + epsilon) / np.sqrt(s["v"] + epsilon) * g
+    s["u"] = b1 * s.get("u", 0.0) + (1 - b1) * change * change
+    return w + rate * change
+
+
+def _paper_sgd(w, g, s, t, rate, b1, b2, epsilon, decay):
+    s["v"] = 0.9 * s.get("v", 0.0) - rate * g
+    return w + s["v"]
+
+
+def _paper_nesterov(w, g, s, t, rate, b1, b2, epsilon, decay):
+    s["v"] = 0.9 * s.get("v", 0.0) - rate * g
+    return w + 0.9 * s["v"] - rate * g
+
+
+PAPERS = {
+    "adam": _paper_adam,
+    "adamw": _paper_adamw,
+    "nadam": _paper_nadam,
+    "rmsprop": _paper_rmsprop,
+    "adagrad": _paper_adagrad,
+    "adadelta": _paper_adadelta,
+    "sgd": _paper_sgd,
+    "nesterov": _paper_nesterov,
+}
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_solvers_take_the_steps_of_their_papers(name):
+    """A least-squares line through one row, for which the gradient is known by hand."""
+    estimator = SimpleNamespace(**{key: row.default for key, row in TRAINING.items()})
+    estimator.solver = "sgd" if name == "nesterov" else name
+    estimator.nesterovs_momentum = name == "nesterov"
+    estimator.learning_rate_init = 0.3
+    estimator.alpha = 0.1 if name == "adamw" else 0.0
+    network, x, y = mlp(1, outputs=1), np.array([[2.0]]), np.array([[3.0]])
+    made = program(
+        network, "float64", 8, "train", Source(x).key, Source(y).key, make_solver(estimator)
+    )
+    optimizer = Optimizer(estimator, made.parameter_bytes // 8, np.dtype(float))
+    w, b, states = 0.5, -0.25, ({}, {})
+    values = [np.array([[w]]), np.array([b])]
+    steps = 7
+    rows, rates = np.zeros(steps, np.int64), np.ones((steps, 4))
+    rates[:3, 1:] = optimizer.rates(estimator, 3)
+    rates[3:, 1:] = optimizer.rates(estimator, 4)
+    result = run_engine(
+        network, "float64", "train", values, Source(x), Source(y), rows, 1, rates,
+        solver=make_solver(estimator), n_states=len(optimizer.states),
+    )  # fmt: skip
+    for t in range(1, steps + 1):
+        error = 2.0 * w + b - 3.0
+        constants = 0.3, estimator.beta_1, estimator.beta_2, estimator.epsilon
+        w = PAPERS[name](w, 2.0 * error, states[0], t, *constants, estimator.alpha)
+        b = PAPERS[name](b, error, states[1], t, *constants, 0.0)
+    assert_close(result.values[0], [[w]], 1e-13, "weight")
+    assert_close(result.values[1], [b], 1e-13, "bias")
