@@ -17,7 +17,7 @@ from .network import block_width, program
 from .optimizers import Optimizer, make_solver
 
 #: Multiply-adds in a step below which one thread more costs more than it brings.
-_WORK_PER_THREAD = 2_000_000
+_WORK_PER_THREAD = 800_000
 #: Rows that are predicted, or whose gradient is summed, between two looks at Python.
 _CHUNK = 8192
 

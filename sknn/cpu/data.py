@@ -49,14 +49,16 @@ def gather(t, source, contiguous):
         for n in range(width):
             row = row_number(frame, first + (n if n < samples else 0))
             put(addresses, n, data + row * row_bytes)
-        whole = columns // lanes * lanes if contiguous and lanes > 1 else 0
-        for c in range(0, whole, lanes):
-            for n in range(0, width, lanes):
-                square = tile_transpose(tile_load_rows(tile, source, addresses + n * 8, c))
-                tile_store(square, out, c * width + n, width, lanes)
+        if contiguous and 1 < lanes <= columns:
+            for column in range(0, columns, lanes):
+                c = min(column, columns - lanes)  # the last square may overlap the one before
+                for n in range(0, width, lanes):
+                    square = tile_transpose(tile_load_rows(tile, source, addresses + n * 8, c))
+                    tile_store(square, out, c * width + n, width, lanes)
+            return
         for n in range(width):
             address = get(types.int64, addresses, n)
-            for c in range(whole, columns):
+            for c in range(columns):
                 put(out, c * width + n, real(get(source, address + c * column_bytes, 0)))
 
     return gather

@@ -18,7 +18,6 @@ from .simd import (
     Tile,
     load,
     packed_rows,
-    put,
     splat,
     store,
     tile_load,
@@ -107,23 +106,23 @@ def dense_input_gradient(t, rows, pack):
 def pack_samples(t, pack):
     """Transpose dz into [units / pack][samples][pack], zero beyond the last unit.
 
-    op: dz, packed, units. The weight gradient then goes over units, not across lanes.
+    op: dz, packed, units. The weight gradient then goes over units, not across lanes. Rows of dz
+    behind its last unit, which nobody reads, are set to zero on the way.
     """
-    width, real, lanes = t.width, t.real, t.wide.lanes
-    tile = Tile(t.wide, lanes, 1)
+    width, wide, lanes = t.width, t.wide, t.wide.lanes
+    tile = Tile(wide, lanes, 1)
 
     def pack_samples(op, frame, slot):
         dz, packed = slot + op[0], slot + op[1]
         units = op[2]
+        zero = splat(wide, 0.0)  # beyond the last unit lies whatever was there before
+        for i in range(units * width, (units + pack - 1) // pack * pack * width, lanes):
+            store(dz, i, zero)
         for first in range(0, units, pack):
             for unit in range(first, first + pack, lanes):
                 for n in range(0, width, lanes):
                     block = tile_transpose(tile_load(tile, dz, unit * width + n, width))
                     tile_store(block, packed, first * width + n * pack + unit - first, pack, lanes)
-            if first + pack > units:  # beyond the last unit lies whatever was there before
-                for n in range(width):
-                    for unit in range(units - first, pack):
-                        put(packed, first * width + n * pack + unit, real(0))
 
     return pack_samples
 

@@ -20,7 +20,9 @@ from .simd import LANES
 from .team import BARRIER_BYTES, Team
 
 _ALIGN = 64
-_SLICE_ROWS = 256  # of one pack: a slice of a gradient stays in the first-level cache
+#: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
+#: be some slices for each thread, but not so few that the calls would count.
+_SLICE = 1024, 4096
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
@@ -101,6 +103,8 @@ class Program:
         )
         self.scratch_bytes = 0
         self.n_tasks = 0
+        trained = sum(p.elements for p in tape.parameters if p.trainable)
+        self._slice_elements = int(np.clip(trained // 16, *_SLICE))
         for phase in tape.phases:
             self._add_phase(phase)
         self._kernel_arrays()
@@ -191,16 +195,17 @@ class Program:
         """Cut a parameter into slices of whole rows of one pack; each is a task."""
         size = self.dtype.itemsize
         rows = parameter.elements // parameter.pack
-        if parameter.inputs > _SLICE_ROWS:
-            slices = -(-parameter.inputs // _SLICE_ROWS)
-            step = _round(-(-parameter.inputs // slices), 8)
+        most = max(1, self._slice_elements // parameter.pack)
+        if parameter.inputs > most:  # parts of one pack, of the same length
+            parts = -(-parameter.inputs // most)
+            step = _round(-(-parameter.inputs // parts), 8)
             starts = [
                 (pack + k, pack + min(k + step, parameter.inputs))
                 for pack in range(0, rows, parameter.inputs)
                 for k in range(0, parameter.inputs, step)
             ]
-        else:
-            step = max(1, _SLICE_ROWS // parameter.inputs) * parameter.inputs
+        else:  # some whole packs
+            step = most // parameter.inputs * parameter.inputs
             starts = [(row, min(row + step, rows)) for row in range(0, rows, step)]
         base = self.offsets[parameter]
         for start, end in starts:

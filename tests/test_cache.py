@@ -1,0 +1,205 @@
+"""The disk cache of kernels, seen from processes of their own."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import sknn
+
+PACKAGE = pathlib.Path(sknn.__file__).parent
+
+#: Predicts with a small network; prints what it took and what came out.
+SCRIPT = """
+import json
+import numpy as np
+from sknn.cpu import cache, program
+
+made = []
+def compile_function(*args):
+    made.append(cache.compile_function(*args))
+    return made[-1]
+program.compile_function = compile_function
+
+from sknn.data import Source
+from sknn.layers import Activation, Dense
+from sknn.losses import Loss
+from sknn.network import Network
+from sknn.training import predict
+
+network = Network((Dense(3), Activation("tanh")), 2, Loss("squared_error", "identity"))
+values = [np.arange(6.0).reshape(2, 3), np.ones(3)]
+out = predict(network, values, np.dtype(float), Source(np.eye(2) / 8), 1)
+print(json.dumps({
+    "kernels": len(made), "hits": sum(k.cache_hits for k in made), "out": out.tolist(),
+    "digest": cache.digest(),
+}))
+"""
+
+
+def start(folder, script=SCRIPT, path=PACKAGE.parent, **environment):
+    """Start a process whose kernels are kept in `folder`; None: in the user's own."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", *environment)}
+    if folder is not None:
+        inherited["NUMBA_CACHE_DIR"] = str(folder)
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=inherited | environment | {"PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=path,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+def run(*args, **kwargs):
+    return finish(start(*args, **kwargs))
+
+
+def files(folder):
+    """Return the files below a folder, with the time of their last change."""
+    return {p: p.stat().st_mtime_ns for p in pathlib.Path(folder).rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Return a cache that three processes have filled at once, and what the first printed."""
+    folder = tmp_path_factory.mktemp("filled")
+    processes = [start(folder) for _ in range(3)]
+    results = [finish(process) for process in processes]
+    assert all(result["out"] == results[0]["out"] for result in results)
+    return folder, results[0] | {"hits": 0}
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Return a folder with a copy of the package."""
+    shutil.copytree(PACKAGE, tmp_path / "sknn", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_a_process_loads_what_others_compiled(filled):
+    folder, first = filled
+    before = files(folder)
+    assert len(before) == 2 * first["kernels"]  # an index and the code: nothing half-written
+    assert {path.suffix for path in before} == {".nbi", ".nbc"}
+    assert all(first["digest"] in str(path) for path in before)
+    assert run(folder) == first | {"hits": first["kernels"]}
+    assert files(folder) == before
+
+
+def _digest(folder):
+    """Return the digest that an engine at `folder` would have."""
+    spec = importlib.util.spec_from_file_location("copied_cache", folder / "cache.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.digest()
+
+
+def test_the_digest_follows_every_file_of_the_engine(copied):
+    engine = copied / "sknn" / "cpu"
+    seen = {_digest(engine)}
+    assert _digest(PACKAGE / "cpu") in seen
+    sources = sorted(engine.glob("*.py"))
+    assert len(sources) > 10
+    for source in sources:
+        source.write_text(source.read_text() + "# a comment\n")
+        seen.add(_digest(engine))
+    assert len(seen) == len(sources) + 1
+
+
+def test_a_changed_engine_compiles_anew(filled, copied):
+    folder, first = filled
+    cache = copied / "cache"
+    shutil.copytree(folder, cache)
+    assert run(cache, path=copied)["hits"] == first["kernels"]
+    source = copied / "sknn" / "cpu" / "functions.py"
+    source.write_text(source.read_text() + "# a comment\n")
+    changed = run(cache, path=copied)
+    assert changed["hits"] == 0
+    assert changed["digest"] != first["digest"]
+
+
+def test_what_is_compiled_is_kept_under_the_source_that_was_imported(copied):
+    """Not under a source that has changed since, whose kernels would then be stale."""
+    script = """
+import json, pathlib, sknn.cpu
+source = pathlib.Path(sknn.cpu.__file__)
+source.write_text(source.read_text() + "# changed while the process runs")
+from sknn.cpu import cache
+print(json.dumps(cache.digest()))
+"""
+    before = _digest(copied / "sknn" / "cpu")
+    assert run(copied / "cache", script, path=copied) == before
+
+
+def test_no_writable_folder_means_no_cache_and_no_error(filled, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    below = str(file / "below")
+    processes = [start(below), start(None, HOME=below, XDG_CACHE_HOME=below, LOCALAPPDATA=below)]
+    assert [finish(process) for process in processes] == [filled[1]] * 2
+    assert file.read_text() == "not a folder"
+
+
+def test_damaged_files_are_compiled_anew(filled, tmp_path):
+    folder, first = filled
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    indexes, kernels = (sorted(tmp_path.rglob(f"*{suffix}")) for suffix in (".nbi", ".nbc"))
+    assert len(indexes) == len(kernels) == first["kernels"] == 5
+    indexes[0].write_bytes(b"")
+    indexes[1].write_bytes(indexes[1].read_bytes()[:-10])
+    kernels[2].write_bytes(b"")
+    kernels[3].write_bytes(kernels[3].read_bytes()[:-10])
+    kernels[4].unlink()
+    assert run(tmp_path) == first
+    assert run(tmp_path) == first | {"hits": first["kernels"]}
+
+
+def test_threads_may_compile_at_once(filled, tmp_path):
+    script = """
+import threading
+barrier = threading.Barrier(4)
+def work():
+    barrier.wait()
+    outs.append(predict(network, values, np.dtype(float), Source(np.eye(2) / 8), 1).tolist())
+outs, workers = [], [threading.Thread(target=work) for _ in range(4)]
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+print(json.dumps(outs))
+"""
+    before, _ = SCRIPT.split("out = predict")
+    assert run(tmp_path, before + script) == [filled[1]["out"]] * 4
+
+
+def test_importing_compiles_nothing_and_writes_nothing(tmp_path):
+    script = """
+import json, numba.core.compiler, numba.core.codegen
+
+counted = []
+def count(owner, name):
+    real = getattr(owner, name)
+    def counting(*args, **kwargs):
+        counted.append(name)
+        return real(*args, **kwargs)
+    setattr(owner, name, counting)
+
+count(numba.core.compiler, "compile_extra")
+count(numba.core.compiler, "compile_ir")
+import sknn
+before = list(counted)
+
+import numba, numpy
+numba.njit(lambda x: x)(1)
+print(json.dumps([before, bool(counted)]))
+"""
+    assert run(tmp_path, script) == [[], True]
+    assert not files(tmp_path)
