@@ -46,10 +46,11 @@ class Source:
         values = data.data
         if values.dtype.kind not in _GATHERED or values.dtype.itemsize > 8:
             values = values.astype(np.float64)
-        indptr = data.indptr.astype(data.indices.dtype, copy=False)
+        index = np.result_type(data.indptr, data.indices)
+        indices, indptr = (a.astype(index, copy=False) for a in (data.indices, data.indptr))
         self.operation = "gather_csr"
-        self.variant = (_scalar(values.dtype), _scalar(indptr.dtype))
-        self._arrays = values, data.indices, indptr
+        self.variant = (_scalar(values.dtype), index.name)
+        self._arrays = values, indices, indptr
         self.fields = [array.ctypes.data for array in self._arrays]
 
     @property

@@ -54,6 +54,8 @@ class Dense(Layer):
     def forward(self, tape, x, parameters, training):
         w, b = parameters
         sizes = (x.rows, self.units)
+        if training:
+            tape.keep(x)
         z = tape.buffer("z", self.units)
         tape.add("dense", (x, w, b), (z,), sizes, (_tile_rows(self.units), w.pack))
 
@@ -98,24 +100,27 @@ class Activation(Layer):
         row = ACTIVATIONS[self.function]
         if self.function == "identity":
             return x, lambda dy, needed: dy
+        if training and row.derivative_of == "input":
+            tape.keep(x)
+        y = tape.in_place(x, "a")
+        if training and row.derivative_of == "output":
+            tape.keep(y)
+        number = row.parameter if self.parameter is None else self.parameter
+        numbers = (x.rows * tape.width, float(number or 0.0))
         if self.function == "softmax":
-            tape.add("softmax", (x,), (x,), (x.rows,))
+            tape.add("softmax", (x,), (y,), (x.rows,))
         else:
-            number = row.parameter if self.parameter is None else self.parameter
-            numbers = (x.rows * tape.width, float(number or 0.0))
-            keep = training and row.derivative_of == "input"
-            y = tape.buffer("a", x.rows) if keep else x
             tape.add("activation", (x,), (y,), numbers, (self.function,))
 
         def backward(dy, needed):
             if self.function == "softmax":
-                tape.add("softmax_gradient", (x, dy), (dy,), (x.rows,))
+                tape.add("softmax_gradient", (y, dy), (dy,), (x.rows,))
             else:
                 v = x if row.derivative_of == "input" else y
                 tape.add("activation_gradient", (v, dy), (dy,), numbers, (self.function,))
             return dy
 
-        return (x if self.function == "softmax" else y), backward
+        return y, backward
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Dropout(Layer):
         if not training or self.rate == 0:
             return x, lambda dy, needed: dy
         numbers = (x.rows, self.index, int(self.rate * 2**32), 1 / (1 - self.rate))
-        y = tape.buffer("y", x.rows)  # x stays: an activation's derivative may be computed from it
+        y = tape.in_place(x, "y")
         tape.add("dropout", (x,), (y,), numbers)
 
         def backward(dy, needed):
@@ -175,8 +180,10 @@ class BatchNormalization(Layer):
         units = x.rows
         if not training:
             reads = (x, gamma, beta, running_mean, running_variance)
-            tape.add("normalize_running", reads, (x,), (units, self.epsilon))
-            return x, None
+            y = tape.in_place(x, "y")
+            tape.add("normalize_running", reads, (y,), (units, self.epsilon))
+            return y, None
+        tape.keep(x)
         mean = tape.buffer("mean", units, shared=True)
         deviation = tape.buffer("deviation", units, shared=True)
         averages = (mean, deviation, running_mean, running_variance)

@@ -205,10 +205,10 @@ class _BaseMLPNet(NeuralEstimator):
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         if not all(isinstance(size, Integral) for size in sizes):
             raise TypeError(f"hidden_layer_sizes must be integers, got {sizes}.")
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
     def _loss_name(self):
@@ -529,7 +529,8 @@ class _BaseMLPNet(NeuralEstimator):
 
     def _commit(self, progress, validated):
         """Make the outcome of training the estimator's own."""
-        self._set_values(progress.values)
+        vars(self).pop("batch_norm_", None)  # an earlier fit's
+        vars(self).update(self._attributes(progress.values))
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
         self.loss_curve_ = progress.loss_curve
         self._no_improvement_count = progress.no_improvement
@@ -541,10 +542,6 @@ class _BaseMLPNet(NeuralEstimator):
             self.best_validation_score_ = best if stopping else None
         self.validation_scores_ = progress.validation_scores if validated else None
         self.validation_loss_curve_ = progress.validation_loss_curve if validated else None
-
-    def _set_values(self, values):
-        for name, value in self._attributes(values).items():
-            setattr(self, name, value)
 
     def _attributes(self, values):
         """Return the fitted attributes that hold the network's parameters."""

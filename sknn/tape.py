@@ -170,11 +170,20 @@ class Tape:
         self.buffers = []
         self.parameters = []
         self._gradients = []
+        self._kept = set()
 
     def buffer(self, name, rows, shared=False):
         """Return a new buffer."""
         self.buffers.append(Buffer(f"{name}{len(self.buffers)}", rows, shared))
         return self.buffers[-1]
+
+    def keep(self, buffer):
+        """Say that what is in a buffer now will be read again, so that nothing may overwrite it."""
+        self._kept.add(buffer)
+
+    def in_place(self, x, name):
+        """Return the buffer for what is computed from `x` element by element: x, unless kept."""
+        return self.buffer(name, x.rows) if x in self._kept else x
 
     def parameter(self, parameter):
         """Declare a parameter, and return it."""

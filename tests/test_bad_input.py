@@ -471,8 +471,8 @@ def test_a_diverging_loss(make, dtype):
 
 
 def test_divergence_in_fit_and_partial_fit():
-    for cls in (MLPNetClassifier, MLPNetRegressor):
-        net = small(cls, activation="identity").fit(X, Y)
+    for make in (MLPNetRegressor, ESTIMATORS["net, regression"]):
+        net = small(make, activation="identity").fit(X, Y)
         before, predicted = state(net), net.predict(X)
         for train in (net.fit, net.partial_fit):
             with pytest.raises(ValueError, match="non-finite parameter weights"):

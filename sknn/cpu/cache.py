@@ -12,7 +12,7 @@ This file alone leans on private classes of Numba.
 import hashlib
 import os
 import pathlib
-from functools import lru_cache
+from contextlib import suppress
 
 from numba.core import config, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -25,12 +25,19 @@ _INT64_POINTER = types.CPointer(types.int64)
 KERNEL = (_INT64_POINTER, _INT64_POINTER, types.int64)
 
 
-@lru_cache(maxsize=1)
-def digest():
+def _digest():
     """Return a short hash of the engine's source."""
     folder = pathlib.Path(__file__).parent
     source = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
     return hashlib.sha256(source).hexdigest()[:16]
+
+
+_DIGEST = _digest()  # of what is being imported, not of what may be edited until a kernel is made
+
+
+def digest():
+    """Return the key of the cache: a short hash of the engine's source as it was imported."""
+    return _DIGEST
 
 
 def folder():
@@ -78,15 +85,16 @@ class _EngineCache(FunctionCache):
         return sig, codegen.magic_tuple(), self._py_func.__qualname__
 
     def save_overload(self, sig, data):
-        try:
+        # A full or read-only disk, or a damaged file, costs the next process a compilation.
+        with suppress(Exception):
             super().save_overload(sig, data)
-        except OSError:
-            pass  # a full or read-only disk costs the next process a compilation, nothing more
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError):
+        except Exception:  # whatever unpickling a damaged file raises
+            with suppress(OSError):
+                self.flush()
             return None
 
 

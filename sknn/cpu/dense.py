@@ -43,7 +43,7 @@ def dense(t, rows, pack):
         w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
         inputs, units = op[4], op[5]
         for unit in range(0, units, tile_rows):
-            weights = packed_rows(tile, w, unit, pack, inputs * pack)
+            weights = packed_rows(tile, w, unit, units - 1, pack, inputs * pack)
             for n in range(0, width, span):
                 sums = tile_splat(tile, b, unit)
                 for k in range(inputs):

@@ -2,7 +2,7 @@
 
 Without Intel's SVML the compiler turns ``math.exp`` in a loop into one library call a lane. These
 use multiply-adds only, so they give the same bits on every machine; the tests measure their error
-in ulp. Results below the smallest normal number are flushed to zero. NaN in, NaN out.
+in ulp. exp is zero below twice the smallest normal number. NaN in, NaN out.
 """
 
 import math

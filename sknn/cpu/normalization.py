@@ -6,6 +6,7 @@ units side by side, then all blocks from here on.
 
 from .data import samples_in_block
 from .frame import (
+    ACCUMULATE,
     COUNT,
     GRADIENT,
     PARAMETERS,
@@ -173,6 +174,7 @@ def shared_gradient(t):
         source = frame[SHARED] + op[4] + (op[0] - op[3])
         g = frame[GRADIENT] + op[1]
         for i in range(0, op[2], lanes):
-            store(g, i, load(wide, source, i))
+            value = load(wide, source, i)
+            store(g, i, value + load(wide, g, i) if frame[ACCUMULATE] else value)
 
     return shared_gradient

@@ -20,6 +20,7 @@ from .simd import LANES
 from .team import BARRIER_BYTES, Team
 
 _ALIGN = 64
+_SPARE_ROWS = 16  # a register tile may read that many rows beyond the last one, and not use them
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
 #: be some slices for each thread, but not so few that the calls would count.
 _SLICE = 1024, 4096
@@ -54,13 +55,13 @@ def _round(value, multiple):
 def parameter_offsets(parameters, itemsize):
     """Return the byte offset of each parameter, and the bytes of all, with slack at the end.
 
-    The slack is what a register tile may read beyond the last unit of the last one.
+    The slack is what a register tile may read beyond the last row of the last one.
     """
     offsets, end = {}, 0
     for parameter in parameters:
         offsets[parameter] = end
         end += _round(parameter.elements * itemsize, _ALIGN)
-    return offsets, end + 8 * 32 * itemsize
+    return offsets, end + _SPARE_ROWS * 32 * itemsize
 
 
 class Program:
@@ -152,7 +153,8 @@ class Program:
             self.buffers[buffer] = offset
             placed.append((offset, size, last))
         self.shared_bytes = shared or _ALIGN
-        self.workspace_bytes = max((o + s for o, s, _ in placed), default=0) + _ALIGN
+        spare = _round(_SPARE_ROWS * self.width * self.dtype.itemsize, _ALIGN)
+        self.workspace_bytes = max((o + s for o, s, _ in placed), default=0) + spare
 
     def _buffer_bytes(self, buffer):
         # Whole packs of rows, and one spare: kernels go over units by vectors, and the loss keeps
@@ -452,7 +454,7 @@ def unpack(program, packed):
         else:
             inputs, units = parameter.shape
             rows = part.reshape(-1, inputs, parameter.pack).transpose(1, 0, 2)
-            values.append(np.ascontiguousarray(rows.reshape(inputs, -1)[:, :units]))
+            values.append(rows.reshape(inputs, -1)[:, :units].copy())
     return values
 
 

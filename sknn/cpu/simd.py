@@ -493,8 +493,8 @@ def tile_outer(typingctx, tile, s, s_index, s_stride, x, x_index, x_stride):
 
 
 @intrinsic
-def packed_rows(typingctx, tile, address, first, pack, stride):
-    """Return the addresses of rows `first` and on of a packed matrix.
+def packed_rows(typingctx, tile, address, first, last, pack, stride):
+    """Return the addresses of rows `first` and on of a packed matrix, of `last` beyond it.
 
     `pack` rows lie side by side, and `stride` elements further the next `pack`.
     """
@@ -502,11 +502,12 @@ def packed_rows(typingctx, tile, address, first, pack, stride):
     result = Rows(shape.rows)
 
     def codegen(context, builder, sig, args):
-        _, address, first, pack, stride = args
+        _, address, first, last, pack, stride = args
         scalar = _LLVM[shape.vector.real]
         value = ir.Constant(result.llvm, ir.Undefined)
         for r in range(shape.rows):
             row = builder.add(first, ir.Constant(_I64, r))
+            row = builder.select(builder.icmp_signed("<", row, last), row, last)
             offset = builder.add(
                 builder.mul(builder.udiv(row, pack), stride), builder.urem(row, pack)
             )
@@ -514,7 +515,7 @@ def packed_rows(typingctx, tile, address, first, pack, stride):
             value = builder.insert_value(value, pointer, r)
         return value
 
-    return result(tile, *[types.int64] * 4), codegen
+    return result(tile, *[types.int64] * 5), codegen
 
 
 @intrinsic

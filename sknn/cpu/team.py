@@ -109,8 +109,10 @@ class Team:
 
     def _help(self, rank, jobs):
         while (job := jobs.get()) is not None:
-            job(rank)
-            self._done.put(rank)
+            try:
+                job(rank)
+            finally:
+                self._done.put(rank)
 
     def run(self, job):
         """Call ``job(rank)`` in every thread of the team, and return when all are done."""

@@ -1,0 +1,94 @@
+"""scikit-learn's checks of estimators: the defaults pass all of them.
+
+In other settings those listed here fail, each for the reason beside it; one that passes after all
+is an error, too.
+"""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sknn import MLPNet, MLPNetClassifier, MLPNetRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+DEFAULTS = [MLPNetClassifier(), MLPNetRegressor(), MLPNet(), MLPNet("regression")]
+
+SETTINGS = [
+    {"solver": "sgd"},
+    {"solver": "lbfgs"},
+    {"solver": "adamw"},
+    {"solver": "nadam"},
+    {"solver": "rmsprop"},
+    {"solver": "adagrad"},
+    # its steps need no rate of their own, so that it takes 1 where the others take 0.001
+    {"solver": "adadelta", "learning_rate_init": 1.0},
+    {"dropout": 0.2},
+    {"batch_norm": True},
+    {"early_stopping": True},
+]
+
+
+def _weights_are_not_repetitions(reason):
+    return {
+        "check_sample_weight_equivalence_on_dense_data": reason,
+        "check_sample_weight_equivalence_on_sparse_data": reason,
+    }
+
+
+_NO_PARTIAL_FIT = "partial_fit has no early stopping; so in scikit-learn's own MLP"
+_TOO_FEW_ROWS = "the check's data are too few to hold some back; so in scikit-learn's own MLP"
+
+EARLY_STOPPING = {
+    **_weights_are_not_repetitions(
+        "other rows are held back when rows are repeated; so in scikit-learn's own MLP"
+    ),
+    "check_fit_score_takes_y": _NO_PARTIAL_FIT,
+    "check_n_features_in_after_fitting": _NO_PARTIAL_FIT,
+    "check_estimators_partial_fit_n_features": _NO_PARTIAL_FIT,
+    "check_estimators_nan_inf": _TOO_FEW_ROWS,
+    "check_fit2d_1feature": _TOO_FEW_ROWS,
+}
+EARLY_STOPPING_CLASSIFIER = {
+    "check_classifiers_one_label": _TOO_FEW_ROWS,
+    "check_class_weight_classifiers": (
+        "of ten million to one, the weighted score of the few rows held back does not improve "
+        "after the first epochs, and training ends; scikit-learn's own MLP has no class_weight"
+    ),
+}
+EARLY_STOPPING_REGRESSOR = {"check_regressors_no_decision_function": _TOO_FEW_ROWS}
+
+
+def expected_failures(estimator):
+    """Return the checks that fail in an estimator's setting, with the reasons."""
+    classifies = isinstance(estimator, MLPNetClassifier)
+    if estimator.early_stopping:
+        return EARLY_STOPPING | (
+            EARLY_STOPPING_CLASSIFIER if classifies else EARLY_STOPPING_REGRESSOR
+        )
+    if estimator.dropout:
+        return _weights_are_not_repetitions("every repetition of a row has a mask of its own")
+    if estimator.batch_norm:
+        return _weights_are_not_repetitions(
+            "the statistics of a batch count rows, as many as there are, whatever their weights"
+        )
+    if estimator.solver == "lbfgs" and classifies:
+        return {
+            "check_classifiers_multilabel_output_format_predict_proba": (
+                "it fits the check's data so well that probabilities round to 1, which the check "
+                "does not let pass; so in scikit-learn's own MLP"
+            )
+        }
+    return {}
+
+
+@parametrize_with_checks(DEFAULTS)
+def test_defaults(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(
+    [cls(**params) for params in SETTINGS for cls in (MLPNetClassifier, MLPNetRegressor)],
+    expected_failed_checks=expected_failures,
+)
+def test_settings(estimator, check):
+    check(estimator)
