@@ -163,7 +163,7 @@ default='adam'
     "epsilon": ParameterRow(
         1e-8,
         [_POSITIVE],
-        """epsilon : float, default=1e-8
+        """epsilon : float, default=1e-08
         Keeps the solvers from dividing by zero.""",
     ),
     "n_iter_no_change": ParameterRow(

@@ -1,5 +1,6 @@
 """The table of optimizers, and the state that one keeps between steps."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,27 +89,26 @@ class Optimizer:
         The current one.
     t : int
         Steps taken.
-    states : ndarray of shape (n_states, n_parameters)
-        Velocities, or moments, in the layout of the packed parameters.
+    states : list of list of ndarray
+        Velocities, or moments: each has the shapes of the network's parameters.
     """
 
-    def __init__(self, estimator, n_parameters, dtype):
+    def __init__(self, estimator, values):
         self.solver = estimator.solver
         self.learning_rate = float(estimator.learning_rate_init)
         self.t = 0
-        self.states = np.zeros((SOLVERS[self.solver][1], n_parameters), dtype)
+        n_states = SOLVERS[self.solver][1]
+        self.states = [[np.zeros_like(value) for value in values] for _ in range(n_states)]
         self._momentum_product = 1.0
 
     def copy(self):
-        """Return an independent copy."""
-        other = Optimizer.__new__(Optimizer)
-        other.__dict__.update(self.__dict__, states=self.states.copy())
-        return other
+        """Return a copy that can go on by itself; the arrays are replaced, never changed."""
+        return copy.copy(self)
 
-    def matches(self, estimator, n_parameters, dtype):
-        """Whether a partial fit can go on with this state."""
-        same = self.solver == estimator.solver and self.states.dtype == dtype
-        return same and self.states.shape[1] == n_parameters
+    def matches(self, estimator, values):
+        """Whether a partial fit of these parameters can go on with this state."""
+        kinds = [[(a.shape, a.dtype) for a in arrays] for arrays in (self.states[0], values)]
+        return self.solver == estimator.solver and kinds[0] == kinds[1]
 
     def rates(self, estimator, n_steps):
         """Return what the update rule needs in each of the next steps, three columns; count them.

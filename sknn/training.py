@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
 from .base import count_threads
-from .cpu.program import Session, Team, pack, unpack
+from .cpu.program import Session, Team, aligned, pack, unpack
 from .network import block_width, program
 from .optimizers import Optimizer, make_solver
 
@@ -162,12 +162,16 @@ class Trainer:
         An interrupt ends training with a warning; the weights are those of the last whole step.
         """
         progress, estimator = self.progress, self.estimator
-        if progress.optimizer is None or not progress.optimizer.matches(
-            estimator, len(self.packed), self.dtype
-        ):
-            progress.optimizer = Optimizer(estimator, len(self.packed), self.dtype)
+        optimizer = progress.optimizer
+        if optimizer is not None and optimizer.matches(estimator, progress.values):
+            progress.optimizer = optimizer.copy()
         else:
-            progress.optimizer = progress.optimizer.copy()
+            progress.optimizer = Optimizer(estimator, progress.values)
+        states = progress.optimizer.states
+        self._states = aligned(len(states) * self.packed.nbytes).view(self.dtype)
+        self._states = self._states.reshape(len(states), -1)
+        for packed, values in zip(self._states, states, strict=True):
+            packed[:] = pack(self.program, values, self.dtype)
         progress.n_iter = 0
         try:
             with Team(team_size(estimator.n_jobs, self.network, self.batch)) as team:
@@ -180,6 +184,7 @@ class Trainer:
         if estimator.early_stopping and self.validation is not None:
             self.packed[:] = self._best
         progress.values = unpack(self.program, self.packed)
+        progress.optimizer.states = [unpack(self.program, state) for state in self._states]
 
     def current_values(self):
         """Return copies of the parameters as they stand."""
@@ -236,7 +241,7 @@ class Trainer:
         rates[:, 1:] = optimizer.rates(self.estimator, steps)
         self._session.bind(
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
-            states=optimizer.states, seed=self.seed,
+            states=self._states, seed=self.seed,
         )  # fmt: skip
         return float(self._session.run(n, self.batch, rates, counted)) / n
 

@@ -38,7 +38,7 @@ from sknn.cpu.program import pack
 from sknn.data import ClassNumbers, Source
 from sknn.layers import Activation, BatchNormalization, Dense, Dropout
 from sknn.losses import CANONICAL, MEAN_OVER_OUTPUTS, Loss
-from sknn.network import Network, lower, program
+from sknn.network import Network, lower
 from sknn.optimizers import SOLVERS, Optimizer, Solver, make_solver
 from sknn.tape import OPERATIONS
 from sknn.training import predict
@@ -682,12 +682,9 @@ def test_solvers_take_the_steps_of_their_papers(name):
     estimator.learning_rate_init = 0.3
     estimator.alpha = 0.1 if name == "adamw" else 0.0
     network, x, y = mlp(1, outputs=1), np.array([[2.0]]), np.array([[3.0]])
-    made = program(
-        network, "float64", 8, "train", Source(x).key, Source(y).key, make_solver(estimator)
-    )
-    optimizer = Optimizer(estimator, made.parameter_bytes // 8, np.dtype(float))
     w, b, states = 0.5, -0.25, ({}, {})
     values = [np.array([[w]]), np.array([b])]
+    optimizer = Optimizer(estimator, values)
     steps = 7
     rows, rates = np.zeros(steps, np.int64), np.ones((steps, 4))
     rates[:3, 1:] = optimizer.rates(estimator, 3)
