@@ -179,9 +179,8 @@ def _activation(value, name, allowed):
     return spec
 
 
-@lru_cache(maxsize=256)
-def _hidden_layers(sizes, activations, rates, batch_norm):
-    """Return the specifications of hidden layers: the same objects for the same arguments."""
+def _hidden_layers(sizes, activations, batch_norm, rates):
+    """Return the specifications of hidden layers."""
     layers = []
     for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
         layers.append(Dense(size))
@@ -190,7 +189,15 @@ def _hidden_layers(sizes, activations, rates, batch_norm):
         layers.append(activation)
         if rate:
             layers.append(Dropout(float(rate), i))
-    return tuple(layers)
+    return layers
+
+
+@lru_cache(maxsize=256)
+def _prediction_network(inputs, sizes, activations, batch_norm, out):
+    """Return a Network to predict with: the same object for the same arguments."""
+    layers = _hidden_layers(sizes[:-1], activations, batch_norm, [0.0] * len(activations))
+    loss = Loss("squared_error", out.function)
+    return Network((*layers, Dense(sizes[-1]), out), inputs, loss)
 
 
 class _BaseMLPNet(NeuralEstimator):
@@ -232,17 +239,10 @@ class _BaseMLPNet(NeuralEstimator):
         several = binarizer.y_type_ == "multiclass"
         return Activation("softmax" if several else "logistic")
 
-    def _hidden_layers(self, sizes, batch_norm):
-        """Return the specifications of the hidden layers."""
-        activations = [
-            _activation(entry, "activation", _TRAINED_OR_STEP)
-            for entry in _per_layer(self.activation, len(sizes), "activation")
-        ]
-        rates = _per_layer(self.dropout, len(sizes), "dropout")
-        for rate in rates:
-            if not isinstance(rate, Real) or not 0 <= rate < 1:
-                raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-        return _hidden_layers(tuple(sizes), tuple(activations), tuple(rates), batch_norm)
+    def _activations(self, n_layers):
+        """Return the hidden layers' activations."""
+        entries = _per_layer(self.activation, n_layers, "activation")
+        return tuple(_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
 
     def _make_network(self, n_features, n_outputs, out):
         """Return the Network that the parameters describe."""
@@ -256,7 +256,12 @@ class _BaseMLPNet(NeuralEstimator):
             )
         number = {"quantile": "quantile", "huber": "huber_delta"}.get(name)
         loss = Loss(name, out.function, float(getattr(self, number)) if number else 0.0)
-        layers = self._hidden_layers(self._hidden_sizes(), self.batch_norm)
+        sizes = self._hidden_sizes()
+        rates = _per_layer(self.dropout, len(sizes), "dropout")
+        for rate in rates:
+            if not isinstance(rate, Real) or not 0 <= rate < 1:
+                raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
+        layers = _hidden_layers(sizes, self._activations(len(sizes)), self.batch_norm, rates)
         return Network((*layers, Dense(n_outputs), out), n_features, loss)
 
     def _fitted_network(self):
@@ -265,13 +270,13 @@ class _BaseMLPNet(NeuralEstimator):
         As in scikit-learn, the hidden activation is what the parameter says now; so 'step' can be
         set on a network that was trained with another.
         """
-        sizes = [w.shape[1] for w in self.coefs_]
-        out = Activation(self.out_activation_)
-        if isinstance(self.output_activation, Activation):
-            out = self.output_activation
-        layers = self._hidden_layers(sizes[:-1], hasattr(self, "batch_norm_"))
-        loss = Loss("squared_error", out.function)
-        return Network((*layers, Dense(sizes[-1]), out), self.coefs_[0].shape[0], loss)
+        sizes = tuple(w.shape[1] for w in self.coefs_)
+        out = self.output_activation
+        if not isinstance(out, Activation):
+            out = Activation(self.out_activation_)
+        activations = self._activations(len(sizes) - 1)
+        inputs = self.coefs_[0].shape[0]
+        return _prediction_network(inputs, sizes, activations, hasattr(self, "batch_norm_"), out)
 
     def _check_trainable(self, network):
         steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]

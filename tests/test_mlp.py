@@ -462,6 +462,15 @@ def test_history_grows_with_partial_fit_and_warm_start():
     assert len(net.history_) == 11
 
 
+def test_history_of_validation_that_began_later():
+    net = small(warm_start=True).fit(DIGITS, DIGIT)
+    net.set_params(early_stopping=True).fit(DIGITS, DIGIT)
+    history = net.history_
+    assert len(history) == 10
+    assert history["validation_score"].tolist()[5:] == net.validation_scores_
+    assert history["validation_score"].isna().tolist() == 5 * [True] + 5 * [False]
+
+
 # --- the task as a parameter
 
 
@@ -584,6 +593,20 @@ def test_several_outputs():
     assert column.predict(PATIENTS).shape == (442,)
 
 
+def test_targets_and_weights_of_any_type_and_order():
+    y = np.column_stack([DIGIT, 2 * DIGIT, -DIGIT]).astype(float)
+    expected = small(MLPNetRegressor).fit(DIGITS, y, DIGIT + 1.0)
+    wide = np.zeros((600, 6))
+    wide[::2, ::2] = y
+    for given in (np.asfortranarray(y), wide[::2, ::2], y.astype(int), y.tolist()):
+        for weights in (DIGIT + 1, (DIGIT + 1).tolist(), np.repeat(DIGIT + 1.0, 2)[::2]):
+            assert_same_bits(small(MLPNetRegressor).fit(DIGITS, given, weights), expected)
+    labels = (y > 4).astype(int)
+    expected = small().fit(DIGITS, labels)
+    for given in (np.asfortranarray(labels), labels > 0, labels * 1.0, sp.csr_matrix(labels)):
+        assert_same_bits(small().fit(DIGITS, given), expected)
+
+
 # --- X of any kind
 
 
@@ -605,10 +628,9 @@ def test_pandas():
 
 
 @pytest.mark.parametrize("container", [sp.csr_matrix, sp.csc_matrix, sp.csr_array, sp.csc_array])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
 def test_sparse_is_dense(container, dtype):
-    X = COUNTS.astype(dtype)
-    X[X < 8] = 0
+    X = np.where(COUNTS < 8, 0, COUNTS).astype(dtype)
     for params in ({}, {"early_stopping": True}, {"solver": "lbfgs"}):
         dense, sparse = small(**params).fit(X, DIGIT), small(**params).fit(container(X), DIGIT)
         assert_same_bits(dense, sparse)
@@ -635,6 +657,16 @@ def test_sparse_with_unsorted_indices_duplicates_and_empty_rows():
     assert (sparse.data == data[0]).all() and (sparse.indices == data[1]).all()
 
 
+def test_sparse_with_long_indices_or_rare_types():
+    expected = small().fit(COUNTS, DIGIT)
+    for data, index in (("float64", "int64"), (">f8", "int32"), ("uint8", "int32")):
+        sparse = sp.csr_array(COUNTS)
+        sparse.data = sparse.data.astype(data)
+        sparse.indices, sparse.indptr = sparse.indices.astype(index), sparse.indptr.astype(index)
+        assert_same_bits(small().fit(sparse, DIGIT), expected)
+        assert_same_bits(expected.predict_proba(sparse), expected.predict_proba(COUNTS))
+
+
 def kinds_of_arrays(tmp_path):
     """Return pairs of an X and the plain array of the type it is computed in."""
     plain = {dtype: np.ascontiguousarray(COUNTS, dtype) for dtype in ("float32", "float64")}
@@ -648,12 +680,15 @@ def kinds_of_arrays(tmp_path):
         memory = np.memmap(tmp_path / dtype, dtype, "r", shape=COUNTS.shape)
         read_only = expected.copy()
         read_only.flags.writeable = False
+        unaligned = np.zeros(300, [("byte", "u1"), ("x", dtype, (64,))])
+        unaligned["x"] = COUNTS
         pairs |= {
             f"{dtype} Fortran": (np.asfortranarray(expected), expected),
             f"{dtype} strided": (wide[::2, 1::2], expected),
             f"{dtype} reversed": (expected[::-1, ::-1].copy()[::-1, ::-1], expected),
             f"{dtype} memory map": (memory, expected),
             f"{dtype} read-only": (read_only, expected),
+            f"{dtype} unaligned": (unaligned["x"], expected),
         }
     double = plain["float64"]
     for dtype in "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16".split():

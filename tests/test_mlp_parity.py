@@ -179,6 +179,44 @@ def test_partial_fit_after_fit_goes_on():
     assert_same_path(ours, theirs, 1e-6)
 
 
+@pytest.mark.parametrize("first, then", [("float64", "float32"), ("float32", "float64")])
+@pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
+def test_going_on_with_data_of_another_type(how, first, then):
+    # The weights keep their type, and the optimizer its state.
+    X, y = DIGITS[:300], DIGIT[:300]
+    ours, theirs = (
+        make(cls, max_iter=3, warm_start=how == "warm_start").fit(X.astype(first), y)
+        for cls in (MLPNetClassifier, MLPClassifier)
+    )
+    for net in (ours, theirs):
+        for _ in range(2):
+            (net.fit if how == "warm_start" else net.partial_fit)(X.astype(then), y)
+    assert_same_path(ours, theirs, TOLERANCE["float32"] / 10)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_warm_start_with_early_stopping(task):
+    if task == "classification":
+        classes, X, y = (MLPNetClassifier, MLPClassifier), DIGITS[:300], DIGIT[:300]
+    else:
+        classes, X, y = (MLPNetRegressor, MLPRegressor), PATIENTS, PROGRESSION
+    ours, theirs = (
+        make(cls, early_stopping=True, warm_start=True, max_iter=6, learning_rate_init=0.02)
+        .fit(X, y)
+        .fit(X, y)
+        for cls in classes
+    )
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-6)
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-6)
+    np.testing.assert_allclose(ours.best_validation_score_, max(theirs.validation_scores_))
+    if task == "regression":
+        # The weights are not compared: where the second fit never betters the first, scikit-learn
+        # loses the first one's best, which it has trained in place. Ours are still those.
+        assert np.argmax(ours.validation_scores_) < 6
+        first = make(classes[0], early_stopping=True, max_iter=6, learning_rate_init=0.02).fit(X, y)
+        assert all((a == b).all() for a, b in zip(ours.coefs_, first.coefs_))
+
+
 def test_training_stops_at_the_same_epoch():
     for params in (
         {"tol": 0.01, "n_iter_no_change": 3},
