@@ -15,6 +15,7 @@ from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from .initializers import INITIALIZERS
@@ -212,7 +213,7 @@ default='adam'
     ),
     "n_jobs": ParameterRow(
         None,
-        [numbers.Integral, None],
+        [_COUNT, Interval(numbers.Integral, None, -1, closed="right"), None],
         """n_jobs : int or None, default=None
         Number of threads; it changes nothing in the result. None: all cores that the process may
         use, one inside a worker of joblib. Negative numbers count from all cores, -1 is all.""",
@@ -288,15 +289,7 @@ def all_or_nothing(method):
 
 
 def count_threads(n_jobs):
-    """Return the number of threads that `n_jobs` means here and now.
-
-    Raises
-    ------
-    ValueError
-        If `n_jobs` is 0.
-    """
-    if n_jobs == 0:
-        raise ValueError("n_jobs == 0 has no meaning; expected None, or any other integer.")
+    """Return the number of threads that `n_jobs` means here and now."""
     if n_jobs is None:
         # In a worker, joblib's own processes or threads are the parallelism.
         nested = getattr(get_active_backend()[0], "nesting_level", 0) or 0
@@ -304,25 +297,53 @@ def count_threads(n_jobs):
     return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
 
 
-def computing_dtype(dtype, X, *others):
+def computing_dtype(dtype, *arrays):
     """Return the scalar type to compute in: `dtype`, or what X and the weights there are call for.
 
     float32 stays; every other type of number becomes float64.
     """
     if dtype is not None:
         return np.dtype(dtype)
-    kinds = [np.dtype(X.dtype), *(np.dtype(o) for o in others)]
-    return np.dtype(np.float32 if all(k == np.float32 for k in kinds) else np.float64)
+    return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
 
 
-def check_weights(sample_weight, X):
+def check_weights(sample_weight, X, name="sample_weight"):
     """Return sample weights as a float64 array, or None; they must not be negative or all zero."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weights):
-        raise ValueError("sample_weight is zero for every sample; expected some positive weight.")
+        raise ValueError(f"{name} is zero for every sample; expected some positive weight.")
     return np.ascontiguousarray(weights)
+
+
+def weigh_samples(class_weight, sample_weight, X, y, classes=None):
+    """Return the weights of samples, by themselves and by their classes, or None.
+
+    `classes` are all classes of a partial fit, which may miss some of those that have a weight.
+    """
+    weights = check_weights(sample_weight, X)
+    if class_weight is None:
+        return weights
+    if isinstance(class_weight, dict):
+        if not all(np.isfinite(weight) and weight >= 0 for weight in class_weight.values()):
+            raise ValueError(
+                f"class_weight has negative values, NaN or infinity: {class_weight}; expected "
+                "weights of at least 0."
+            )
+        if classes is not None:
+            unknown = [label for label in class_weight if label not in classes]
+            if unknown:
+                raise ValueError(f"The classes, {unknown}, are not in {classes}")
+            present = set(np.unique(y).tolist())
+            class_weight = {k: v for k, v in class_weight.items() if k in present} or None
+    elif classes is not None and class_weight == "balanced":
+        raise ValueError(
+            "class_weight='balanced' needs all the data at once, which partial_fit never has; "
+            "compute the weights and give them as a dict."
+        )
+    by_class = compute_sample_weight(class_weight, y)
+    return check_weights(by_class if weights is None else weights * by_class, X, "class_weight")
 
 
 class NeuralEstimator(CallbackSupportMixin, BaseEstimator):

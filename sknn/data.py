@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-_GATHERED = {"b", "u", "i", "f"}  # kinds of numbers that the engine casts itself
+_NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
 
 
 class Source:
@@ -32,10 +32,7 @@ class Source:
             self._gather_dense(data)
 
     def _gather_dense(self, data):
-        if data.dtype.kind not in _GATHERED or data.dtype.itemsize > 8 or data.dtype == np.float16:
-            data = data.astype(np.float32 if data.dtype == np.float16 else np.float64)
-        if not data.dtype.isnative:
-            data = data.astype(data.dtype.newbyteorder("="))
+        data = data.astype(_gathered(data.dtype), copy=False)
         contiguous = data.strides[1] == data.itemsize or self.n_columns == 1
         self.operation = "gather"
         self.variant = (_scalar(data.dtype), contiguous)
@@ -43,9 +40,7 @@ class Source:
         self._arrays = data
 
     def _gather_sparse(self, data):
-        values = data.data
-        if values.dtype.kind not in _GATHERED or values.dtype.itemsize > 8:
-            values = values.astype(np.float64)
+        values = data.data.astype(_gathered(data.data.dtype), copy=False)
         index = np.result_type(data.indptr, data.indices)
         indices, indptr = (a.astype(index, copy=False) for a in (data.indices, data.indptr))
         self.operation = "gather_csr"
@@ -67,6 +62,15 @@ class ClassNumbers:
         self.n_rows = len(self._numbers)
         self.fields = [self._numbers.ctypes.data, 0, 0]
         self.key = None
+
+
+def _gathered(dtype):
+    """Return the type itself if the engine can read it, else one to convert to."""
+    if dtype == np.float16:
+        return np.dtype(np.float32)
+    if dtype.kind not in _NUMBERS or dtype.itemsize > 8:
+        return np.dtype(np.float64)
+    return dtype.newbyteorder("=")
 
 
 def _scalar(dtype):

@@ -14,7 +14,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import ClassifierTags, RegressorTags, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -33,6 +32,7 @@ from .base import (
     check_weights,
     computing_dtype,
     takes,
+    weigh_samples,
 )
 from .data import ClassNumbers, Source
 from .initializers import draw_dense
@@ -42,6 +42,7 @@ from .network import Network
 from .training import Data, Progress, Trainer, fit_lbfgs, predict
 
 _HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "exp", "step"})
+_POSITIVE = ["exp", "logistic", "softplus"]
 _TRAINED_OR_STEP = [*_HIDDEN, "step"]
 _OUTPUT = sorted(set(ACTIVATIONS) - {"step"})
 
@@ -254,6 +255,18 @@ class _BaseMLPNet(NeuralEstimator):
                 f"loss='log_loss' needs probabilities, got output_activation={out.function!r}; "
                 "expected 'softmax' or 'logistic'."
             )
+        if name == "log_loss" and out.function == "softmax":
+            kind = self._label_binarizer.y_type_
+            if kind != "multiclass":
+                raise ValueError(
+                    "output_activation='softmax' needs classes that exclude each other, got "
+                    f"{kind} targets; expected 'logistic'."
+                )
+        if name == "poisson" and out.function not in _POSITIVE:
+            raise ValueError(
+                f"loss='poisson' needs positive outputs, got output_activation={out.function!r}; "
+                f"expected one of {_POSITIVE}."
+            )
         number = {"quantile": "quantile", "huber": "huber_delta"}.get(name)
         loss = Loss(name, out.function, float(getattr(self, number)) if number else 0.0)
         sizes = self._hidden_sizes()
@@ -365,14 +378,30 @@ class _BaseMLPNet(NeuralEstimator):
             y = np.asarray(y)
             if loss.name == "poisson" and np.any(y < 0):
                 raise ValueError("loss='poisson' needs y >= 0, got negative values.")
-            return Source(y.reshape(len(y), -1)), y
+            columns = y.reshape(len(y), -1)
+            self._check_outputs(columns)
+            return Source(columns), y
         if loss.counts_classes and self._label_binarizer.y_type_ == "multiclass":
             encoder = LabelEncoder()
             encoder.classes_ = self.classes_
             numbers = encoder.transform(y)
             return ClassNumbers(numbers), numbers
+        several = type_of_target(y).startswith("multilabel")
+        if several != self._label_binarizer.y_type_.startswith("multilabel"):
+            raise ValueError(
+                f"y has {'labels in columns' if several else 'one class a sample'}, unlike the "
+                "targets that the network was fitted to."
+            )
         columns = self._label_binarizer.transform(y).astype(bool)
+        self._check_outputs(columns)
         return Source(columns), columns
+
+    def _check_outputs(self, columns):
+        if columns.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y has {columns.shape[1]} columns of targets, but the network {self.n_outputs_} "
+                "outputs."
+            )
 
     def _score_outputs(self, outputs, data):
         """Return the validation score of a network's outputs."""
@@ -415,6 +444,8 @@ class _BaseMLPNet(NeuralEstimator):
     def _given_validation(self, X_val, y_val, weights, loss):
         """Return validation data that the caller gave, or None."""
         if X_val is None and y_val is None:
+            if weights is not None:
+                raise ValueError("sample_weight_val goes with X_val and y_val, which are missing.")
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together; only one of them was given.")
@@ -422,20 +453,8 @@ class _BaseMLPNet(NeuralEstimator):
         if self._classifies and len(np.setdiff1d(unique_labels(y_val), self.classes_)):
             raise ValueError(f"y_val has classes not in y; expected some of {self.classes_}.")
         targets, y = self._encode(y_val, loss)
-        weights = check_weights(weights, X_val)
+        weights = check_weights(weights, X_val, "sample_weight_val")
         return Data(Source(X_val), targets, weights, np.arange(X_val.shape[0]), y)
-
-    def _weights(self, sample_weight, X, y, incremental):
-        weights = check_weights(sample_weight, X)
-        if getattr(self, "class_weight", None) is None or not self._classifies:
-            return weights
-        if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight='balanced' needs all the data at once, which partial_fit never has; "
-                "compute the weights and give them as a dict."
-            )
-        by_class = compute_sample_weight(self.class_weight, y)
-        return np.ascontiguousarray(by_class if weights is None else weights * by_class)
 
     # --- fitting
 
@@ -445,16 +464,20 @@ class _BaseMLPNet(NeuralEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._check_X_y(X, y, reset=first)
-        weights = self._weights(sample_weight, X, y, incremental)
         if self._classifies:
             self._learn_classes(y, incremental)
+        weights = weigh_samples(
+            self.class_weight if self._classifies else None, sample_weight, X, y,
+            self.classes_ if incremental and self._classifies else None,
+        )  # fmt: skip
         binarizer = getattr(self, "_label_binarizer", None)
         out = self._output_activation(binarizer)
         self.n_outputs_ = self._count_outputs(y)
         network = self._make_network(X.shape[1], self.n_outputs_, out)
         self._check_trainable(network)
         random_state = check_random_state(self.random_state)
-        dtype = computing_dtype(self.dtype, X)
+        # What goes on goes on in the type of its weights, as in scikit-learn.
+        dtype = computing_dtype(self.dtype, *([X] if first else self.coefs_))
         self.out_activation_ = out.function
         self.n_layers_ = len(self._hidden_sizes()) + 2
         seed = _dropout_seed(random_state)
@@ -612,7 +635,7 @@ class _BaseMLPNet(NeuralEstimator):
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        dtype = computing_dtype(self.dtype, X, *(w.dtype for w in self.coefs_))
+        dtype = computing_dtype(self.dtype, X, *self.coefs_)
         values = [np.asarray(value, dtype) for value in self._values()]
         return predict(self._fitted_network(), values, dtype, Source(X), self.n_jobs)
 
@@ -648,7 +671,9 @@ class _BaseMLPNet(NeuralEstimator):
         if self.validation_scores_ is not None:
             columns["validation_loss"] = self.validation_loss_curve_
             columns["validation_score"] = self.validation_scores_
-        frame = pd.DataFrame({k: pd.Series(v, dtype="float64") for k, v in columns.items()})
+        epochs = len(self.loss_curve_)  # validation may have begun later
+        columns = {k: [np.nan] * (epochs - len(v)) + v for k, v in columns.items()}
+        frame = pd.DataFrame(columns, dtype="float64")
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
         return frame
 

@@ -107,8 +107,8 @@ class Optimizer:
 
     def matches(self, estimator, values):
         """Whether a partial fit of these parameters can go on with this state."""
-        kinds = [[(a.shape, a.dtype) for a in arrays] for arrays in (self.states[0], values)]
-        return self.solver == estimator.solver and kinds[0] == kinds[1]
+        shapes = [[a.shape for a in arrays] for arrays in (self.states[0], values)]
+        return self.solver == estimator.solver and shapes[0] == shapes[1]
 
     def rates(self, estimator, n_steps):
         """Return what the update rule needs in each of the next steps, three columns; count them.

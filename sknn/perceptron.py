@@ -9,7 +9,6 @@ from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,9 +18,9 @@ from .base import (
     NeuralEstimator,
     ParameterRow,
     all_or_nothing,
-    check_weights,
     computing_dtype,
     takes,
+    weigh_samples,
 )
 from .cpu import perceptron as operands
 from .cpu.program import RawKernel, lanes_of
@@ -84,7 +83,7 @@ _PARAMETERS = {
     "device": TRAINING["device"],
     "n_jobs": ParameterRow(
         None,
-        [Integral, None],
+        TRAINING["n_jobs"].constraints,
         """n_jobs : int or None, default=None
         Number of threads to predict with; training goes sample by sample.""",
     ),
@@ -184,11 +183,6 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
         self : estimator
             The estimator.
         """
-        if self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight='balanced' needs all the data at once, which partial_fit never has; "
-                "compute the weights and give them as a dict."
-            )
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, None, not hasattr(self, "coef_"))
 
@@ -197,11 +191,10 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
         X, y = validate_data(self, X, y, accept_sparse="csr", reset=first)
         check_classification_targets(y)
         numbers = self._class_numbers(y, known=epochs is None or not first)
-        weights = check_weights(sample_weight, X)
-        if self.class_weight is not None:
-            by_class = compute_sample_weight(self.class_weight, y)
-            weights = by_class if weights is None else weights * by_class
-        dtype = computing_dtype(self.dtype, X)
+        weights = weigh_samples(
+            self.class_weight, sample_weight, X, y, self.classes_ if epochs is None else None
+        )
+        dtype = computing_dtype(self.dtype, X if first else self.coef_)
         units = 1 if len(self.classes_) == 2 else len(self.classes_)
         state = _State(units, X.shape[1], dtype, self.average)
         if not first:
@@ -278,7 +271,7 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
-        dtype = computing_dtype(self.dtype, X, self.coef_.dtype)
+        dtype = computing_dtype(self.dtype, X, self.coef_)
         units = len(self.coef_)
         network = Network(
             (Dense(units), Activation("identity")), X.shape[1], Loss("squared_error", "identity")

@@ -3,13 +3,16 @@
 What a fit changes is a :class:`Progress`; the estimator commits it when all went well.
 """
 
+import threading
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
+from threadpoolctl import threadpool_limits
 
 from .base import count_threads
 from .cpu.program import Session, Team, aligned, pack, unpack
@@ -20,6 +23,8 @@ from .optimizers import Optimizer, make_solver
 _WORK_PER_THREAD = 800_000
 #: Rows that are predicted, or whose gradient is summed, between two looks at Python.
 _CHUNK = 8192
+#: Memory for the activations of such a chunk, where they are needed again.
+_CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass
@@ -104,6 +109,29 @@ def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, 
     if targets is None:
         return out
     return out, total / (n_rows if weights is None else weights[rows].sum())
+
+
+_blas_users, _blas_limit, _blas_lock = 0, None, threading.Lock()
+
+
+@contextmanager
+def one_blas_thread():
+    """Keep BLAS to one thread: SciPy's L-BFGS sums by it, and more threads change the bits.
+
+    The limit is the process's; fits in several threads share it, and the last one lifts it.
+    """
+    global _blas_users, _blas_limit
+    with _blas_lock:
+        if not _blas_users:
+            _blas_limit = threadpool_limits(1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if not _blas_users:
+                _blas_limit.restore_original_limits()
 
 
 class Trainer:
@@ -289,11 +317,12 @@ class Objective:
     def __init__(self, network, data, alpha, l1, team):
         self.data, self.alpha, self.l1 = data, alpha, l1
         self.n_rows = len(data.rows)
-        chunk = min(self.n_rows, _CHUNK)
         self.program = program(
-            network, "float64", max(block_width(chunk, np.dtype(float)), 8), "gradient",
+            network, "float64", max(block_width(self.n_rows, np.dtype(float)), 8), "gradient",
             data.source.key, data.targets.key,
         )  # fmt: skip
+        blocks = max(1, _CHUNK_BYTES // self.program.workspace_bytes)
+        chunk = min(self.n_rows, _CHUNK, blocks * self.program.width)
         self.packed = np.zeros(self.program.parameter_bytes // 8)
         self.gradient = np.zeros_like(self.packed)
         self._session = Session(self.program, chunk, team, gradient=self.gradient)
@@ -323,8 +352,8 @@ class Objective:
 
 def fit_lbfgs(estimator, network, progress, train, on_step):
     """Train by L-BFGS over all rows at once, in float64."""
-    chunk = min(len(train.rows), _CHUNK)
-    with Team(team_size(estimator.n_jobs, network, chunk)) as team:
+    rows = min(len(train.rows), _CHUNK)
+    with Team(team_size(estimator.n_jobs, network, rows)) as team, one_blas_thread():
         objective = Objective(network, train, estimator.alpha, estimator.l1, team)
         first = pack(objective.program, progress.values, np.float64)
         last = [first]

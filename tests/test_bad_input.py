@@ -384,7 +384,7 @@ BAD_COMBINATIONS = {
     "nested dropout": ({"dropout": [[0.1]]}, "dropout"),
     "step": ({"activation": "step"}, "'step' has no useful derivative"),
     "an unknown output": ({"output_activation": Activation("step")}, "output_activation is 'step'"),
-    "n_jobs of 0": ({"n_jobs": 0}, "n_jobs == 0 has no meaning"),
+    "n_jobs of 0": ({"n_jobs": 0}, "n_jobs"),
     "lbfgs and dropout": ({"solver": "lbfgs", "dropout": 0.1}, "solver='lbfgs'.*dropout"),
     "lbfgs and batch_norm": ({"solver": "lbfgs", "batch_norm": True}, "solver='lbfgs'.*batch_norm"),
 }
