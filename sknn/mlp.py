@@ -231,13 +231,13 @@ class _BaseMLPNet(NeuralEstimator):
                 f"loss={self.loss!r} is not for this task; expected one of {sorted(allowed)}."
             )
 
-    def _output_activation(self, binarizer):
-        """Return the output's activation; fitted classifiers know their kind of targets."""
+    def _output_activation(self):
+        """Return the output's activation; the label binarizer knows the kind of the targets."""
         if self.output_activation != "auto":
             return _activation(self.output_activation, "output_activation", _OUTPUT)
         if not self._classifies:
             return Activation("exp" if self._loss_name() == "poisson" else "identity")
-        several = binarizer.y_type_ == "multiclass"
+        several = self._label_binarizer.y_type_ == "multiclass"
         return Activation("softmax" if several else "logistic")
 
     def _activations(self, n_layers):
@@ -248,11 +248,14 @@ class _BaseMLPNet(NeuralEstimator):
     def _make_network(self, n_features, n_outputs, out):
         """Return the Network that the parameters describe."""
         if out.function == "softmax" and n_outputs == 1:
-            raise ValueError("output_activation='softmax' needs several outputs, got 1.")
-        name = self._loss_name()
-        if name == "log_loss" and out.function not in ("softmax", "logistic"):
             raise ValueError(
-                f"loss='log_loss' needs probabilities, got output_activation={out.function!r}; "
+                "output_activation='softmax' needs several outputs, got 1; for two classes "
+                "'logistic' gives the same probabilities."
+            )
+        name = self._loss_name()
+        if self._classifies and out.function not in ("softmax", "logistic"):
+            raise ValueError(
+                f"A classifier needs probabilities, got output_activation={out.function!r}; "
                 "expected 'softmax' or 'logistic'."
             )
         if name == "log_loss" and out.function == "softmax":
@@ -339,6 +342,8 @@ class _BaseMLPNet(NeuralEstimator):
                 "hidden_layer_sizes or batch_norm have changed since the last fit: its parameters "
                 f"have the shapes {[v.shape for v in values]}, the network needs {shapes}."
             )
+        if not all(np.isfinite(value).all() for value in values):
+            raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
         return values
 
     # --- the data
@@ -389,8 +394,8 @@ class _BaseMLPNet(NeuralEstimator):
         several = type_of_target(y).startswith("multilabel")
         if several != self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError(
-                f"y has {'labels in columns' if several else 'one class a sample'}, unlike the "
-                "targets that the network was fitted to."
+                f"The targets are {'labels in columns' if several else 'one class a sample'}, "
+                "unlike those that the network was fitted to."
             )
         columns = self._label_binarizer.transform(y).astype(bool)
         self._check_outputs(columns)
@@ -399,8 +404,8 @@ class _BaseMLPNet(NeuralEstimator):
     def _check_outputs(self, columns):
         if columns.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"y has {columns.shape[1]} columns of targets, but the network {self.n_outputs_} "
-                "outputs."
+                f"The targets have {columns.shape[1]} columns; expected {self.n_outputs_}, as many "
+                "as the network has outputs."
             )
 
     def _score_outputs(self, outputs, data):
@@ -459,6 +464,7 @@ class _BaseMLPNet(NeuralEstimator):
     # --- fitting
 
     def _fit(self, X, y, sample_weight, incremental, validation=(None, None, None)):
+        """Check everything, then train; `validation` is X_val, y_val and their weights."""
         self._check_loss()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -470,17 +476,16 @@ class _BaseMLPNet(NeuralEstimator):
             self.class_weight if self._classifies else None, sample_weight, X, y,
             self.classes_ if incremental and self._classifies else None,
         )  # fmt: skip
-        binarizer = getattr(self, "_label_binarizer", None)
-        out = self._output_activation(binarizer)
+        out = self._output_activation()
+        self.out_activation_ = out.function
         self.n_outputs_ = self._count_outputs(y)
+        self.n_layers_ = len(self._hidden_sizes()) + 2
         network = self._make_network(X.shape[1], self.n_outputs_, out)
         self._check_trainable(network)
         random_state = check_random_state(self.random_state)
+        seed = _dropout_seed(random_state)
         # What goes on goes on in the type of its weights, as in scikit-learn.
         dtype = computing_dtype(self.dtype, *([X] if first else self.coefs_))
-        self.out_activation_ = out.function
-        self.n_layers_ = len(self._hidden_sizes()) + 2
-        seed = _dropout_seed(random_state)
         if first:
             progress = Progress(self._first_values(network, random_state, dtype))
         else:
@@ -490,32 +495,22 @@ class _BaseMLPNet(NeuralEstimator):
         held = self._given_validation(*validation, network.loss)
         if self.early_stopping and self.solver != "lbfgs" and held is None:
             data, held = self._split(data, y_score, random_state)
-        self._check_first_values(progress)
-        callbacks = FitCallbacks(self, X, y, 1 if incremental else self.max_iter)
+        epochs = 1 if incremental else self.max_iter
+        callbacks = FitCallbacks(self, X, y, epochs)
         if self.solver == "lbfgs":
             self._fit_lbfgs(network, progress, data, held, dtype, callbacks)
         else:
             trainer = Trainer(
-                self, network, dtype, progress, data, held, self._score_outputs, random_state,
-                seed,
-            )  # fmt: skip
+                self, network, dtype, progress, data, held, self._score_outputs, random_state, seed
+            )
             trainer.fit(
-                1 if incremental else self.max_iter,
+                epochs,
                 incremental,
                 lambda: callbacks.begin_epoch(lambda: self._attributes(trainer.current_values())),
             )
         self._commit(progress, held is not None)
-        if not all(np.isfinite(value).all() for value in progress.values):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
-            )
         callbacks.end()
         return self
-
-    def _check_first_values(self, progress):
-        if not all(np.isfinite(value).all() for value in progress.values):
-            raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
 
     def _count_outputs(self, y):
         if not self._classifies:
@@ -556,7 +551,12 @@ class _BaseMLPNet(NeuralEstimator):
             progress.values = [value.astype(dtype) for value in progress.values]
 
     def _commit(self, progress, validated):
-        """Make the outcome of training the estimator's own."""
+        """Make the outcome of training the estimator's own, unless it has diverged."""
+        if not all(np.isfinite(value).all() for value in progress.values):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
         vars(self).pop("batch_norm_", None)  # an earlier fit's
         vars(self).update(self._attributes(progress.values))
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
@@ -637,7 +637,12 @@ class _BaseMLPNet(NeuralEstimator):
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         dtype = computing_dtype(self.dtype, X, *self.coefs_)
         values = [np.asarray(value, dtype) for value in self._values()]
-        return predict(self._fitted_network(), values, dtype, Source(X), self.n_jobs)
+        outputs = predict(self._fitted_network(), values, dtype, Source(X), self.n_jobs)
+        if np.isnan(outputs).any():
+            raise ValueError(
+                f"The network's outputs are not numbers: X has values too large for {dtype}."
+            )
+        return outputs
 
     def predict(self, X):
         """Predict class labels, or the targets of a regression.

@@ -98,7 +98,7 @@ class Optimizer:
         self.learning_rate = float(estimator.learning_rate_init)
         self.t = 0
         n_states = SOLVERS[self.solver][1]
-        self.states = [[np.zeros_like(value) for value in values] for _ in range(n_states)]
+        self.states = [[np.zeros(v.shape, v.dtype) for v in values] for _ in range(n_states)]
         self._momentum_product = 1.0
 
     def copy(self):

@@ -111,19 +111,31 @@ def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, 
     return out, total / (n_rows if weights is None else weights[rows].sum())
 
 
-_blas_users, _blas_limit, _blas_lock = 0, None, threading.Lock()
+_blas_users, _blas_holder, _blas_lock = 0, None, threading.Lock()
+
+
+def _limit_blas(limited, lifted):
+    with threadpool_limits(1, user_api="blas"):
+        limited.set()
+        lifted.wait()
 
 
 @contextmanager
 def one_blas_thread():
     """Keep BLAS to one thread: SciPy's L-BFGS sums by it, and more threads change the bits.
 
-    The limit is the process's; fits in several threads share it, and the last one lifts it.
+    The limit is the process's; fits in several threads share it, and the last one lifts it. A
+    thread of its own holds it, since threadpoolctl lets only the thread that has set a limit
+    change it.
     """
-    global _blas_users, _blas_limit
+    global _blas_users, _blas_holder
     with _blas_lock:
         if not _blas_users:
-            _blas_limit = threadpool_limits(1, user_api="blas")
+            limited, lifted = threading.Event(), threading.Event()
+            holder = threading.Thread(target=_limit_blas, args=(limited, lifted), daemon=True)
+            holder.start()
+            limited.wait()
+            _blas_holder = holder, lifted
         _blas_users += 1
     try:
         yield
@@ -131,7 +143,9 @@ def one_blas_thread():
         with _blas_lock:
             _blas_users -= 1
             if not _blas_users:
-                _blas_limit.restore_original_limits()
+                holder, lifted = _blas_holder
+                lifted.set()
+                holder.join()
 
 
 class Trainer:
@@ -168,7 +182,7 @@ class Trainer:
             "train", train.source.key, train.targets.key, make_solver(estimator),
         )  # fmt: skip
         self.packed = pack(self.program, progress.values, dtype)
-        self._last = None
+        self._last = self._session = None
         self._best = self.packed.copy() if estimator.early_stopping else None
 
     def _batch_size(self):
@@ -200,6 +214,7 @@ class Trainer:
         self._states = self._states.reshape(len(states), -1)
         for packed, values in zip(self._states, states, strict=True):
             packed[:] = pack(self.program, values, self.dtype)
+        progress.optimizer.states = None  # until training ends
         progress.n_iter = 0
         try:
             with Team(team_size(estimator.n_jobs, self.network, self.batch)) as team:
@@ -211,6 +226,7 @@ class Trainer:
             warnings.warn("Training interrupted by user.")
         if estimator.early_stopping and self.validation is not None:
             self.packed[:] = self._best
+        self._session = None
         progress.values = unpack(self.program, self.packed)
         progress.optimizer.states = [unpack(self.program, state) for state in self._states]
 

@@ -404,6 +404,10 @@ def test_bad_combinations(cls, name):
     [
         (MLPNetClassifier, {"output_activation": "identity"}, Y, "needs probabilities"),
         (MLPNetClassifier, {"output_activation": "tanh"}, Y > 4, "needs probabilities"),
+        (
+            MLPNetClassifier, {"output_activation": "identity", "loss": "squared_error"}, Y,
+            "needs probabilities",
+        ),
         (MLPNetClassifier, {"output_activation": "softmax"}, Y > 4, "several outputs"),
         (MLPNetClassifier, {"output_activation": "softmax"}, LABELS, "softmax"),
         (MLPNetRegressor, {"output_activation": "softmax"}, Y, "several outputs"),
@@ -418,6 +422,14 @@ def test_losses_and_outputs_that_clash(cls, params, y, match):
     with pytest.raises(ValueError, match=match):
         net.fit(X, y)
     assert state(net) == before
+
+
+@pytest.mark.parametrize("cls", [MLPNetClassifier, MLPNetRegressor])
+def test_X_beyond_the_range_of_the_computing_type(cls):
+    net = small(cls, dtype="float32").fit(X, Y)
+    with pytest.raises(ValueError, match="too large for float32"):
+        net.predict(with_value(1e300).astype("float64"))
+    assert np.isfinite(net.predict(X)).all()
 
 
 def test_unknown_parameters():
