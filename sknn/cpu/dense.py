@@ -29,6 +29,8 @@ from .simd import (
     tile_zero,
 )
 
+_DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
+
 
 @kernel
 def dense(t, rows, pack):
@@ -37,18 +39,25 @@ def dense(t, rows, pack):
         return _dense_one(t, pack)
     tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
+    # Where a tile is narrower than a block, the inputs are read again for the rest of it: in parts
+    # that the first-level cache holds meanwhile. The sums wait in z, to the bit.
+    depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
 
     def dense(op, frame, slot):
         x, z = slot + op[0], slot + op[3]
         w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
         inputs, units = op[4], op[5]
-        for unit in range(0, units, tile_rows):
-            weights = packed_rows(tile, w, unit, units - 1, pack, inputs * pack)
-            for n in range(0, width, span):
-                sums = tile_splat(tile, b, unit)
-                for k in range(inputs):
-                    sums = tile_outer_rows(sums, weights, k * pack, x, k * width + n)
-                tile_store(sums, z, unit * width + n, width, units - unit)
+        for first in range(0, inputs, depth):
+            last = min(first + depth, inputs)
+            for unit in range(0, units, tile_rows):
+                weights = packed_rows(tile, w, unit, units - 1, pack, inputs * pack)
+                for n in range(0, width, span):
+                    sums = tile_splat(tile, b, unit)
+                    if first:
+                        sums = tile_load(tile, z, unit * width + n, width)
+                    for k in range(first, last):
+                        sums = tile_outer_rows(sums, weights, k * pack, x, k * width + n)
+                    tile_store(sums, z, unit * width + n, width, units - unit)
 
     return dense
 
