@@ -1,5 +1,7 @@
 """What a fit or a prediction reads, where it lies: no copy is made of X."""
 
+from functools import lru_cache
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -32,7 +34,8 @@ class Source:
             self._gather_dense(data)
 
     def _gather_dense(self, data):
-        data = data.astype(_gathered(data.dtype), copy=False)
+        wanted = _gathered(data.dtype)
+        data = data if data.dtype == wanted else data.astype(wanted)
         contiguous = data.strides[1] == data.itemsize or self.n_columns == 1
         self.operation = "gather"
         self.variant = (_scalar(data.dtype), contiguous)
@@ -64,6 +67,7 @@ class ClassNumbers:
         self.key = None
 
 
+@lru_cache  # asked at each prediction, and slow in NumPy
 def _gathered(dtype):
     """Return the type itself if the engine can read it, else one to convert to."""
     if dtype == np.float16:
@@ -73,6 +77,7 @@ def _gathered(dtype):
     return dtype.newbyteorder("=")
 
 
+@lru_cache
 def _scalar(dtype):
     """Return the engine's name of a NumPy type: a boolean is one byte, 0 or 1."""
     return "uint8" if dtype.kind == "b" else dtype.name

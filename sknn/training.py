@@ -19,6 +19,7 @@ from .cpu.program import Session, Team, aligned, pack, unpack
 from .network import block_width, program
 from .optimizers import Optimizer, make_solver
 
+_NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 #: Multiply-adds in a step below which one thread more costs more than it brings.
 _WORK_PER_THREAD = 800_000
 #: Rows that are predicted, or whose gradient is summed, between two looks at Python.
@@ -94,7 +95,7 @@ def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, 
     width = block_width(n_rows, dtype)
     purpose = "predict" if targets is None else "evaluate"
     key = None if targets is None else targets.key
-    made = program(network, dtype.name, width, purpose, source.key, key)
+    made = program(network, _NAMES[dtype], width, purpose, source.key, key)
     packed = values if isinstance(values, np.ndarray) else pack(made, values, dtype)
     out = np.empty((n_rows, network.outputs), dtype)
     chunk = min(n_rows, _CHUNK)
