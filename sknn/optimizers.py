@@ -115,10 +115,13 @@ class Optimizer:
 
         Computed as scikit-learn and PyTorch do, in float64.
         """
-        t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
+        first_step = self.t + 1
         self.t += n_steps
         columns = np.zeros((n_steps, 3))
         columns[:, 0] = self.learning_rate
+        if self.solver not in ("adam", "adamw", "nadam"):
+            return columns
+        t = np.arange(first_step, self.t + 1, dtype=np.float64)
         rate = estimator.learning_rate_init
         first, second = 1 - estimator.beta_1**t, 1 - estimator.beta_2**t
         if self.solver == "adam":

@@ -178,6 +178,8 @@ class Trainer:
         self.seed = seed
         self.n_samples = len(train.rows)
         self.batch = self._batch_size()
+        self._starts = np.arange(0, self.n_samples, self.batch)
+        self._count_rates = 1.0 / np.minimum(self.batch, self.n_samples - self._starts)
         self.program = program(
             network, dtype.name, max(block_width(self.batch, dtype), block_width(2, dtype)),
             "train", train.source.key, train.targets.key, make_solver(estimator),
@@ -271,24 +273,24 @@ class Trainer:
         rows, n = self.train.rows, self.n_samples
         if self.estimator.shuffle:
             rows = rows[self._order()]
-        steps = -(-n // self.batch)
-        starts = np.arange(0, n, self.batch)
-        if self.train.weights is None:
-            sums = np.minimum(self.batch, n - starts).astype(np.float64)
-        else:
-            sums = np.add.reduceat(self.train.weights[rows], starts)
         optimizer = self.progress.optimizer
         counted = optimizer.t
-        rates = np.empty((steps, 4))
-        # a batch in which nobody has weight teaches nothing
-        np.divide(1.0, sums, out=rates[:, 0], where=sums > 0)
-        rates[sums == 0, 0] = 0.0
-        rates[:, 1:] = optimizer.rates(self.estimator, steps)
+        rates = np.empty((len(self._starts), 4))
+        rates[:, 0] = self._weight_rates(rows)
+        rates[:, 1:] = optimizer.rates(self.estimator, len(self._starts))
         self._session.bind(
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
             states=self._states, seed=self.seed,
         )  # fmt: skip
         return float(self._session.run(n, self.batch, rates, counted)) / n
+
+    def _weight_rates(self, rows):
+        """Return one over each batch's sum of weights."""
+        if self.train.weights is None:
+            return self._count_rates
+        sums = np.add.reduceat(self.train.weights[rows], self._starts)
+        # a batch in which nobody has weight teaches nothing
+        return np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
 
     def _order(self):
         # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.
