@@ -386,17 +386,17 @@ class _BaseMLPNet(NeuralEstimator):
             columns = y.reshape(len(y), -1)
             self._check_outputs(columns)
             return Source(columns), y
-        if loss.counts_classes and self._label_binarizer.y_type_ == "multiclass":
-            encoder = LabelEncoder()
-            encoder.classes_ = self.classes_
-            numbers = encoder.transform(y)
-            return ClassNumbers(numbers), numbers
-        several = type_of_target(y).startswith("multilabel")
+        several = y.ndim == 2
         if several != self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError(
                 f"The targets are {'labels in columns' if several else 'one class a sample'}, "
                 "unlike those that the network was fitted to."
             )
+        if loss.counts_classes:
+            encoder = LabelEncoder()
+            encoder.classes_ = self.classes_
+            numbers = encoder.transform(y)
+            return ClassNumbers(numbers), numbers
         columns = self._label_binarizer.transform(y).astype(bool)
         self._check_outputs(columns)
         return Source(columns), columns

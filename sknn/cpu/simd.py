@@ -282,7 +282,6 @@ def _unary(name, intrinsic_name):
 
 sqrt = _unary("sqrt", "sqrt")
 absolute = _unary("absolute", "fabs")
-round_even = _unary("round_even", "rint")
 
 
 @intrinsic
@@ -308,22 +307,6 @@ def multiply_high(typingctx, a, b):
         return builder.trunc(builder.lshr(builder.mul(x, y), shift), a.llvm)
 
     return a(a, b), codegen
-
-
-@intrinsic
-def load_as(typingctx, vector, source, address, index):
-    """Return as many elements as there are lanes of the array of `source`, converted."""
-    result = vector.instance_type
-    scalar = source.dtype
-
-    def codegen(context, builder, sig, args):
-        memory = ir.VectorType(context.get_data_type(scalar), result.lanes)
-        pointer = _element(builder, memory.element, args[2], args[3])
-        value = builder.load(builder.bitcast(pointer, memory.as_pointer()))
-        value.align = 1
-        return _vector_cast(builder, value, scalar, result)
-
-    return result(vector, source, types.int64, types.int64), codegen
 
 
 def _vector_cast(builder, value, scalar, result):
