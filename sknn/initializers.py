@@ -1,4 +1,4 @@
-"""The table of initializers: functions of (random_state, fan_in, fan_out) that give a matrix.
+"""The table of initializers: functions of (random_state, shape, fan_in, fan_out) that give weights.
 
 Sources: Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998. 'normal' and 'uniform' are the
 textbooks' small random numbers, of a deviation of 0.05 and in [-0.05, 0.05].
@@ -10,12 +10,12 @@ import numpy as np
 def _scaled(kind, scale):
     """Return an initializer of the variance ``scale(fan_in, fan_out)``."""
 
-    def draw(random_state, fan_in, fan_out):
+    def draw(random_state, shape, fan_in, fan_out):
         deviation = np.sqrt(scale(fan_in, fan_out))
         if kind == "normal":
-            return random_state.normal(0.0, deviation, (fan_in, fan_out))
+            return random_state.normal(0.0, deviation, shape)
         bound = np.sqrt(3.0) * deviation
-        return random_state.uniform(-bound, bound, (fan_in, fan_out))
+        return random_state.uniform(-bound, bound, shape)
 
     return draw
 
@@ -31,21 +31,32 @@ INITIALIZERS = {
     for name, scale in _SCALES.items()
     for kind in ("uniform", "normal")
 } | {
-    "normal": lambda r, fan_in, fan_out: r.normal(0.0, 0.05, (fan_in, fan_out)),
-    "uniform": lambda r, fan_in, fan_out: r.uniform(-0.05, 0.05, (fan_in, fan_out)),
-    "zeros": lambda r, fan_in, fan_out: np.zeros((fan_in, fan_out)),
+    "normal": lambda r, shape, fan_in, fan_out: r.normal(0.0, 0.05, shape),
+    "uniform": lambda r, shape, fan_in, fan_out: r.uniform(-0.05, 0.05, shape),
+    "zeros": lambda r, shape, fan_in, fan_out: np.zeros(shape),
 }
 
 
 def draw_dense(initializer, random_state, fan_in, fan_out, activation):
-    """Return the first weights and biases of a dense layer, in float64.
+    """Return the first weights and biases of a multilayer perceptron's layer, in float64.
 
     'auto' is scikit-learn's: weights and biases uniform within Glorot's bound (for the logistic
     function with the factor 2 instead of 6), the same draws in the same order. The other
     initializers start biases at zero.
     """
+    shape = fan_in, fan_out
     if initializer != "auto":
-        return INITIALIZERS[initializer](random_state, fan_in, fan_out), np.zeros(fan_out)
+        return INITIALIZERS[initializer](random_state, shape, fan_in, fan_out), np.zeros(fan_out)
     bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
-    weights = random_state.uniform(-bound, bound, (fan_in, fan_out))
+    weights = random_state.uniform(-bound, bound, shape)
     return weights, random_state.uniform(-bound, bound, fan_out)
+
+
+def draw_kernel(initializer, random_state, shape, fan_in, fan_out, last):
+    """Return the first kernel of a layer, in float64.
+
+    'auto' is He's uniform one, which suits relu, and Glorot's in the output layer.
+    """
+    if initializer == "auto":
+        initializer = "glorot_uniform" if last else "he_uniform"
+    return INITIALIZERS[initializer](random_state, shape, fan_in, fan_out)

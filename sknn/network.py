@@ -1,15 +1,21 @@
 """A network: its layers from input to output, and how it is lowered to tapes."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
+import numpy as np
+
 from .cpu.frame import X, Y
-from .cpu.program import Program, lanes_of
+from .cpu.program import Layout, Program, lanes_of, pack, unpack
+from .layers.base import forward, output_shape, primitives, size
 from .losses import Loss
 from .tape import Tape
 
 #: Samples in a block, but for small batches.
 BLOCK_WIDTH = 32
+#: Bytes of one layer's output for a block of samples, above which single samples go through.
+_LARGEST_BLOCK = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -20,36 +26,109 @@ class Network:
     ----------
     layers : tuple of Layer
         The last is the output's activation.
-    inputs : int
-        Number of features.
+    inputs : int or tuple
+        Number of features, or the shape (height, width, channels) of an image.
     loss : Loss
+    augmentation : tuple of Layer
+        What happens to an image before, in training.
     """
 
     layers: tuple
-    inputs: int
+    inputs: object
     loss: Loss
+    augmentation: tuple = ()
+
+    def __hash__(self):
+        return self._hash
+
+    @cached_property
+    def _hash(self):  # asked at each prediction
+        return hash((self.layers, self.inputs, self.loss, self.augmentation))
+
+    def __getstate__(self):  # without what is computed from these
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
+    def input_shape(self):
+        """The shape of one sample."""
+        return (self.inputs,) if isinstance(self.inputs, int) else self.inputs
+
+    @cached_property
+    def start_shape(self):
+        """The shape of what the first layer gets."""
+        return output_shape(self.augmentation, self.input_shape)
+
+    @cached_property
     def outputs(self):
         """Number of outputs."""
-        n = self.inputs
-        for layer in self.layers:
-            n = layer.outputs(n)
-        return n
+        return size(output_shape(self.layers, self.start_shape))
+
+    @cached_property
+    def primitives(self):
+        """Path, layer and input shape of each layer that holds no others, from input to output."""
+        return tuple(primitives(self.layers, self.start_shape))
 
     def parameters(self, dtype):
-        """Return the parameters of each layer."""
-        n, groups = self.inputs, []
-        for layer in self.layers:
-            groups.append(layer.parameters(n, lanes_of(dtype)))
-            n = layer.outputs(n)
-        return groups
+        """Return the parameters of each of the primitives."""
+        lanes = lanes_of(dtype)
+        return [layer.parameters(shape, lanes) for _, layer, shape in self.primitives]
+
+    @cached_property
+    def largest(self):
+        """Numbers in the largest output of a layer."""
+        return max(size(layer.output_shape(shape)) for _, layer, shape in self.primitives)
 
     @cached_property
     def operations(self):
         """Multiply-adds of one sample's forward pass."""
-        groups = self.parameters("float32")
-        return sum(p.shape[0] * p.shape[1] for g in groups for p in g if len(p.shape) == 2)
+        return sum(layer.operations(shape) for _, layer, shape in self.primitives)
+
+
+class Weights:
+    """The parameters of a network as they are computed with: packed, in one piece.
+
+    Pickles hold them in their documented shapes, which every version understands.
+
+    Parameters
+    ----------
+    network : Network
+    values : iterable of ndarray
+        In their documented shapes, in order.
+    dtype : dtype
+    """
+
+    def __init__(self, network, values, dtype):
+        self.network, self.dtype = network, np.dtype(dtype)
+        self.packed = pack(self._layout(), values, self.dtype)
+
+    def _layout(self):
+        groups = self.network.parameters(self.dtype)
+        return Layout([p for group in groups for p in group], self.dtype)
+
+    @property
+    def values(self):
+        """Copies of the parameters, in their documented shapes."""
+        return unpack(self._layout(), self.packed)
+
+    def of(self, network):
+        """Return the part of these weights that belongs to a network that begins as this one."""
+        part = copy.copy(self)
+        part.network = network
+        return part
+
+    def __copy__(self):
+        other = object.__new__(Weights)
+        other.network, other.dtype, other.packed = self.network, self.dtype, self.packed
+        return other
+
+    def __getstate__(self):
+        return {"network": self.network, "values": self.values, "dtype": self.dtype}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
+
+    def __deepcopy__(self, memo):
+        return self  # nobody changes it
 
 
 def block_width(rows, dtype):
@@ -59,8 +138,17 @@ def block_width(rows, dtype):
     return lanes_of(dtype) if rows <= lanes_of(dtype) else BLOCK_WIDTH
 
 
+def prediction_width(network, rows, dtype):
+    """Return the width of a block for predicting: of large images, one at a time.
+
+    A block of these would not stay in any cache, and a single one has positions enough to go over.
+    """
+    block = network.largest * BLOCK_WIDTH * np.dtype(dtype).itemsize
+    return 1 if block > _LARGEST_BLOCK else block_width(rows, dtype)
+
+
 @lru_cache(maxsize=256)
-def program(network, dtype, width, purpose, source, targets=None, solver=None):
+def program(network, dtype, width, purpose, source, targets=None, solver=None, parts=1):
     """Return the network's program, compiling what is new of it.
 
     Parameters
@@ -76,39 +164,34 @@ def program(network, dtype, width, purpose, source, targets=None, solver=None):
         The keys of the data's sources.
     solver : Solver
         For 'train'.
+    parts : int
+        In how many parts to cut what is done to a single sample.
     """
-    return Program(lower(network, dtype, width, purpose, source, targets, solver), dtype)
+    tape = lower(network, dtype, width, purpose, source, targets, solver)
+    return Program(tape, dtype, parts)
 
 
 def lower(network, dtype, width, purpose, source, targets=None, solver=None):
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    tape = Tape(width)
+    tape = Tape(width, solver)
     training = purpose in ("gradient", "train")
-    groups = network.parameters(dtype)
-    for group in groups:
+    for group in network.parameters(dtype):
         for parameter in group:
             tape.parameter(parameter)
-    a = _gather(tape, "x", network.inputs, X, source)
-    backward = []
-    for layer, group in zip(network.layers, groups, strict=True):
-        a, back = layer.forward(tape, a, group, training)
-        backward.append(back)
+    parameters, shape = iter(tape.parameters), network.input_shape
+    x = _gather(tape, "x", size(shape), X, source)
+    *hidden, link = (*network.augmentation, *network.layers)
+    a, backward = forward(hidden, tape, x, shape, parameters, training)
+    a, link_backward = link.forward(tape, a, (network.outputs,), parameters, training)
     if not training:
-        tape.add("scatter", (a,), (), (a.rows,))
+        tape.add("scatter", (a,), (), (network.outputs,))
     if purpose != "predict":
         delta = _add_loss(tape, network.loss, a, targets)
     if training:
-        if network.loss.canonical:
-            backward.pop()
-        first = next(i for i, group in enumerate(groups) if group)
-        for i in reversed(range(len(backward))):
-            delta = backward[i](delta, i > first)
-            if i == first:
-                break
-        if purpose == "train":
-            tape.finish_update(solver)
-        else:
-            tape.finish_gradient()
+        if not network.loss.canonical:
+            delta = link_backward(delta, True)
+        backward(delta, False)
+        tape.finish()
     return tape
 
 
@@ -122,7 +205,7 @@ def _gather(tape, name, columns, field, key):
 
 
 def _add_loss(tape, loss, a, targets):
-    weights = tape.buffer("weights", 1)
+    tape.weights = weights = tape.buffer("weights", 1)
     tape.add("weigh", (), (weights,))
     delta = tape.buffer("da", a.rows)
     if loss.counts_classes:

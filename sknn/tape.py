@@ -15,6 +15,7 @@ Consecutive operations of one kind make a phase; phases are where threads meet.
 """
 
 from dataclasses import dataclass, field
+from math import prod
 
 
 @dataclass(frozen=True)
@@ -31,33 +32,77 @@ def _row(kind, reads="", writes="", attributes=""):
     return Operation(kind, *(tuple(names.split()) for names in (reads, writes, attributes)))
 
 
+_POOL = (
+    "height width channels window_height window_width stride_height stride_width top left "
+    "out_height out_width"
+)
+_CONVOLUTION = (
+    "height width channels filters kernel_height kernel_width stride_height stride_width top left "
+    "dilation_height dilation_width groups out_height out_width"
+)
+
 OPERATIONS = {
     "gather": _row("blocks", "", "addresses out", "columns field"),
     "gather_csr": _row("blocks", "", "addresses out", "columns field"),
     "weigh": _row("blocks", "", "out"),
     "scatter": _row("blocks", "a", "", "units"),
     "dense": _row("blocks", "x w b", "z", "inputs units"),
+    "dense_unbiased": _row("blocks", "x w", "z", "inputs units"),
     "dense_input_gradient": _row("blocks", "dz w", "dx", "inputs units"),
-    "pack_samples": _row("blocks", "dz", "packed", "units"),
+    "pack_samples": _row("blocks", "dz", "packed", "positions units"),
+    "convolution": _row("blocks", "x w b", "z", _CONVOLUTION + " first last"),
+    "convolution_unbiased": _row("blocks", "x w", "z", _CONVOLUTION + " first last"),
+    "convolution_input_gradient": _row("blocks", "dz w", "dx", _CONVOLUTION),
+    "add_bias": _row("blocks", "x b", "y", "positions channels"),
+    "max_pool": _row("blocks", "x", "y", _POOL + " first last"),
+    "max_pool_gradient": _row("blocks", "x y dy", "dx", _POOL),
+    "average_pool": _row("blocks", "x", "y", _POOL + " first last"),
+    "average_pool_gradient": _row("blocks", "dy", "dx", _POOL),
+    "upsample": _row("blocks", "x", "y", "height width channels factor_height factor_width"),
+    "upsample_gradient": _row(
+        "blocks", "dy", "dx", "height width channels factor_height factor_width"
+    ),
+    "add": _row("blocks", "a b", "y", "elements"),
+    "insert_channels": _row("blocks", "x", "y", "positions channels total offset"),
+    "extract_channels": _row("blocks", "x", "y", "positions channels total offset"),
     "activation": _row("blocks", "x", "y", "elements parameter"),
     "activation_gradient": _row("blocks", "v dy", "dx", "elements parameter"),
     "softmax": _row("blocks", "x", "y", "units"),
     "softmax_gradient": _row("blocks", "y dy", "dx", "units"),
     "dropout": _row("blocks", "x", "y", "units layer threshold scale"),
+    "gaussian_noise": _row("blocks", "x", "y", "units layer deviation"),
+    "augment": _row(
+        "blocks", "x", "y",
+        "height width channels out_height out_width layer low rows left columns upside_down mirror",
+    ),
+    "activity_penalty": _row("blocks", "a weights da", "dx", "units l1 l2"),
+    "local_response": _row("blocks", "x", "y scale", "positions channels size alpha beta k"),
+    "local_response_gradient": _row(
+        "blocks", "x y scale dy", "dx", "positions channels size alpha beta k"
+    ),
     "loss": _row("blocks", "a y weights", "da", "units parameter scale"),
     "log_loss_softmax": _row("blocks", "a weights", "da", "units"),
     "batch_statistics": _row(
-        "units", "x", "mean deviation running_mean running_variance", "epsilon momentum"
+        "units", "x", "mean deviation running_mean running_variance",
+        "positions channels epsilon momentum",
     ),
-    "normalize": _row("blocks", "x mean deviation gamma beta", "y", "units"),
-    "normalize_running": _row("blocks", "x gamma beta mean variance", "y", "units epsilon"),
-    "normalize_sums": _row("units", "x dy mean deviation", "dgamma dbeta"),
+    "normalize": _row("blocks", "x mean deviation gamma beta", "y", "positions channels"),
+    "normalize_running": _row(
+        "blocks", "x gamma beta mean variance", "y", "positions channels epsilon"
+    ),
+    "normalize_running_gradient": _row(
+        "blocks", "dy gamma variance", "dx", "positions channels epsilon"
+    ),
+    "normalize_sums": _row("units", "x dy mean deviation", "dgamma dbeta", "positions channels"),
     "normalize_gradient": _row(
-        "blocks", "x dy mean deviation gamma dgamma dbeta", "dx", "units"
+        "blocks", "x dy mean deviation gamma dgamma dbeta", "dx", "positions channels"
     ),
     "total_norm": _row("units", "", "scale", "limit"),
     "weight_gradient": _row("parameters", "x packed", "", "inputs"),
-    "bias_gradient": _row("parameters", "packed"),
+    "kernel_gradient": _row("parameters", "x packed", "", _CONVOLUTION),
+    "kernel_gradient_narrow": _row("parameters", "x dz", "", _CONVOLUTION),
+    "bias_gradient": _row("parameters", "packed", "", "positions units"),
+    "channel_sums": _row("parameters", "dz", "", "positions channels"),
     "shared_gradient": _row("parameters", "gradient"),
     "regularize": _row("parameters", "", "", "l2 l1"),
     "clip_value": _row("parameters", "", "", "limit"),
@@ -81,7 +126,7 @@ class Buffer:
 
 @dataclass(eq=False)
 class Parameter:
-    """A weight matrix ``(inputs, units)`` or a vector ``(units,)`` of a network.
+    """Weights ``(..., units)``, or a vector ``(units,)``, of a network.
 
     Attributes
     ----------
@@ -91,6 +136,8 @@ class Parameter:
         False for running statistics: kept with the parameters, touched by no optimizer.
     penalized : bool
         Whether l1, l2 and weight decay apply.
+    l1, l2 : float or None
+        Its own penalties, in place of the solver's.
     """
 
     name: str
@@ -98,13 +145,22 @@ class Parameter:
     pack: int
     trainable: bool = True
     penalized: bool = False
+    l1: float | None = None
+    l2: float | None = None
 
     def __str__(self):
         return f"{self.name}{list(self.shape)}"
 
     @property
     def inputs(self):
-        return self.shape[0] if len(self.shape) == 2 else 1
+        """Rows of the matrix that it is in memory: all axes but the last."""
+        return prod(self.shape[:-1])
+
+    def penalties(self, l2, l1):
+        """Return its penalties where those of others are `l2` and `l1`."""
+        if not self.penalized:
+            return 0.0, 0.0
+        return l2 if self.l2 is None else self.l2, l1 if self.l1 is None else self.l1
 
     @property
     def elements(self):
@@ -117,7 +173,9 @@ class Op:
     """One operation on the tape: a row of the table with its operands.
 
     `variant` is what its kernel is compiled for, beside the scalar type and the block's width;
-    `extent` the number of units that an operation of the kind ``units`` goes over.
+    `extent` the number of units that an operation of the kind ``units`` goes over; `work` how often
+    an operation on a gradient goes over each of its elements, for one sample; and `grain` the rows
+    of the parameter that it prefers to have in one piece.
     """
 
     name: str
@@ -126,6 +184,8 @@ class Op:
     attributes: tuple = ()
     variant: tuple = ()
     extent: int = 0
+    work: int = 1
+    grain: int = 8
 
     @property
     def row(self):
@@ -162,15 +222,20 @@ class Tape:
     ----------
     width : int
         Samples in a block.
+    solver : Solver or None
+        Whose step ends the tape; None: it has none, or leaves the gradients.
     """
 
-    def __init__(self, width):
+    def __init__(self, width, solver=None):
         self.width = width
+        self.solver = solver
         self.phases = []
         self.buffers = []
         self.parameters = []
-        self._gradients = []
+        self.weights = None  # the buffer of the samples' weights, once there is one
+        self._gradients, self._pending = [], []
         self._kept = set()
+        self._random = 0
 
     def buffer(self, name, rows, shared=False):
         """Return a new buffer."""
@@ -185,6 +250,11 @@ class Tape:
         """Return the buffer for what is computed from `x` element by element: x, unless kept."""
         return self.buffer(name, x.rows) if x in self._kept else x
 
+    def next_random(self):
+        """Return the number of the next layer that draws random numbers."""
+        self._random += 1
+        return self._random - 1
+
     def parameter(self, parameter):
         """Declare a parameter, and return it."""
         self.parameters.append(parameter)
@@ -197,36 +267,51 @@ class Tape:
             self.phases.append(Phase(op.row.kind))
         self.phases[-1].ops.append(op)
 
-    def gradient(self, parameter, name, reads, attributes=(), variant=()):
-        """Say which operation gives the gradient of `parameter`."""
-        op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant))
+    def gradient(self, parameter, name, reads, attributes=(), variant=(), work=1, grain=8):
+        """Say which operation gives the gradient of `parameter`; `work` and `grain` are an Op's."""
+        op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant), work=work, grain=grain)
         self._gradients.append((parameter, op))
+        self._pending.append((parameter, op))
 
-    def finish_gradient(self):
-        """End the tape with the plain gradients, summed over the batch."""
-        self.phases.append(Phase("parameters", [(p, [op]) for p, op in self._gradients]))
+    def settle(self, everything=False):
+        """Have the gradients computed whose operands are complete, if that is worth a phase.
 
-    def finish_update(self, solver):
-        """End the tape with one optimizer step: gradients, penalties, clipping, updates."""
-        chains = []
-        for parameter, gradient in self._gradients:
-            penalties = (solver.l2, solver.l1) if parameter.penalized else (0.0, 0.0)
-            chain = [gradient, Op("regularize", attributes=penalties, variant=(penalties[1] > 0,))]
-            if solver.clip_value is not None:
-                chain.append(Op("clip_value", attributes=(solver.clip_value,)))
-            chains.append((parameter, chain))
-        self.phases.append(Phase("parameters", chains))
-        rest = {parameter: chain for parameter, chain in chains}
+        It is where they are sums over many positions: what they are computed from is still near,
+        and its memory is free for what comes.
+        """
+        if everything or any(op.work > 1 for _, op in self._pending):
+            chains = [(p, self._chain(p, op)) for p, op in self._pending]
+            self.phases.append(Phase("parameters", chains))
+            self._pending = []
+
+    def _chain(self, parameter, gradient):
+        """Return what is done to each slice of a gradient: penalties, clipping, the update."""
+        solver = self.solver
+        if solver is None:
+            return [gradient]
+        l2, l1 = parameter.penalties(solver.l2, solver.l1)
+        chain = [gradient, Op("regularize", attributes=(l2, l1), variant=(l1 > 0,))]
+        if solver.clip_value is not None:
+            chain.append(Op("clip_value", attributes=(solver.clip_value,)))
         if solver.clip_norm is not None:
-            for _, chain in chains:
-                chain.append(Op("square_sum"))
+            return [*chain, Op("square_sum")]
+        return [*chain, self._update(parameter)]
+
+    def _update(self, parameter):
+        solver = self.solver
+        decay = solver.decay if parameter.penalized and parameter.l2 is None else 0.0
+        return Op("update", (), (), (*solver.constants, decay), (solver.rule,))
+
+    def finish(self):
+        """End the tape with a step of the solver, or with the plain sums of gradients."""
+        self.settle(everything=True)
+        if self.solver is not None and self.solver.clip_norm is not None:
             scale = self.buffer("scale", 1, shared=True)
-            self.add("total_norm", (), (scale,), (solver.clip_norm,), extent=1)
-            rest = {p: [Op("scale_gradient", (scale,))] for p, _ in chains}
-            self.phases.append(Phase("parameters", list(rest.items())))
-        for parameter, chain in rest.items():
-            decay = solver.decay if parameter.penalized else 0.0
-            chain.append(Op("update", (), (), (*solver.constants, decay), (solver.rule,)))
+            self.add("total_norm", (), (scale,), (self.solver.clip_norm,), extent=1)
+            chains = [
+                (p, [Op("scale_gradient", (scale,)), self._update(p)]) for p, _ in self._gradients
+            ]
+            self.phases.append(Phase("parameters", chains))
 
     def verify(self):
         """Raise ValueError unless the tape can be run.

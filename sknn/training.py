@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from .base import count_threads
 from .cpu.program import Session, Team, aligned, pack, unpack
-from .network import block_width, program
+from .network import block_width, prediction_width, program
 from .optimizers import Optimizer, make_solver
 
 _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
@@ -92,16 +92,16 @@ def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, 
     With `targets`, return the outputs and their mean loss too.
     """
     n_rows = source.n_rows if rows is None else len(rows)
-    width = block_width(n_rows, dtype)
+    width, chunk = prediction_width(network, n_rows, dtype), min(n_rows, _CHUNK)
+    size = team_size(n_jobs, network, chunk) if n_rows == 1 or n_rows > width else 1
     purpose = "predict" if targets is None else "evaluate"
     key = None if targets is None else targets.key
-    made = program(network, _NAMES[dtype], width, purpose, source.key, key)
+    parts = size if n_rows == 1 else 1
+    made = program(network, _NAMES[dtype], width, purpose, source.key, key, parts=parts)
     packed = values if isinstance(values, np.ndarray) else pack(made, values, dtype)
     out = np.empty((n_rows, network.outputs), dtype)
-    chunk = min(n_rows, _CHUNK)
     counts = np.full((-(-n_rows // chunk), 1), float(chunk))
     counts[-1] = n_rows - chunk * (len(counts) - 1)
-    size = team_size(n_jobs, network, chunk) if n_rows > width else 1
     with Team(size) as team:
         session = made.borrow(chunk, team)
         session.bind(packed, source, targets, weights, rows, out)

@@ -2,10 +2,12 @@
 
 Written from what the operations are documented to do. Nothing is packed or padded here: a
 parameter has its documented shape, a last block is as narrow as its samples, and an operation on
-the whole batch sees the blocks side by side.
+the whole batch sees the blocks side by side. The rows of an image are its elements in the order
+(height, width, channels).
 """
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,12 +38,16 @@ def philox(counter, key):
     return [part.astype(np.uint32) for part in c]
 
 
-def dropped(units, samples, layer, step, seed, threshold):
-    """Return which units drop for the samples at the given places of a batch."""
-    unit = np.arange(units)[:, None]
-    key = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
-    words = philox((np.asarray(samples)[None, :], unit // 4, layer, step), key)
-    return np.choose(unit % 4, words) < threshold
+def words_of(at, fours, samples, layer):
+    """Return four words for each four of units and each sample of the block at hand."""
+    key = at.seed & 0xFFFFFFFF, at.seed >> 32 & 0xFFFFFFFF
+    four, place = np.arange(fours)[:, None], at.first + np.arange(samples)[None, :]
+    return philox((place, four, layer, at.step), key)
+
+
+def by_unit(four, units):
+    """Return a row for each unit from the arrays for the first, second ... of each four."""
+    return np.stack(four, axis=1).reshape(-1, four[0].shape[1])[:units]
 
 
 # --- activations and losses: rows of the engine's tables
@@ -146,15 +152,27 @@ def scatter(at, a, units):
 
 
 def dense(at, x, w, b, inputs, units):
-    return w.T @ x + b[:, None]
+    return dense_unbiased(at, x, w, inputs, units) + b[:, None]
+
+
+def dense_unbiased(at, x, w, inputs, units):
+    return w.reshape(inputs, units).T @ x  # of a convolution too, whose window is the whole image
 
 
 def dense_input_gradient(at, dz, w, inputs, units):
-    return w @ dz
+    return w.reshape(inputs, units) @ dz
 
 
-def pack_samples(at, dz, units):
+def pack_samples(at, dz, positions, units):
     return dz.copy()
+
+
+def add_bias(at, x, b, positions, channels):
+    return x + np.tile(b, positions)[:, None]
+
+
+def add(at, a, b, elements):
+    return a + b
 
 
 def activation(at, x, elements, parameter):
@@ -167,6 +185,11 @@ def activation_gradient(at, v, dy, elements, parameter):
     return dy * ACTIVATION_FUNCTIONS[name][1](x, parameter)
 
 
+def activity_penalty(at, a, weights, da, units, l1, l2):
+    at.loss += (weights * (l1 * np.abs(a) + l2 / 2 * a**2)).sum()
+    return da + weights * (l1 * np.sign(a) + l2 * a)
+
+
 def softmax(at, x, units):
     e = np.exp(x - x.max(axis=0))
     return e / e.sum(axis=0)
@@ -177,8 +200,50 @@ def softmax_gradient(at, y, dy, units):
 
 
 def dropout(at, x, units, layer, threshold, scale):
-    places = at.first + np.arange(x.shape[1])
-    return np.where(dropped(units, places, layer, at.step, at.seed, threshold), 0.0, x * scale)
+    words = by_unit(words_of(at, -(-units // 4), x.shape[1], layer), units)
+    return np.where(words < threshold, 0.0, x * scale)
+
+
+def gaussian_noise(at, x, units, layer, deviation):
+    words = words_of(at, -(-units // 4), x.shape[1], layer)
+    u = [(word + 0.5) / 2**32 for word in words]  # never 0
+    normals = []
+    for size, angle in (u[:2], u[2:]):  # Box and Muller's method
+        radius = np.sqrt(-2 * np.log(size))
+        normals += [radius * np.cos(2 * np.pi * angle), radius * np.sin(2 * np.pi * angle)]
+    return x + deviation * by_unit(normals, units)
+
+
+def augment(
+    at, x, height, width, channels, out_height, out_width, layer, low, rows, left, columns,
+    upside_down, mirror,
+):  # fmt: skip
+    words = words_of(at, 1, x.shape[1], layer)
+    y = np.zeros((out_height, out_width, channels, x.shape[1]))
+    for n, (w0, w1, w2, w3) in enumerate(zip(*(map(int, word[0]) for word in words))):
+        picture = x[:, n].reshape(height, width, channels)
+        down, right = low + (w0 * rows >> 32), left + (w1 * columns >> 32)
+        for i, j in np.ndindex(out_height, out_width):
+            k, m = i + down, j + right
+            if 0 <= k < height and 0 <= m < width:
+                k = height - 1 - k if upside_down and w2 < 2**31 else k
+                m = width - 1 - m if mirror and w3 < 2**31 else m
+                y[i, j, :, n] = picture[k, m]
+    return y.reshape(-1, x.shape[1])
+
+
+def insert_channels(at, x, positions, channels, total, offset):
+    (before,) = at.before
+    if before is None:
+        before = np.full((positions * total, x.shape[1]), np.nan)
+    y = before.reshape(positions, total, -1).copy()
+    y[:, offset : offset + channels] = x.reshape(positions, channels, -1)
+    return y.reshape(positions * total, -1)
+
+
+def extract_channels(at, x, positions, channels, total, offset):
+    part = x.reshape(positions, total, -1)[:, offset : offset + channels]
+    return part.reshape(positions * channels, -1)
 
 
 def loss(at, a, y, weights, units, parameter, scale):
@@ -196,27 +261,254 @@ def log_loss_softmax(at, a, weights, units):
     return (a - y) * weights
 
 
-def normalize(at, x, mean, deviation, gamma, beta, units):
-    return gamma[:, None] * (x - mean[:, None]) * deviation[:, None] + beta[:, None]
+# --- normalisation: of each unit of a vector, which has one position, or each channel of an image
 
 
-def normalize_running(at, x, gamma, beta, mean, variance, units, epsilon):
-    return normalize(at, x, mean, 1 / np.sqrt(variance + epsilon), gamma, beta, units)
+def _by_channel(x, positions, channels):
+    return x.reshape(positions, channels, -1)
 
 
-def normalize_gradient(at, x, dy, mean, deviation, gamma, dgamma, dbeta, units):
-    xhat = (x - mean[:, None]) * deviation[:, None]
-    inner = dy - dbeta[:, None] / at.count - xhat * dgamma[:, None] / at.count
-    return gamma[:, None] * deviation[:, None] * inner
+def normalize(at, x, mean, deviation, gamma, beta, positions, channels):
+    mean, scale, beta = (np.tile(v, positions)[:, None] for v in (mean, gamma * deviation, beta))
+    return (x - mean) * scale + beta
+
+
+def normalize_running(at, x, gamma, beta, mean, variance, positions, channels, epsilon):
+    deviation = 1 / np.sqrt(variance + epsilon)
+    return normalize(at, x, mean, deviation, gamma, beta, positions, channels)
+
+
+def normalize_running_gradient(at, dy, gamma, variance, positions, channels, epsilon):
+    return dy * np.tile(gamma / np.sqrt(variance + epsilon), positions)[:, None]
+
+
+def normalize_gradient(
+    at, x, dy, mean, deviation, gamma, dgamma, dbeta, positions, channels
+):  # fmt: skip
+    count = at.count * positions
+    mean, deviation, gamma, dgamma, dbeta = (
+        np.tile(v, positions)[:, None] for v in (mean, deviation, gamma, dgamma, dbeta)
+    )
+    xhat = (x - mean) * deviation
+    return gamma * deviation * (dy - dbeta / count - xhat * dgamma / count)
+
+
+def _neighbours(channels, size):
+    """Return which channels (columns) are summed for each channel (rows)."""
+    apart = np.arange(channels)[None, :] - np.arange(channels)[:, None]
+    return ((-(size // 2) <= apart) & (apart <= (size - 1) // 2)) * 1.0
+
+
+def local_response(at, x, positions, channels, size, alpha, beta, k):
+    energy = _neighbours(channels, size) @ _by_channel(x, positions, channels) ** 2
+    scale = (k + alpha / size * energy).reshape(x.shape)
+    return x * scale**-beta, scale
+
+
+def local_response_gradient(at, x, y, scale, dy, positions, channels, size, alpha, beta, k):
+    # what a channel's scale takes from its output, at each channel that is summed in it
+    taken = _by_channel(dy * y / scale, positions, channels)
+    inner = (_neighbours(channels, size).T @ taken).reshape(x.shape)
+    return dy * scale**-beta - 2 * alpha * beta / size * x * inner
+
+
+# --- windows that go over an image: convolutions and pools
+
+
+class Convolution(NamedTuple):
+    """The numbers of a convolution, in the order of its operations' attributes.
+
+    The last two, the rows of the output to compute, are of the forward operations only.
+    """
+
+    height: int
+    width: int
+    channels: int
+    filters: int
+    kernel_height: int
+    kernel_width: int
+    stride_height: int
+    stride_width: int
+    top: int
+    left: int
+    dilation_height: int
+    dilation_width: int
+    groups: int
+    out_height: int
+    out_width: int
+    first: int = 0
+    last: int = 0
+
+    @property
+    def kernel(self):
+        """Height and width of the window, and the dilation of each."""
+        return self[4:6], self[10:12]
+
+
+class Pool(NamedTuple):
+    """The same of a pool."""
+
+    height: int
+    width: int
+    channels: int
+    window_height: int
+    window_width: int
+    stride_height: int
+    stride_width: int
+    top: int
+    left: int
+    out_height: int
+    out_width: int
+    first: int = 0
+    last: int = 0
+
+    @property
+    def kernel(self):
+        """Height and width of the window, and the dilation of each: none."""
+        return self[3:5], (1, 1)
+
+
+def _spans(g):
+    """Return height and width of what all windows see, padding included."""
+    strides, outs = (g.stride_height, g.stride_width), (g.out_height, g.out_width)
+    return [
+        (n - 1) * stride + (k - 1) * dilation + 1
+        for k, dilation, stride, n in zip(*g.kernel, strides, outs)
+    ]
+
+
+def _taps(g):
+    """Yield each place in the window, and where in a padded image it lies in all windows."""
+    kernel, dilation = g.kernel
+    strides, spans = (g.stride_height, g.stride_width), _spans(g)
+    for place in np.ndindex(*kernel):
+        starts = [p * d for p, d in zip(place, dilation)]
+        ends = [span - (k - 1 - p) * d for span, k, p, d in zip(spans, kernel, place, dilation)]
+        yield place, tuple(map(slice, starts, ends, strides))
+
+
+def _padded(x, g, value=0.0):
+    """Return an image [height, width, channels, samples] with a margin."""
+    high, wide = (max(a, b) for a, b in zip(_spans(g), (g.top + g.height, g.left + g.width)))
+    padded = np.full((high, wide, g.channels, x.shape[-1]), value)
+    _inside(padded, g)[:] = x.reshape(*g[:3], -1)
+    return padded
+
+
+def _inside(padded, g):
+    return padded[g.top : g.top + g.height, g.left : g.left + g.width]
+
+
+def _grouped(image, groups):
+    return image.reshape(*image.shape[:2], groups, -1, image.shape[-1])
+
+
+def convolution(at, x, w, b, *numbers: Convolution):
+    z = convolution_unbiased(at, x, w, *numbers)
+    return z + np.tile(b, len(z) // len(b))[:, None]
+
+
+def convolution_unbiased(at, x, w, *numbers: Convolution):
+    g = Convolution(*numbers)
+    assert (g.first, g.last) == (0, g.out_height)
+    padded, z = _padded(x, g), 0.0
+    w = w.reshape(*w.shape[:3], g.groups, -1)
+    for place, seen in _taps(g):
+        part = _grouped(padded[seen], g.groups)
+        z = z + np.einsum("yxgcn,cgf->yxgfn", part, w[place], optimize=True)
+    return z.reshape(-1, x.shape[-1])
+
+
+def convolution_input_gradient(at, dz, w, *numbers: Convolution):
+    g = Convolution(*numbers)
+    dz = _grouped(dz.reshape(g.out_height, g.out_width, g.filters, -1), g.groups)
+    w = w.reshape(*w.shape[:3], g.groups, -1)
+    padded = _padded(np.zeros((g.height * g.width * g.channels, dz.shape[-1])), g)
+    for place, seen in _taps(g):
+        part = np.einsum("yxgfn,cgf->yxgcn", dz, w[place], optimize=True)
+        padded[seen] += part.reshape(padded[seen].shape)
+    return _inside(padded, g).reshape(-1, dz.shape[-1])
+
+
+def _pool_taps(x, g, outside):
+    """Return what the windows see, [places in the window, out_height, out_width, ...]."""
+    padded = _padded(x, g, outside)
+    return np.stack([padded[seen] for _, seen in _taps(g)])
+
+
+def max_pool(at, x, *numbers: Pool):
+    g = Pool(*numbers)
+    assert (g.first, g.last) == (0, g.out_height)
+    return _pool_taps(x, g, -np.inf).max(axis=0).reshape(-1, x.shape[-1])
+
+
+def max_pool_gradient(at, x, y, dy, *numbers: Pool):
+    g = Pool(*numbers)
+    first = _pool_taps(x, g, -np.inf).argmax(axis=0)  # of equal ones, the first in the window
+    dy = dy.reshape(first.shape)
+    padded = _padded(np.zeros_like(x), g)
+    for i, (_, seen) in enumerate(_taps(g)):
+        padded[seen] += np.where(first == i, dy, 0.0)
+    return _inside(padded, g).reshape(x.shape)
+
+
+def _counts(g):
+    """Return how many elements of each window lie inside of the image."""
+    return _pool_taps(np.ones((g.height * g.width * g.channels, 1)), g, 0.0).sum(axis=0)
+
+
+def average_pool(at, x, *numbers: Pool):
+    g = Pool(*numbers)
+    assert (g.first, g.last) == (0, g.out_height)
+    return (_pool_taps(x, g, 0.0).sum(axis=0) / _counts(g)).reshape(-1, x.shape[-1])
+
+
+def average_pool_gradient(at, dy, *numbers: Pool):
+    g = Pool(*numbers)
+    counts = _counts(g)
+    each = dy.reshape(*counts.shape[:3], -1) / counts
+    padded = _padded(np.zeros((g.height * g.width * g.channels, dy.shape[-1])), g)
+    for _, seen in _taps(g):
+        padded[seen] += each
+    return _inside(padded, g).reshape(-1, dy.shape[-1])
+
+
+def _enlargement(n, factor, bilinear):
+    """Return the matrix that makes ``n * factor`` numbers of n, along one axis."""
+    matrix = np.zeros((n * factor, n))
+    for i in range(n * factor):
+        if not bilinear:
+            matrix[i, i // factor] = 1.0
+            continue
+        place = (i + 0.5) / factor - 0.5  # of the new pixel's center among the old ones'
+        before = int(np.floor(place))
+        for k, share in ((before, before + 1 - place), (before + 1, place - before)):
+            matrix[i, np.clip(k, 0, n - 1)] += share
+    return matrix
+
+
+def upsample(at, x, height, width, channels, factor_height, factor_width):
+    down = _enlargement(height, factor_height, *at.variant)
+    right = _enlargement(width, factor_width, *at.variant)
+    y = np.einsum("Yy,Xx,yxcn->YXcn", down, right, x.reshape(height, width, channels, -1))
+    return y.reshape(-1, x.shape[-1])
+
+
+def upsample_gradient(at, dy, height, width, channels, factor_height, factor_width):
+    down = _enlargement(height, factor_height, *at.variant)
+    right = _enlargement(width, factor_width, *at.variant)
+    dy = dy.reshape(height * factor_height, width * factor_width, channels, -1)
+    return np.einsum("Yy,Xx,YXcn->yxcn", down, right, dy).reshape(-1, dy.shape[-1])
 
 
 # --- operations over units: the same, with the blocks side by side
 
 
-def batch_statistics(at, x, epsilon, momentum):
+def batch_statistics(at, x, positions, channels, epsilon, momentum):
     running_mean, running_variance = at.before[2:]
-    mean, variance = x.mean(axis=1), x.var(axis=1)
-    unbiased = variance * at.count / max(at.count - 1, 1)
+    x, count = _by_channel(x, positions, channels), at.count * positions
+    mean, variance = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
+    unbiased = variance * count / max(count - 1, 1)
     return (
         mean,
         1 / np.sqrt(variance + epsilon),
@@ -225,9 +517,10 @@ def batch_statistics(at, x, epsilon, momentum):
     )
 
 
-def normalize_sums(at, x, dy, mean, deviation):
-    xhat = (x - mean[:, None]) * deviation[:, None]
-    return (dy * xhat).sum(axis=1), dy.sum(axis=1)
+def normalize_sums(at, x, dy, mean, deviation, positions, channels):
+    mean, deviation = (np.tile(v, positions)[:, None] for v in (mean, deviation))
+    products = _by_channel(dy * (x - mean) * deviation, positions, channels)
+    return products.sum(axis=(0, 2)), _by_channel(dy, positions, channels).sum(axis=(0, 2))
 
 
 def total_norm(at, limit):
@@ -239,11 +532,31 @@ def total_norm(at, limit):
 
 
 def weight_gradient(at, x, packed, inputs):
-    return x @ packed.T
+    return (x @ packed.T).reshape(at.value.shape)
 
 
-def bias_gradient(at, packed):
-    return packed.sum(axis=1)
+def kernel_gradient(at, x, packed, *numbers: Convolution):
+    g = Convolution(*numbers)
+    dz = _grouped(packed.reshape(g.out_height, g.out_width, g.filters, -1), g.groups)
+    padded = _padded(x, g)
+    dw = np.zeros((*g.kernel[0], g.channels // g.groups, g.filters))
+    for place, seen in _taps(g):
+        part = _grouped(padded[seen], g.groups)
+        products = np.einsum("yxgcn,yxgfn->cgf", part, dz, optimize=True)
+        dw[place] = products.reshape(dw[place].shape)
+    return dw
+
+
+def kernel_gradient_narrow(at, x, dz, *numbers: Convolution):
+    return kernel_gradient(at, x, dz, *numbers)
+
+
+def bias_gradient(at, packed, positions, units):
+    return _by_channel(packed, positions, units).sum(axis=(0, 2))
+
+
+def channel_sums(at, dz, positions, channels):
+    return _by_channel(dz, positions, channels).sum(axis=(0, 2))
 
 
 def shared_gradient(at, gradient):
@@ -335,12 +648,23 @@ def update(at, a, b, epsilon, decay):
 REFERENCE = {
     function.__name__: function
     for function in (
-        gather, gather_csr, weigh, scatter, dense, dense_input_gradient, pack_samples, activation,
-        activation_gradient, softmax, softmax_gradient, dropout, loss, log_loss_softmax,
-        batch_statistics, normalize, normalize_running, normalize_sums, normalize_gradient,
-        total_norm, weight_gradient, bias_gradient, shared_gradient, regularize, clip_value,
-        square_sum, scale_gradient, update,
+        gather, gather_csr, weigh, scatter, dense, dense_unbiased, dense_input_gradient,
+        pack_samples, convolution, convolution_unbiased, convolution_input_gradient, add_bias,
+        max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
+        upsample_gradient, add, insert_channels, extract_channels, activation,
+        activation_gradient, softmax, softmax_gradient, dropout, gaussian_noise, augment,
+        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax,
+        batch_statistics, normalize, normalize_running, normalize_running_gradient,
+        normalize_sums, normalize_gradient, total_norm, weight_gradient, kernel_gradient,
+        kernel_gradient_narrow, bias_gradient, channel_sums, shared_gradient, regularize,
+        clip_value, square_sum, scale_gradient, update,
     )
+}  # fmt: skip
+
+#: Those that begin the chain of a parameter: they give its gradient.
+GRADIENTS = {
+    "weight_gradient", "kernel_gradient", "kernel_gradient_narrow", "bias_gradient",
+    "channel_sums", "shared_gradient",
 }  # fmt: skip
 
 
@@ -424,7 +748,7 @@ class Executor:
         blocks = self._joined(at)
         for op in chain:
             at.gradient = REFERENCE[op.name](at, *self._arguments(op, at, blocks))
-            if op.name.endswith("_gradient") and op.name != "scale_gradient":
+            if op.name in GRADIENTS:
                 at.gradient = at.gradient + self._before.get(parameter, 0.0)
         self.values[parameter], self.states[parameter] = at.value, at.states
         self.gradients[parameter] = at.gradient
@@ -439,7 +763,7 @@ def start_values(network, dtype, seed=0):
     values = []
     for group in network.parameters(dtype):
         for parameter in group:
-            scale = 1.5 / np.sqrt(parameter.inputs) if len(parameter.shape) == 2 else 0.3
+            scale = 1.5 / np.sqrt(parameter.inputs) if len(parameter.shape) > 1 else 0.3
             value = random.normal(0.0, scale, parameter.shape)
             # what a deviation or a variance is multiplied by or divided by stays away from zero
             values.append(1.0 + value**2 if parameter.name in ("gamma", "variance") else value)

@@ -36,7 +36,24 @@ from sknn.cpu import activations, losses, updates
 from sknn.cpu.frame import KERNELS
 from sknn.cpu.program import pack
 from sknn.data import ClassNumbers, Source
-from sknn.layers import Activation, BatchNormalization, Dense, Dropout
+from sknn.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    GlobalAveragePooling2D,
+    LocalResponseNormalization,
+    MaxPooling2D,
+    RandomCrop,
+    RandomFlip,
+    Residual,
+    UpSampling2D,
+)
 from sknn.losses import CANONICAL, MEAN_OVER_OUTPUTS, Loss
 from sknn.network import Network, lower
 from sknn.optimizers import SOLVERS, Optimizer, Solver, make_solver
@@ -58,9 +75,17 @@ def test_every_operation_has_a_reference_and_a_kernel():
 
 def test_every_reference_takes_the_operands_of_its_row():
     for name, row in OPERATIONS.items():
-        operands = list(inspect.signature(REFERENCE[name]).parameters)[1:]
+        operands, rest = [], 0
+        for parameter in list(inspect.signature(REFERENCE[name]).parameters.values())[1:]:
+            if parameter.kind == parameter.VAR_POSITIONAL:  # the numbers of a window
+                operands += parameter.annotation._fields
+                rest = len(operands) - len(row.reads) - len(row.attributes)
+                assert 0 <= rest <= len(parameter.annotation._field_defaults), name
+            else:
+                operands.append(parameter.name)
+        operands = operands[: len(operands) - rest]
         assert len(operands) == len(row.reads) + len(row.attributes), name
-        assert operands[len(row.reads) :] == [a.strip("_") for a in row.attributes], name
+        assert tuple(operands[len(row.reads) :]) == row.attributes, name
 
 
 def test_every_activation_has_kernels_and_a_reference():
@@ -102,7 +127,7 @@ def make_problem(network, dtype, n, weighted=False, sparse=False, seed=0):
     """Return rows to learn from, in an order of their own, and everything that reads them."""
     random = np.random.RandomState(seed)
     rows = random.permutation(n + 7)[:n]
-    x = random.normal(size=(n + 7, network.inputs))
+    x = random.normal(size=(n + 7, np.prod(network.input_shape)))
     if sparse:
         x = sp.csr_matrix(x * (random.uniform(size=x.shape) < 0.3))
     y, targets = make_targets(network.loss, network.outputs, n + 7, random)
@@ -125,10 +150,16 @@ def assert_close(actual, expected, tolerance, what):
 
 
 def compare(network, dtype, batch, n, solver=None, purpose="train", threads=1, **options):
-    """Run the engine and the reference on one problem, and compare all that they leave."""
+    """Run the engine and the reference on one problem, and compare all that they leave.
+
+    `edit` changes the problem before.
+    """
     width = options.pop("width", None)
     rate = options.pop("rate", 1.0)
+    edit = options.pop("edit", None)
     problem = make_problem(network, dtype, n, **options)
+    if edit is not None:
+        edit(problem)
     rates = step_rates(problem.weights, problem.rows, batch)
     rates[:, 1:] *= rate
     run = {"weights": problem.weights, "seed": 2**40 + 12345, "counted": 3}
@@ -199,10 +230,10 @@ SMALL = mlp(1, (1, Activation("logistic")), outputs=1)
 )  # fmt: skip
 def test_training_follows_the_reference(network, batch, n, solver, options, dtype):
     made = compare(network, dtype, batch, n, solver, **options)
-    _assert_padding_is_zero(made)
+    assert_padding_is_zero(made)
 
 
-def _assert_padding_is_zero(made):
+def assert_padding_is_zero(made):
     for packed, values in zip((made.packed, *made.raw_states), (made.values, *made.states)):
         assert (packed == pack(made.program, values, packed.dtype)).all()
 
@@ -449,6 +480,20 @@ def _moved(array):
     return moved
 
 
+def _images():
+    """Return small networks that end, begin and are wide at every kind of operation on images."""
+    loss = make_loss("log_loss", "softmax")
+    layers = (
+        (RandomCrop(5, 6), RandomFlip(), Conv2D(17, 3, 2, "same"), BatchNormalization(),
+         Activation("relu"), Conv2D(17, 3, padding="same", groups=17), GaussianNoise(0.1),
+         Conv2DTranspose(3, 2, 2), MaxPooling2D(3, 2, "same"), Conv2D(16, 2)),
+        (Conv2D(1, (1, 2), use_bias=False), Conv2D(33, (3, 2)), LocalResponseNormalization(),
+         Concatenate([[], [Conv2D(5, 1, activity_l2=0.1), UpSampling2D(1, "bilinear")]]),
+         Residual([AveragePooling2D(3, 2, "same"), UpSampling2D(2)]), GlobalAveragePooling2D()),
+    )  # fmt: skip
+    return [Network((*some, Dense(16), Activation("softmax")), (6, 6, 5), loss) for some in layers]
+
+
 def run_beside_guard_pages():
     """Train and predict where a step outside of an array ends the process; print all bits."""
     engine.aligned = _guarded
@@ -461,6 +506,8 @@ def run_beside_guard_pages():
         (whole_packs, "float64", True, 33),
         (mlp(9, outputs=3), "float32", True, 33),
         (mlp(9, outputs=3), "float32", False, 5),
+        *((network, "float32", False, 33) for network in _images()),
+        *((network, "float64", False, 5) for network in _images()),
     ):
         p = make_problem(network, dtype, 70, weighted=True, sparse=sparse)
         x = p.data[X]

@@ -4,7 +4,23 @@ import numpy as np
 import pytest
 
 from sknn.cpu.program import Program, lanes_of, pack, unpack
-from sknn.layers import Activation, BatchNormalization, Dense, Dropout
+from sknn.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    GlobalAveragePooling2D,
+    LocalResponseNormalization,
+    MaxPooling2D,
+    RandomFlip,
+    Residual,
+    UpSampling2D,
+)
 from sknn.losses import Loss
 from sknn.network import Network, lower
 from sknn.optimizers import Solver
@@ -30,6 +46,26 @@ NETWORKS = {
         (Dense(200), Activation("silu"), Dense(2), Activation("softplus"), Dense(90),
          Activation("identity"), Dense(4), Activation("tanh")), 3, SQUARED,
     ),
+    "softmax inside": Network(
+        (Dense(3), Activation("softmax"), Dense(2, use_bias=False), Activation("identity")), 1,
+        SQUARED,
+    ),
+    "convolutions": Network(
+        (RandomFlip(), Conv2D(16, 3, padding="same", use_bias=False), BatchNormalization(),
+         Activation("relu"), MaxPooling2D(), Conv2D(12, 2, groups=4, activation="gelu"),
+         GaussianNoise(0.1), LocalResponseNormalization(), Conv2DTranspose(3, 3, 2),
+         UpSampling2D(2, "bilinear"), AveragePooling2D(3, 2, "same"),
+         Dense(10, activity_l2=0.1), Activation("softmax")), (7, 6, 5), CROSS_ENTROPY,
+    ),
+    "blocks of convolutions": Network(
+        (Conv2D(6, 2), BatchNormalization(trainable=False),
+         Residual([Conv2D(3, 3, 2, "same"), Activation("silu")],
+                  [AveragePooling2D(1, 2), Conv2D(3, 1, trainable=False)]),
+         Concatenate([[], [Conv2D(17, 1), Dropout(0.5)],
+                      [Residual(Conv2D(3, 3, padding="same"))]]),
+         Activation("tanh"), GlobalAveragePooling2D(), Dense(4), Activation("identity")),
+        (6, 5, 3), SQUARED,
+    ),
 }  # fmt: skip
 
 
@@ -48,7 +84,7 @@ def _ops(tape, name):
 
 
 def _unknown(tape):
-    _ops(tape, "activation")[0].name = "convolution"
+    _ops(tape, "activation")[0].name = "transmogrify"
 
 
 def _fewer_reads(tape):
@@ -86,7 +122,7 @@ def _buffer_of_another_tape(tape):
 
 def _parameter_of_another_tape(tape):
     op = _ops(tape, "dense")[0]
-    op.reads = (*op.reads[:2], Parameter("intercepts", (17,), 8))
+    op.reads = (*op.reads[:2], Parameter("bias", (17,), 8))
 
 
 def _parameters_in_blocks(tape):
@@ -211,8 +247,6 @@ def test_the_networks_here_use_every_operation_but_those_for_sparse_input():
         for purpose in ("predict", "evaluate", "train"):
             tape = make_tape(network, purpose)
             used |= {op.name for phase in tape.phases for op in phase.all_ops()}
-    tape = make_tape(Network((Dense(3), Activation("softmax"), Dense(2)), 1, SQUARED))
-    used |= {op.name for phase in tape.phases for op in phase.all_ops()}
     assert set(OPERATIONS) - used == {"gather_csr"}
 
 
@@ -274,6 +308,7 @@ def test_buffers_share_memory_once_they_are_dead(monkeypatch):
 
 SHAPES = [
     (1, 1), (10, 17), (3, 33), (70, 16), (16, 8), (1, 70), (257, 3), (17, 65), (5, 32), (1, 128),
+    (1, 1, 3, 6), (3, 2, 1, 17), (5, 5, 33, 40), (1, 4, 16, 16),
 ]  # fmt: skip
 
 
@@ -281,12 +316,18 @@ SHAPES = [
 def test_packing_and_unpacking_give_back_the_parameters(dtype, monkeypatch):
     monkeypatch.setattr(Program, "_kernel_arrays", lambda self: None)
     random = np.random.RandomState(0)
-    for inputs, units in SHAPES:
+    for shape in SHAPES:
+        *kernel_size, inputs, units = shape
+        layer, image = Dense(units), inputs
+        if kernel_size:
+            layer, image = Conv2D(units, kernel_size), (6, 5, inputs)
         network = Network(
-            (Dense(units), BatchNormalization(), Activation("relu"), Dense(2)), inputs, SQUARED
-        )
+            (layer, BatchNormalization(), Activation("relu"), Dense(2), Activation("identity")),
+            image, SQUARED,
+        )  # fmt: skip
         program = Program(make_tape(network, "predict", dtype=np.dtype(dtype)), dtype)
         values = [random.normal(size=p.shape).astype(dtype) for p in program.parameters]
+        assert values[0].shape == shape
         given = [v.copy() for v in values]
         given[0] = np.asfortranarray(given[0])
         packed = pack(program, given, np.dtype(dtype))

@@ -2,11 +2,14 @@
 
 from . import (
     activations,
+    convolution,
     data,
     dense,
+    images,
     losses,
     normalization,
     perceptron,
+    pooling,
     random,
     run,
     updates,
@@ -14,11 +17,14 @@ from . import (
 
 __all__ = [
     "activations",
+    "convolution",
     "data",
     "dense",
+    "images",
     "losses",
     "normalization",
     "perceptron",
+    "pooling",
     "random",
     "run",
     "updates",

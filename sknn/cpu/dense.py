@@ -21,6 +21,7 @@ from .simd import (
     splat,
     store,
     tile_load,
+    tile_load_first,
     tile_outer,
     tile_outer_rows,
     tile_splat,
@@ -35,24 +36,35 @@ _DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
 @kernel
 def dense(t, rows, pack):
     """z = w x + b. op: x, w, b, z, inputs, units."""
+    return _dense(t, rows, pack, True)
+
+
+@kernel
+def dense_unbiased(t, rows, pack):
+    """z = w x. op: x, w, z, inputs, units."""
+    return _dense(t, rows, pack, False)
+
+
+def _dense(t, rows, pack, biased):
     if t.width == 1:
-        return _dense_one(t, pack)
+        return _dense_one(t, pack, biased)
     tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
     # Where a tile is narrower than a block, the inputs are read again for the rest of it: in parts
     # that the first-level cache holds meanwhile. The sums wait in z, to the bit.
     depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
+    o = 3 if biased else 2
 
     def dense(op, frame, slot):
-        x, z = slot + op[0], slot + op[3]
+        x, z = slot + op[0], slot + op[o]
         w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
-        inputs, units = op[4], op[5]
+        inputs, units = op[o + 1], op[o + 2]
         for first in range(0, inputs, depth):
             last = min(first + depth, inputs)
             for unit in range(0, units, tile_rows):
                 weights = packed_rows(tile, w, unit, units - 1, pack, inputs * pack)
                 for n in range(0, width, span):
-                    sums = tile_splat(tile, b, unit)
+                    sums = tile_splat(tile, b, unit) if biased else tile_zero(tile)
                     if first:
                         sums = tile_load(tile, z, unit * width + n, width)
                     for k in range(first, last):
@@ -62,25 +74,26 @@ def dense(t, rows, pack):
     return dense
 
 
-def _dense_one(t, pack):
+def _dense_one(t, pack, biased):
     """The same for one sample, going over units: four packs at a time hide the latency."""
     vectors = pack // t.wide.lanes
     tile, single = Tile(t.wide, 4, vectors), Tile(t.wide, 1, vectors)
+    o = 3 if biased else 2
 
     def dense(op, frame, slot):
-        x, z = slot + op[0], slot + op[3]
+        x, z = slot + op[0], slot + op[o]
         w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
-        inputs, units = op[4], op[5]
+        inputs, units = op[o + 1], op[o + 2]
         stride = inputs * pack
         unit = 0
         while unit + 3 * pack < units:
-            sums = tile_load(tile, b, unit, pack)
+            sums = tile_load(tile, b, unit, pack) if biased else tile_zero(tile)
             for k in range(inputs):
                 sums = tile_outer(sums, x, k, 0, w, unit * inputs + k * pack, stride)
             tile_store(sums, z, unit, pack, 4)
             unit += 4 * pack
         while unit < units:
-            one = tile_load(single, b, unit, pack)
+            one = tile_load(single, b, unit, pack) if biased else tile_zero(single)
             for k in range(inputs):
                 one = tile_outer(one, x, k, 0, w, unit * inputs + k * pack, stride)
             tile_store(one, z, unit, pack, 1)
@@ -113,25 +126,28 @@ def dense_input_gradient(t, rows, pack):
 
 @kernel
 def pack_samples(t, pack):
-    """Transpose dz into [units / pack][samples][pack], zero beyond the last unit.
+    """Transpose dz, at each position, into [units / pack][samples][pack].
 
-    op: dz, packed, units. The weight gradient then goes over units, not across lanes. Rows of dz
-    behind its last unit, which nobody reads, are set to zero on the way.
+    op: dz, packed, positions, units. Zero beyond the last unit. Gradients of weights then go over
+    units, not across lanes.
     """
     width, wide, lanes = t.width, t.wide, t.wide.lanes
     tile = Tile(wide, lanes, 1)
 
     def pack_samples(op, frame, slot):
         dz, packed = slot + op[0], slot + op[1]
-        units = op[2]
-        zero = splat(wide, 0.0)  # beyond the last unit lies whatever was there before
-        for i in range(units * width, (units + pack - 1) // pack * pack * width, lanes):
-            store(dz, i, zero)
-        for first in range(0, units, pack):
-            for unit in range(first, first + pack, lanes):
+        units, padded = op[3], (op[3] + pack - 1) // pack * pack
+        for place in range(op[2]):
+            start, out = place * units, place * padded
+            for unit in range(0, padded, lanes):
+                first = out * width + unit // pack * pack * width + unit % pack
                 for n in range(0, width, lanes):
-                    block = tile_transpose(tile_load(tile, dz, unit * width + n, width))
-                    tile_store(block, packed, first * width + n * pack + unit - first, pack, lanes)
+                    i = (start + unit) * width + n
+                    if unit + lanes <= units:
+                        block = tile_load(tile, dz, i, width)
+                    else:
+                        block = tile_load_first(tile, dz, i, width, units - unit)
+                    tile_store(tile_transpose(block), packed, first + n * pack, pack, lanes)
 
     return pack_samples
 
@@ -173,12 +189,16 @@ def weight_gradient(t, rows, pack):
 
 @kernel
 def bias_gradient(t, pack):
-    """db = sum over the batch of dz. op: as weight_gradient, but: ..., byte of it, packed dz."""
+    """db = sum over positions and samples of dz.
+
+    op: as weight_gradient, but: ..., byte of the parameter, packed dz, positions, units.
+    """
     width, size, wide, lanes = t.width, t.size, t.wide, t.wide.lanes
 
     def bias_gradient(op, frame, slot):
         g = frame[GRADIENT] + op[1]
         first = (op[0] - op[3]) // size
+        stride = (op[6] + pack - 1) // pack * pack * width
         for unit in range(first, first + op[2], lanes):
             total = splat(wide, 0.0)
             if frame[ACCUMULATE]:
@@ -186,8 +206,10 @@ def bias_gradient(t, pack):
             begin = unit // pack * pack * width + unit % pack
             block = frame[WORKSPACE]
             for start in range(0, frame[COUNT], width):
-                for n in range(min(width, frame[COUNT] - start)):
-                    total = total + load(wide, block + op[4], begin + n * pack)
+                for place in range(op[5]):
+                    at = begin + place * stride
+                    for n in range(min(width, frame[COUNT] - start)):
+                        total = total + load(wide, block + op[4], at + n * pack)
                 block += frame[WORKSPACE_STRIDE]
             store(g, unit - first, total)
 

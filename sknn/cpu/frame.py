@@ -1,15 +1,16 @@
 """The contract between the loop and the kernels.
 
-A kernel is called as ``kernel(op, frame, slot)``: `op` points to its operands, sixteen int64 (byte
+A kernel is called as ``kernel(op, frame, slot)``: `op` points to its operands, 24 int64 (byte
 offsets into the arenas below, sizes, the bits of a float64); `frame` to the fields below, one copy
 a thread; `slot` is the address of the workspace of the block of samples at hand.
 """
 
 from numba.core import types
+from numba.extending import register_jitable
 
-from .simd import LANES, Tile, Vector, tile_shape
+from .simd import LANES, Tile, Vector, store, store_first, tile_shape
 
-OPERANDS = 16
+OPERANDS = 24
 
 (
     PARAMETERS,  # address of the packed parameters
@@ -29,7 +30,7 @@ OPERANDS = 16
     RATES,  # address of the float64 values of this step: see RATE_*
     LOSSES,  # address of one float64 a block: the summed loss of its samples
     SUMS,  # address of two float64 a task: its penalty, and the sum of squares of its gradient
-    TASK,  # number of the task at hand in its phase
+    TASK,  # number of the task at hand
     N_TASKS,
     OUT,  # address of the outputs, a row a sample
     OUT_STRIDE,  # bytes from one row of them to the next
@@ -56,6 +57,11 @@ def kernel(factory):
     return factory
 
 
+@register_jitable
+def _store_whole(address, index, value, rest):
+    store(address, index, value)
+
+
 class Target:
     """What a kernel is specialised for: the scalar type and the width of a block of samples.
 
@@ -79,6 +85,17 @@ class Target:
         self.width = width
         self.wide = Vector(real, LANES[real])
         self.vector = Vector(real, min(LANES[real], width))
+
+    @property
+    def write(self):
+        """The function that stores what fits of a vector into the rest of a row of channels.
+
+        Its arguments are those of ``store`` and the rest's length. With several samples that is a
+        whole number of vectors; channels of a single one end where others begin.
+        """
+        if self.width > 1:
+            return _store_whole
+        return store_first
 
     def tile(self, rows):
         """Return the register tile for multiples of `rows` rows, over samples."""

@@ -48,6 +48,10 @@ def functions(vector):
         (np.float32 if single else np.float64)(math.sqrt(0.5)).view(f"i{4 if single else 8}")
     )
     n_exp, n_log = len(c), len(a)
+    # sin(r) / r and cos(r), by turns, |r| <= pi / 4
+    terms = 5 if single else 9
+    turn = tuple((-1.0) ** (k // 2) / math.factorial(k + 1 - k % 2 * 2) for k in range(2 * terms))
+    n_turn = len(turn)
     bias_bits = bias << mantissa
     smallest = float(np.finfo("f4" if single else "f8").tiny)
     infinity = math.inf
@@ -116,6 +120,34 @@ def functions(vector):
         w = x + 1.0
         return log(w) + (x - (w - 1.0)) / w
 
+    @register_jitable
+    def cos_sin(u):
+        """Return the cosine and the sine of u turns, 0 <= u <= 1."""
+        t = u * 4.0
+        one, zero = splat(vector, 1.0), splat(vector, 0.0)
+        q = zero
+        for k in range(4):
+            q = q + select(t >= k + 0.5, one, zero)
+        r = (t - q) * (0.5 * math.pi)
+        z = r * r
+        c, s = splat(vector, turn[n_turn - 1]), splat(vector, turn[n_turn - 2])
+        for k in range(n_turn - 3, 0, -2):
+            c, s = fma(c, z, splat(vector, turn[k])), fma(s, z, splat(vector, turn[k - 1]))
+        s = s * r
+        odd = select(q == 1.0, one, select(q == 3.0, one, zero)) > 0.5
+        cosine, sine = select(odd, s, c), select(odd, c, s)
+        back = select(q == 1.0, one, select(q == 2.0, one, zero)) > 0.5
+        return (
+            select(back, cosine * -1.0, cosine),
+            select(q == 2.0, sine * -1.0, select(q == 3.0, sine * -1.0, sine)),
+        )
+
     return SimpleNamespace(
-        exp=exp, expm1=expm1, tanh=tanh, logistic=logistic, log=log, log1p=log1p
+        cos_sin=cos_sin,
+        exp=exp,
+        expm1=expm1,
+        tanh=tanh,
+        logistic=logistic,
+        log=log,
+        log1p=log1p,
     )

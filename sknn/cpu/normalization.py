@@ -1,8 +1,11 @@
-"""Batch normalisation (Ioffe and Szegedy, 2015).
+"""Batch normalisation (Ioffe and Szegedy, 2015), and that over neighbouring channels.
 
 Statistics are of the whole batch, so they cut a step's first phase: all blocks up to here, then
-units side by side, then all blocks from here on.
+channels side by side, then all blocks from here on. They are summed in float64.
 """
+
+from numba.core import types
+from numba.extending import register_jitable
 
 from .data import samples_in_block
 from .frame import (
@@ -15,52 +18,70 @@ from .frame import (
     WORKSPACE_STRIDE,
     kernel,
 )
-from .simd import bits_to_float64, get, iota, lane_sum, load, put, select, splat, sqrt, store
-
-from numba.extending import register_jitable  # isort: skip
+from .functions import functions
+from .simd import (
+    Vector,
+    bits_to_float64,
+    convert,
+    fma,
+    get,
+    iota,
+    lane_sum,
+    load,
+    put,
+    select,
+    splat,
+    sqrt,
+    store,
+)
 
 
 @kernel
 def batch_statistics(t):
-    """Mean and inverse deviation of some units over the batch, and their running averages.
+    """Mean and inverse deviation of some channels over the batch, and their running averages.
 
-    op: x, mean, inverse deviation (shared), running mean, running variance (parameters), epsilon,
-    momentum, first unit, last. The running variance is the unbiased one, as in PyTorch.
+    op: x, mean, inverse deviation (shared), running mean, running variance (parameters), positions,
+    channels, epsilon, momentum, first channel, last. The running variance is the unbiased one, as
+    in PyTorch. Sums are of differences to the channel's first value, so that squares keep their
+    digits.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
+    double = Vector(types.float64, lanes)
 
     def batch_statistics(op, frame, slot):
         mean, deviation = frame[SHARED] + op[1], frame[SHARED] + op[2]
         running_mean, running_variance = frame[PARAMETERS] + op[3], frame[PARAMETERS] + op[4]
-        epsilon, momentum = bits_to_float64(op[5]), bits_to_float64(op[6])
-        count = frame[COUNT]
-        for unit in range(op[7], op[8]):
-            m = _sum(frame, op[0], unit, 0.0, False) / count
-            variance = _sum(frame, op[0], unit, m, True) / count
-            put(mean, unit, real(m))
-            put(deviation, unit, real(1.0 / (variance + epsilon) ** 0.5))
-            unbiased = variance * count / max(count - 1, 1)
-            _average(running_mean, unit, m, momentum)
-            _average(running_variance, unit, unbiased, momentum)
+        epsilon, momentum = bits_to_float64(op[7]), bits_to_float64(op[8])
+        count = frame[COUNT] * op[5]
+        for c in range(op[9], op[10]):
+            shift = float(get(real, frame[WORKSPACE] + op[0], c * width))
+            total, squares = _sums(frame, op[0], op[5], op[6], c, shift)
+            total, squares = total / count, squares / count
+            variance = max(squares - total * total, 0.0)
+            put(mean, c, real(shift + total))
+            put(deviation, c, real(1.0 / (variance + epsilon) ** 0.5))
+            _average(running_mean, c, shift + total, momentum)
+            _average(running_variance, c, variance * count / max(count - 1, 1), momentum)
 
     @register_jitable
     def _average(address, unit, value, momentum):
         put(address, unit, real((1.0 - momentum) * get(real, address, unit) + momentum * value))
 
     @register_jitable
-    def _sum(frame, x, unit, m, squared):
-        total = 0.0
+    def _sums(frame, x, positions, channels, c, shift):
+        total, squares, center = splat(double, 0.0), splat(double, 0.0), splat(double, shift)
         block = frame[WORKSPACE]
-        center = splat(vector, m)
         for start in range(0, frame[COUNT], width):
             for n in range(0, width, lanes):
-                value = load(vector, block + x, unit * width + n) - center
-                if squared:
-                    value = value * value
-                inside = iota(vector) < splat(vector, frame[COUNT] - start - n)
-                total += lane_sum(select(inside, value, 0.0))
+                inside = iota(double) < splat(double, frame[COUNT] - start - n)
+                for place in range(positions):
+                    i = (place * channels + c) * width + n
+                    value = convert(double, load(vector, block + x, i)) - center
+                    value = select(inside, value, 0.0)
+                    total = total + value
+                    squares = fma(value, value, squares)
             block += frame[WORKSPACE_STRIDE]
-        return total
+        return lane_sum(total), lane_sum(squares)
 
     return batch_statistics
 
@@ -69,7 +90,7 @@ def batch_statistics(t):
 def normalize(t):
     """y = gamma (x - mean) / deviation + beta.
 
-    op: x, mean, inverse deviation, gamma, beta, y, units.
+    op: x, mean, inverse deviation, gamma, beta, y, positions, channels.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
@@ -77,60 +98,102 @@ def normalize(t):
         x, y = slot + op[0], slot + op[5]
         mean, deviation = frame[SHARED] + op[1], frame[SHARED] + op[2]
         gamma, beta = frame[PARAMETERS] + op[3], frame[PARAMETERS] + op[4]
-        for unit in range(op[6]):
-            scale = splat(vector, get(real, gamma, unit) * get(real, deviation, unit))
-            center = splat(vector, get(real, mean, unit))
-            shift = splat(vector, get(real, beta, unit))
-            for n in range(unit * width, (unit + 1) * width, lanes):
-                store(y, n, (load(vector, x, n) - center) * scale + shift)
+        for place in range(op[6]):
+            for c in range(op[7]):
+                scale = splat(vector, get(real, gamma, c) * get(real, deviation, c))
+                center, shift = splat(vector, get(real, mean, c)), splat(vector, get(real, beta, c))
+                i = (place * op[7] + c) * width
+                for n in range(i, i + width, lanes):
+                    store(y, n, (load(vector, x, n) - center) * scale + shift)
 
     return normalize
 
 
 @kernel
 def normalize_running(t):
-    """The same with the running averages. op: x, gamma, beta, mean, variance, y, units, epsilon."""
-    vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
+    """The same with the running averages.
+
+    op: x, gamma, beta, mean, variance, y, positions, channels, epsilon.
+    """
+    wide, vector, width, lanes, real = t.wide, t.vector, t.width, t.vector.lanes, t.real
+    wide_lanes, write, single = t.wide.lanes, t.write, t.width == 1
 
     def normalize_running(op, frame, slot):
         x, y = slot + op[0], slot + op[5]
         gamma, beta = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
         mean, variance = frame[PARAMETERS] + op[3], frame[PARAMETERS] + op[4]
-        epsilon = splat(vector, bits_to_float64(op[7]))
-        for unit in range(op[6]):
-            spread = sqrt(splat(vector, get(real, variance, unit)) + epsilon)
-            scale = splat(vector, get(real, gamma, unit)) / spread
-            center = splat(vector, get(real, mean, unit))
-            shift = splat(vector, get(real, beta, unit))
-            for n in range(unit * width, (unit + 1) * width, lanes):
-                store(y, n, (load(vector, x, n) - center) * scale + shift)
+        epsilon = bits_to_float64(op[8])
+        if single:  # over channels
+            for c in range(0, op[7], wide_lanes):
+                scale = load(wide, gamma, c) / sqrt(load(wide, variance, c) + epsilon)
+                center, shift = load(wide, mean, c), load(wide, beta, c)
+                for place in range(op[6]):
+                    i = place * op[7] + c
+                    write(y, i, (load(wide, x, i) - center) * scale + shift, op[7] - c)
+            return
+        for c in range(op[7]):
+            spread = sqrt(splat(vector, get(real, variance, c)) + epsilon)
+            scale = splat(vector, get(real, gamma, c)) / spread
+            center, shift = splat(vector, get(real, mean, c)), splat(vector, get(real, beta, c))
+            for place in range(op[6]):
+                i = (place * op[7] + c) * width
+                for n in range(i, i + width, lanes):
+                    store(y, n, (load(vector, x, n) - center) * scale + shift)
 
     return normalize_running
+
+
+@kernel
+def normalize_running_gradient(t):
+    """dx = dy gamma / deviation, of the running averages.
+
+    op: dy, gamma, variance, dx, positions, channels, epsilon.
+    """
+    vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
+
+    def normalize_running_gradient(op, frame, slot):
+        dy, dx = slot + op[0], slot + op[3]
+        gamma, variance = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
+        epsilon = bits_to_float64(op[6])
+        for c in range(op[5]):
+            spread = sqrt(splat(vector, get(real, variance, c)) + epsilon)
+            scale = splat(vector, get(real, gamma, c)) / spread
+            for place in range(op[4]):
+                i = (place * op[5] + c) * width
+                for n in range(i, i + width, lanes):
+                    store(dx, n, load(vector, dy, n) * scale)
+
+    return normalize_running_gradient
 
 
 @kernel
 def normalize_sums(t):
     """dgamma = sum dy (x - mean) / deviation and dbeta = sum dy, over the batch.
 
-    op: x, dy, mean, inverse deviation, dgamma, dbeta (shared), first unit, last.
+    op: x, dy, mean, inverse deviation, dgamma, dbeta (shared), positions, channels, first channel,
+    last.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
+    double = Vector(types.float64, lanes)
 
     def normalize_sums(op, frame, slot):
         mean, deviation = frame[SHARED] + op[2], frame[SHARED] + op[3]
-        for unit in range(op[6], op[7]):
-            center = splat(vector, get(real, mean, unit))
-            scale = splat(vector, get(real, deviation, unit))
-            dgamma, dbeta = 0.0, 0.0
+        for c in range(op[8], op[9]):
+            center = splat(double, get(real, mean, c))
+            dgamma, dbeta = splat(double, 0.0), splat(double, 0.0)
             block = frame[WORKSPACE]
             for _ in range(0, frame[COUNT], width):
-                for n in range(unit * width, (unit + 1) * width, lanes):
-                    dy = load(vector, block + op[1], n)
-                    dbeta += lane_sum(dy)
-                    dgamma += lane_sum(dy * (load(vector, block + op[0], n) - center) * scale)
+                for place in range(op[6]):
+                    i = (place * op[7] + c) * width
+                    for n in range(i, i + width, lanes):
+                        dy = convert(double, load(vector, block + op[1], n))
+                        x = convert(double, load(vector, block + op[0], n)) - center
+                        dbeta = dbeta + dy
+                        dgamma = fma(dy, x, dgamma)
                 block += frame[WORKSPACE_STRIDE]
-            put(frame[SHARED] + op[4], unit, real(dgamma))
-            put(frame[SHARED] + op[5], unit, real(dbeta))
+            scale = float(get(real, deviation, c))
+            put(frame[SHARED] + op[4], c, real(lane_sum(dgamma) * scale))
+            put(frame[SHARED] + op[5], c, real(lane_sum(dbeta)))
 
     return normalize_sums
 
@@ -139,7 +202,7 @@ def normalize_sums(t):
 def normalize_gradient(t):
     """dx, from the batch's sums.
 
-    op: x, dy, mean, inverse deviation, gamma, dgamma, dbeta, dx, units.
+    op: x, dy, mean, inverse deviation, gamma, dgamma, dbeta, dx, positions, channels.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
@@ -148,19 +211,20 @@ def normalize_gradient(t):
         mean, deviation = frame[SHARED] + op[2], frame[SHARED] + op[3]
         gamma = frame[PARAMETERS] + op[4]
         dgamma, dbeta = frame[SHARED] + op[5], frame[SHARED] + op[6]
-        count = real(frame[COUNT])
+        each = real(1.0) / real(frame[COUNT] * op[8])
         samples = samples_in_block(frame, width)
-        for unit in range(op[8]):
-            spread = splat(vector, get(real, deviation, unit))
-            center = splat(vector, get(real, mean, unit))
-            scale = splat(vector, get(real, gamma, unit)) * spread
-            a = splat(vector, get(real, dgamma, unit) / count) * spread
-            b = splat(vector, get(real, dbeta, unit) / count)
-            for n in range(0, width, lanes):
-                i = unit * width + n
-                value = load(vector, dy, i) - b - (load(vector, x, i) - center) * a
-                inside = iota(vector) < splat(vector, samples - n)
-                store(dx, i, select(inside, value * scale, 0.0))
+        for place in range(op[8]):
+            for c in range(op[9]):
+                spread = get(real, deviation, c)
+                center = splat(vector, get(real, mean, c))
+                scale = splat(vector, get(real, gamma, c) * spread)
+                a = splat(vector, get(real, dgamma, c) * each * spread)
+                b = splat(vector, get(real, dbeta, c) * each)
+                for n in range(0, width, lanes):
+                    i = (place * op[9] + c) * width + n
+                    value = load(vector, dy, i) - b - (load(vector, x, i) - center) * a
+                    inside = iota(vector) < splat(vector, samples - n)
+                    store(dx, i, select(inside, value * scale, 0.0))
 
     return normalize_gradient
 
@@ -178,3 +242,62 @@ def shared_gradient(t):
             store(g, i, value + load(wide, g, i) if frame[ACCUMULATE] else value)
 
     return shared_gradient
+
+
+@kernel
+def local_response(t):
+    """y = x / scale^beta, scale = k + alpha / size * the neighbours' energy.
+
+    op: x, y, scale, positions, channels, size, alpha, beta, k.
+    """
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    f = functions(vector)
+    exp, log = f.exp, f.log
+
+    def local_response(op, frame, slot):
+        x, y, scale = slot + op[0], slot + op[1], slot + op[2]
+        channels, size = op[4], op[5]
+        alpha, beta, k = bits_to_float64(op[6]), bits_to_float64(op[7]), bits_to_float64(op[8])
+        for place in range(op[3]):
+            for c in range(channels):
+                i = (place * channels + c) * width
+                for n in range(0, width, lanes):
+                    energy = splat(vector, 0.0)
+                    for j in range(max(c - size // 2, 0), min(c + (size - 1) // 2 + 1, channels)):
+                        value = load(vector, x, (place * channels + j) * width + n)
+                        energy = fma(value, value, energy)
+                    total = energy * (alpha / size) + k
+                    store(scale, i + n, total)
+                    store(y, i + n, load(vector, x, i + n) * exp(log(total) * (beta * -1.0)))
+
+    return local_response
+
+
+@kernel
+def local_response_gradient(t):
+    """dx, from what local_response has left. op: x, y, scale, dy, dx, then as there."""
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    f = functions(vector)
+    exp, log = f.exp, f.log
+
+    def local_response_gradient(op, frame, slot):
+        x, y, scale = slot + op[0], slot + op[1], slot + op[2]
+        dy, dx = slot + op[3], slot + op[4]
+        channels, size = op[6], op[7]
+        alpha, beta = bits_to_float64(op[8]), bits_to_float64(op[9])
+        factor = -2.0 * alpha * beta / size
+        for place in range(op[5]):
+            for c in range(channels):
+                i = (place * channels + c) * width
+                for n in range(0, width, lanes):
+                    total = splat(vector, 0.0)
+                    # the channels whose neighbour this one is
+                    for j in range(max(c - (size - 1) // 2, 0), min(c + size // 2 + 1, channels)):
+                        m = (place * channels + j) * width + n
+                        each = load(vector, dy, m) * load(vector, y, m) / load(vector, scale, m)
+                        total = total + each
+                    power = exp(log(load(vector, scale, i + n)) * (beta * -1.0))
+                    own = load(vector, dy, i + n) * power
+                    store(dx, i + n, own + load(vector, x, i + n) * total * factor)
+
+    return local_response_gradient

@@ -7,6 +7,7 @@ data, and shared by any number of fits at once. A :class:`Session` binds it to a
 import ctypes
 import time
 from collections import deque
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -22,11 +23,14 @@ from .team import BARRIER_BYTES, Team
 _ALIGN = 64
 _SPARE_ROWS = 16  # a register tile may read that many rows beyond the last one, and not use them
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
-#: be some slices for each thread, but not so few that the calls would count.
+#: be some slices for each thread, but not so few that the calls would count. Where an element is a
+#: sum over many positions, fewer do for that, but many read these together.
 _SLICE = 1024, 4096
+_SLICE_OF_POSITIONS = 256, 8192
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
+    "deviation", "alpha", "beta", "k",
 }  # fmt: skip
 
 
@@ -64,6 +68,14 @@ def parameter_offsets(parameters, itemsize):
     return offsets, end + _SPARE_ROWS * 32 * itemsize
 
 
+class Layout:
+    """Where the parameters of a network lie, in each of its programs for one scalar type."""
+
+    def __init__(self, parameters, dtype):
+        self.parameters = parameters
+        self.offsets, self.parameter_bytes = parameter_offsets(parameters, np.dtype(dtype).itemsize)
+
+
 class Program:
     """What a tape becomes for one scalar type.
 
@@ -72,18 +84,20 @@ class Program:
     tape : Tape
     dtype : dtype
         float32 or float64.
+    parts : int
+        In how many parts to cut the operations on a single sample: for as many threads.
 
     Attributes
     ----------
     parameter_bytes, shared_bytes, workspace_bytes, scratch_bytes : int
         Sizes of the arenas: parameters, what a batch shares, one block, one slice of a gradient.
     n_tasks : int
-        Tasks of the phase that computes the gradients.
+        Tasks of all phases.
     keeps_blocks : bool
         Whether later phases read what blocks have left.
     """
 
-    def __init__(self, tape, dtype):
+    def __init__(self, tape, dtype, parts=1):
         self.dtype = np.dtype(dtype)
         self.width = tape.width
         self._tape = tape.verify()
@@ -98,16 +112,24 @@ class Program:
         self.keeps_blocks = kinds != ["blocks"]
         # A slice is finished before the next begins, unless the gradient is asked for itself, or
         # its norm is needed first: then it is kept whole.
-        last = tape.phases[-1]
-        self.whole_gradient = kinds.count("parameters") > 1 or (
-            kinds[-1] == "parameters" and len(last.ops[0][1]) == 1
+        self.whole_gradient = any(
+            chain[-1].name != "update"
+            for phase in tape.phases
+            if phase.kind == "parameters"
+            for _, chain in phase.ops
         )
         self.scratch_bytes = 0
-        self.n_tasks = 0
-        trained = sum(p.elements for p in tape.parameters if p.trainable)
-        self._slice_elements = int(np.clip(trained // 16, *_SLICE))
+        self._work = sum(
+            p.elements * chain[0].work
+            for phase in tape.phases
+            if phase.kind == "parameters"
+            for p, chain in phase.ops
+        )
         for phase in tape.phases:
-            self._add_phase(phase)
+            if phase.kind == "blocks" and parts > 1:
+                self._add_parts(phase, parts)
+            else:
+                self._add_phase(phase)
         self._kernel_arrays()
         self._idle = deque(maxlen=4)
 
@@ -165,8 +187,10 @@ class Program:
     def _offset(self, operand):
         return (self.offsets if isinstance(operand, Parameter) else self.buffers)[operand]
 
-    def _add_op(self, op, before=(), after=()):
+    def _add_op(self, op, before=(), after=(), shifts=()):
         values = [*before, *(self._offset(o) for o in (*op.reads, *op.writes))]
+        for i, shift in enumerate(shifts):
+            values[i] += shift
         for name, value in zip(op.row.attributes, op.attributes, strict=True):
             values.append(int(np.float64(value).view(np.int64)) if name in _FLOATS else int(value))
         values += after
@@ -183,24 +207,44 @@ class Program:
         first = len(self._tasks)
         if phase.kind == "units":
             for op in phase.ops:
-                for unit in range(0, op.extent, 16):
-                    self._add_op(op, after=[unit, min(unit + 16, op.extent)])
+                step = max(4, min(16, op.extent // 8))
+                for unit in range(0, op.extent, step):
+                    self._add_op(op, after=[unit, min(unit + step, op.extent)])
                     self._tasks.append((len(self._addresses) - 1, len(self._addresses)))
         else:
             for parameter, chain in phase.ops:
                 self._add_slices(parameter, chain)
-            if not self.n_tasks:
-                self.n_tasks = len(self._tasks) - first
         self._phases.append((header.TASKED, first, len(self._tasks)))
+
+    def _add_parts(self, phase, parts):
+        """Cut what is done to the one block: each operation is a phase of its own, or none is."""
+        for op in phase.ops:
+            cut = split(op, parts, self.dtype.itemsize)
+            first_op, first_task = len(self._addresses), len(self._tasks)
+            for part, shifts in cut:
+                self._add_op(part, shifts=shifts)
+                self._tasks.append((len(self._addresses) - 1, len(self._addresses)))
+            if len(cut) > 1:
+                self._phases.append((header.TASKED, first_task, len(self._tasks)))
+                continue
+            self._tasks.pop()
+            if self._phases and self._phases[-1][0] == header.BLOCKS:
+                first_op = self._phases.pop()[1]
+            self._phases.append((header.BLOCKS, first_op, len(self._addresses)))
 
     def _add_slices(self, parameter, chain):
         """Cut a parameter into slices of whole rows of one pack; each is a task."""
         size = self.dtype.itemsize
         rows = parameter.elements // parameter.pack
-        most = max(1, self._slice_elements // parameter.pack)
+        work, grain = chain[0].work, chain[0].grain
+        limits = _SLICE if work == 1 else _SLICE_OF_POSITIONS
+        share = 16 if work == 1 else 8
+        most = max(1, int(np.clip(self._work // work // share, *limits)) // parameter.pack)
         if parameter.inputs > most:  # parts of one pack, of the same length
             parts = -(-parameter.inputs // most)
-            step = _round(-(-parameter.inputs // parts), 8)
+            if work > 1:  # an even number in all, as they are a phase by themselves
+                parts += parts * (rows // parameter.inputs) % 2
+            step = _round(-(-parameter.inputs // parts), grain)
             starts = [
                 (pack + k, pack + min(k + step, parameter.inputs))
                 for pack in range(0, rows, parameter.inputs)
@@ -227,7 +271,43 @@ class Program:
         self.operands = np.array(self._operands, np.int64).reshape(-1, OPERANDS)
         self.phases = np.array(self._phases, np.int64)
         self.tasks = np.array(self._tasks, np.int64)
+        self.n_tasks = len(self.tasks)
         del self._operands, self._addresses, self._phases, self._tasks
+
+
+def split(op, parts, itemsize):
+    """Cut an operation on one sample into parts: of its rows, units, elements or positions.
+
+    Return operations and by how many bytes their operands lie further on; where an operation
+    cannot be cut, itself.
+    """
+    row, names = op.row, op.row.attributes
+    numbers = dict(zip(names, op.attributes))
+    operands = row.reads + row.writes
+    if "last" in names:
+        extent, grain, steps = numbers["last"], 1, {}
+    elif op.name in ("dense", "dense_unbiased"):
+        grain, extent = op.variant[1], numbers["units"]
+        steps = {"w": numbers["inputs"], "b": 1, "z": 1}
+    elif op.name in ("activation", "add"):
+        extent, grain, steps = numbers["elements"], 1024, dict.fromkeys(("x", "a", "b", "y"), 1)
+    elif op.name == "normalize_running":
+        extent, grain = numbers["positions"], 1
+        steps = dict.fromkeys(("x", "y"), numbers["channels"])
+    else:
+        return [(op, ())]
+    size = _round(-(-extent // parts), grain)
+    cut = []
+    for start in range(0, extent, size):
+        stop = min(start + size, extent)
+        if "last" in names:
+            part = {**numbers, "first": start, "last": stop}
+        else:
+            name = next(n for n in ("units", "elements", "positions") if n in numbers)
+            part = {**numbers, name: stop - start}
+        shifts = [start * steps.get(operand, 0) * itemsize for operand in operands]
+        cut.append((replace(op, attributes=tuple(part.values())), shifts))
+    return cut
 
 
 def _address(array):
@@ -418,20 +498,22 @@ def aligned(n_bytes):
     return array[shift : shift + n_bytes]
 
 
-def pack(program, values, dtype):
-    """Return the parameters' arrays packed into one, ready for the program.
+def pack(layout, values, dtype):
+    """Return the parameters' arrays packed into one, ready for programs.
 
     Parameters
     ----------
-    values : list of ndarray
-        In the order of ``program.parameters``, in their documented shapes.
+    layout : Layout or Program
+    values : iterable of ndarray
+        In the order of ``layout.parameters``, in their documented shapes.
     """
-    packed = aligned(program.parameter_bytes).view(dtype)
-    for parameter, value in zip(program.parameters, values, strict=True):
-        start = program.offsets[parameter] // packed.itemsize
+    packed = aligned(layout.parameter_bytes).view(dtype)
+    for parameter, value in zip(layout.parameters, values, strict=True):
+        start = layout.offsets[parameter] // packed.itemsize
         if value.ndim == 1:
             packed[start : start + value.size] = value
             continue
+        value = value.reshape(-1, value.shape[-1])
         (inputs, units), width = value.shape, parameter.pack
         view = packed[start : start + parameter.elements].reshape(-1, inputs, width)
         whole = units // width
@@ -443,19 +525,20 @@ def pack(program, values, dtype):
     return packed
 
 
-def unpack(program, packed):
+def unpack(layout, packed):
     """Return copies of the parameters, in their documented shapes."""
     values = []
-    for parameter in program.parameters:
-        start = program.offsets[parameter] // packed.itemsize
+    for parameter in layout.parameters:
+        start = layout.offsets[parameter] // packed.itemsize
         part = packed[start : start + parameter.elements]
         if len(parameter.shape) == 1:
             values.append(part[: parameter.shape[0]].copy())
         else:
-            inputs, units = parameter.shape
+            inputs, units = parameter.inputs, parameter.shape[-1]
             rows = part.reshape(-1, inputs, parameter.pack).transpose(1, 0, 2)
-            values.append(rows.reshape(inputs, -1)[:, :units].copy())
+            rows = rows.reshape(inputs, -1)[:, :units]
+            values.append(rows.reshape(parameter.shape, copy=True))
     return values
 
 
-__all__ = ["Program", "RawKernel", "Session", "Team", "lanes_of", "pack", "unpack"]
+__all__ = ["Layout", "Program", "RawKernel", "Session", "Team", "lanes_of", "pack", "unpack"]

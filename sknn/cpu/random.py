@@ -1,4 +1,4 @@
-"""The counter-based generator, and dropout.
+"""The counter-based generator, dropout and noise.
 
 Philox 4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"): ten rounds
 turn a key and a counter into four random words. The key is the seed, the counter the step, the
@@ -10,14 +10,17 @@ from numba.core import types
 from numba.extending import register_jitable
 
 from .frame import BLOCK, SEED, STEP, kernel
+from .functions import functions
 from .simd import (
     Vector,
     bits_to_float64,
+    convert,
     iota,
     load,
     multiply_high,
     select,
     splat,
+    sqrt,
     store,
 )
 
@@ -64,3 +67,40 @@ def dropout(t):
                     store(y, i, select(word < threshold, 0.0, load(vector, x, i) * scale))
 
     return dropout
+
+
+@kernel
+def gaussian_noise(t):
+    """y = x + normal noise (Box and Muller, 1958). op: x, y, units, layer, deviation."""
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    words, f = Vector(types.uint32, lanes), functions(t.vector)
+    log, cos_sin = f.log, f.cos_sin
+
+    def gaussian_noise(op, frame, slot):
+        x, y = slot + op[0], slot + op[1]
+        deviation = bits_to_float64(op[4])
+        low, high = frame[SEED] & 0xFFFFFFFF, (frame[SEED] >> 32) & 0xFFFFFFFF
+        for n in range(0, width, lanes):
+            sample = iota(words) + (frame[BLOCK] * width + n)
+            for unit in range(0, op[2], 4):
+                a, b, c, d = philox(
+                    sample, splat(words, unit // 4), splat(words, op[3]),
+                    splat(words, frame[STEP]), low, high,
+                )  # fmt: skip
+                first, second = _two_normals(a, b), _two_normals(c, d)
+                four = first[0], first[1], second[0], second[1]
+                for j in range(min(4, op[2] - unit)):
+                    i = (unit + j) * width + n
+                    store(y, i, load(vector, x, i) + four[j] * deviation)
+
+    @register_jitable
+    def _two_normals(a, b):
+        size = sqrt(log(_uniform(a)) * -2.0)
+        cosine, sine = cos_sin(_uniform(b))
+        return size * cosine, size * sine
+
+    @register_jitable
+    def _uniform(word):
+        return (convert(vector, word) + 0.5) * 2.0**-32
+
+    return gaussian_noise

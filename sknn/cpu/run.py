@@ -88,12 +88,13 @@ def run(t):
                             _call(get(int64, header[ADDRESSES], i), operands, frame, slot)
                 else:
                     for task in range(first + rank, last, size):
-                        frame[f.TASK] = task - first
+                        frame[f.TASK] = task
                         begin = get(int64, header[TASKS], 2 * task)
                         end = get(int64, header[TASKS], 2 * task + 1)
                         for i in range(begin, end):
                             operands = header[OPERATIONS] + i * (OPERANDS * 8)
-                            _call(get(int64, header[ADDRESSES], i), operands, frame, 0)
+                            address = get(int64, header[ADDRESSES], i)
+                            _call(address, operands, frame, frame[f.WORKSPACE])
                 if size > 1:
                     barrier(header[SYNC], size)
             if rank == 0:

@@ -335,6 +335,42 @@ def lane_sum(typingctx, a):
     return types.float64(a), codegen
 
 
+@intrinsic
+def lane(typingctx, a, index):
+    """Return one lane of uint32 as an int64."""
+
+    def codegen(context, builder, sig, args):
+        value = builder.extract_element(args[0], builder.trunc(args[1], _I32))
+        return builder.zext(value, _I64)
+
+    return types.int64(a, types.int64), codegen
+
+
+@intrinsic
+def convert(typingctx, vector, a):
+    """Return uint32 lanes as real numbers, or real ones as wider ones."""
+    result = vector.instance_type
+
+    def codegen(context, builder, sig, args):
+        return _vector_cast(builder, args[1], a.real, result)
+
+    return result(vector, a), codegen
+
+
+@intrinsic
+def store_first(typingctx, address, index, value, count):
+    """Store the first `count` lanes of a vector."""
+
+    def codegen(context, builder, sig, args):
+        lanes = value.lanes
+        number = ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
+        mask = builder.icmp_signed("<", number, _splat(builder, args[3], lanes))
+        _masked_store(builder, args[2], args[0], args[1], mask)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, value, types.int64), codegen
+
+
 # --- operators between vectors, or between a vector and a number
 
 
@@ -449,6 +485,26 @@ def tile_load(typingctx, tile, address, index, stride):
 
 
 @intrinsic
+def tile_load_first(typingctx, tile, address, index, stride, rows):
+    """Return the same with zeros from row `rows` on; where it is below 1, row 0 is read anyway."""
+
+    def codegen(context, builder, sig, args):
+        _, address, index, stride, rows = args
+        result = sig.return_type
+        parts = []
+        for r in range(result.rows):
+            inside = builder.icmp_signed(">", rows, ir.Constant(_I64, r))
+            row = builder.select(inside, _offset(builder, index, stride, r), index)
+            for v in range(result.vectors):
+                i = builder.add(row, ir.Constant(_I64, v * result.vector.lanes))
+                part = _load_vector(builder, result.vector, address, i)
+                parts.append(builder.select(inside, part, ir.Constant(result.vector.llvm, None)))
+        return _tile(builder, result, parts)
+
+    return tile.instance_type(tile, *[types.int64] * 4), codegen
+
+
+@intrinsic
 def tile_outer(typingctx, tile, s, s_index, s_stride, x, x_index, x_stride):
     """Return the tile plus an outer product, by multiply-adds.
 
@@ -524,6 +580,178 @@ def tile_outer_rows(typingctx, tile, rows, s_index, x, x_index):
         return _tile(builder, tile, parts)
 
     return tile(tile, rows, *[types.int64] * 3), codegen
+
+
+@intrinsic
+def tile_cross(typingctx, tile, d, d_index, d_stride, x, x_index, x_stride):
+    """Return the tile plus products, lane by lane, of one vector a row and one a column.
+
+    Row r has the vector at ``d[d_index + r * d_stride]``, column v that at ``x[x_index + v *
+    x_stride]``.
+    """
+
+    def codegen(context, builder, sig, args):
+        value, d, d_index, d_stride, x, x_index, x_stride = args
+        columns = [
+            _load_vector(builder, tile.vector, x, _offset(builder, x_index, x_stride, v))
+            for v in range(tile.vectors)
+        ]
+        return _cross(builder, tile, value, d, d_index, d_stride, columns)
+
+    return tile(tile, *[types.int64] * 6), codegen
+
+
+@intrinsic
+def tile_cross_within(typingctx, tile, d, d_index, d_stride, x, x_index, x_stride, low, high):
+    """Return the same with zero for the columns outside of [low, high), which are not read."""
+
+    def codegen(context, builder, sig, args):
+        value, d, d_index, d_stride, x, x_index, x_stride, low, high = args
+        zero = ir.Constant(tile.vector.llvm, None)
+        last = builder.sub(high, ir.Constant(_I64, 1))
+        columns = []
+        for v in range(tile.vectors):
+            i = ir.Constant(_I64, v)
+            below, above = builder.icmp_signed("<", i, low), builder.icmp_signed(">", i, last)
+            place = builder.select(below, low, builder.select(above, last, i))
+            index = builder.add(x_index, builder.mul(place, x_stride))
+            column = _load_vector(builder, tile.vector, x, index)
+            columns.append(builder.select(builder.or_(below, above), zero, column))
+        return _cross(builder, tile, value, d, d_index, d_stride, columns)
+
+    return tile(tile, *[types.int64] * 8), codegen
+
+
+def _cross(builder, tile, value, d, d_index, d_stride, columns):
+    parts = _parts(builder, tile, value)
+    for r in range(tile.rows):
+        row = _load_vector(builder, tile.vector, d, _offset(builder, d_index, d_stride, r))
+        for v, column in enumerate(columns):
+            j = r * tile.vectors + v
+            parts[j] = _call(builder, "fma", tile.vector.llvm, [row, column, parts[j]])
+    return _tile(builder, tile, parts)
+
+
+@intrinsic
+def tile_row_sums(typingctx, tile, address, index, stride, rows, vectors):
+    """Add the sums of the lanes of some rows and vectors to an array.
+
+    Those of row r and vector v go to ``index + r + v * stride``.
+    """
+
+    def codegen(context, builder, sig, args):
+        value, address, index, stride, rows, vectors = args
+        parts, scalar = _parts(builder, tile, value), _LLVM[tile.vector.real]
+        for r in range(tile.rows):
+            for v in range(tile.vectors):
+                inside = builder.and_(
+                    builder.icmp_signed("<", ir.Constant(_I64, r), rows),
+                    builder.icmp_signed("<", ir.Constant(_I64, v), vectors),
+                )
+                with builder.if_then(inside):
+                    total = _halve(builder, parts[r * tile.vectors + v])
+                    place = builder.add(_offset(builder, index, stride, v), ir.Constant(_I64, r))
+                    pointer = _element(builder, scalar, address, place)
+                    builder.store(builder.fadd(builder.load(pointer), total), pointer)
+        return context.get_dummy_value()
+
+    return types.void(tile, *[types.int64] * 5), codegen
+
+
+def _halve(builder, vector):
+    """Return the sum of the lanes: of halves, of their halves, and so on."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        low, high = (
+            builder.shuffle_vector(
+                vector, vector, ir.Constant(ir.VectorType(_I32, lanes), list(part))
+            )
+            for part in (range(lanes), range(lanes, 2 * lanes))
+        )
+        vector = builder.fadd(low, high)
+    return builder.extract_element(vector, ir.Constant(_I32, 0))
+
+
+@intrinsic
+def position_rows(typingctx, tile, address, first, step, last, stride):
+    """Return the addresses of elements at positions first, first + step, ..., held in [0, last].
+
+    A position is `stride` elements of the tile's type.
+    """
+    shape = tile.instance_type
+    result = Rows(shape.rows)
+
+    def codegen(context, builder, sig, args):
+        _, address, first, step, last, stride = args
+        scalar, zero = _LLVM[shape.vector.real], ir.Constant(_I64, 0)
+        value = ir.Constant(result.llvm, ir.Undefined)
+        for r in range(shape.rows):
+            place = _offset(builder, first, step, r)
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            place = builder.select(builder.icmp_signed(">", place, zero), place, zero)
+            pointer = _element(builder, scalar, address, builder.mul(place, stride))
+            value = builder.insert_value(value, builder.ptrtoint(pointer, _I64), r)
+        return value
+
+    return result(tile, *[types.int64] * 5), codegen
+
+
+@intrinsic
+def tile_blend(typingctx, old, new, low, high):
+    """Return the rows low to high of the new tile, and the others of the old one."""
+
+    def codegen(context, builder, sig, args):
+        a, b, low, high = args
+        before, after = _parts(builder, old, a), _parts(builder, old, b)
+        parts = []
+        for r in range(old.rows):
+            i = ir.Constant(_I64, r)
+            inside = builder.and_(
+                builder.icmp_signed(">=", i, low), builder.icmp_signed("<", i, high)
+            )
+            for j in range(r * old.vectors, (r + 1) * old.vectors):
+                parts.append(builder.select(inside, after[j], before[j]))
+        return _tile(builder, old, parts)
+
+    return old(old, new, types.int64, types.int64), codegen
+
+
+@intrinsic
+def tile_store_columns(typingctx, tile, address, index, stride, rows, low, high):
+    """Store columns low to high of the first `rows` rows of the tile, as tile_store does."""
+
+    def codegen(context, builder, sig, args):
+        value, address, index, stride, rows, low, high = args
+        parts, lanes = _parts(builder, tile, value), tile.vector.lanes
+        number = ir.VectorType(_I64, lanes)
+        for v in range(tile.vectors):
+            lane = ir.Constant(number, [v * lanes + i for i in range(lanes)])
+            mask = builder.and_(
+                builder.icmp_signed(">=", lane, _splat(builder, low, lanes)),
+                builder.icmp_signed("<", lane, _splat(builder, high, lanes)),
+            )
+            for r in range(tile.rows):
+                with builder.if_then(builder.icmp_signed(">", rows, ir.Constant(_I64, r))):
+                    row = _offset(builder, index, stride, r)
+                    i = builder.add(row, ir.Constant(_I64, v * lanes))
+                    _masked_store(builder, parts[r * tile.vectors + v], address, i, mask)
+        return context.get_dummy_value()
+
+    return types.void(tile, *[types.int64] * 6), codegen
+
+
+def _masked_store(builder, value, address, index, mask):
+    scalar = value.type.element
+    pointer = builder.bitcast(_element(builder, scalar, address, index), value.type.as_pointer())
+    suffix = f"v{value.type.count}{_SUFFIX[str(scalar)]}"
+    signature = ir.FunctionType(
+        ir.VoidType(), [value.type, pointer.type, _I32, mask.type]
+    )
+    function = cgutils.get_or_insert_function(
+        builder.module, signature, f"llvm.masked.store.{suffix}.p0"
+    )
+    builder.call(function, [value, pointer, ir.Constant(_I32, _align(scalar)), mask])
 
 
 @intrinsic

@@ -1,0 +1,710 @@
+"""Convolutional networks: a list of layers, or an architecture by its name."""
+
+from dataclasses import fields, replace
+from inspect import cleandoc
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import (
+    _check_n_features,
+    check_array,
+    check_is_fitted,
+    check_X_y,
+    validate_data,
+)
+
+from . import weights as weight_files
+from .architectures import ARCHITECTURES
+from .base import TRAINING, ParameterRow, all_or_nothing, takes
+from .data import Source
+from .layers import Activation, BatchNormalization, Dense, Dropout, GaussianNoise, Layer
+from .layers.augmentation import Augmentation
+from .losses import Loss
+from .network import Network, Weights
+from .summary import summarize
+from .supervised import (
+    CLASSIFICATION_LOSS,
+    REGRESSION_LOSS,
+    TARGETS,
+    TRAINED,
+    ClassifierMethods,
+    RegressorMethods,
+    SupervisedNet,
+)
+from .training import predict
+
+_LAYERS = {
+    "layers": ParameterRow(
+        "lenet5",
+        [StrOptions(set(ARCHITECTURES)), list, tuple],
+        """layers : str or list of layers, default='lenet5'
+        The name of an architecture (see :mod:`sknn.architectures`), or layers of
+        :mod:`sknn.layers` from the input on. A last ``Dense(n)`` without activation, n the number
+        of outputs, is the output layer; else one is added. For two classes, one output is enough,
+        and a last ``Dense(2)`` becomes one. Parameters of layers can be searched:
+        ``layers__0__filters``.""",
+    ),
+    "image_shape": ParameterRow(
+        None,
+        [tuple, list, None],
+        """image_shape : tuple (height, width) or (height, width, channels), default=None
+        The shape of the image that a row of X holds. None: as X has it, or, where X has two
+        dimensions, (1, n_features, 1).""",
+    ),
+    "augmentation": ParameterRow(
+        None,
+        [Augmentation, list, tuple, None],
+        """augmentation : layer, list of layers or None, default=None
+        Random changes of the training images, anew in each epoch:
+        :class:`~sknn.layers.RandomShift`, :class:`~sknn.layers.RandomFlip`,
+        :class:`~sknn.layers.RandomCrop`.""",
+    ),
+}
+_TRAINING = {
+    **TRAINING,
+    "initializer": ParameterRow(
+        TRAINING["initializer"].default,
+        TRAINING["initializer"].constraints,
+        """initializer : str, default='auto'
+        How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
+        output layer, 'he_uniform' for the others), 'glorot_uniform', 'glorot_normal',
+        'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal' (deviation 0.05),
+        'uniform' (within 0.05) or 'zeros'.""",
+    ),
+    "dtype": ParameterRow(
+        None,
+        TRAINING["dtype"].constraints,
+        """dtype : {'float32', 'float64'} or None, default=None
+        What is computed in; None: float64 where X to fit is float64, else float32.""",
+    ),
+}
+_CLASSIFIER = {
+    **_LAYERS,
+    **_TRAINING,
+    **CLASSIFICATION_LOSS,
+    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
+}
+_REGRESSOR = {
+    **_LAYERS,
+    **_TRAINING,
+    **REGRESSION_LOSS,
+    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
+}
+
+
+# --- parameters of layers as parameters of the estimator
+
+
+def _nested(layers, prefix):
+    """Yield name and value of every parameter of some layers, and of those inside of them."""
+    for i, layer in enumerate(layers):
+        for field in fields(layer):
+            name, value = f"{prefix}__{i}__{field.name}", getattr(layer, field.name)
+            yield name, value
+            if isinstance(value, tuple) and value and isinstance(value[0], Layer):
+                yield from _nested(value, name)
+
+
+def _with(layers, path, value, name):
+    """Return layers with one parameter of one of them changed; `path` leads to it."""
+    place, field, *more = path
+    if not place.isdigit() or int(place) >= len(layers):
+        raise ValueError(f"Invalid parameter {name!r}: there are {len(layers)} layers.")
+    layer = layers[int(place)]
+    if field not in {f.name for f in fields(layer)}:
+        valid = sorted(f.name for f in fields(layer))
+        raise ValueError(f"Invalid parameter {name!r} for {layer}; valid ones are {valid}.")
+    if more:
+        value = _with(getattr(layer, field), more, value, name)
+    changed = list(layers)
+    changed[int(place)] = replace(layer, **{field: value})
+    return type(layers)(changed)
+
+
+class _LayersAsParameters:
+    """Lets ``get_params`` and ``set_params`` reach into the list of layers."""
+
+    def get_params(self, deep=True):
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return those of the layers too.
+
+        Returns
+        -------
+        params : dict of str to object
+            Names and values.
+        """
+        params = super().get_params(deep=deep)
+        if deep and not isinstance(self.layers, str):
+            params.update(_nested(self.layers, "layers"))
+        return params
+
+    def set_params(self, **params):
+        """Set parameters, those of layers included, as ``layers__0__filters``.
+
+        Layers are never changed: the list is a new one, with other layers in it.
+
+        Parameters
+        ----------
+        **params : dict of str to object
+            Names and values.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        inner = {k: v for k, v in params.items() if k.startswith("layers__")}
+        super().set_params(**{k: v for k, v in params.items() if k not in inner})
+        for name in sorted(inner, key=lambda name: name.count("__")):
+            if isinstance(self.layers, str):
+                raise ValueError(
+                    f"Invalid parameter {name!r}: layers={self.layers!r} is a name, not a list."
+                )
+            self.layers = _with(self.layers, name.split("__")[1:], inner[name], name)
+        return self
+
+
+# --- the estimators
+
+
+def _check_layers(layers, name="layers"):
+    """Return layers as a list, or raise TypeError."""
+    layers = [layers] if isinstance(layers, Layer) else list(layers)
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{name}[{i}] is {layer!r}; expected a layer of sknn.layers.")
+    return layers
+
+
+def _check_image_shape(shape):
+    """Return (height, width, channels), or raise ValueError."""
+    shape = tuple(shape)
+    good = all(isinstance(n, Integral) and n > 0 for n in shape)
+    if len(shape) not in (2, 3) or not good:
+        raise ValueError(
+            f"image_shape is {shape}; expected (height, width) or (height, width, channels), each "
+            "at least 1."
+        )
+    return tuple(map(int, (*shape, 1)[:3]))
+
+
+def _words(shape):
+    return " x ".join(map(str, shape))
+
+
+class _BaseConvNet(_LayersAsParameters, SupervisedNet):
+    """What the convolutional networks share: all but the constructor."""
+
+    # --- the data
+
+    def _validate(self, X, y="no_validation", reset=False, **checks):
+        """Return X as rows of numbers, and y where there is one, both checked.
+
+        Images become rows without being copied, if they lie in one piece.
+        """
+        if not hasattr(X, "ndim"):
+            X = np.asarray(X)
+        if X.ndim < 3:
+            checked = super()._validate(X, y, reset, **checks)
+            X, *more = (checked,) if isinstance(y, str) else checked
+            shape = self._row_shape(X.shape[1], reset)
+        else:
+            if isinstance(y, str):
+                X, more = check_array(X, allow_nd=True, input_name="X"), []
+            else:
+                X, *more = check_X_y(X, y, allow_nd=True, estimator=self, **checks)
+            if X.ndim > 4:
+                raise ValueError(
+                    f"X has {X.ndim} dimensions; expected 2, (n, height, width), or (n, height, "
+                    "width, channels)."
+                )
+            shape = (*X.shape[1:], 1)[:3]
+            self._check_images(shape, reset)
+            X = X.reshape(len(X), -1)
+            if reset:
+                vars(self).pop("feature_names_in_", None)
+            _check_n_features(self, X, reset=reset)
+        if reset:
+            self.image_shape_ = shape
+        return (X, *more) if more else X
+
+    def _row_shape(self, n_features, reset):
+        """Return the shape of the images that rows of X hold."""
+        if not reset:
+            return self.image_shape_
+        if self.image_shape is None:
+            return 1, n_features, 1
+        shape = _check_image_shape(self.image_shape)
+        if np.prod(shape) != n_features:
+            raise ValueError(
+                f"X has {n_features} features; image_shape={tuple(self.image_shape)} needs "
+                f"{np.prod(shape)}."
+            )
+        return shape
+
+    def _check_images(self, shape, reset):
+        """Check the shape of images in X against what is known of it."""
+        if not reset:
+            if shape != self.image_shape_:
+                raise ValueError(
+                    f"X has images of {_words(shape)}, but {type(self).__name__} was fitted to "
+                    f"images of {_words(self.image_shape_)}."
+                )
+        elif self.image_shape is not None and shape != _check_image_shape(self.image_shape):
+            raise ValueError(
+                f"X has images of {_words(shape)}; image_shape={tuple(self.image_shape)} asks for "
+                "others."
+            )
+
+    # --- the network
+
+    def _is_fitted(self):
+        return hasattr(self, "_weights")
+
+    def __sklearn_is_fitted__(self):
+        return self._is_fitted()
+
+    def _computing_dtype(self, X):
+        """Return the type to compute in, for X or (None) as the weights are."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        if X is None:
+            return self._weights.dtype
+        return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+
+    def _make_layers(self, image_shape, n_outputs):
+        """Return the specifications of all layers, the output layer included."""
+        if isinstance(self.layers, str):
+            return ARCHITECTURES[self.layers](image_shape, n_outputs)
+        layers = _check_layers(self.layers)
+        last = layers[-1] if layers else None
+        if isinstance(last, Dense) and last.activation is None:
+            if last.units == n_outputs:
+                return layers
+            if n_outputs == 1 and last.units == 2 and self._classifies:
+                return [*layers[:-1], replace(last, units=1)]
+        return [*layers, Dense(n_outputs)]
+
+    def _make_network(self, n_features, n_outputs, out, loss):
+        """Return the Network that the parameters describe."""
+        changes = [] if self.augmentation is None else self.augmentation
+        changes = _check_layers(changes, "augmentation")
+        for change in changes:
+            if not isinstance(change, Augmentation):
+                raise TypeError(
+                    f"augmentation has {change}; expected RandomShift, RandomFlip or RandomCrop."
+                )
+        shape = self.image_shape_
+        for change in changes:
+            shape = change.output_shape(shape)
+        layers = self._make_layers(shape, n_outputs)
+        network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
+        _check_augmentation(network)
+        return network
+
+    def _check_trainable(self, network):
+        found = [*network.augmentation, *(layer for _, layer, _ in network.primitives)]
+        if any(isinstance(a, Activation) and a.function == "step" for a in found):
+            raise ValueError(
+                "Activation('step') has no useful derivative, so a network cannot be trained with "
+                "it."
+            )
+        random = (Dropout, GaussianNoise, Augmentation)
+        trained = [a for a in found if isinstance(a, BatchNormalization) and a.trainable]
+        if self.solver == "lbfgs" and (trained or any(isinstance(a, random) for a in found)):
+            raise ValueError(
+                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+                "random layers, augmentation and batch normalisation are for the other solvers."
+            )
+        if not any(layer.learns for layer in found):
+            raise ValueError("No layer is left to train: all of them have trainable=False.")
+
+    def _first_values(self, network, random_state, dtype):
+        """Draw the first parameters."""
+        drawn = [(layer, shape) for _, layer, shape in network.primitives if layer.learns or
+                 layer.parameters(shape, 1)]  # fmt: skip
+        values = []
+        for i, (layer, shape) in enumerate(drawn):
+            last = i == len(drawn) - 1
+            values += layer.draw(shape, random_state, self.initializer, last)
+        return [value.astype(dtype) for value in values]
+
+    def _values_for(self, network, dtype):
+        """Return the fitted parameters to go on from, checked against the network."""
+        values = self._weights.values
+        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        if [value.shape for value in values] != shapes:
+            raise ValueError(
+                "layers have changed since the last fit: its parameters do not fit the network "
+                "any more."
+            )
+        return [value.astype(dtype) for value in values]
+
+    def _attributes(self, network, values):
+        """Return the fitted attributes that hold the network's parameters."""
+        return {
+            "_weights": Weights(network, values, values[0].dtype),
+            "layers_": list(network.layers[:-1]),
+        }
+
+    def _predict(self, X):
+        """Return the network's outputs."""
+        weights = self._weights
+        return predict(weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs)
+
+    @property
+    def weights_(self):
+        """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
+        check_is_fitted(self)
+        network, values = self._weights.network, iter(self._weights.values)
+        groups = network.parameters(self._weights.dtype)
+        return {
+            path: {p.name: next(values) for p in group}
+            for (path, _, _), group in zip(network.primitives, groups, strict=True)
+            if group
+        }
+
+    def summary(self, image_shape=None):
+        """Return a table of the layers: output shapes, parameters, multiply-adds.
+
+        Parameters
+        ----------
+        image_shape : tuple, default=None
+            The shape of an image, for a network that is not fitted yet; None: the fitted one's,
+            or the parameter's.
+
+        Returns
+        -------
+        summary : :class:`~sknn.summary.Summary`
+            To print, to show in a notebook, or as a DataFrame.
+        """
+        if self._is_fitted() and image_shape is None:
+            return summarize(self.layers_, self._weights.network.start_shape)
+        shape = self.image_shape if image_shape is None else image_shape
+        if shape is None:
+            raise ValueError("image_shape is needed for the summary of a network without data.")
+        shape, layers = _check_image_shape(shape), self.layers
+        if isinstance(layers, str):
+            layers = ARCHITECTURES[layers](shape)
+        return summarize(_check_layers(layers), shape)
+
+    # --- files
+
+    def save_weights(self, path):
+        """Write the parameters to a safetensors file, under PyTorch's names and layouts.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        """
+        check_is_fitted(self)
+        weights = self._weights
+        network = weights.network
+        weight_files.save(path, network.layers, network.start_shape, weights.values)
+
+    @all_or_nothing
+    def load_weights(self, path, classes=None, ignore=()):
+        """Read the parameters from a safetensors file; the estimator is then fitted.
+
+        Tensors have the names that PyTorch gives them, and torchvision's for the architectures
+        here. `image_shape` and `layers` say what network it is.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        classes : array-like of shape (n_classes,), default=None
+            The labels of a classifier's outputs; None: 0, 1, 2, ... for a ``Dense`` at the end of
+            `layers`.
+        ignore : list of str, default=()
+            Layers, by the beginnings of their names, that are not read but start at random, such
+            as the output layer of another task.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, too many, or of another shape; the first is named, and nothing
+            has changed.
+        """
+        self._validate_params()
+        if self.image_shape is None:
+            raise ValueError("image_shape is None; loading weights needs the shape of the images.")
+        self.image_shape_ = _check_image_shape(self.image_shape)
+        self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.n_outputs_ = self._outputs_to_load(classes)
+        out = self._output_activation()
+        self.out_activation_ = out.function
+        loss = self._make_loss(self.n_outputs_, out)
+        network = self._make_network(self.n_features_in_, self.n_outputs_, out, loss)
+        dtype = np.dtype(self.dtype or np.float32)
+        random_state = np.random.RandomState(
+            self.random_state if isinstance(self.random_state, Integral) else 0
+        )
+        first = self._first_values(network, random_state, dtype)
+        values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
+        for name in ("_optimizer", "_no_improvement_count", "loss_curve_"):
+            vars(self).pop(name, None)  # an earlier fit's
+        vars(self).update(self._attributes(network, [value.astype(dtype) for value in values]))
+        return self
+
+    def _outputs_to_load(self, classes):
+        """Return the number of outputs of a network to load, and make the labels known."""
+        last = None if isinstance(self.layers, str) else _check_layers(self.layers)[-1]
+        n = last.units if isinstance(last, Dense) and last.activation is None else None
+        if not self._classifies:
+            return n or 1
+        if classes is None:
+            if n is None:
+                raise ValueError("classes is None; expected the labels of the outputs.")
+            classes = np.arange(max(n, 2))
+        self._label_binarizer = LabelBinarizer().fit(np.asarray(classes))
+        self.classes_ = self._label_binarizer.classes_
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+
+def _check_augmentation(network):
+    """Check that nothing that learns comes before a random change: no gradient passes it."""
+    learned = None
+    for path, layer, _ in network.primitives:
+        if isinstance(layer, Augmentation) and learned is not None:
+            raise ValueError(
+                f"{path}: {layer} comes after {learned}, which learns; it must come before."
+            )
+        learned = learned or (layer if layer.learns else None)
+
+
+_ATTRIBUTES = """layers_ : list of layers
+        The network, from input to output layer.
+    image_shape_ : tuple
+        Height, width and channels of an image.
+    weights_ : dict of str to dict of str to ndarray
+        Copies of the parameters, by layer: 'kernel', of shape (height, width, channels, filters)
+        or (inputs, units), 'bias', 'gamma', 'beta', 'mean' and 'variance'.
+    """ + TRAINED
+
+
+@takes(_CLASSIFIER, positional=2)
+class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
+    """A convolutional network for classification.
+
+    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
+    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    {attributes}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import ConvNetClassifier
+    >>> from sknn.layers import Conv2D, MaxPooling2D
+    >>> X, y = load_digits(return_X_y=True)
+    >>> layers = [Conv2D(16, 3, padding="same", activation="relu"), MaxPooling2D(2)]
+    >>> net = ConvNetClassifier(layers, (8, 8), max_iter=10, random_state=0, tol=0, dtype="float32")
+    >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.95)
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@takes(_REGRESSOR, positional=2)
+class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
+    """A convolutional network for regression.
+
+    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
+    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import ConvNetRegressor
+    >>> from sknn.layers import Conv2D, Flatten
+    >>> X, y = load_digits(return_X_y=True)
+    >>> layers = [Conv2D(8, 3, activation="relu"), Flatten()]
+    >>> net = ConvNetRegressor(layers, image_shape=(8, 8), max_iter=20, random_state=0, tol=0)
+    >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.5)
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The activations of a layer of a convolutional network, as features.
+
+    A network that is fitted, or has loaded its weights, is used as it is, also by clones of the
+    transformer: it may stand at the beginning of a pipeline. One that is not is fitted first.
+
+    Parameters
+    ----------
+    net : ConvNetClassifier or ConvNetRegressor, default=None
+        The network; None: a ConvNetClassifier with its defaults.
+    layer : int or str, default=-2
+        Which layer's output: its place in the network's `layers_`, or its name. The default is
+        what the output layer gets.
+
+    Attributes
+    ----------
+    net_ : estimator
+        The fitted network.
+    n_features_in_, feature_names_in_
+        Number of features, and their names where X has them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sknn import ConvNetClassifier, ConvNetTransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = ConvNetClassifier(image_shape=(8, 8), max_iter=5, random_state=0, tol=0)
+    >>> digits = y < 5
+    >>> net = net.fit(X[digits] / 16, y[digits])
+    >>> others = make_pipeline(ConvNetTransformer(net), LogisticRegression(max_iter=1000))
+    >>> bool(others.fit(X[~digits] / 16, y[~digits]).score(X[~digits] / 16, y[~digits]) > 0.9)
+    True
+    """
+
+    def __init__(self, net=None, layer=-2):
+        self.net = net
+        self.layer = layer
+
+    def __sklearn_clone__(self):
+        net = self.net
+        fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
+        return type(self)(net if fitted else clone(net, safe=False), self.layer)
+
+    def fit(self, X, y=None):
+        """Fit the network, if it is not fitted yet.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or images
+            The samples.
+        y : array-like of shape (n_samples,), default=None
+            Their targets; needed for a network that is not fitted yet.
+
+        Returns
+        -------
+        self : estimator
+            The transformer.
+        """
+        net = ConvNetClassifier() if self.net is None else self.net
+        if isinstance(net, FrozenEstimator):
+            net = net.estimator
+        if not isinstance(net, _BaseConvNet):
+            raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
+        if not net._is_fitted():
+            if y is None:
+                raise ValueError(
+                    "This ConvNetTransformer requires y to be passed, but the target y is None: "
+                    "its network is not fitted yet."
+                )
+            net = clone(net).fit(X, y)
+        else:
+            net._validate(X)
+        weights = _cut(net, self.layer)
+        self.net_, self._weights = net, weights
+        self._n_features_out = weights.network.outputs
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(self).pop(name, None)
+            if hasattr(net, name):
+                setattr(self, name, getattr(net, name))
+        return self
+
+    def transform(self, X):
+        """Return the layer's outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or images
+            The samples.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_outputs)
+            A row a sample; an image in the order (height, width, channels).
+        """
+        check_is_fitted(self)
+        if getattr(X, "ndim", 2) < 3:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X, weights = self.net_._validate(X), self._weights
+        return predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        fitted = isinstance(self.net, _BaseConvNet) and self.net._is_fitted()
+        tags.target_tags.required = not fitted
+        return tags
+
+
+def _cut(net, layer):
+    """Return the weights of a network up to one of its layers: those of all of it, shared."""
+    names = [getattr(some, "name", None) or f"layers.{i}" for i, some in enumerate(net.layers_)]
+    n = len(names)
+    if isinstance(layer, str):
+        if layer not in names:
+            raise ValueError(f"layer is {layer!r}; expected one of {names}.")
+        place = names.index(layer)
+    elif isinstance(layer, Integral) and not isinstance(layer, bool):
+        if not -n <= layer < n:
+            raise ValueError(f"layer is {layer}; expected one of the {n} layers, in [{-n}, {n}).")
+        place = int(layer) % n
+    else:
+        raise TypeError(f"layer is {layer!r}; expected an int or a str.")
+    layers = (*net.layers_[: place + 1], Activation("identity"))
+    whole = net._weights.network
+    loss = Loss("squared_error", "identity")
+    network = Network(layers, whole.inputs, loss, whole.augmentation)
+    # The parameters up to here lie where they lie in the whole network.
+    return net._weights.of(network)
+
+
+for _class in (ConvNetClassifier, ConvNetRegressor):
+    if _class.__doc__:
+        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

@@ -1,0 +1,320 @@
+"""Convolutions, and their transposes."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
+
+from .base import check_count, check_pair, describe, image, size
+from .dense import Weighted, add_dense, pack_width, tile_rows
+
+
+def check_padding(layer):
+    """Check `padding`, and store it as a word or as ((top, bottom), (left, right))."""
+    value = layer.padding
+    if value in ("valid", "same"):
+        return
+    words = "'valid', 'same', an int, (height, width) or ((top, bottom), (left, right)), from 0 on"
+    try:
+        pair = (value, value) if isinstance(value, Integral) else tuple(value)
+        if isinstance(value, (str, bool)):
+            raise TypeError
+        pair = tuple((v, v) if isinstance(v, Integral) else tuple(v) for v in pair)
+        good = [len(p) for p in pair] == [2, 2] and min(min(p) for p in pair) >= 0
+    except TypeError:
+        good = False
+    if not good:
+        raise ValueError(f"padding of {type(layer).__name__} is {value!r}; expected {words}.")
+    object.__setattr__(layer, "padding", tuple(tuple(map(int, p)) for p in pair))
+
+
+def window(layer, shape, extent, strides, dilation=(1, 1)):
+    """Return output height and width, and the padding before, of a window over an image.
+
+    'same' gives ceil(size / stride) outputs, with the padding split evenly and the odd one behind.
+    """
+    outs, before = [], []
+    for i, axis in enumerate(("height", "width")):
+        n, stride = shape[i], strides[i]
+        span = (extent[i] - 1) * dilation[i] + 1
+        if layer.padding == "same":
+            total = max((-(-n // stride) - 1) * stride + span - n, 0)
+            start, end = total // 2, total - total // 2
+        else:
+            start, end = (0, 0) if layer.padding == "valid" else layer.padding[i]
+        if n + start + end < span:
+            padded = f" ({n + start + end} with its padding)" if start + end else ""
+            raise ValueError(
+                f"{layer} got an input of {describe(shape)}{padded}; needs a {axis} of at least "
+                f"{span}."
+            )
+        outs.append((n + start + end - span) // stride + 1)
+        before.append(start)
+    return tuple(outs), tuple(before)
+
+
+class _Convolution(Weighted):
+    """What convolutions and their transposes share."""
+
+    def _check(self):
+        super()._check()
+        check_count(self, "filters")
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            check_pair(self, name)
+        check_padding(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Conv2D(_Convolution):
+    """A two-dimensional convolution (cross-correlation, as everywhere).
+
+    Its kernel has the shape (kernel height, kernel width, channels / groups, filters).
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or pair of int
+        Height and width of the window.
+    strides : int or pair of int, default=1
+        Steps of the window.
+    padding : 'valid', 'same', int or pairs, default='valid'
+        Zeros around the image: none; as many as make the output ceil(size / stride); or given, for
+        all sides, as (height, width), or as ((top, bottom), (left, right)).
+    dilation_rate : int or pair of int, default=1
+        Distance between neighbouring elements of the window.
+    groups : int, default=1
+        Parts of the channels, each with filters of its own.
+    activation : str, Activation or None, default=None
+        What is applied to the outputs.
+    use_bias : bool, default=True
+        Whether a bias is added.
+    kernel_initializer, kernel_l1, kernel_l2, activity_l1, activity_l2, trainable, name
+        As in :class:`Dense`.
+    """
+
+    filters: int
+    kernel_size: object
+    strides: object = 1
+    padding: object = "valid"
+    _: KW_ONLY
+    dilation_rate: object = 1
+    groups: int = 1
+    activation: object = None
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    activity_l1: float = 0.0
+    activity_l2: float = 0.0
+    trainable: bool = True
+    name: str | None = None
+
+    def __post_init__(self):
+        self._check()
+        check_count(self, "groups")
+        if self.filters % self.groups:
+            raise ValueError(
+                f"groups of Conv2D is {self.groups}; expected a divisor of filters={self.filters}."
+            )
+
+    def _geometry(self, shape):
+        """Return output height and width, and all the numbers of the engine's operations."""
+        if image(self, shape)[2] % self.groups:
+            raise ValueError(
+                f"{self} got an input of {describe(shape)}; needs channels that {self.groups} "
+                "groups can share evenly."
+            )
+        outs, before = window(self, shape, self.kernel_size, self.strides, self.dilation_rate)
+        numbers = (
+            *shape, self.filters, *self.kernel_size, *self.strides, *before, *self.dilation_rate,
+            self.groups, *outs,
+        )  # fmt: skip
+        return outs, numbers
+
+    def output_shape(self, shape):
+        return (*self._geometry(shape)[0], self.filters)
+
+    def _kernel_shape(self, shape):
+        return (*self.kernel_size, shape[2] // self.groups, self.filters)
+
+    def operations(self, shape):
+        return size(self._geometry(shape)[0]) * size(self._kernel_shape(shape))
+
+    def parameters(self, shape, lanes):
+        pack = pack_width(self.filters, lanes)
+        return (self._kernel(self._kernel_shape(shape), pack), *self._bias(self.filters, pack))
+
+    def draw(self, shape, random_state, initializer, last=False):
+        kernel = self._kernel_shape(shape)
+        fans = size(kernel[:3]), size(kernel[:2]) * self.filters // self.groups
+        return self._draw(shape, kernel, fans, random_state, initializer, last)
+
+    def forward(self, tape, x, shape, parameters, training):
+        w = next(parameters)
+        b = next(parameters) if self.use_bias else None
+        outs, numbers = self._geometry(shape)
+        if size(shape) == w.inputs and self.groups == 1 and size(outs) == 1:
+            return add_dense(tape, x, size(shape), self.filters, w, b)
+        if training and w.trainable:
+            tape.keep(x)
+        z = tape.buffer("z", size(outs) * self.filters)
+        each = self.filters // self.groups
+        name = "convolution" if b else "convolution_unbiased"
+        reads = (x, w, b) if b else (x, w)
+        tape.add(name, reads, (z,), (*numbers, 0, outs[0]), (tile_rows(each), w.pack))
+
+        def backward(dz, needed):
+            tape.keep(dz)  # the kernel's gradient is computed when the blocks are done
+            if w.trainable:
+                packed = add_kernel_gradient(tape, w, x, dz, numbers)
+                sizes = (size(outs), self.filters)
+                if b and packed is not None:
+                    tape.gradient(b, "bias_gradient", (packed,), sizes, (w.pack,))
+                elif b:
+                    tape.gradient(b, "channel_sums", (dz,), sizes)
+            if not needed:
+                return None
+            dx = tape.buffer("dx", x.rows)
+            variant = (tile_rows(shape[2] // self.groups), w.pack)
+            tape.add("convolution_input_gradient", (dz, w), (dx,), numbers, variant)
+            return dx
+
+        return z, backward
+
+
+def add_kernel_gradient(tape, w, x, dz, numbers):
+    """Say how the gradient of a convolution's kernel is computed; return dz transposed, if it is.
+
+    Many filters go side by side in a vector, on transposed gradients; few, or those of groups that
+    share a vector, one by one over the samples.
+    """
+    filters, groups, work = numbers[3], numbers[12], size(numbers[13:15])
+    inputs, padded = numbers[2] // groups, -(-filters // w.pack) * w.pack
+    # weights that lie side by side, and see neighbouring places
+    run = numbers[5] * inputs if groups == 1 and numbers[11] == 1 else inputs
+    if padded >= 2 * filters or groups > 1 and filters // groups % w.pack:
+        variant = (min(filters // groups, 6), w.pack)
+        tape.gradient(w, "kernel_gradient_narrow", (x, dz), numbers, variant, work, run)
+        return None
+    packed = tape.buffer("packed", work * padded)
+    tape.add("pack_samples", (dz,), (packed,), (work, filters), (w.pack,))
+    rows = tile_rows(run)
+    grain = run if run <= 64 else rows
+    tape.gradient(w, "kernel_gradient", (x, packed), numbers, (rows, w.pack), work, grain)
+    return packed
+
+
+@dataclass(frozen=True, repr=False)
+class Conv2DTranspose(_Convolution):
+    """A transposed convolution: the gradient of a convolution with respect to its input.
+
+    Its kernel has the shape (kernel height, kernel width, filters, channels).
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or pair of int
+        Height and width of the window.
+    strides : int or pair of int, default=1
+        Steps of the window over the output.
+    padding : 'valid', 'same', int or pairs, default='valid'
+        What is cut from the output: nothing; as much as makes its size that of the input times
+        the stride; or given, as in :class:`Conv2D`.
+    dilation_rate : int or pair of int, default=1
+        Distance between neighbouring elements of the window.
+    activation, use_bias, kernel_initializer, kernel_l1, kernel_l2, activity_l1, activity_l2, \
+trainable, name
+        As in :class:`Conv2D`.
+    """
+
+    filters: int
+    kernel_size: object
+    strides: object = 1
+    padding: object = "valid"
+    _: KW_ONLY
+    dilation_rate: object = 1
+    activation: object = None
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    activity_l1: float = 0.0
+    activity_l2: float = 0.0
+    trainable: bool = True
+    name: str | None = None
+
+    def __post_init__(self):
+        self._check()
+
+    def _geometry(self, shape):
+        """Return output height and width, and the numbers of the convolution that it transposes."""
+        outs, before = [], []
+        for i, n in enumerate(image(self, shape)[:2]):
+            stride = self.strides[i]
+            span = (self.kernel_size[i] - 1) * self.dilation_rate[i] + 1
+            if self.padding == "same":
+                out, cut = n * stride, max(span - stride, 0)
+                start = cut // 2
+            else:
+                start, end = (0, 0) if self.padding == "valid" else self.padding[i]
+                out = (n - 1) * stride + span - start - end
+            if out < 1:
+                raise ValueError(
+                    f"{self} got an input of {describe(shape)}; its padding cuts all of the output."
+                )
+            outs.append(out)
+            before.append(start)
+        numbers = (
+            *outs, self.filters, shape[2], *self.kernel_size, *self.strides, *before,
+            *self.dilation_rate, 1, *shape[:2],
+        )  # fmt: skip
+        return tuple(outs), numbers
+
+    def output_shape(self, shape):
+        return (*self._geometry(shape)[0], self.filters)
+
+    def operations(self, shape):
+        return size(shape) * size(self.kernel_size) * self.filters
+
+    def _kernel_shape(self, shape):
+        return (*self.kernel_size, self.filters, shape[2])
+
+    def parameters(self, shape, lanes):
+        w = self._kernel(self._kernel_shape(shape), pack_width(shape[2], lanes))
+        return (w, *self._bias(self.filters, lanes))
+
+    def draw(self, shape, random_state, initializer, last=False):
+        kernel = self._kernel_shape(shape)
+        # what reaches one output: the window, thinned out by the strides
+        fan_in = max(size(kernel) // self.filters // size(self.strides), 1)
+        fans = fan_in, size(kernel[:2]) * self.filters
+        return self._draw(shape, kernel, fans, random_state, initializer, last)
+
+    def forward(self, tape, x, shape, parameters, training):
+        w = next(parameters)
+        b = next(parameters) if self.use_bias else None
+        outs, numbers = self._geometry(shape)
+        if training and w.trainable:
+            tape.keep(x)
+        z = tape.buffer("z", size(outs) * self.filters)
+        variant = (tile_rows(self.filters), w.pack)
+        tape.add("convolution_input_gradient", (x, w), (z,), numbers, variant)
+        if b:
+            tape.add("add_bias", (z, b), (z,), (size(outs), self.filters))
+
+        def backward(dz, needed):
+            tape.keep(dz)  # the kernel's gradient is computed when the blocks are done
+            if w.trainable:
+                add_kernel_gradient(tape, w, dz, x, numbers)
+                if b:
+                    tape.gradient(b, "channel_sums", (dz,), (size(outs), self.filters))
+            if not needed:
+                return None
+            dx = tape.buffer("dx", x.rows)
+            variant = (tile_rows(shape[2]), w.pack)
+            attributes = (*numbers, 0, shape[0])
+            tape.add("convolution_unbiased", (dz, w), (dx,), attributes, variant)
+            return dx
+
+        return z, backward
+

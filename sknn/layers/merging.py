@@ -1,0 +1,185 @@
+"""Layers of layers: branches that are added up, or put side by side."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from .base import Layer, check_name, describe, forward, learns, output_shape, size
+
+
+def _as_layers(owner, name, value):
+    """Return a layer or a list of layers as a tuple."""
+    layers = (value,) if isinstance(value, Layer) else value
+    if not isinstance(layers, (list, tuple)) or not all(isinstance(v, Layer) for v in layers):
+        raise TypeError(
+            f"{name} of {type(owner).__name__} is {value!r}; expected a layer or a list of layers."
+        )
+    return tuple(layers)
+
+
+@dataclass(frozen=True, repr=False)
+class Sequential(Layer):
+    """Some layers, one after the other, as one.
+
+    Parameters
+    ----------
+    layers : list of layers
+        From input to output.
+    name : str or None, default=None
+        What the names of its layers' weights begin with.
+    """
+
+    layers: tuple
+    _: KW_ONLY
+    name: str | None = None
+
+    def __post_init__(self):
+        check_name(self)
+        object.__setattr__(self, "layers", _as_layers(self, "layers", self.layers))
+
+    @property
+    def learns(self):
+        return learns(self.layers)
+
+    def output_shape(self, shape):
+        return output_shape(self.layers, shape)
+
+    def children(self, shape):
+        return [("", self.layers, shape)]
+
+    def forward(self, tape, x, shape, parameters, training):
+        return forward(self.layers, tape, x, shape, parameters, training)
+
+
+@dataclass(frozen=True, repr=False)
+class Residual(Layer):
+    """block(x) + shortcut(x) (He et al., 2015).
+
+    Parameters
+    ----------
+    block : list of layers
+        What is learned.
+    shortcut : list of layers, default=()
+        What x passes on its way around; nothing: x itself, which must then have the shape of what
+        the block gives.
+    name : str or None, default=None
+        What the names of its layers' weights begin with.
+    """
+
+    block: tuple
+    shortcut: tuple = ()
+    _: KW_ONLY
+    name: str | None = None
+
+    def __post_init__(self):
+        check_name(self)
+        for name in ("block", "shortcut"):
+            object.__setattr__(self, name, _as_layers(self, name, getattr(self, name)))
+
+    @property
+    def learns(self):
+        return learns(self.block) or learns(self.shortcut)
+
+    def output_shape(self, shape):
+        block = output_shape(self.block, shape)
+        shortcut = output_shape(self.shortcut, shape)
+        if block != shortcut:
+            raise ValueError(
+                f"Residual got a block that gives {describe(block)} and a shortcut that gives "
+                f"{describe(shortcut)}; needs the same of both."
+            )
+        return block
+
+    def children(self, shape):
+        return [("block", self.block, shape), ("shortcut", self.shortcut, shape)]
+
+    def forward(self, tape, x, shape, parameters, training):
+        tape.keep(x)
+        a, block_back = forward(self.block, tape, x, shape, parameters, training)
+        b, shortcut_back = forward(self.shortcut, tape, x, shape, parameters, training)
+        y = tape.in_place(a, "sum")
+        tape.add("add", (a, b), (y,), (a.rows * tape.width,))
+
+        def backward(dy, needed):
+            tape.keep(dy)  # it goes both ways
+            da, db = block_back(dy, needed), shortcut_back(dy, needed)
+            if not needed:
+                return None
+            dx = tape.in_place(da, "dx")
+            tape.add("add", (da, db), (dx,), (x.rows * tape.width,))
+            return dx
+
+        return y, backward
+
+
+@dataclass(frozen=True, repr=False)
+class Concatenate(Layer):
+    """What several branches give, their channels side by side.
+
+    Parameters
+    ----------
+    branches : list of lists of layers
+        Each gets the same input; an empty list gives it as it is.
+    name : str or None, default=None
+        What the names of its layers' weights begin with.
+    """
+
+    branches: tuple
+    _: KW_ONLY
+    name: str | None = None
+
+    def __post_init__(self):
+        check_name(self)
+        if not isinstance(self.branches, (list, tuple)) or not self.branches:
+            raise TypeError(
+                f"branches of Concatenate is {self.branches!r}; expected a list of lists of layers."
+            )
+        branches = tuple(_as_layers(self, "branches", branch) for branch in self.branches)
+        object.__setattr__(self, "branches", branches)
+
+    @property
+    def learns(self):
+        return any(map(learns, self.branches))
+
+    def _shapes(self, shape):
+        return [output_shape(branch, shape) for branch in self.branches]
+
+    def output_shape(self, shape):
+        shapes = self._shapes(shape)
+        if len({s[:-1] for s in shapes}) > 1:
+            raise ValueError(
+                f"Concatenate got branches that give {', '.join(map(describe, shapes))}; needs the "
+                "same height and width of all."
+            )
+        return (*shapes[0][:-1], sum(s[-1] for s in shapes))
+
+    def children(self, shape):
+        return [(f"branches.{i}", branch, shape) for i, branch in enumerate(self.branches)]
+
+    def forward(self, tape, x, shape, parameters, training):
+        tape.keep(x)
+        out = self.output_shape(shape)
+        places, total = size(out[:-1]), out[-1]
+        y = tape.buffer("joined", size(out))
+        parts, offset = [], 0
+        for branch, some in zip(self.branches, self._shapes(shape)):
+            a, back = forward(branch, tape, x, shape, parameters, training)
+            numbers = (places, some[-1], total, offset)
+            tape.add("insert_channels", (a,), (y,), numbers)
+            parts.append((back, a.rows, numbers))
+            offset += some[-1]
+
+        def backward(dy, needed):
+            dx = None
+            for branch, (back, rows, numbers) in zip(self.branches, parts):
+                if not needed and not learns(branch):
+                    continue
+                da = tape.buffer("part", rows)
+                tape.add("extract_channels", (dy,), (da,), numbers)
+                da = back(da, needed)
+                if needed and dx is not None:
+                    total = tape.in_place(dx, "dx")
+                    tape.add("add", (dx, da), (total,), (x.rows * tape.width,))
+                    da = total
+                dx = da
+            return dx
+
+        return y, backward

@@ -1,0 +1,140 @@
+"""Normalisation over the batch, and over neighbouring channels."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from ..tape import Parameter
+from .base import Layer, check_count, check_name, check_number, image, positions
+
+
+@dataclass(frozen=True, repr=False)
+class BatchNormalization(Layer):
+    """Batch normalisation: each unit, or channel of an image, to zero mean and unit variance.
+
+    Over the batch in training, then scaled by gamma and shifted by beta; prediction uses running
+    averages (Ioffe and Szegedy, 2015).
+
+    Parameters
+    ----------
+    momentum : float, default=0.1
+        Weight of the newest batch in the running averages that prediction uses.
+    epsilon : float, default=1e-5
+        Added to the variance.
+    trainable : bool, default=True
+        False: training leaves it as it is, running averages included, and uses them.
+    name : str or None, default=None
+        What its parameters are called in a file.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    _: KW_ONLY
+    trainable: bool = True
+    name: str | None = None
+
+    def __post_init__(self):
+        check_name(self)
+        check_number(self, "momentum")
+        check_number(self, "epsilon")
+
+    @property
+    def learns(self):
+        return self.trainable
+
+    def parameters(self, shape, lanes):
+        units = (shape[-1],)
+        return (
+            Parameter("gamma", units, lanes, self.trainable),
+            Parameter("beta", units, lanes, self.trainable),
+            Parameter("mean", units, lanes, trainable=False),
+            Parameter("variance", units, lanes, trainable=False),
+        )
+
+    def draw(self, shape, random_state, initializer, last=False):
+        ones, zeros = np.ones(shape[-1]), np.zeros(shape[-1])
+        return [ones, zeros, zeros.copy(), ones.copy()]
+
+    def forward(self, tape, x, shape, parameters, training):
+        gamma, beta, running_mean, running_variance = (next(parameters) for _ in range(4))
+        sizes = positions(shape)
+        if not training or not self.trainable:
+            reads = (x, gamma, beta, running_mean, running_variance)
+            y = tape.in_place(x, "y")
+            tape.add("normalize_running", reads, (y,), (*sizes, self.epsilon))
+
+            def backward(dy, needed):
+                dx = tape.in_place(dy, "dx")
+                reads = (dy, gamma, running_variance)
+                tape.add("normalize_running_gradient", reads, (dx,), (*sizes, self.epsilon))
+                return dx
+
+            return y, backward
+        tape.keep(x)
+        units = shape[-1]
+        mean = tape.buffer("mean", units, shared=True)
+        deviation = tape.buffer("deviation", units, shared=True)
+        averages = (mean, deviation, running_mean, running_variance)
+        numbers = (*sizes, self.epsilon, self.momentum)
+        tape.add("batch_statistics", (x,), averages, numbers, extent=units)
+        y = tape.buffer("y", x.rows)
+        tape.add("normalize", (x, mean, deviation, gamma, beta), (y,), sizes)
+
+        def backward(dy, needed):
+            dgamma = tape.buffer("dgamma", units, shared=True)
+            dbeta = tape.buffer("dbeta", units, shared=True)
+            reads, sums = (x, dy, mean, deviation), (dgamma, dbeta)
+            tape.add("normalize_sums", reads, sums, sizes, extent=units)
+            tape.gradient(gamma, "shared_gradient", (dgamma,))
+            tape.gradient(beta, "shared_gradient", (dbeta,))
+            if not needed:
+                return None
+            dx = tape.in_place(dy, "dx")
+            reads = (x, dy, mean, deviation, gamma, dgamma, dbeta)
+            tape.add("normalize_gradient", reads, (dx,), sizes)
+            return dx
+
+        return y, backward
+
+
+@dataclass(frozen=True, repr=False)
+class LocalResponseNormalization(Layer):
+    """Divides each channel by a power of the energy of its neighbours (Krizhevsky et al., 2012).
+
+    y = x / (k + alpha / size * the sum of x^2 over `size` channels around it) ^ beta, as in
+    PyTorch.
+
+    Parameters
+    ----------
+    size : int, default=5
+        Channels in the sum.
+    alpha, beta, k : float
+        The constants of the formula.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def __post_init__(self):
+        check_count(self, "size")
+        for name in ("alpha", "beta", "k"):
+            check_number(self, name)
+
+    def output_shape(self, shape):
+        return image(self, shape)
+
+    def forward(self, tape, x, shape, parameters, training):
+        numbers = (*positions(shape), self.size, self.alpha, self.beta, self.k)
+        tape.keep(x)  # a channel is read again for its neighbours
+        y, scale = tape.buffer("y", x.rows), tape.buffer("scale", x.rows)
+        tape.keep(y)
+        tape.add("local_response", (x,), (y, scale), numbers)
+
+        def backward(dy, needed):
+            dx = tape.buffer("dx", x.rows)
+            tape.add("local_response_gradient", (x, y, scale, dy), (dx,), numbers)
+            return dx
+
+        return y, backward

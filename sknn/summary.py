@@ -1,0 +1,164 @@
+"""What a network is made of: its layers, the shapes between them, parameters and multiply-adds."""
+
+from dataclasses import dataclass
+from html import escape
+from math import prod
+from typing import NamedTuple
+
+from .layers import Activation, Layer
+from .layers.base import primitives, shape_after
+
+
+class Row(NamedTuple):
+    """One layer of a network.
+
+    Attributes
+    ----------
+    path : str
+        Its name, or where it stands.
+    layer : Layer
+    output_shape : tuple
+    parameters : int
+        All of its numbers, with those that training leaves alone and running statistics.
+    trainable : int
+        Those of them that training changes.
+    multiply_adds : int
+        Of one sample, forward.
+    """
+
+    path: str
+    layer: Layer
+    output_shape: tuple
+    parameters: int
+    trainable: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The layers of a network, to print, to show in a notebook, or as a DataFrame.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        Every layer that holds no others, from input to output. The activation that a layer was
+        given is part of it.
+    """
+
+    rows: tuple
+
+    @property
+    def parameters(self):
+        """Number of all parameters."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def trainable(self):
+        """Number of the parameters that training changes."""
+        return sum(row.trainable for row in self.rows)
+
+    @property
+    def other(self):
+        """Number of the others: running statistics, and layers with ``trainable=False``."""
+        return self.parameters - self.trainable
+
+    @property
+    def multiply_adds(self):
+        """Multiply-adds of one sample's way through the network."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    def to_frame(self):
+        """Return the rows as a pandas DataFrame, the layers in words."""
+        import pandas as pd
+
+        rows = [row._replace(layer=_words(row.layer)) for row in self.rows]
+        return pd.DataFrame(rows, columns=Row._fields)
+
+    def __str__(self):
+        table = [_HEADER, *self._cells()]
+        widths = [max(map(len, column)) for column in zip(*table)]
+        lines = [_aligned(cells, widths) for cells in table]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:], rule, self._totals()])
+
+    def _repr_html_(self):
+        head = "".join(f"<th>{escape(name)}</th>" for name in _HEADER)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+            for cells in self._cells()
+        )
+        foot = f'<td colspan="{len(_HEADER)}">{escape(self._totals())}</td>'
+        return (
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+            f"<tfoot><tr>{foot}</tr></tfoot></table>"
+        )
+
+    def _cells(self):
+        return [
+            (
+                row.path,
+                _words(row.layer),
+                " x ".join(map(str, row.output_shape)),
+                f"{row.parameters:,}",
+                f"{row.multiply_adds:,}",
+            )
+            for row in self.rows
+        ]
+
+    def _totals(self):
+        return (
+            f"{self.trainable:,} trainable parameters, {self.other:,} others; "
+            f"{self.multiply_adds:,} multiply-adds a sample"
+        )
+
+
+_HEADER = ("name", "layer", "output shape", "parameters", "multiply-adds")
+
+
+def _aligned(cells, widths):
+    """Return a line of text: names to the left, numbers to the right."""
+    words, numbers = cells[:3], cells[3:]
+    columns = [cell.ljust(width) for cell, width in zip(words, widths)]
+    columns += [cell.rjust(width) for cell, width in zip(numbers, widths[3:])]
+    return "  ".join(columns).rstrip()
+
+
+def _words(layer):
+    """Return a layer's kind, and its activation in parentheses."""
+    function = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    function = getattr(function, "function", function)
+    return type(layer).__name__ + (f"({function})" if function else "")
+
+
+def summarize(layers, input_shape):
+    """Return the summary of a network. Nothing is computed or allocated but the numbers in it.
+
+    Parameters
+    ----------
+    layers : list of layers
+        From input to output.
+    input_shape : tuple
+        ``(height, width, channels)`` or ``(units,)`` of one sample.
+
+    Returns
+    -------
+    summary : Summary
+    """
+    return Summary(
+        tuple(
+            _row(path, layer, tuple(shape))
+            for path, layer, shape in primitives(layers, tuple(input_shape))
+        )
+    )
+
+
+def _row(path, layer, shape):
+    numbers = [(prod(p.shape), p.trainable) for p in layer.parameters(shape, 1)]
+    return Row(
+        path,
+        layer,
+        shape_after(layer, shape, path),
+        sum(n for n, _ in numbers),
+        sum(n for n, trainable in numbers if trainable),
+        layer.operations(shape),
+    )
