@@ -11,6 +11,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
     TransformerMixin,
+    _fit_context,
     clone,
 )
 from sklearn.frozen import FrozenEstimator
@@ -100,6 +101,21 @@ _REGRESSOR = {
     **_TRAINING,
     **REGRESSION_LOSS,
     **{k: v for k, v in TARGETS.items() if k != "class_weight"},
+}
+_TRANSFORMER = {
+    "net": ParameterRow(
+        None,
+        [BaseEstimator, None],
+        """net : ConvNetClassifier, ConvNetRegressor or None, default=None
+        The network; None: a ConvNetClassifier with its defaults.""",
+    ),
+    "layer": ParameterRow(
+        -2,
+        [Integral, str],
+        """layer : int or str, default=-2
+        Which layer's output: its place in the network's `layers_`, or its name. The default is
+        what the output layer gets.""",
+    ),
 }
 
 
@@ -529,7 +545,7 @@ class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
     >>> from sknn.layers import Conv2D, MaxPooling2D
     >>> X, y = load_digits(return_X_y=True)
     >>> layers = [Conv2D(16, 3, padding="same", activation="relu"), MaxPooling2D(2)]
-    >>> net = ConvNetClassifier(layers, (8, 8), max_iter=10, random_state=0, tol=0, dtype="float32")
+    >>> net = ConvNetClassifier(layers, (8, 8), batch_size=20, max_iter=10, random_state=0)
     >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.95)
     True
     """
@@ -562,7 +578,7 @@ class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
     >>> from sknn.layers import Conv2D, Flatten
     >>> X, y = load_digits(return_X_y=True)
     >>> layers = [Conv2D(8, 3, activation="relu"), Flatten()]
-    >>> net = ConvNetRegressor(layers, image_shape=(8, 8), max_iter=20, random_state=0, tol=0)
+    >>> net = ConvNetRegressor(layers, (8, 8), batch_size=20, max_iter=20, random_state=0)
     >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.5)
     True
     """
@@ -573,6 +589,7 @@ class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
         return tags
 
 
+@takes(_TRANSFORMER, positional=2)
 class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The activations of a layer of a convolutional network, as features.
 
@@ -581,11 +598,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     Parameters
     ----------
-    net : ConvNetClassifier or ConvNetRegressor, default=None
-        The network; None: a ConvNetClassifier with its defaults.
-    layer : int or str, default=-2
-        Which layer's output: its place in the network's `layers_`, or its name. The default is
-        what the output layer gets.
+    {parameters}
 
     Attributes
     ----------
@@ -601,7 +614,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     >>> from sklearn.pipeline import make_pipeline
     >>> from sknn import ConvNetClassifier, ConvNetTransformer
     >>> X, y = load_digits(return_X_y=True)
-    >>> net = ConvNetClassifier(image_shape=(8, 8), max_iter=5, random_state=0, tol=0)
+    >>> net = ConvNetClassifier(image_shape=(8, 8), batch_size=20, max_iter=5, random_state=0)
     >>> digits = y < 5
     >>> net = net.fit(X[digits] / 16, y[digits])
     >>> others = make_pipeline(ConvNetTransformer(net), LogisticRegression(max_iter=1000))
@@ -609,15 +622,12 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     True
     """
 
-    def __init__(self, net=None, layer=-2):
-        self.net = net
-        self.layer = layer
-
     def __sklearn_clone__(self):
         net = self.net
         fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
         return type(self)(net if fitted else clone(net, safe=False), self.layer)
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Fit the network, if it is not fitted yet.
 

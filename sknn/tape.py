@@ -280,8 +280,9 @@ class Tape:
         and its memory is free for what comes.
         """
         if everything or any(op.work > 1 for _, op in self._pending):
-            chains = [(p, self._chain(p, op)) for p, op in self._pending]
-            self.phases.append(Phase("parameters", chains))
+            if not self.phases or self.phases[-1].kind != "parameters":
+                self.phases.append(Phase("parameters"))
+            self.phases[-1].ops += [(p, self._chain(p, op)) for p, op in self._pending]
             self._pending = []
 
     def _chain(self, parameter, gradient):

@@ -203,3 +203,27 @@ print(json.dumps([before, bool(counted)]))
 """
     assert run(tmp_path, script) == [[], True]
     assert not files(tmp_path)
+
+
+def _symbols_of_closures(variant):
+    """Return the names of all functions of a kernel with closures, compiled in a new process."""
+    script = (
+        "import sknn.cpu, numpy as np; from sknn.cpu.program import kernel; "
+        f"k = kernel('kernel_gradient', np.float32, 32, {variant}); "
+        "print(*(f.name for f in k._library.get_defined_functions()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_closures_of_different_kernels_have_different_names(tmp_path, monkeypatch):
+    """Else, loaded together from the cache, one would run in place of the other."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    roots = [str(pathlib.Path(sknn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(roots))
+    first, second = (
+        {name for name in _symbols_of_closures(variant) if "_row" in name}
+        for variant in ((3, 16), (5, 16))
+    )
+    assert first and second and not first & second

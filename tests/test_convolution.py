@@ -174,6 +174,7 @@ LAYERS = {
     "max pool, same": convnet((5, 6, 3), CONV, MaxPooling2D(3, 2, "same")),
     "max pool, padded": convnet((4, 5, 1), CONV, MaxPooling2D((2, 3), 1, ((1, 0), (2, 1)))),
     "max pool, gaps": convnet((7, 7, 3), CONV, MaxPooling2D(2, 3)),
+    "max pool, padding and gaps": convnet((4, 2, 3), CONV, MaxPooling2D(2, 3, ((0, 1), (1, 0)))),
     "relu before a max pool": convnet(
         (6, 6, 3), Conv2D(17, 3, activation="relu"), MaxPooling2D(), CONV, Activation("relu"),
         MaxPooling2D(2, 1),
@@ -183,6 +184,9 @@ LAYERS = {
     "average pool, same": convnet((5, 6, 3), CONV, AveragePooling2D(3, 2, "same")),
     "average pool, padded": convnet((4, 5, 1), CONV, AveragePooling2D((2, 3), 1, ((1, 0), (2, 1)))),
     "average pool, gaps": convnet((7, 7, 3), CONV, AveragePooling2D(2, 3)),
+    "average pool, padding and gaps": convnet(
+        (4, 2, 3), CONV, AveragePooling2D(2, 3, ((0, 1), (1, 0)))
+    ),
     "global average": convnet(
         (5, 4, 3), Conv2D(17, 3, activation="tanh"), GlobalAveragePooling2D()
     ),

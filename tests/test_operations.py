@@ -165,7 +165,7 @@ def compare(network, dtype, batch, n, solver=None, purpose="train", threads=1, *
     run = {"weights": problem.weights, "seed": 2**40 + 12345, "counted": 3}
     made = run_engine(
         network, dtype, purpose, problem.values, problem.source, problem.targets, problem.rows,
-        batch, rates, solver=solver, threads=threads, width=width, **run,
+        batch, rates, solver=solver, threads=threads, width=width, fill=np.nan, **run,
     )  # fmt: skip
     tape = lower(
         network, np.dtype(dtype), made.program.width, purpose, problem.source.key,
@@ -481,7 +481,7 @@ def _moved(array):
 
 
 def _images():
-    """Return small networks that end, begin and are wide at every kind of operation on images."""
+    """Return two small networks with most of what is done to images, one of them of branches."""
     loss = make_loss("log_loss", "softmax")
     layers = (
         (RandomCrop(5, 6), RandomFlip(), Conv2D(17, 3, 2, "same"), BatchNormalization(),
@@ -500,14 +500,15 @@ def run_beside_guard_pages():
     bits = hashlib.sha256()
     after = (Activation("tanh"), Dropout(0.2))
     whole_packs = mlp(31, (33, *after), outputs=16, loss="log_loss", link="softmax")
+    in_a_row, in_branches = _images()
     solver = replace(ADAM, clip_norm=0.5, l2=0.1)
     for network, dtype, sparse, batch in (
         (whole_packs, "float32", False, 33),
         (whole_packs, "float64", True, 33),
         (mlp(9, outputs=3), "float32", True, 33),
         (mlp(9, outputs=3), "float32", False, 5),
-        *((network, "float32", False, 33) for network in _images()),
-        *((network, "float64", False, 5) for network in _images()),
+        (in_a_row, "float32", False, 33),
+        (in_branches, "float64", False, 5),
     ):
         p = make_problem(network, dtype, 70, weighted=True, sparse=sparse)
         x = p.data[X]
@@ -566,7 +567,7 @@ def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0):
     def run(values):
         return run_engine(
             network, "float64", "gradient", values, problem.source, problem.targets,
-            problem.rows, n, rates, weights=problem.weights, width=width, seed=seed,
+            problem.rows, n, rates, weights=problem.weights, width=width, seed=seed, fill=np.nan,
         )  # fmt: skip
 
     made = run(problem.values)

@@ -10,13 +10,16 @@ This file alone leans on private classes of Numba.
 """
 
 import hashlib
+import itertools
 import os
 import pathlib
 from contextlib import suppress
 
 from numba.core import config, types
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from numba.misc.appdirs import AppDirs
 
 _INT64_POINTER = types.CPointer(types.int64)
@@ -111,5 +114,15 @@ def compile_function(function, name, arguments=KERNEL):
         compiled._cache = _EngineCache(function)
     except RuntimeError:
         pass  # Numba's word for: no folder can be written
-    compiled.compile()
+    with global_compiler_lock:
+        # Numba tells closures apart by a number that begins at 1 in every process. A kernel's own
+        # must not be called as those of another that some other process has compiled: of two
+        # symbols of one name, loaded from the cache, the linker takes the first for both.
+        FunctionIdentity._unique_ids = itertools.count(_number(name))
+        compiled.compile()
     return compiled
+
+
+def _number(name):
+    """Return where to begin to number the closures of the kernel `name`."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)

@@ -360,15 +360,15 @@ def kernel_gradient(t, rows, pack):
 
 
 @kernel
-def kernel_gradient_narrow(t, rows, pack):
+def kernel_gradient_narrow(t, rows, depth, pack):
     """The same one filter at a time, over the samples, whose sum is taken at the end.
 
     op: ..., x, dz, the convolution's numbers. A tile is some filters by some weights of a run;
     where a part of these lies outside of the image, it is multiplied by zero.
     """
     vector, width, real, real_size, lanes = t.vector, t.width, t.real, t.size, t.vector.lanes
-    wide = tile_shape(10)[0] == 10
-    tile = Tile(vector, rows if wide else min(rows, 2), max(1, (20 if wide else 5) // rows))
+    most = rows if tile_shape(10)[0] == 10 else 2  # more would not fit into the registers
+    tile = Tile(vector, min(rows, most), min(depth, 8 if most == rows else 2))
     tile_rows, depth = tile.rows, tile.vectors
 
     def kernel_gradient_narrow(op, frame, slot):

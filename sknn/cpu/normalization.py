@@ -1,7 +1,8 @@
 """Batch normalisation (Ioffe and Szegedy, 2015), and that over neighbouring channels.
 
 Statistics are of the whole batch, so they cut a step's first phase: all blocks up to here, then
-channels side by side, then all blocks from here on. They are summed in float64.
+channels side by side, then all blocks from here on. Sums of a few positions are in the network's
+own type, sums of these in float64.
 """
 
 from numba.core import types
@@ -35,6 +36,8 @@ from .simd import (
     store,
 )
 
+_RUN = 8  # positions to sum before the sum is widened
+
 
 @kernel
 def batch_statistics(t):
@@ -43,45 +46,72 @@ def batch_statistics(t):
     op: x, mean, inverse deviation (shared), running mean, running variance (parameters), positions,
     channels, epsilon, momentum, first channel, last. The running variance is the unbiased one, as
     in PyTorch. Sums are of differences to the channel's first value, so that squares keep their
-    digits.
+    digits; and of four channels at a time, which lie side by side.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
     double = Vector(types.float64, lanes)
 
     def batch_statistics(op, frame, slot):
-        mean, deviation = frame[SHARED] + op[1], frame[SHARED] + op[2]
-        running_mean, running_variance = frame[PARAMETERS] + op[3], frame[PARAMETERS] + op[4]
-        epsilon, momentum = bits_to_float64(op[7]), bits_to_float64(op[8])
         count = frame[COUNT] * op[5]
-        for c in range(op[9], op[10]):
-            shift = float(get(real, frame[WORKSPACE] + op[0], c * width))
-            total, squares = _sums(frame, op[0], op[5], op[6], c, shift)
-            total, squares = total / count, squares / count
-            variance = max(squares - total * total, 0.0)
-            put(mean, c, real(shift + total))
-            put(deviation, c, real(1.0 / (variance + epsilon) ** 0.5))
-            _average(running_mean, c, shift + total, momentum)
-            _average(running_variance, c, variance * count / max(count - 1, 1), momentum)
+        for c in range(op[9], op[10], 4):
+            shifts = _firsts(frame[WORKSPACE] + op[0], c, op[10])
+            sums, squares = _four_sums(frame, op[0], op[5], op[6], c, op[10], shifts)
+            for k in range(min(4, op[10] - c)):
+                mean, square = lane_sum(sums[k]) / count, lane_sum(squares[k]) / count
+                _put(op, frame, c + k, shifts[k] + mean, max(square - mean * mean, 0.0), count)
+
+    @register_jitable
+    def _put(op, frame, c, mean, variance, count):
+        epsilon, momentum = bits_to_float64(op[7]), bits_to_float64(op[8])
+        put(frame[SHARED] + op[1], c, real(mean))
+        put(frame[SHARED] + op[2], c, real(1.0 / (variance + epsilon) ** 0.5))
+        _average(frame[PARAMETERS] + op[3], c, mean, momentum)
+        _average(frame[PARAMETERS] + op[4], c, variance * count / max(count - 1, 1), momentum)
 
     @register_jitable
     def _average(address, unit, value, momentum):
         put(address, unit, real((1.0 - momentum) * get(real, address, unit) + momentum * value))
 
     @register_jitable
-    def _sums(frame, x, positions, channels, c, shift):
-        total, squares, center = splat(double, 0.0), splat(double, 0.0), splat(double, shift)
+    def _firsts(x, c, last):
+        """Return the first values of four channels, or of the last one again."""
+        return (
+            float(get(real, x, c * width)),
+            float(get(real, x, min(c + 1, last - 1) * width)),
+            float(get(real, x, min(c + 2, last - 1) * width)),
+            float(get(real, x, min(c + 3, last - 1) * width)),
+        )
+
+    @register_jitable
+    def _four_sums(frame, x, positions, channels, c, last, shifts):
+        zero, none = splat(double, 0.0), splat(vector, 0.0)
+        a, b, d, e = zero, zero, zero, zero
+        aa, bb, dd, ee = zero, zero, zero, zero
+        second, third = min(1, last - 1 - c) * width, min(2, last - 1 - c) * width
+        fourth = min(3, last - 1 - c) * width
         block = frame[WORKSPACE]
         for start in range(0, frame[COUNT], width):
-            for n in range(0, width, lanes):
-                inside = iota(double) < splat(double, frame[COUNT] - start - n)
-                for place in range(positions):
-                    i = (place * channels + c) * width + n
-                    value = convert(double, load(vector, block + x, i)) - center
-                    value = select(inside, value, 0.0)
-                    total = total + value
-                    squares = fma(value, value, squares)
+            for first in range(0, positions, _RUN):
+                p, q, r, s, pp, qq, rr, ss = none, none, none, none, none, none, none, none
+                for place in range(first, min(first + _RUN, positions)):
+                    for n in range(0, width, lanes):
+                        inside = iota(vector) < splat(vector, frame[COUNT] - start - n)
+                        i = (place * channels + c) * width + n
+                        p, pp = _next(p, pp, block + x, i, shifts[0], inside)
+                        q, qq = _next(q, qq, block + x, i + second, shifts[1], inside)
+                        r, rr = _next(r, rr, block + x, i + third, shifts[2], inside)
+                        s, ss = _next(s, ss, block + x, i + fourth, shifts[3], inside)
+                a, b = a + convert(double, p), b + convert(double, q)
+                d, e = d + convert(double, r), e + convert(double, s)
+                aa, bb = aa + convert(double, pp), bb + convert(double, qq)
+                dd, ee = dd + convert(double, rr), ee + convert(double, ss)
             block += frame[WORKSPACE_STRIDE]
-        return lane_sum(total), lane_sum(squares)
+        return (a, b, d, e), (aa, bb, dd, ee)
+
+    @register_jitable
+    def _next(total, squares, x, i, shift, inside):
+        value = select(inside, load(vector, x, i) - shift, 0.0)
+        return total + value, fma(value, value, squares)
 
     return batch_statistics
 
@@ -171,29 +201,44 @@ def normalize_sums(t):
     """dgamma = sum dy (x - mean) / deviation and dbeta = sum dy, over the batch.
 
     op: x, dy, mean, inverse deviation, dgamma, dbeta (shared), positions, channels, first channel,
-    last.
+    last. Two channels at a time, which lie side by side.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
     double = Vector(types.float64, lanes)
 
     def normalize_sums(op, frame, slot):
-        mean, deviation = frame[SHARED] + op[2], frame[SHARED] + op[3]
-        for c in range(op[8], op[9]):
-            center = splat(double, get(real, mean, c))
-            dgamma, dbeta = splat(double, 0.0), splat(double, 0.0)
-            block = frame[WORKSPACE]
+        mean, zero, none = frame[SHARED] + op[2], splat(double, 0.0), splat(vector, 0.0)
+        for c in range(op[8], op[9], 2):
+            beside = min(c + 1, op[9] - 1)
+            center, other_center = float(get(real, mean, c)), float(get(real, mean, beside))
+            dgamma, dbeta, other_dgamma, other_dbeta = zero, zero, zero, zero
+            block, further = frame[WORKSPACE], (beside - c) * width
             for _ in range(0, frame[COUNT], width):
-                for place in range(op[6]):
-                    i = (place * op[7] + c) * width
-                    for n in range(i, i + width, lanes):
-                        dy = convert(double, load(vector, block + op[1], n))
-                        x = convert(double, load(vector, block + op[0], n)) - center
-                        dbeta = dbeta + dy
-                        dgamma = fma(dy, x, dgamma)
+                x, dy = block + op[0], block + op[1]
+                for first in range(0, op[6], _RUN):
+                    p, q, r, s = none, none, none, none
+                    for place in range(first, min(first + _RUN, op[6])):
+                        i = (place * op[7] + c) * width
+                        for n in range(i, i + width, lanes):
+                            p, q = _next(p, q, x, dy, n, center)
+                            r, s = _next(r, s, x, dy, n + further, other_center)
+                    dbeta, dgamma = dbeta + convert(double, p), dgamma + convert(double, q)
+                    other_dbeta = other_dbeta + convert(double, r)
+                    other_dgamma = other_dgamma + convert(double, s)
                 block += frame[WORKSPACE_STRIDE]
-            scale = float(get(real, deviation, c))
-            put(frame[SHARED] + op[4], c, real(lane_sum(dgamma) * scale))
-            put(frame[SHARED] + op[5], c, real(lane_sum(dbeta)))
+            _put(op, frame, c, dgamma, dbeta)
+            _put(op, frame, beside, other_dgamma, other_dbeta)
+
+    @register_jitable
+    def _next(dbeta, dgamma, x, dy, i, center):
+        gradient = load(vector, dy, i)
+        return dbeta + gradient, fma(gradient, load(vector, x, i) - center, dgamma)
+
+    @register_jitable
+    def _put(op, frame, c, dgamma, dbeta):
+        scale = float(get(real, frame[SHARED] + op[3], c))
+        put(frame[SHARED] + op[4], c, real(lane_sum(dgamma) * scale))
+        put(frame[SHARED] + op[5], c, real(lane_sum(dbeta)))
 
     return normalize_sums
 

@@ -192,7 +192,7 @@ def add_kernel_gradient(tape, w, x, dz, numbers):
     # weights that lie side by side, and see neighbouring places
     run = numbers[5] * inputs if groups == 1 and numbers[11] == 1 else inputs
     if padded >= 2 * filters or groups > 1 and filters // groups % w.pack:
-        variant = (min(filters // groups, 6), w.pack)
+        variant = (*_narrow_tile(filters // groups, run), w.pack)
         tape.gradient(w, "kernel_gradient_narrow", (x, dz), numbers, variant, work, run)
         return None
     packed = tape.buffer("packed", work * padded)
@@ -201,6 +201,18 @@ def add_kernel_gradient(tape, w, x, dz, numbers):
     grain = run if run <= 64 else rows
     tape.gradient(w, "kernel_gradient", (x, packed), numbers, (rows, w.pack), work, grain)
     return packed
+
+
+def _narrow_tile(filters, run):
+    """Return filters and weights of a run that a kernel is compiled for: the least work in all."""
+    tiles = ((rows, depth) for rows in range(1, 7) for depth in range(1, 9) if rows * depth <= 20)
+
+    def cost(tile):
+        rows, depth = tile
+        # as many loads as rows and columns, as many multiply-adds as both together
+        return -(-filters // rows) * -(-run // depth) * (rows * depth + (rows + depth) / 2)
+
+    return min(tiles, key=cost)
 
 
 @dataclass(frozen=True, repr=False)
