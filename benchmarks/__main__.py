@@ -20,11 +20,24 @@ warnings.simplefilter("ignore")
 
 import joblib  # noqa: E402
 
-from . import accuracy, processes, speed  # noqa: E402
+from . import accuracy, conv_kernels, convnets, processes, speed  # noqa: E402
 from .table import HEADER, Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
+
+#: What `--only` selects: numbers for the multilayer perceptron, names for convolutional networks.
+POINTS = {
+    "4": "speed",
+    "5": "first fit and import",
+    "6": "accuracy",
+    "7": "memory",
+    convnets.SPEED: "fits, and predictions of many images",
+    convnets.IMAGE: "predictions of one image",
+    convnets.MEMORY: "memory of a prediction and of fits",
+    convnets.ACCURACY: "accuracy",
+    conv_kernels.POINT: "share of one core's peak, shape by shape",
+}
 
 
 def main():
@@ -33,9 +46,9 @@ def main():
     repeats = options.repeats or (1 if options.quick else 5)
     settings = Settings(repeats, options.quick, options.data)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
-    for module in (speed, processes, accuracy):
+    for module in (speed, processes, accuracy, convnets, conv_kernels):
         for task in module.tasks():
-            if task.point in options.only and options.row in task.name:
+            if str(task.point) in options.only and options.row in task.name:
                 for row in task.run(settings):
                     print(row.markdown(), flush=True)
 
@@ -44,11 +57,11 @@ def _options():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only",
-        type=int,
         nargs="+",
-        choices=range(4, 8),
-        default=range(4, 8),
-        help="4: speed; 5: first fit and import; 6: accuracy; 7: memory (all without it)",
+        metavar="POINT",
+        choices=POINTS,
+        default=POINTS,
+        help="; ".join(f"{point}: {what}" for point, what in POINTS.items()) + " (all without it)",
     )
     parser.add_argument("--row", default="", help="only measurements whose name contains this")
     parser.add_argument("--repeats", type=int, help="runs of each side (5 without it)")

@@ -1,5 +1,7 @@
-"""What ``processes`` runs in new processes. Imports stand where their time or memory belongs."""
+"""What is run in new processes. Imports stand where their time or memory belongs."""
 
+import ctypes
+import gc
 import time
 import warnings
 from importlib import import_module
@@ -44,13 +46,68 @@ def memory_rise(folder):
     return _peak_memory() - before
 
 
+def vgg16_memory(peer, path, image_shape):
+    """How far predicting one image with VGG-16 raises the peak memory; None where unknown."""
+    import numpy as np
+
+    image = np.random.RandomState(0).rand(1, *image_shape).astype(np.float32)
+    if peer == "sknn":
+        from .networks import load_vgg16
+
+        net = load_vgg16(path, image_shape)
+        return _second_rise(lambda: net.predict(image))
+    from . import torch_networks
+
+    model, image = torch_networks.load_vgg16(path, image_shape), torch_networks.as_tensor(image)
+    return _second_rise(lambda: torch_networks.predict(model, image, 1))
+
+
+def fit_memory(peer, network, samples):
+    """How far training raises the peak memory, weights and all; None where unknown."""
+    from .networks import classifier, images_for
+
+    warnings.simplefilter("ignore")
+    X, y = images_for(network, samples)
+    if peer == "sknn":
+        return _second_rise(lambda: classifier(network, 1).fit(X, y))
+    from . import torch_networks
+
+    X = torch_networks.as_tensor(X)
+    return _second_rise(lambda: torch_networks.fit(network, X, y, 1))
+
+
+def _second_rise(call):
+    """How far a call raises the peak resident memory of this process, in MB, the second time.
+
+    What the first leaves is there before: code, the libraries' threads. Only sknn's buffers are
+    not, which it keeps for the next prediction; they count.
+    """
+    from sknn.network import program
+
+    call()
+    program.cache_clear()
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    except (OSError, AttributeError):
+        return None
+    before = _status("VmRSS")
+    call()
+    return _status("VmHWM") - before
+
+
+def _status(field):
+    """A line of what Linux says of this process, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(dict(line.split(":", 1) for line in lines)[field].split()[0]) * 1024 / 1e6
+
+
 def _peak_memory():
     """Peak resident memory of this process in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():
+    if Path("/proc/self/status").exists():
         # On Linux, getrusage would count what the parent held when it started this process.
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
+        return _status("VmHWM")
     import resource
 
     # In bytes on macOS, the other system where this runs.

@@ -43,7 +43,7 @@ def measure():
     """Return the ratio to NumPy of each kernel and type, in this process."""
     ratios = {}
     for dtype in ("float32", "float64"):
-        for name, call, product in _cases(dtype):
+        for name, call, product in cases(dtype):
             call()
             with threadpool_limits(1):
                 times = [(_seconds(product), _seconds(call)) for _ in range(15)]
@@ -58,7 +58,7 @@ def _seconds(call):
     return time.perf_counter() - start
 
 
-def _cases(dtype):
+def cases(dtype):
     """Yield each kernel's name, a call of it over a batch, and NumPy's product of that size."""
     from sknn.cpu import frame as f
     from sknn.cpu.program import kernel, lanes_of

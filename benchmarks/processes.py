@@ -22,7 +22,7 @@ def tasks():
     yield Task(7, "memory of a fit on MNIST", _memory)
 
 
-def _child(call, cache=None):
+def child(call, cache=None):
     """Run a function of ``benchmarks.children`` in a new process and return what it returns."""
     environment = dict(os.environ) | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
     code = f"import json; from benchmarks import children; print(json.dumps(children.{call}))"
@@ -37,8 +37,8 @@ def _first_fit(settings):
     cold, warm = [], []
     for _ in range(settings.repeats):
         with tempfile.TemporaryDirectory() as cache:
-            cold.append(_child("first_fit()", cache))
-            warm.append(_child("first_fit()", cache))
+            cold.append(child("first_fit()", cache))
+            warm.append(child("first_fit()", cache))
     yield Row(5, "first fit, cold cache", "a warm fit", median(cold), 10, " s more", at_least=False)
     yield Row(
         5, "first fit, warm cache", "a warm fit", median(warm), 0.5, " s more", at_least=False
@@ -48,8 +48,8 @@ def _first_fit(settings):
 def _import(settings):
     ours, theirs = [], []
     for _ in range(2 * settings.repeats + 1):
-        ours.append(_child("import_seconds('sknn')"))
-        theirs.append(_child("import_seconds('sklearn.neural_network', 'numba')"))
+        ours.append(child("import_seconds('sknn')"))
+        theirs.append(child("import_seconds('sklearn.neural_network', 'numba')"))
     # The first of each reads files that no later one reads from the disk.
     more = median(ours[1:]) - median(theirs[1:])
     peer = "sklearn.neural_network, numba"
@@ -65,8 +65,8 @@ def _memory(settings):
             np.save(Path(folder, "X.npy"), X)
             np.save(Path(folder, "y.npy"), y)
             call = f"memory_rise({folder!r})"
-            _child(call, folder)  # fills the cache
-            rise = median(_child(call, folder) for _ in range(settings.repeats))
+            child(call, folder)  # fills the cache
+            rise = median(child(call, folder) for _ in range(settings.repeats))
     yield Row(
         7, "fit on MNIST as uint8, 784-512-10", "memory before", rise, 94, " MB", at_least=False
     )

@@ -18,26 +18,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``measured=None`` says that the peer or the data is absent."""
+    """One line of the table.
 
-    point: int
+    ``measured=None`` says that the peer or the data is absent, ``target=None`` that there is none.
+    """
+
+    point: int | str
     name: str
     against: str
     measured: float | None
-    target: float
+    target: float | None
     unit: str = ""
     at_least: bool = True
 
     def markdown(self):
         """Return the row as a line of a Markdown table."""
-        if self.measured is None:
-            measured, met = "absent", ""
-        else:
+        measured, target, met = "absent", "", ""
+        if self.measured is not None:
             measured = f"{self.measured:.4g}{self.unit}"
+        if self.target is not None:
+            bound = "at least" if self.at_least else "at most"
+            target = f"{bound} {self.target:.4g}{self.unit}"
+        if self.measured is not None and self.target is not None:
             beyond = self.measured - self.target if self.at_least else self.target - self.measured
             met = "yes" if beyond >= 0 else "no"
-        bound = "at least" if self.at_least else "at most"
-        target = f"{bound} {self.target:g}{self.unit}"
         return f"| {self.point} | {self.name} | {self.against} | {measured} | {target} | {met} |"
 
 
@@ -45,6 +49,6 @@ class Row:
 class Task:
     """A measurement that ends in one or more rows; nothing runs before ``run`` is called."""
 
-    point: int
+    point: int | str
     name: str
     run: Callable[[Settings], Iterable[Row]]

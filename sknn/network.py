@@ -165,7 +165,7 @@ def program(network, dtype, width, purpose, source, targets=None, solver=None, p
     solver : Solver
         For 'train'.
     parts : int
-        In how many parts to cut what is done to a single sample.
+        The threads that it is made for; it changes no result.
     """
     tape = lower(network, dtype, width, purpose, source, targets, solver)
     return Program(tape, dtype, parts)

@@ -180,9 +180,10 @@ class Trainer:
         self.batch = self._batch_size()
         self._starts = np.arange(0, self.n_samples, self.batch)
         self._count_rates = 1.0 / np.minimum(self.batch, self.n_samples - self._starts)
+        self._threads = team_size(estimator.n_jobs, network, self.batch)
         self.program = program(
             network, dtype.name, max(block_width(self.batch, dtype), block_width(2, dtype)),
-            "train", train.source.key, train.targets.key, make_solver(estimator),
+            "train", train.source.key, train.targets.key, make_solver(estimator), self._threads,
         )  # fmt: skip
         self.packed = pack(self.program, progress.values, dtype)
         self._last = self._session = None
@@ -220,7 +221,7 @@ class Trainer:
         progress.optimizer.states = None  # until training ends
         progress.n_iter = 0
         try:
-            with Team(team_size(estimator.n_jobs, self.network, self.batch)) as team:
+            with Team(self._threads) as team:
                 self._session = Session(self.program, self.batch, team)
                 for _ in range(epochs):
                     if self._epoch(partial, on_epoch):

@@ -63,10 +63,21 @@ DIGITS = ALL_DIGITS[:300]
 IMAGES = DIGITS.reshape(-1, 8, 8)
 IRIS, SPECIES = load_iris(return_X_y=True)
 IRIS = scale(IRIS)
+# How much ink there is, and where: rows and columns of its center.
+GRID = np.arange(8) - 3.5
+INK = IMAGES.sum(axis=(1, 2), dtype=float)
+CENTERS = scale(
+    np.column_stack([(IMAGES * GRID[:, None]).sum(axis=(1, 2)), (IMAGES * GRID).sum(axis=(1, 2))])
+    / INK[:, None]
+)
+INK = scale(INK) + 4
 TARGETS = {ConvNetClassifier: DIGIT, ConvNetRegressor: DIGIT / 5 - 1}
 
 # A rate at which weights stay what they were, to the bit.
 STILL = {"solver": "sgd", "learning_rate_init": 1e-300, "alpha": 0.0}
+
+# What the small ones need to learn something.
+QUICK = {"max_iter": 30, "batch_size": 20, "learning_rate_init": 0.02}
 
 PLAIN = [Conv2D(4, 3, activation="relu"), MaxPooling2D(2)]
 MIXED = [
@@ -372,31 +383,21 @@ def test_multilabel():
 
 
 def test_several_outputs():
-    """Learn where the ink is: rows and columns of its center."""
-    grid = np.arange(8) - 3.5
-    ink = IMAGES.sum(axis=(1, 2))
-    centers = np.column_stack(
-        [(IMAGES * grid[:, None]).sum(axis=(1, 2)) / ink, (IMAGES * grid).sum(axis=(1, 2)) / ink]
-    )
-    net = small(ConvNetRegressor, max_iter=30, batch_size=20, learning_rate_init=0.01)
-    net.fit(IMAGES, centers)
+    net = small(ConvNetRegressor, **QUICK).fit(IMAGES, CENTERS)
     assert net.predict(IMAGES).shape == (300, 2)
-    assert net.score(IMAGES, centers) > 0.9
-    given = clone(net).set_params(layers=[*PLAIN, Dense(2)]).fit(IMAGES, centers)
+    assert net.score(IMAGES, CENTERS) > 0.8
+    given = clone(net).set_params(layers=[*PLAIN, Dense(2)]).fit(IMAGES, CENTERS)
     assert_same_bits(given, net)
     with pytest.warns(Warning, match="column-vector"):
-        column = small(ConvNetRegressor).fit(IMAGES, centers[:, :1])
+        column = small(ConvNetRegressor).fit(IMAGES, CENTERS[:, :1])
     assert column.predict(IMAGES).shape == (300,)
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "poisson", "quantile"])
 def test_regression_losses(loss):
-    y = IMAGES.mean(axis=(1, 2))
-    net = small(
-        ConvNetRegressor, loss=loss, max_iter=30, batch_size=20, learning_rate_init=0.003
-    ).fit(IMAGES, y)
-    assert net.score(IMAGES, y) > 0.7
-    assert net.loss_curve_[-1] < net.loss_curve_[0]
+    net = small(ConvNetRegressor, loss=loss, **QUICK).fit(IMAGES, INK)
+    assert net.score(IMAGES, INK) > 0.5
+    assert net.loss_curve_[-1] < net.loss_curve_[0] / 2
 
 
 # --- weights of samples and classes
@@ -436,8 +437,8 @@ def test_weights_change_what_is_learnt():
     y = np.tile([0, 1], 150)
     X = np.random.RandomState(0).normal(size=(300, 4, 4)).astype(np.float32)
     for weight, expected in ((np.where(y, 9.0, 1.0), 1), (np.where(y, 1.0, 9.0), 0)):
-        net = small(image_shape=None).fit(X, y, weight)
-        assert np.mean(net.predict(X) == expected) > 0.6
+        net = small(image_shape=None, **QUICK).fit(X, y, weight)
+        assert np.mean(net.predict(X) == expected) > 0.9
 
 
 # --- training: epochs, validation, going on
@@ -896,7 +897,7 @@ def test_a_copy_is_independent():
 
 def test_pipeline():
     for scaler in (StandardScaler(), MinMaxScaler()):
-        model = make_pipeline(scaler, small(max_iter=15, batch_size=20))
+        model = make_pipeline(scaler, small(**QUICK))
         model.fit(COUNTS[:200], DIGIT[:200], convnetclassifier__sample_weight=np.ones(200))
         assert model.score(COUNTS[200:], DIGIT[200:]) > 0.85
         assert model[-1].image_shape_ == (8, 8, 1)
@@ -904,7 +905,7 @@ def test_pipeline():
 
 @pytest.mark.parametrize("X", [DIGITS, IMAGES, IMAGES[..., None]], ids=["2-D", "3-D", "4-D"])
 def test_model_selection(X):
-    net = small(max_iter=15, batch_size=20)
+    net = small(**QUICK)
     scores = cross_val_score(net, X, DIGIT, cv=3)
     np.testing.assert_array_equal(scores, cross_val_score(net, DIGITS, DIGIT, cv=3))
     assert scores.min() > 0.7
@@ -1074,7 +1075,7 @@ def test_copies_of_transformers(how):
 
 
 def test_features_stay_when_the_network_goes_on():
-    net = small().fit(IMAGES, DIGIT)
+    net = small(image_shape=None).fit(IMAGES, DIGIT)
     transformer = ConvNetTransformer(net, 0).fit(IMAGES)
     features = transformer.transform(IMAGES)
     net.fit(IMAGES[:, :5, :5], DIGIT)
@@ -1438,8 +1439,8 @@ def test_a_crop_predicts_from_the_center():
     assert_same_bits(net.predict_proba(IMAGES[:1]), plain.predict_proba(center[:1]))
     assert_same_bits(net.predict_proba(DIGITS), plain.predict_proba(center))
     assert len(set(net.loss_curve_)) == 2
-    learnt = small(augmentation=RandomCrop(6, 6), max_iter=30, learning_rate_init=0.01)
-    assert learnt.fit(IMAGES, DIGIT).score(IMAGES, DIGIT) > 0.85
+    learnt = small(augmentation=RandomCrop(6, 6), **QUICK)
+    assert learnt.fit(IMAGES, DIGIT).score(IMAGES, DIGIT) > 0.75
     whole = small(augmentation=RandomCrop(8, 8)).fit(IMAGES, DIGIT)
     assert_same_bits(whole, small().fit(IMAGES, DIGIT))
     features = ConvNetTransformer(net, 0).fit(IMAGES).transform(IMAGES)
@@ -1465,11 +1466,12 @@ def test_augmentation_goes_with_sparse_rows():
 
 
 def test_penalties_of_kernels():
-    plain = small(max_iter=20).fit(DIGITS, DIGIT)
+    params = {"max_iter": 20, "learning_rate_init": 0.02}
+    plain = small(**params).fit(DIGITS, DIGIT)
     for name in ("kernel_l1", "kernel_l2"):
-        net = small(max_iter=20).set_params(**{f"layers__0__{name}": 300.0}).fit(DIGITS, DIGIT)
+        net = small(**params).set_params(**{f"layers__0__{name}": 300.0}).fit(DIGITS, DIGIT)
         sizes = [np.abs(n.weights_["layers.0"]["kernel"]).mean() for n in (net, plain)]
-        assert sizes[0] < 0.6 * sizes[1], name
+        assert sizes[0] < 0.4 * sizes[1], name
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
@@ -1560,9 +1562,8 @@ def test_a_residual_network_learns_the_digits():
         GlobalAveragePooling2D(),
     ]
     net = ConvNetClassifier(
-        layers, max_iter=15, batch_size=64, learning_rate_init=0.01, random_state=0,
-        augmentation=RandomShift(1, 1),
-    ).fit(X, y)  # fmt: skip
+        layers, max_iter=15, batch_size=32, learning_rate_init=0.003, random_state=0
+    ).fit(X, y)
     assert net.score(X_test, y_test) > 0.97
 
 

@@ -23,10 +23,10 @@ from .team import BARRIER_BYTES, Team
 _ALIGN = 64
 _SPARE_ROWS = 16  # a register tile may read that many rows beyond the last one, and not use them
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
-#: be some slices for each thread, but not so few that the calls would count. Where an element is a
-#: sum over many positions, fewer do for that, but many read these together.
+#: be some slices for each thread, but not so few that the calls would count.
 _SLICE = 1024, 4096
-_SLICE_OF_POSITIONS = 256, 8192
+#: The most where an element is a sum over many positions, which are read again for every slice.
+_SLICE_OF_POSITIONS = 16384
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
@@ -85,7 +85,8 @@ class Program:
     dtype : dtype
         float32 or float64.
     parts : int
-        In how many parts to cut the operations on a single sample: for as many threads.
+        The threads that it is made for: in how many parts to cut operations on a single sample,
+        and gradients. It changes no result.
 
     Attributes
     ----------
@@ -119,14 +120,10 @@ class Program:
             for _, chain in phase.ops
         )
         self.scratch_bytes = 0
-        self._work = sum(
-            p.elements * chain[0].work
-            for phase in tape.phases
-            if phase.kind == "parameters"
-            for p, chain in phase.ops
-        )
+        self._parts = parts
+        self._trained = sum(p.elements for p in tape.parameters if p.trainable)
         for phase in tape.phases:
-            if phase.kind == "blocks" and parts > 1:
+            if phase.kind == "blocks" and tape.width == 1 and parts > 1:
                 self._add_parts(phase, parts)
             else:
                 self._add_phase(phase)
@@ -236,15 +233,14 @@ class Program:
         """Cut a parameter into slices of whole rows of one pack; each is a task."""
         size = self.dtype.itemsize
         rows = parameter.elements // parameter.pack
-        work, grain = chain[0].work, chain[0].grain
-        limits = _SLICE if work == 1 else _SLICE_OF_POSITIONS
-        share = 16 if work == 1 else 8
-        most = max(1, int(np.clip(self._work // work // share, *limits)) // parameter.pack)
+        if chain[0].work > 1:
+            slices = self._parts * -(-parameter.elements // (self._parts * _SLICE_OF_POSITIONS))
+            most = -(-rows // slices)
+        else:
+            most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
         if parameter.inputs > most:  # parts of one pack, of the same length
             parts = -(-parameter.inputs // most)
-            if work > 1:  # an even number in all, as they are a phase by themselves
-                parts += parts * (rows // parameter.inputs) % 2
-            step = _round(-(-parameter.inputs // parts), grain)
+            step = _round(-(-parameter.inputs // parts), chain[0].grain)
             starts = [
                 (pack + k, pack + min(k + step, parameter.inputs))
                 for pack in range(0, rows, parameter.inputs)

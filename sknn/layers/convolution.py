@@ -192,14 +192,14 @@ def add_kernel_gradient(tape, w, x, dz, numbers):
     # weights that lie side by side, and see neighbouring places
     run = numbers[5] * inputs if groups == 1 and numbers[11] == 1 else inputs
     if padded >= 2 * filters or groups > 1 and filters // groups % w.pack:
-        variant = (*_narrow_tile(filters // groups, run), w.pack)
-        tape.gradient(w, "kernel_gradient_narrow", (x, dz), numbers, variant, work, run)
+        rows, depth = _narrow_tile(filters // groups, run)
+        variant = (rows, depth, w.pack)
+        tape.gradient(w, "kernel_gradient_narrow", (x, dz), numbers, variant, work, depth)
         return None
     packed = tape.buffer("packed", work * padded)
     tape.add("pack_samples", (dz,), (packed,), (work, filters), (w.pack,))
     rows = tile_rows(run)
-    grain = run if run <= 64 else rows
-    tape.gradient(w, "kernel_gradient", (x, packed), numbers, (rows, w.pack), work, grain)
+    tape.gradient(w, "kernel_gradient", (x, packed), numbers, (rows, w.pack), work, rows)
     return packed
 
 
