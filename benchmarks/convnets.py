@@ -9,6 +9,8 @@ from statistics import median
 
 import numpy as np
 
+from sknn.layers import RandomShift
+
 from .networks import classifier, images_for, load_vgg16, save_vgg16
 from .peers import as_fractions, mnist, torch
 from .processes import child
@@ -47,8 +49,9 @@ def tasks():
     for network in FITS:
         name = f"fit {network}, batch 128"
         yield Task(MEMORY, name, partial(_memory_of_fit, name, network))
-    name = "accuracy on MNIST, LeNet-5, 12 epochs"
-    yield Task(ACCURACY, name, partial(_mnist_accuracy, name))
+    for what, changes in {"": None, ", shifted by a pixel": RandomShift(1, 1)}.items():
+        name = f"accuracy on MNIST, LeNet-5, 12 epochs{what}"
+        yield Task(ACCURACY, name, partial(_mnist_accuracy, name, changes))
 
 
 def _rows(point, name, measured, targets):
@@ -184,13 +187,13 @@ def _memory_row(name, call, settings, target):
 # --- accuracy
 
 
-def _mnist_accuracy(name, settings):
+def _mnist_accuracy(name, augmentation, settings):
     accuracy = None
     if settings.mnist.exists():
         seeds, epochs, every = (1, 1, 10) if settings.quick else (3, 12, 1)
         X, y, X_test, y_test = mnist(settings.mnist, every)
         X, X_test = (as_fractions(images).reshape(-1, 28, 28, 1) for images in (X, X_test))
-        net = classifier("LeNet-5", epochs)
+        net = classifier("LeNet-5", epochs, augmentation=augmentation)
         scores = [
             net.set_params(random_state=seed).fit(X, y).score(X_test, y_test)
             for seed in range(seeds)

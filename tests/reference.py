@@ -790,7 +790,7 @@ def run_engine(
     dtype = np.dtype(dtype)
     width = width or max(block_width(batch, dtype), block_width(2, dtype))
     key = None if targets is None else targets.key
-    made = program(network, dtype.name, width, purpose, source.key, key, solver)
+    made = program(network, dtype.name, width, purpose, source.key, key, solver, threads)
     packed = pack(made, values, dtype)
     states = np.zeros((n_states, len(packed)), dtype)
     gradient = np.zeros_like(packed) if purpose == "gradient" else None

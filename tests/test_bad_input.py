@@ -19,8 +19,35 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from sknn import MLPNet, MLPNetClassifier, MLPNetRegressor
-from sknn.layers import Activation
+from sknn import (
+    ConvNetClassifier,
+    ConvNetRegressor,
+    ConvNetTransformer,
+    MLPNet,
+    MLPNetClassifier,
+    MLPNetRegressor,
+)
+from sknn.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Dropout,
+    Flatten,
+    GaussianNoise,
+    GlobalAveragePooling2D,
+    LocalResponseNormalization,
+    MaxPooling2D,
+    RandomCrop,
+    RandomFlip,
+    RandomShift,
+    Residual,
+    Sequential,
+    UpSampling2D,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -37,10 +64,17 @@ ESTIMATORS = {
     "net, classification": MLPNet,
     "net, regression": lambda **params: MLPNet("regression", **params),
 }
+CONVNETS = {"conv classifier": ConvNetClassifier, "conv regressor": ConvNetRegressor}
+EVERYONE = ESTIMATORS | CONVNETS
+LAYERS = [Conv2D(4, 3, activation="relu"), MaxPooling2D(2)]
+IMAGES = X.reshape(-1, 8, 8)
 
 
 def small(make=MLPNetClassifier, **params):
-    return make(**{"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, **params})
+    network = {"hidden_layer_sizes": (8,)}
+    if make in CONVNETS.values():
+        network = {"layers": LAYERS, "image_shape": (8, 8)}
+    return make(**{**network, "max_iter": 3, "random_state": 0, **params})
 
 
 def with_value(value, dtype=float, where=(5, 20)):
@@ -104,14 +138,16 @@ BAD_DATA = {
 }
 
 
-@pytest.mark.parametrize("make", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("make", EVERYONE.values(), ids=EVERYONE)
 @pytest.mark.parametrize("name", BAD_DATA)
 def test_bad_data(make, name):
     data, y, match = BAD_DATA[name]
+    if name == "three dimensions" and make in CONVNETS.values():
+        data, match = data.reshape(-1, 2, 2, 2, 8), "X has 5 dimensions"
     assert_raises_and_changes_nothing(make, ValueError, match, lambda net: net.fit(data, y))
 
 
-@pytest.mark.parametrize("make", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("make", EVERYONE.values(), ids=EVERYONE)
 def test_bad_data_in_partial_fit_and_predict(make):
     net = small(make).fit(X, Y)
     before = state(net)
@@ -137,7 +173,7 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("make", ESTIMATORS.values(), ids=ESTIMATORS)
+@pytest.mark.parametrize("make", EVERYONE.values(), ids=EVERYONE)
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_bad_weights(make, name):
     weights, match = WEIGHTS[name]
@@ -296,7 +332,7 @@ def test_validation_data():
         ({"X_val": X[:0], "y_val": Y[:0]}, "0 sample"),
         ({"X_val": X, "y_val": Y, "sample_weight_val": np.zeros(len(X))}, "zero"),
     ):
-        for cls in (MLPNetClassifier, MLPNetRegressor):
+        for cls in (MLPNetClassifier, MLPNetRegressor, *CONVNETS.values()):
             assert_raises_and_changes_nothing(
                 cls, ValueError, match, lambda net: net.fit(X, Y, **kwargs)  # noqa: B023
             )
@@ -346,15 +382,21 @@ WRONG = {
     "quantile": ["a", -0.1, 1.1],
     "huber_delta": ["a", 0.0],
     "task": [3, "clustering"],
+    "layers": [3, None, "lenet"],
+    "image_shape": [8, "8x8"],
+    "augmentation": [3, "flip", Dropout(0.5)],
 }
 
 
-@pytest.mark.parametrize("cls", [MLPNetClassifier, MLPNetRegressor, MLPNet])
+@pytest.mark.parametrize(
+    "cls", [MLPNetClassifier, MLPNetRegressor, MLPNet, ConvNetClassifier, ConvNetRegressor]
+)
 def test_every_parameter_is_checked(cls):
     net = small(cls)
-    assert set(net.get_params()) <= set(WRONG)
+    names = net.get_params(deep=False)
+    assert set(names) <= set(WRONG)
     before = state(net)
-    for name in net.get_params():
+    for name in names:
         for value in WRONG[name]:
             good = getattr(net, name)
             for train in (net.fit, net.partial_fit):
@@ -375,7 +417,6 @@ BAD_COMBINATIONS = {
     "too few activations": ({"activation": []}, "activation has 0 entries"),
     "an unknown activation": ({"activation": ["sine"]}, "activation is 'sine'"),
     "an activation of no type": ({"activation": [3]}, "activation has the entry 3"),
-    "an unknown Activation": ({"activation": Activation("sine")}, "'sine'"),
     "softmax inside": ({"activation": "softmax"}, "activation is 'softmax'"),
     "too many dropouts": ({"dropout": [0.1, 0.2]}, "dropout has 2 entries"),
     "dropout of all": ({"dropout": [1.0]}, r"dropout must lie in \[0, 1\)"),
@@ -660,3 +701,563 @@ def test_interrupts_are_not_errors():
         warnings.simplefilter("error")
         net.fit(X, Y)
     assert not hasattr(net, "coefs_")
+
+
+# --- convolutional networks
+
+RECTANGLES = X.reshape(-1, 4, 16)
+
+
+def assert_fit_raises(error, match, data=IMAGES, y=Y, **params):
+    """A fit with other parameters raises, and changes neither a fitted nor a new estimator."""
+    for make in CONVNETS.values():
+        for fitted in (True, False):
+            net = small(make, image_shape=None)
+            if fitted:
+                net.fit(IMAGES, Y)
+                predicted = net.predict(IMAGES)
+            before = state(net)
+            good = {name: getattr(net, name) for name in params}
+            vars(net).update(params)
+            with pytest.raises(error, match=match):
+                net.fit(data, y)
+            vars(net).update(good)
+            assert state(net) == before
+            if fitted:
+                np.testing.assert_array_equal(net.predict(IMAGES), predicted)
+
+
+IMAGES_THAT_DO_NOT_FIT = {
+    "NaN": (np.where(IMAGES == 1, np.nan, IMAGES), {}, "X contains NaN"),
+    "infinity": (np.where(IMAGES == 1, np.inf, IMAGES), {}, "X contains infinity"),
+    "complex": (IMAGES * 1j, {}, "Complex data not supported"),
+    "strings": (np.full(IMAGES.shape, "a"), {}, "not compatible with arrays of bytes/strings"),
+    "no samples": (IMAGES[:0], {}, "0 sample"),
+    "no rows": (IMAGES[:, :0], {}, "0 x 8 x 1"),
+    "no columns": (IMAGES[..., :0], {}, "8 x 0 x 1"),
+    "no channels": (np.zeros((120, 8, 8, 0)), {}, "8 x 8 x 0"),
+    "five dimensions": (IMAGES.reshape(-1, 2, 2, 4, 4), {}, "X has 5 dimensions; expected 2"),
+    "one image": (IMAGES[0], {}, "inconsistent numbers of samples"),
+    "other lengths": (IMAGES[1:], {}, "inconsistent numbers of samples"),
+    "too small": (IMAGES[:, :2], {}, r"layers\.0: Conv2D.* 2 x 8 x 1; needs a height of .* 3"),
+    "rows without image_shape": (X, {}, r"layers\.0: Conv2D.* 1 x 64 x 1; needs a height"),
+    "others than image_shape": (
+        RECTANGLES, {"image_shape": (8, 8)}, r"images of 4 x 16 x 1; image_shape=\(8, 8\)",
+    ),
+    "channels that image_shape lacks": (
+        IMAGES, {"image_shape": (8, 4, 2)}, r"images of 8 x 8 x 1; image_shape=\(8, 4, 2\)",
+    ),
+    "rows of another length": (
+        X[:, :60], {"image_shape": (8, 8)}, r"60 features; image_shape=\(8, 8\) needs 64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMAGES_THAT_DO_NOT_FIT)
+def test_images_that_do_not_fit(name):
+    data, params, match = IMAGES_THAT_DO_NOT_FIT[name]
+    assert_fit_raises(ValueError, match, data=data, **params)
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (8,), (8, 8, 1, 1), (0, 64), (-8, -8), (8.0, 8), ("8", "8"), (8, 8, 0)]
+)
+def test_image_shapes_that_are_none(shape):
+    for data in (X, IMAGES):
+        assert_fit_raises(ValueError, "image_shape is .*expected", data=data, image_shape=shape)
+
+
+@pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
+def test_images_of_another_shape_than_the_fitted(make):
+    net = small(make, image_shape=None, warm_start=True).fit(IMAGES, Y)
+    before = state(net)
+    for data, match in (
+        (RECTANGLES, "images of 4 x 16 x 1, but .* fitted to images of 8 x 8 x 1"),
+        (IMAGES[:, 1:], "images of 7 x 8 x 1"),
+        (X.reshape(-1, 4, 4, 4), "images of 4 x 4 x 4"),
+        (X[:, 1:], "63 features.*expecting 64"),
+        (IMAGES[0], "8 features.*expecting 64"),
+        (IMAGES[0, 0], "Expected 2D array"),
+        (IMAGES[:0], "0 sample"),
+        (np.where(IMAGES == 1, np.nan, IMAGES), "NaN"),
+    ):
+        for call in (net.predict, lambda data: net.fit(data, Y[: len(data)])):
+            with pytest.raises(ValueError, match=match):
+                call(data)
+        with pytest.raises(ValueError, match=match):
+            net.fit(IMAGES, Y, X_val=data, y_val=Y[: len(data)])
+    assert state(net) == before
+
+
+NO_LAYERS = {
+    "a number": [3],
+    "a string": [Conv2D(4, 3), "relu"],
+    "a class": [Conv2D],
+    "a list": [[Conv2D(4, 3)]],
+    "nothing": [None],
+    "an estimator": [MLPNet()],
+}
+
+
+@pytest.mark.parametrize("name", NO_LAYERS)
+def test_what_is_no_layer(name):
+    layers = NO_LAYERS[name]
+    place = len(layers) - 1
+    assert_fit_raises(
+        TypeError, rf"layers\[{place}\] is .*expected a layer of sknn.layers", layers=layers
+    )
+
+
+# Of each: the layers, and what the error says of the layer, what it got, and what it needs.
+SHAPES = {
+    "too high": ([Conv2D(4, 9)], r"layers\.0: Conv2D.* 8 x 8 x 1; needs a height of at least 9"),
+    "too wide": ([Conv2D(4, (1, 9))], r"layers\.0: Conv2D.* 8 x 8 x 1; needs a width .* 9"),
+    "padded": ([Conv2D(4, 9, padding=(0, 1))], r"8 x 8 x 1; needs a height of at least 9"),
+    "padded too little": ([Conv2D(4, 12, padding=1)], r"\(10 with its padding\); needs .* 12"),
+    "dilated": ([Conv2D(4, 3, dilation_rate=4)], r"layers\.0: Conv2D.* needs a height .* 9"),
+    "groups": ([Conv2D(4, 3, groups=2)], r"layers\.0: Conv2D.* 8 x 8 x 1; needs channels .* 2"),
+    "pooled away": (
+        [Conv2D(4, 3), MaxPooling2D(3), AveragePooling2D(3)],
+        r"layers\.2: AveragePooling2D.* 2 x 2 x 4; needs a height of at least 3",
+    ),
+    "cut away": (
+        [Conv2DTranspose(4, 2, padding=5)], r"layers\.0: Conv2DTranspose.* 8 x 8 x 1;.* padding",
+    ),
+    "no image for Conv2D": ([Flatten(), Conv2D(4, 1)], r"layers\.1: Conv2D.* 64 units; needs an"),
+    "no image for Conv2DTranspose": (
+        [Dense(7), Conv2DTranspose(4, 1)], r"layers\.1: Conv2DTranspose.* 7 units; needs an image",
+    ),
+    "no image for a pool": (
+        [Flatten(), MaxPooling2D(1)], r"layers\.1: MaxPooling2D.* 64 units; needs an image",
+    ),
+    "no image for a mean": (
+        [GlobalAveragePooling2D(), GlobalAveragePooling2D()],
+        r"layers\.1: GlobalAveragePooling2D.* 1 units; needs an image",
+    ),
+    "no image to enlarge": (
+        [Flatten(), UpSampling2D()], r"layers\.1: UpSampling2D.* 64 units; needs an image",
+    ),
+    "no image to normalise": (
+        [Flatten(), LocalResponseNormalization()], r"layers\.1: LocalResponse.* 64 units; needs an",
+    ),
+    "no image to mirror": ([Flatten(), RandomFlip()], r"layers\.1: RandomFlip.* 64 units; needs"),
+    "too large a crop": ([RandomCrop(9, 3)], r"layers\.0: RandomCrop.* 8 x 8 x 1; needs one not"),
+    "softmax": (
+        [Conv2D(4, 3), Activation("softmax")], r"layers\.1: Activation.*softmax.* needs a row",
+    ),
+    "softmax of a layer": (
+        [Conv2D(4, 3, activation="softmax")], r"layers\.0: Activation.*softmax.* needs a row",
+    ),
+    "a layer with a name": ([Conv2D(4, 9, name="stem")], "stem: Conv2D.*needs a height"),
+    "a layer in a block": (
+        [Flatten(), Sequential([Residual([Dense(64), Conv2D(1, 1)])])],
+        r"layers\.1\.0\.block\.1: Conv2D.* 64 units; needs an image",
+    ),
+    "a layer in a named block": (
+        [Residual([Conv2D(1, 9)], name="block")], r"block\.block\.0: Conv2D.* needs a height",
+    ),
+    "a layer in a branch": (
+        [Concatenate([[], [Conv2D(1, 9)]])], r"layers\.0\.branches\.1\.0: Conv2D.* needs a height",
+    ),
+    "a sum of two shapes": (
+        [Residual([Conv2D(4, 3)])],
+        "layers\\.0: Residual.* 6 x 6 x 4 and a shortcut that gives 8 x 8 x 1; needs the same",
+    ),
+    "a sum of two numbers of channels": (
+        [Residual([Conv2D(4, 1)], [Conv2D(3, 1)])], "Residual.* 8 x 8 x 4 .* 8 x 8 x 3; needs",
+    ),
+    "two shapes side by side": (
+        [Concatenate([[], [Conv2D(2, 3)]])],
+        "layers\\.0: Concatenate.* 8 x 8 x 1, 6 x 6 x 2; needs the same height and width",
+    ),
+    "an image beside a row": (
+        [Concatenate([[], [Flatten()]])], "layers\\.0: Concatenate.* 8 x 8 x 1, 64 units; needs",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_layers_that_do_not_fit(name):
+    layers, match = SHAPES[name]
+    assert_fit_raises(ValueError, match, layers=layers)
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if "crop" not in name])
+def test_layers_that_do_not_fit_in_a_summary(name):
+    layers, match = SHAPES[name]
+    with pytest.raises(ValueError, match=match):
+        small(ConvNetClassifier, layers=layers).summary()
+
+
+def test_two_layers_of_the_same_name():
+    # They could not be told apart in a file, nor in `weights_`.
+    for layers in (
+        [Conv2D(4, 3, name="one"), Dense(10, name="one")],
+        [Sequential([Conv2D(4, 3)], name="one"), Dense(7, name="one.0")],
+    ):
+        assert_fit_raises(ValueError, "Two layers are named 'one", layers=layers)
+
+
+OUT_OF_RANGE = {
+    Conv2D: {
+        "filters": [0, -1],
+        "kernel_size": [0, (3, 0), (3, 3, 3), ()],
+        "strides": [0, (1, -1)],
+        "padding": ["full", -1, (1,), ((1, 1), (1, -1)), None, 1.5],
+        "dilation_rate": [0, (1, 0)],
+        "groups": [0, 3],
+        "activation": ["sine", "step"],
+        "kernel_initializer": ["ones", "auto"],
+        "kernel_l1": [-1.0, np.nan],
+        "kernel_l2": [-1.0, np.inf],
+        "activity_l1": [-1.0],
+        "activity_l2": [np.nan],
+    },
+    Conv2DTranspose: {"filters": [0], "strides": [0], "padding": ["full"], "kernel_l2": [-1.0]},
+    Dense: {"units": [0], "activation": ["sine", "step"], "kernel_l2": [-1.0]},
+    MaxPooling2D: {"pool_size": [0, (2, 2, 2)], "strides": [0], "padding": ["full", 2, (0, 3)]},
+    AveragePooling2D: {"pool_size": [0], "strides": [(2, 0)], "padding": [-1, 2]},
+    UpSampling2D: {"size": [0, (1, 0)], "interpolation": ["cubic", None]},
+    BatchNormalization: {"momentum": [-0.1, 1.5, np.nan], "epsilon": [-1.0]},
+    LocalResponseNormalization: {"size": [0], "alpha": [-1.0], "beta": [-1.0], "k": [-1.0]},
+    Dropout: {"rate": [1.0, -0.1, np.nan]},
+    GaussianNoise: {"stddev": [-1.0, np.inf]},
+    Activation: {"function": ["sine"]},
+    RandomFlip: {"mode": ["diagonal"]},
+    RandomShift: {"height": [-1], "width": [-1]},
+    RandomCrop: {"height": [0], "width": [0]},
+}
+WRONG_TYPE = {
+    Conv2D: {
+        "filters": [2.5, "4", None, True],
+        "kernel_size": [2.5, "3", None, (3, 2.5)],
+        "strides": [None, "2"],
+        "dilation_rate": [1.5],
+        "groups": [None],
+        "activation": [3, ["relu"]],
+        "use_bias": ["yes", None],
+        "kernel_initializer": [3, ["zeros"]],
+        "kernel_l1": ["a"],
+        "activity_l1": [None],
+        "trainable": ["yes", None],
+        "name": [3, ""],
+    },
+    Dense: {"units": [2.5, None], "use_bias": ["yes"], "trainable": ["yes"], "name": [3]},
+    MaxPooling2D: {"pool_size": [None, 2.5], "strides": ["2"]},
+    UpSampling2D: {"size": [1.5]},
+    BatchNormalization: {"momentum": ["a"], "epsilon": [None], "trainable": ["yes"], "name": [3]},
+    LocalResponseNormalization: {"size": [2.5], "k": ["a"]},
+    Dropout: {"rate": ["a", None], "index": ["a"]},
+    GaussianNoise: {"stddev": [None]},
+    Activation: {"function": [3, ["relu"]], "parameter": ["a"]},
+    RandomFlip: {"mode": [3]},
+    RandomShift: {"height": [1.5], "width": [None]},
+    RandomCrop: {"height": ["8"]},
+    Residual: {"block": [3, [3], None], "shortcut": ["x"], "name": [3]},
+    Concatenate: {"branches": [3, [], [3], Conv2D(4, 3)], "name": [3]},
+    Sequential: {"layers": [3, [3]], "name": [3]},
+}
+NEEDED = {
+    Conv2D: {"filters": 4, "kernel_size": 3},
+    Conv2DTranspose: {"filters": 4, "kernel_size": 3},
+    Dense: {"units": 4},
+    Dropout: {"rate": 0.5},
+    GaussianNoise: {"stddev": 0.5},
+    Activation: {"function": "relu"},
+    RandomShift: {"height": 1, "width": 1},
+    RandomCrop: {"height": 1, "width": 1},
+    Residual: {"block": []},
+    Concatenate: {"branches": [[]]},
+    Sequential: {"layers": []},
+}
+
+
+def parameters_of_layers(table):
+    pairs = [(cls, name) for cls in table for name in table[cls]]
+    return [pytest.param(cls, name, id=f"{cls.__name__}-{name}") for cls, name in pairs]
+
+
+@pytest.mark.parametrize("cls, name", parameters_of_layers(OUT_OF_RANGE))
+def test_parameters_of_layers_out_of_range(cls, name):
+    for value in OUT_OF_RANGE[cls][name]:
+        with pytest.raises(ValueError, match=f"{name} of {cls.__name__} is .*; expected"):
+            cls(**{**NEEDED.get(cls, {}), name: value})
+
+
+@pytest.mark.parametrize("cls, name", parameters_of_layers(WRONG_TYPE))
+def test_parameters_of_layers_of_the_wrong_type(cls, name):
+    for value in WRONG_TYPE[cls][name]:
+        with pytest.raises((TypeError, ValueError), match=f"{name} of {cls.__name__} is .*; exp"):
+            cls(**{**NEEDED.get(cls, {}), name: value})
+
+
+def test_layers_cannot_be_changed():
+    layer = Conv2D(4, 3)
+    with pytest.raises(AttributeError):
+        layer.filters = 5
+    assert layer == Conv2D(4, (3, 3), strides=(1, 1)) and hash(layer) == hash(Conv2D(4, 3))
+
+
+AUGMENTATIONS = {
+    "too large a crop": (RandomCrop(9, 9), ValueError, r"RandomCrop.* 8 x 8 x 1; needs one not"),
+    "a second crop": (
+        [RandomCrop(5, 5), RandomCrop(6, 5)], ValueError, "RandomCrop.*5 x 5 x 1; needs one not",
+    ),
+    "no change of images": ([Dropout(0.1)], TypeError, "augmentation.*Dropout.*; expected Random"),
+    "no layer": ([RandomFlip(), 3], TypeError, r"augmentation\[1\] is 3; expected a layer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentations_that_do_not_fit(name):
+    augmentation, error, match = AUGMENTATIONS[name]
+    assert_fit_raises(error, match, augmentation=augmentation)
+
+
+@pytest.mark.parametrize(
+    "layers, path",
+    [
+        ([Conv2D(4, 3), RandomFlip()], r"layers\.1"),
+        ([BatchNormalization(), Activation("relu"), RandomShift(1, 1)], r"layers\.2"),
+        ([Conv2D(4, 3), Sequential([RandomFlip()], name="late")], r"late\.0"),
+        ([Residual([Conv2D(1, 1)], [RandomFlip()])], r"layers\.0\.shortcut\.0"),
+        ([Concatenate([[Conv2D(1, 1)], [RandomFlip()]])], r"layers\.0\.branches\.1\.0"),
+    ],
+)
+def test_augmentation_comes_before_all_that_learns(layers, path):
+    assert_fit_raises(
+        ValueError, f"{path}: Random.* comes after .*, which learns; it must come before",
+        layers=layers,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"layers": [*LAYERS, Dropout(0.1)]},
+        {"layers": [*LAYERS, GaussianNoise(0.1)]},
+        {"layers": [*LAYERS, BatchNormalization()]},
+        {"layers": [Residual([Sequential([BatchNormalization()])])]},
+        {"layers": [RandomFlip(), *LAYERS]},
+        {"augmentation": RandomFlip()},
+    ],
+    ids=str,
+)
+def test_lbfgs_and_what_is_random(params):
+    assert_fit_raises(ValueError, "solver='lbfgs' goes over all samples", solver="lbfgs", **params)
+
+
+def test_nothing_to_train():
+    frozen = [Conv2D(4, 3, trainable=False), BatchNormalization(trainable=False)]
+    layers = [*frozen, Dense(10, trainable=False)]
+    net = small(ConvNetClassifier, layers=layers)
+    with pytest.raises(ValueError, match="all of them have trainable=False"):
+        net.fit(X, Y)
+    assert small(ConvNetClassifier, layers=frozen).fit(X, Y).n_outputs_ == 10
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Conv2D(4, 3), Activation("step")],
+        [Conv2D(4, 3, activation=Activation("step"))],
+        [Residual([Conv2D(1, 1, activation=Activation("step"))])],
+    ],
+    ids=str,
+)
+def test_step_in_layers(layers):
+    assert_fit_raises(ValueError, "step", layers=layers)
+
+
+@pytest.mark.parametrize(
+    "cls, params, y, match",
+    [
+        (ConvNetClassifier, {"output_activation": "identity"}, Y, "needs probabilities"),
+        (ConvNetClassifier, {"output_activation": "softmax"}, Y > 4, "several outputs"),
+        (ConvNetClassifier, {"output_activation": "softmax"}, LABELS, "softmax"),
+        (ConvNetRegressor, {"loss": "poisson"}, Y - 5.0, "y >= 0"),
+        (ConvNetRegressor, {"loss": "poisson", "output_activation": "identity"}, Y, "poisson"),
+        (ConvNetClassifier, {}, X[:, 20] + 0.123, "Unknown label type"),
+        (ConvNetClassifier, {}, np.column_stack([Y, Y]), "[mM]ultioutput"),
+        (ConvNetRegressor, {}, np.array(["a", "b"] * 60), "could not convert string"),
+    ],
+)
+def test_targets_and_outputs_that_clash(cls, params, y, match):
+    net = small(cls, **params)
+    before = state(net)
+    for data in (X, IMAGES):
+        with pytest.raises(ValueError, match=match):
+            net.fit(data, y)
+    assert state(net) == before
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[Conv2D(5, 3), MaxPooling2D(2)], [*LAYERS, Dense(9)], LAYERS[:1], "lenet5"],
+    ids=str,
+)
+@pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
+def test_warm_start_of_other_layers(make, layers):
+    net = small(make, warm_start=True).fit(X, Y).set_params(layers=layers)
+    before = state(net)
+    for train in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match="layers have changed since the last fit"):
+            train(X, Y)
+    assert state(net) == before
+    assert net.predict(X).shape == (len(X),)
+
+
+@pytest.mark.parametrize("layers", [LAYERS, [Conv2D(4, 3), BatchNormalization()]], ids=str)
+def test_divergence_of_a_convolution(layers):
+    for data in (IMAGES * 1e3, (IMAGES * 1e3).astype(np.float32)):
+        diverging = {"solver": "sgd", "learning_rate_init": 1e10, "max_iter": 20}
+        net = small(ConvNetRegressor, layers=layers).fit(IMAGES, Y)
+        before, predicted = state(net), net.predict(IMAGES)
+        with pytest.raises(ValueError, match="non-finite parameter weights"):
+            fit_with(net, diverging, data, Y * 1e30)
+        assert state(net) == before
+        np.testing.assert_array_equal(net.predict(IMAGES), predicted)
+
+
+@pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
+def test_images_beyond_the_range_of_the_computing_type(make):
+    net = small(make, dtype="float32").fit(IMAGES, Y)
+    with pytest.raises(ValueError, match="too large for float32"):
+        net.predict(np.where(IMAGES == 1, 1e300, IMAGES))
+    assert np.isfinite(net.predict(IMAGES)).all()
+
+
+@pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
+def test_one_image(make):
+    for layers in (LAYERS, [Conv2D(4, 3), BatchNormalization()], [Dropout(0.5), *LAYERS]):
+        net = small(make, layers=layers, image_shape=None).fit(IMAGES[:1], Y[:1])
+        np.testing.assert_array_equal(net.predict(IMAGES[:3]).shape, (3,))
+        assert np.isfinite(net.loss_curve_).all()
+
+
+@pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
+def test_an_exception_in_the_middle_of_training_a_convolution(make):
+    layers = [*LAYERS, BatchNormalization(), Dropout(0.1)]
+    net = small(make, layers=layers, augmentation=RandomFlip(), warm_start=True).fit(IMAGES, Y)
+    before, predicted = state(net), net.predict(IMAGES)
+    fresh = small(make)
+    for warm_start in (True, False):
+        net.set_params(warm_start=warm_start)
+        for train in (net.fit, net.partial_fit, fresh.fit):
+            estimator = train.__self__
+            estimator.set_callbacks(At(Trouble("at the end of an epoch"), number=0))
+            with pytest.raises(Trouble):
+                train(IMAGES, Y)
+            estimator.set_callbacks()
+    assert state(net.set_params(warm_start=True)) == before
+    np.testing.assert_array_equal(net.predict(IMAGES), predicted)
+    assert state(fresh) == state(small(make))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"early_stopping": True}, {"layers": [Conv2D(4, 3), BatchNormalization()]}],
+    ids=str,
+)
+@pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
+def test_an_interrupt_of_a_convolution_leaves_the_epochs_so_far(make, params):
+    net = small(make, max_iter=50, **params).set_callbacks(At(KeyboardInterrupt(), number=3))
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        net.fit(IMAGES, Y)
+    assert net.n_iter_ == len(net.loss_curve_) == 4
+    until = small(make, max_iter=4, **params).fit(IMAGES, Y)
+    np.testing.assert_array_equal(net.predict(IMAGES), until.predict(IMAGES))
+
+
+INTERRUPTED_CONVOLUTION = textwrap.dedent(
+    """
+    import warnings
+    import numpy as np
+    from sknn import ConvNetClassifier
+    from sknn.layers import BatchNormalization, Conv2D
+
+    class Began:
+        def setup(self, estimator, context): pass
+        def teardown(self, estimator, context): pass
+        def on_fit_task_end(self, estimator, context): pass
+        def on_fit_task_begin(self, estimator, context):
+            if context.task_name == "epoch" and context.task_id == 1:
+                print("began", flush=True)
+
+    X = np.random.RandomState(0).normal(size=(5000, 12, 12)).astype("float32")
+    y = X[:, 0, 0] > 0
+    layers = [Conv2D(24, 3, padding="same", activation="relu"), BatchNormalization()]
+    net = ConvNetClassifier(
+        layers, max_iter=10**6, tol=0.0, n_iter_no_change=np.inf, n_jobs=2, random_state=0
+    ).set_callbacks(Began())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        net.fit(X, y)
+    assert [str(w.message) for w in caught] == ["Training interrupted by user."], caught
+    assert 1 <= len(net.loss_curve_) < 10**6
+    assert net.predict(X[:5]).shape == (5,)
+    net.set_callbacks().partial_fit(X, y)
+    print("usable")
+    """
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_in_a_convolution():
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED_CONVOLUTION],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            line = process.stdout.readline()
+            if line == "began\n":
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (line, out, process.returncode) == ("began\n", "usable\n", 0), err
+
+
+TRANSFORMERS = {
+    "no such place": ({"layer": 3}, ValueError, r"layer is 3; expected one of the 3 layers"),
+    "no such place from the end": ({"layer": -4}, ValueError, "layer is -4; expected"),
+    "no such name": ({"layer": "stem"}, ValueError, r"layer is 'stem'; expected .*'layers.0'"),
+    "half a place": ({"layer": 0.5}, TypeError, "'layer' parameter of ConvNetTransformer"),
+    "a truth": ({"layer": True}, TypeError, "layer is True; expected"),
+    "no network": ({"net": 3}, TypeError, "'net' parameter of ConvNetTransformer"),
+    "another network": ({"net": MLPNet()}, TypeError, "net is MLPNet.*; expected a ConvNet"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_that_do_not_fit(name):
+    params, error, match = TRANSFORMERS[name]
+    net = small(ConvNetClassifier).fit(X, Y)
+    transformer = ConvNetTransformer(net).fit(X)
+    expected = transformer.transform(X)
+    before = state(transformer)
+    good = transformer.get_params(deep=False)
+    vars(transformer).update(params)
+    with pytest.raises(error, match=match):
+        transformer.fit(X)
+    assert state(transformer.set_params(**good)) == before
+    np.testing.assert_array_equal(transformer.transform(X), expected)
+
+
+def test_data_that_do_not_fit_a_transformer():
+    net = small(ConvNetClassifier).fit(X, Y)
+    transformer = ConvNetTransformer(net).fit(X)
+    before = state(transformer)
+    for data, match in (
+        (RECTANGLES, "images of 4 x 16 x 1"),
+        (X[:, 1:], "63 features.*expecting 64"),
+        (np.where(IMAGES == 1, np.nan, IMAGES), "NaN"),
+        (with_value(np.nan), "NaN"),
+        (X[:0], "0 sample"),
+    ):
+        for call in (transformer.transform, transformer.fit):
+            with pytest.raises(ValueError, match=match):
+                call(data)
+    assert state(transformer) == before
+    with pytest.raises(NotFittedError):
+        ConvNetTransformer(net).transform(X)

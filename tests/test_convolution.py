@@ -424,6 +424,11 @@ def _assert_predicts_the_same_bits(network, dtype, counts=(1, 7, 17)):
         rows = problem.rows[-n:]
         some = predict(network, problem.values, np.dtype(dtype), problem.source, 1, rows=rows)
         assert (some == together[rows]).all(), n
+    cut = run_engine(
+        network, dtype, "evaluate", problem.values, problem.source, problem.targets, rows[:1], 1,
+        step_rates(None, rows[:1], 1), width=1, threads=3, fill=np.nan,
+    )  # fmt: skip
+    assert (cut.outputs == together[rows[:1]]).all(), "in parts"
     tape = lower(network, np.dtype(dtype), 32, "evaluate", problem.source.key, problem.targets.key)
     rates = step_rates(None, problem.rows, 43)
     plain = Executor(tape, problem.values, dtype)

@@ -7,11 +7,27 @@ is an error, too.
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sknn import MLPNet, MLPNetClassifier, MLPNetRegressor
+from sknn import (
+    ConvNetClassifier,
+    ConvNetRegressor,
+    ConvNetTransformer,
+    MLPNet,
+    MLPNetClassifier,
+    MLPNetRegressor,
+)
+from sknn.layers import BatchNormalization, Conv2D, Dropout, Flatten, GaussianNoise, RandomFlip
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-DEFAULTS = [MLPNetClassifier(), MLPNetRegressor(), MLPNet(), MLPNet("regression")]
+DEFAULTS = [
+    MLPNetClassifier(),
+    MLPNetRegressor(),
+    MLPNet(),
+    MLPNet("regression"),
+    ConvNetClassifier(),
+    ConvNetRegressor(),
+    ConvNetTransformer(),
+]
 
 SETTINGS = [
     {"solver": "sgd"},
@@ -25,6 +41,31 @@ SETTINGS = [
     {"dropout": 0.2},
     {"batch_norm": True},
     {"early_stopping": True},
+]
+
+
+# For images of one line, as the checks' data make them; none has an image_shape, since the data
+# are of many widths.
+CONVOLUTION = Conv2D(20, (1, 3), padding="same", activation="relu")
+CONVNET_SETTINGS = [
+    {"layers": [CONVOLUTION]},
+    {"layers": []},
+    {"layers": [CONVOLUTION, Flatten()], "solver": "lbfgs"},
+    {"layers": [CONVOLUTION, Dropout(0.2)]},
+    {"layers": [GaussianNoise(0.01), CONVOLUTION]},
+    {"layers": [CONVOLUTION, BatchNormalization()]},
+    # upside down, one line is what it was
+    {"layers": [CONVOLUTION], "augmentation": RandomFlip("vertical")},
+    {"layers": [CONVOLUTION], "early_stopping": True},
+]
+CONVNETS = [
+    cls(**params, learning_rate_init=0.02)
+    for params in CONVNET_SETTINGS
+    for cls in (ConvNetClassifier, ConvNetRegressor)
+]
+TRANSFORMERS = [
+    ConvNetTransformer(ConvNetRegressor([CONVOLUTION], random_state=0)),
+    ConvNetTransformer(ConvNetClassifier([CONVOLUTION, Dropout(0.2)], random_state=0), "layers.0"),
 ]
 
 
@@ -60,14 +101,21 @@ EARLY_STOPPING_REGRESSOR = {"check_regressors_no_decision_function": _TOO_FEW_RO
 
 def expected_failures(estimator):
     """Return the checks that fail in an estimator's setting, with the reasons."""
-    classifies = isinstance(estimator, MLPNetClassifier)
+    if isinstance(estimator, ConvNetTransformer):
+        return {}
+    classifies = isinstance(estimator, (MLPNetClassifier, ConvNetClassifier))
     if estimator.early_stopping:
         return EARLY_STOPPING | (
             EARLY_STOPPING_CLASSIFIER if classifies else EARLY_STOPPING_REGRESSOR
         )
-    if estimator.dropout:
+    layers = getattr(estimator, "layers", [])
+    if getattr(estimator, "dropout", 0) or any(isinstance(layer, Dropout) for layer in layers):
         return _weights_are_not_repetitions("every repetition of a row has a mask of its own")
-    if estimator.batch_norm:
+    if any(isinstance(layer, GaussianNoise) for layer in layers):
+        return _weights_are_not_repetitions("every repetition of a row has noise of its own")
+    if getattr(estimator, "batch_norm", False) or any(
+        isinstance(layer, BatchNormalization) for layer in layers
+    ):
         return _weights_are_not_repetitions(
             "the statistics of a batch count rows, as many as there are, whatever their weights"
         )
@@ -87,7 +135,9 @@ def test_defaults(estimator, check):
 
 
 @parametrize_with_checks(
-    [cls(**params) for params in SETTINGS for cls in (MLPNetClassifier, MLPNetRegressor)],
+    [cls(**params) for params in SETTINGS for cls in (MLPNetClassifier, MLPNetRegressor)]
+    + CONVNETS
+    + TRANSFORMERS,
     expected_failed_checks=expected_failures,
 )
 def test_settings(estimator, check):

@@ -530,6 +530,11 @@ def run_beside_guard_pages():
                 network, made.values, np.dtype(dtype), source, 1, rows=_moved(p.rows[:n])
             )
             bits.update(outputs.tobytes())
+        cut = run_engine(
+            network, dtype, "evaluate", made.values, source, targets, rows[:1], 1, rates[:1],
+            width=1, threads=2,
+        )  # fmt: skip
+        assert (cut.outputs == outputs[:1]).all()
     print(bits.hexdigest())
 
 

@@ -11,6 +11,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import sknn
+from sknn.layers import BatchNormalization, Conv2D, Dropout, Residual
 
 FOLDER = pathlib.Path(__file__).parent / "pickles"
 X, Y = load_iris(return_X_y=True)
@@ -19,12 +20,17 @@ X, Y = load_iris(return_X_y=True)
 def estimators():
     """Return small estimators of each kind, by name."""
     small = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    layers = [
+        Conv2D(3, 2, padding="same", activation="relu", name="first"),
+        Residual([Conv2D(3, 1), BatchNormalization(), Dropout(0.1)]),
+    ]
     return {
         "classifier": sknn.MLPNetClassifier(**small),
         "classifier-float32": sknn.MLPNetClassifier(**small, dtype="float32", batch_norm=True),
         "regressor": sknn.MLPNetRegressor(**small, solver="nadam"),
         "net": sknn.MLPNet(**small, early_stopping=True),
         "lbfgs": sknn.MLPNetRegressor(**small, solver="lbfgs"),
+        "convnet": sknn.ConvNetClassifier(layers, (2, 2), max_iter=2, random_state=0),
         "perceptron": sknn.PerceptronClassifier(max_iter=2, random_state=0, average=True),
     }
 

@@ -73,9 +73,9 @@ def reaching_taps(place, stride, dilation, extent, outs):
         first += 1
     if first == stride and stride > 1:
         return 0, 1, 0
-    step = stride
-    while step > 1 and (step // 2 * dilation) % stride == 0 and step % 2 == 0:
-        step //= 2
+    step = 1
+    while step * dilation % stride:
+        step += 1
     while first < extent and (place - first * dilation) // stride >= outs:
         first += step
     return first, step, min(extent, place // dilation + 1)

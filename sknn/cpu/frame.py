@@ -29,9 +29,8 @@ OPERANDS = 24
     SEED,
     RATES,  # address of the float64 values of this step: see RATE_*
     LOSSES,  # address of one float64 a block: the summed loss of its samples
-    SUMS,  # address of two float64 a task: its penalty, and the sum of squares of its gradient
-    TASK,  # number of the task at hand
-    N_TASKS,
+    SUMS,  # address of pairs of float64: a penalty, and the sum of squares of a gradient
+    N_SUMS,
     OUT,  # address of the outputs, a row a sample
     OUT_STRIDE,  # bytes from one row of them to the next
     X,  # data, bytes between rows, bytes between columns; of CSR: data, indices, indptr
@@ -42,7 +41,7 @@ OPERANDS = 24
     Y_COLUMN,
     WEIGHT,  # address of the float64 sample weights; 0: all one
     N_FIELDS,
-) = range(29)
+) = range(28)
 
 #: What stands in a step's row of RATES: one over the batch's sum of weights, then what the
 #: optimizer asked for.

@@ -58,7 +58,8 @@ def max_pool_gradient(t):
         length = channels * width
         # Windows side by side write each place once, those that overlap add to it.
         apart = stride_y >= rows and stride_x >= across
-        if not (apart and out_rows * rows == height and out_columns * across == columns):
+        tiled = stride_y == rows and stride_x == across and top == left == 0
+        if not (tiled and out_rows * rows == height and out_columns * across == columns):
             _clear(dx, height * columns * length)
         for row in range(out_rows):
             low, high = _inside(row * stride_y - top, rows, height)

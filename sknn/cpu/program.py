@@ -92,8 +92,8 @@ class Program:
     ----------
     parameter_bytes, shared_bytes, workspace_bytes, scratch_bytes : int
         Sizes of the arenas: parameters, what a batch shares, one block, one slice of a gradient.
-    n_tasks : int
-        Tasks of all phases.
+    n_sums : int
+        Sums over weights that a step leaves.
     keeps_blocks : bool
         Whether later phases read what blocks have left.
     """
@@ -119,7 +119,7 @@ class Program:
             if phase.kind == "parameters"
             for _, chain in phase.ops
         )
-        self.scratch_bytes = 0
+        self.scratch_bytes = self.n_sums = 0
         self._parts = parts
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
         for phase in tape.phases:
@@ -231,33 +231,45 @@ class Program:
 
     def _add_slices(self, parameter, chain):
         """Cut a parameter into slices of whole rows of one pack; each is a task."""
-        size = self.dtype.itemsize
-        rows = parameter.elements // parameter.pack
-        if chain[0].work > 1:
-            slices = self._parts * -(-parameter.elements // (self._parts * _SLICE_OF_POSITIONS))
-            most = -(-rows // slices)
-        else:
-            most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
-        if parameter.inputs > most:  # parts of one pack, of the same length
-            parts = -(-parameter.inputs // most)
-            step = _round(-(-parameter.inputs // parts), chain[0].grain)
-            starts = [
-                (pack + k, pack + min(k + step, parameter.inputs))
-                for pack in range(0, rows, parameter.inputs)
-                for k in range(0, parameter.inputs, step)
-            ]
-        else:  # some whole packs
-            step = most // parameter.inputs * parameter.inputs
-            starts = [(row, min(row + step, rows)) for row in range(0, rows, step)]
+        size, pack = self.dtype.itemsize, parameter.pack
         base = self.offsets[parameter]
+        starts, grain = self._cut(parameter, chain[0])
         for start, end in starts:
-            first = base + start * parameter.pack * size
-            length = (end - start) * parameter.pack
+            first = base + start * pack * size
+            length = (end - start) * pack
+            each = length if grain is None else grain * pack
             place = first if self.whole_gradient else 0
             self.scratch_bytes = max(self.scratch_bytes, _round(length * size, _ALIGN))
             for op in chain:
-                self._add_op(op, before=[first, place, length, base])
+                sums = [self.n_sums, each] if op.name in ("regularize", "square_sum") else []
+                self._add_op(op, before=[first, place, length, base], after=sums)
             self._tasks.append((len(self._addresses) - len(chain), len(self._addresses)))
+            if any(op.name == "regularize" for op in chain):
+                self.n_sums += -(-length // each)
+
+    def _cut(self, parameter, gradient):
+        """Return where slices begin and end, in rows, and of how many rows each sum is.
+
+        Sums of penalties and of squares must not depend on the number of threads. Where slices
+        do, they are of whole grains, and so are the sums; else (None) of whole slices.
+        """
+        rows, inputs = parameter.elements // parameter.pack, parameter.inputs
+        if gradient.work > 1:
+            grain = gradient.grain
+            slices = self._parts * -(-parameter.elements // (self._parts * _SLICE_OF_POSITIONS))
+            step = _round(-(-rows // slices), grain)
+            return [(row, min(row + step, rows)) for row in range(0, rows, step)], grain
+        most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
+        if inputs > most:  # parts of one pack, of the same length
+            parts = -(-inputs // most)
+            step = _round(-(-inputs // parts), gradient.grain)
+            return [
+                (pack + k, pack + min(k + step, inputs))
+                for pack in range(0, rows, inputs)
+                for k in range(0, inputs, step)
+            ], None
+        step = most // inputs * inputs  # some whole packs
+        return [(row, min(row + step, rows)) for row in range(0, rows, step)], None
 
     def _kernel_arrays(self):
         self._compiled = [
@@ -267,7 +279,6 @@ class Program:
         self.operands = np.array(self._operands, np.int64).reshape(-1, OPERANDS)
         self.phases = np.array(self._phases, np.int64)
         self.tasks = np.array(self._tasks, np.int64)
-        self.n_tasks = len(self.tasks)
         del self._operands, self._addresses, self._phases, self._tasks
 
 
@@ -337,7 +348,7 @@ class Session:
         self._shared = aligned(program.shared_bytes)
         self._sync = aligned(BARRIER_BYTES)
         self._losses = np.zeros(2 * blocks)
-        self._sums = np.zeros(4 * max(1, program.n_tasks))
+        self._sums = np.zeros(4 * max(1, program.n_sums))
         self._result = np.zeros(1)
         # One row a thread, on cache lines of its own: each has its own place in the batch.
         self._frames = aligned(team.size * 512).view(np.int64).reshape(team.size, 64)
@@ -350,7 +361,7 @@ class Session:
                 f.SHARED: _address(self._shared),
                 f.WORKSPACE: _address(self._workspace),
                 f.WORKSPACE_STRIDE: program.workspace_bytes,
-                f.N_TASKS: program.n_tasks,
+                f.N_SUMS: program.n_sums,
             },
         )
         self._set(

@@ -35,7 +35,7 @@ from .team import barrier
     SCRATCH_BYTES,  # of each thread's scratch for gradients; 0: they share the whole gradient
     STEP_LOSSES,  # address of the losses of blocks: twice as many as a batch has
     MOST_BLOCKS,
-    STEP_SUMS,  # address of the sums of tasks, likewise
+    STEP_SUMS,  # address of the sums over weights, likewise
     RESULT,  # address of the float64 sum over steps of rows times mean loss
     N_HEADER,
 ) = range(22)
@@ -73,7 +73,7 @@ def run(t):
             frame[f.STEP] = header[COUNTED] + step
             frame[f.RATES] = header[STEP_RATES] + step * header[RATE_COLUMNS] * 8
             frame[f.LOSSES] = header[STEP_LOSSES] + odd * header[MOST_BLOCKS] * 8
-            frame[f.SUMS] = header[STEP_SUMS] + odd * frame[f.N_TASKS] * 16
+            frame[f.SUMS] = header[STEP_SUMS] + odd * frame[f.N_SUMS] * 16
             for phase in range(header[N_PHASES]):
                 kind = get(int64, header[PHASES], 3 * phase)
                 first = get(int64, header[PHASES], 3 * phase + 1)
@@ -88,7 +88,6 @@ def run(t):
                             _call(get(int64, header[ADDRESSES], i), operands, frame, slot)
                 else:
                     for task in range(first + rank, last, size):
-                        frame[f.TASK] = task
                         begin = get(int64, header[TASKS], 2 * task)
                         end = get(int64, header[TASKS], 2 * task + 1)
                         for i in range(begin, end):
@@ -101,8 +100,8 @@ def run(t):
                 loss = 0.0
                 for block in range(blocks):
                     loss += get(float64, frame[f.LOSSES], block)
-                for task in range(frame[f.N_TASKS]):
-                    loss += get(float64, frame[f.SUMS], 2 * task)
+                for i in range(frame[f.N_SUMS]):
+                    loss += get(float64, frame[f.SUMS], 2 * i)
                 loss *= get(float64, frame[f.RATES], f.RATE_WEIGHT) * count
                 put(header[RESULT], 0, get(float64, header[RESULT], 0) + loss)
 

@@ -10,7 +10,7 @@ from numba.extending import register_jitable
 
 from .frame import (
     GRADIENT,
-    N_TASKS,
+    N_SUMS,
     PARAMETERS,
     RATE_FIRST,
     RATE_WEIGHT,
@@ -19,7 +19,6 @@ from .frame import (
     STATE,
     STATE_STRIDE,
     SUMS,
-    TASK,
     kernel,
 )
 from .simd import absolute, bits_to_float64, fma, get, lane_sum, load, put, select, splat, store
@@ -30,7 +29,10 @@ from numba.core import types  # isort: skip
 
 @kernel
 def regularize(t, with_l1):
-    """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty. op: ..., l2, l1."""
+    """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty.
+
+    op: ..., l2, l1, number of the slice's first sum, elements in each.
+    """
     wide, lanes = t.wide, t.wide.lanes
 
     def regularize(op, frame, slot):
@@ -38,21 +40,22 @@ def regularize(t, with_l1):
         l2, l1 = bits_to_float64(op[4]), bits_to_float64(op[5])
         l2s, l1s = splat(wide, l2), splat(wide, l1)
         scale = splat(wide, get(types.float64, frame[RATES], RATE_WEIGHT))
-        squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
-        for i in range(0, op[2], lanes):
-            value = load(wide, w, i)
-            squares = fma(value, value, squares)
-            gradient = load(wide, g, i) + l2s * value
+        for first in range(0, op[2], op[7]):
+            squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
+            for i in range(first, min(first + op[7], op[2]), lanes):
+                value = load(wide, w, i)
+                squares = fma(value, value, squares)
+                gradient = load(wide, g, i) + l2s * value
+                if with_l1:
+                    sizes = sizes + absolute(value)
+                    gradient = gradient + select(
+                        value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0)
+                    )
+                store(g, i, gradient * scale)
+            penalty = 0.5 * l2 * lane_sum(squares)
             if with_l1:
-                sizes = sizes + absolute(value)
-                gradient = gradient + select(
-                    value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0)
-                )
-            store(g, i, gradient * scale)
-        penalty = 0.5 * l2 * lane_sum(squares)
-        if with_l1:
-            penalty += l1 * lane_sum(sizes)
-        put(frame[SUMS], 2 * frame[TASK], penalty)
+                penalty += l1 * lane_sum(sizes)
+            put(frame[SUMS], 2 * (op[6] + first // op[7]), penalty)
 
     return regularize
 
@@ -75,16 +78,17 @@ def clip_value(t):
 
 @kernel
 def square_sum(t):
-    """Leave the slice's sum of squares for total_norm. op: ..."""
+    """Leave sums of squares for total_norm. op: ..., number of the first sum, elements in each."""
     wide, lanes = t.wide, t.wide.lanes
 
     def square_sum(op, frame, slot):
         g = frame[GRADIENT] + op[1]
-        total = splat(wide, 0.0)
-        for i in range(0, op[2], lanes):
-            value = load(wide, g, i)
-            total = fma(value, value, total)
-        put(frame[SUMS], 2 * frame[TASK] + 1, lane_sum(total))
+        for first in range(0, op[2], op[5]):
+            total = splat(wide, 0.0)
+            for i in range(first, min(first + op[5], op[2]), lanes):
+                value = load(wide, g, i)
+                total = fma(value, value, total)
+            put(frame[SUMS], 2 * (op[4] + first // op[5]) + 1, lane_sum(total))
 
     return square_sum
 
@@ -96,8 +100,8 @@ def total_norm(t):
 
     def total_norm(op, frame, slot):
         total = 0.0
-        for task in range(frame[N_TASKS]):
-            total += get(types.float64, frame[SUMS], 2 * task + 1)
+        for i in range(frame[N_SUMS]):
+            total += get(types.float64, frame[SUMS], 2 * i + 1)
         norm, limit = sqrt(total), bits_to_float64(op[1])
         put(frame[SHARED] + op[0], 0, real(limit / norm if norm > limit else 1.0))
 
