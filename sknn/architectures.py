@@ -27,7 +27,7 @@ from .layers import (
     Residual,
     Sequential,
 )
-from .layers.base import shape_after
+from .layers.base import path_of, shape_after
 
 
 def shrink(layers, image_shape):
@@ -62,7 +62,7 @@ def shrink(layers, image_shape):
 def _shrunk(layers, shape, prefix="layers"):
     result = []
     for i, layer in enumerate(layers):
-        path = getattr(layer, "name", None) or f"{prefix}.{i}"
+        path = path_of(layer, prefix, i)
         if len(shape) == 3:
             layer = _cut(layer, shape, path)
         result.append(layer)

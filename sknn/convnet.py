@@ -1,5 +1,6 @@
 """Convolutional networks: a list of layers, or an architecture by its name."""
 
+import copy
 from dataclasses import fields, replace
 from inspect import cleandoc
 from numbers import Integral
@@ -16,6 +17,7 @@ from sklearn.base import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import (
     _check_n_features,
@@ -31,6 +33,7 @@ from .base import TRAINING, ParameterRow, all_or_nothing, takes
 from .data import Source
 from .layers import Activation, BatchNormalization, Dense, Dropout, GaussianNoise, Layer
 from .layers.augmentation import Augmentation
+from .layers.base import path_of
 from .losses import Loss
 from .network import Network, Weights
 from .summary import summarize
@@ -122,30 +125,42 @@ _TRANSFORMER = {
 # --- parameters of layers as parameters of the estimator
 
 
-def _nested(layers, prefix):
-    """Yield name and value of every parameter of some layers, and of those inside of them."""
-    for i, layer in enumerate(layers):
-        for field in fields(layer):
-            name, value = f"{prefix}__{i}__{field.name}", getattr(layer, field.name)
-            yield name, value
-            if isinstance(value, tuple) and value and isinstance(value[0], Layer):
-                yield from _nested(value, name)
+def _nested(value, name):
+    """Yield name and value of every parameter of a layer, or of layers in (lists of) lists."""
+    if isinstance(value, Layer):
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, (list, tuple)) and any(_holds_layers(part) for part in value):
+        parts = dict(enumerate(value))
+    else:
+        return
+    for key, part in parts.items():
+        yield f"{name}__{key}", part
+        yield from _nested(part, f"{name}__{key}")
 
 
-def _with(layers, path, value, name):
-    """Return layers with one parameter of one of them changed; `path` leads to it."""
-    place, field, *more = path
-    if not place.isdigit() or int(place) >= len(layers):
-        raise ValueError(f"Invalid parameter {name!r}: there are {len(layers)} layers.")
-    layer = layers[int(place)]
-    if field not in {f.name for f in fields(layer)}:
-        valid = sorted(f.name for f in fields(layer))
-        raise ValueError(f"Invalid parameter {name!r} for {layer}; valid ones are {valid}.")
-    if more:
-        value = _with(getattr(layer, field), more, value, name)
-    changed = list(layers)
-    changed[int(place)] = replace(layer, **{field: value})
-    return type(layers)(changed)
+def _holds_layers(value):
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_layers, value))
+    return isinstance(value, Layer)
+
+
+def _with(whole, path, value, name):
+    """Return layers, or a layer, with one part of them changed; `path` leads to it."""
+    if not path:
+        return value
+    key, *more = path
+    if isinstance(whole, Layer):
+        valid = sorted(field.name for field in fields(whole))
+        if key in valid:
+            return replace(whole, **{key: _with(getattr(whole, key), more, value, name)})
+        raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.")
+    if not isinstance(whole, (list, tuple)) or not key.isdigit():
+        raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
+    if int(key) >= len(whole):
+        raise ValueError(f"Invalid parameter {name!r}: there are {len(whole)} layers.")
+    changed = list(whole)
+    changed[int(key)] = _with(changed[int(key)], more, value, name)
+    return type(whole)(changed)
 
 
 class _LayersAsParameters:
@@ -170,7 +185,7 @@ class _LayersAsParameters:
         return params
 
     def set_params(self, **params):
-        """Set parameters, those of layers included, as ``layers__0__filters``.
+        """Set parameters, also layers, as ``layers__0``, and theirs, as ``layers__0__filters``.
 
         Layers are never changed: the list is a new one, with other layers in it.
 
@@ -196,6 +211,13 @@ class _LayersAsParameters:
 
 
 # --- the estimators
+
+#: What fits leave beside the network, which loading another one forgets.
+_LEFT_BY_FITS = (
+    "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_", "validation_scores_",
+    "best_validation_score_", "n_iter_", "t_", "feature_names_in_", "_optimizer",
+    "_no_improvement_count",
+)  # fmt: skip
 
 
 def _check_layers(layers, name="layers"):
@@ -250,6 +272,8 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
                     "width, channels)."
                 )
             shape = (*X.shape[1:], 1)[:3]
+            if not min(shape):
+                raise ValueError(f"X has images of {_words(shape)}: there is nothing in them.")
             self._check_images(shape, reset)
             X = X.reshape(len(X), -1)
             if reset:
@@ -303,12 +327,28 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
             return self._weights.dtype
         return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
 
+    def _changes(self):
+        """Return the layers of the augmentation, checked."""
+        changes = [] if self.augmentation is None else self.augmentation
+        changes = _check_layers(changes, "augmentation")
+        for change in changes:
+            if not isinstance(change, Augmentation):
+                raise TypeError(
+                    f"augmentation has {change}; expected RandomShift, RandomFlip or RandomCrop."
+                )
+        return changes
+
     def _make_layers(self, image_shape, n_outputs):
         """Return the specifications of all layers, the output layer included."""
         if isinstance(self.layers, str):
             return ARCHITECTURES[self.layers](image_shape, n_outputs)
         layers = _check_layers(self.layers)
         last = layers[-1] if layers else None
+        if isinstance(last, Dense) and last.activation in ("softmax", Activation("softmax")):
+            raise ValueError(
+                f"layers end with {last}; expected an output layer without activation: softmax or "
+                "another is applied as output_activation says."
+            )
         if isinstance(last, Dense) and last.activation is None:
             if last.units == n_outputs:
                 return layers
@@ -318,19 +358,14 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
 
     def _make_network(self, n_features, n_outputs, out, loss):
         """Return the Network that the parameters describe."""
-        changes = [] if self.augmentation is None else self.augmentation
-        changes = _check_layers(changes, "augmentation")
-        for change in changes:
-            if not isinstance(change, Augmentation):
-                raise TypeError(
-                    f"augmentation has {change}; expected RandomShift, RandomFlip or RandomCrop."
-                )
+        changes = self._changes()
         shape = self.image_shape_
         for change in changes:
             shape = change.output_shape(shape)
         layers = self._make_layers(shape, n_outputs)
         network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
         _check_augmentation(network)
+        _check_names(network)
         return network
 
     def _check_trainable(self, network):
@@ -352,8 +387,7 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
 
     def _first_values(self, network, random_state, dtype):
         """Draw the first parameters."""
-        drawn = [(layer, shape) for _, layer, shape in network.primitives if layer.learns or
-                 layer.parameters(shape, 1)]  # fmt: skip
+        drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
         values = []
         for i, (layer, shape) in enumerate(drawn):
             last = i == len(drawn) - 1
@@ -398,6 +432,9 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
     def summary(self, image_shape=None):
         """Return a table of the layers: output shapes, parameters, multiply-adds.
 
+        Of a network that is not fitted yet, it shows the layers as they are given, since the number
+        of outputs is not known.
+
         Parameters
         ----------
         image_shape : tuple, default=None
@@ -415,6 +452,8 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
         if shape is None:
             raise ValueError("image_shape is needed for the summary of a network without data.")
         shape, layers = _check_image_shape(shape), self.layers
+        for change in self._changes():
+            shape = change.output_shape(shape)
         if isinstance(layers, str):
             layers = ARCHITECTURES[layers](shape)
         return summarize(_check_layers(layers), shape)
@@ -439,7 +478,9 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
         """Read the parameters from a safetensors file; the estimator is then fitted.
 
         Tensors have the names that PyTorch gives them, and torchvision's for the architectures
-        here. `image_shape` and `layers` say what network it is.
+        here. `image_shape` and `layers` say what network it is; for two classes it has one output.
+        It computes in `dtype`, or in float32. To train it further on the same classes, set
+        ``warm_start=True``, else `fit` begins anew.
 
         Parameters
         ----------
@@ -473,30 +514,44 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
         self.out_activation_ = out.function
         loss = self._make_loss(self.n_outputs_, out)
         network = self._make_network(self.n_features_in_, self.n_outputs_, out, loss)
-        dtype = np.dtype(self.dtype or np.float32)
-        random_state = np.random.RandomState(
-            self.random_state if isinstance(self.random_state, Integral) else 0
-        )
-        first = self._first_values(network, random_state, dtype)
+        dtype, first = np.dtype(self.dtype or np.float32), None
+        if len(ignore):
+            random_state = check_random_state(self.random_state)
+            first = self._first_values(network, random_state, dtype)
         values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
-        for name in ("_optimizer", "_no_improvement_count", "loss_curve_"):
-            vars(self).pop(name, None)  # an earlier fit's
+        for name in _LEFT_BY_FITS:
+            vars(self).pop(name, None)
         vars(self).update(self._attributes(network, [value.astype(dtype) for value in values]))
         return self
 
     def _outputs_to_load(self, classes):
         """Return the number of outputs of a network to load, and make the labels known."""
-        last = None if isinstance(self.layers, str) else _check_layers(self.layers)[-1]
+        layers = [] if isinstance(self.layers, str) else _check_layers(self.layers)
+        last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
         if not self._classifies:
             return n or 1
         if classes is None:
             if n is None:
-                raise ValueError("classes is None; expected the labels of the outputs.")
+                raise ValueError(
+                    "classes is None, and layers do not end with a Dense; expected the labels of "
+                    "the outputs, such as range(10)."
+                )
             classes = np.arange(max(n, 2))
-        self._label_binarizer = LabelBinarizer().fit(np.asarray(classes))
+        classes = np.asarray(classes)
+        if classes.ndim != 1 or len(classes) < 2:
+            raise ValueError(f"classes has the shape {classes.shape}; expected at least 2 labels.")
+        self._label_binarizer = LabelBinarizer().fit(classes)
         self.classes_ = self._label_binarizer.classes_
         return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+
+def _check_names(network):
+    """Check that no two layers with parameters have one name."""
+    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape, 1)]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")
 
 
 def _check_augmentation(network):
@@ -594,7 +649,8 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     """The activations of a layer of a convolutional network, as features.
 
     A network that is fitted, or has loaded its weights, is used as it is, also by clones of the
-    transformer: it may stand at the beginning of a pipeline. One that is not is fitted first.
+    transformer: it may stand at the beginning of a pipeline, and its parameters change nothing any
+    more. One that is not is fitted first.
 
     Parameters
     ----------
@@ -625,7 +681,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def __sklearn_clone__(self):
         net = self.net
         fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
-        return type(self)(net if fitted else clone(net, safe=False), self.layer)
+        return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
@@ -643,20 +699,19 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self : estimator
             The transformer.
         """
-        net = ConvNetClassifier() if self.net is None else self.net
-        if isinstance(net, FrozenEstimator):
-            net = net.estimator
+        net = ConvNetClassifier() if self.net is None else _thawed(self.net)
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
-        if not net._is_fitted():
+        if net._is_fitted():
+            net._validate(X)
+            net = copy.copy(net)  # as it is now: a later fit of it makes another network
+        else:
             if y is None:
                 raise ValueError(
                     "This ConvNetTransformer requires y to be passed, but the target y is None: "
                     "its network is not fitted yet."
                 )
             net = clone(net).fit(X, y)
-        else:
-            net._validate(X)
         weights = _cut(net, self.layer)
         self.net_, self._weights = net, weights
         self._n_features_out = weights.network.outputs
@@ -680,22 +735,30 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             A row a sample; an image in the order (height, width, channels).
         """
         check_is_fitted(self)
-        if getattr(X, "ndim", 2) < 3:
+        X = X if hasattr(X, "ndim") else np.asarray(X)
+        if X.ndim < 3:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        X, weights = self.net_._validate(X), self._weights
+        else:
+            X = self.net_._validate(X)
+        weights = self._weights
         return predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        fitted = isinstance(self.net, _BaseConvNet) and self.net._is_fitted()
-        tags.target_tags.required = not fitted
+        net = _thawed(self.net)
+        tags.target_tags.required = not (isinstance(net, _BaseConvNet) and net._is_fitted())
         return tags
+
+
+def _thawed(net):
+    """Return the estimator that scikit-learn's FrozenEstimator holds."""
+    return net.estimator if isinstance(net, FrozenEstimator) else net
 
 
 def _cut(net, layer):
     """Return the weights of a network up to one of its layers: those of all of it, shared."""
-    names = [getattr(some, "name", None) or f"layers.{i}" for i, some in enumerate(net.layers_)]
+    names = [path_of(some, "layers", i) for i, some in enumerate(net.layers_)]
     n = len(names)
     if isinstance(layer, str):
         if layer not in names:

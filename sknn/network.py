@@ -75,8 +75,11 @@ class Network:
 
     @cached_property
     def largest(self):
-        """Numbers in the largest output of a layer."""
-        return max(size(layer.output_shape(shape)) for _, layer, shape in self.primitives)
+        """Numbers in the largest input or output of a layer."""
+        return max(
+            max(size(shape), size(layer.output_shape(shape)))
+            for _, layer, shape in self.primitives
+        )
 
     @cached_property
     def operations(self):

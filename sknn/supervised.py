@@ -1,7 +1,8 @@
 """What networks that learn from targets share: the targets, the fit, predictions.
 
-An estimator adds its parameters, and how they make a network: ``_make_network``, ``_first_values``,
-``_attributes`` (of the trained parameters), ``_values`` (back from these) and ``_predict``.
+An estimator adds its parameters, and how they make a network: ``_make_network``,
+``_check_trainable``, ``_first_values``, ``_attributes`` (of the trained parameters),
+``_values_for`` (back from these), ``_computing_dtype``, ``_is_fitted`` and ``_predict``.
 """
 
 import copy

@@ -93,9 +93,11 @@ OPERATIONS = {
     "normalize_running_gradient": _row(
         "blocks", "dy gamma variance", "dx", "positions channels epsilon"
     ),
-    "normalize_sums": _row("units", "x dy mean deviation", "dgamma dbeta", "positions channels"),
+    "normalize_sums": _row(
+        "units", "x dy mean deviation gamma beta", "dgamma dbeta", "positions channels"
+    ),
     "normalize_gradient": _row(
-        "blocks", "x dy mean deviation gamma dgamma dbeta", "dx", "positions channels"
+        "blocks", "x dy mean deviation gamma beta dgamma dbeta", "dx", "positions channels"
     ),
     "total_norm": _row("units", "", "scale", "limit"),
     "weight_gradient": _row("parameters", "x packed", "", "inputs"),
@@ -223,7 +225,7 @@ class Tape:
     width : int
         Samples in a block.
     solver : Solver or None
-        Whose step ends the tape; None: it has none, or leaves the gradients.
+        What updates the parameters; None: nothing does.
     """
 
     def __init__(self, width, solver=None):
@@ -261,11 +263,35 @@ class Tape:
         return parameter
 
     def add(self, name, reads=(), writes=(), attributes=(), variant=(), extent=0):
-        """Append an operation, in a new phase if it is not of the last one's kind."""
+        """Append an operation, in a new phase if it is not of the last one's kind; return it."""
         op = Op(name, tuple(reads), tuple(writes), tuple(attributes), tuple(variant), extent)
         if not self.phases or self.phases[-1].kind != op.row.kind:
             self.phases.append(Phase(op.row.kind))
         self.phases[-1].ops.append(op)
+        return op
+
+    def absorb_relu(self, x):
+        """Have the last operation apply relu to what it writes, if that is x and it can."""
+        op = self.phases[-1].ops[-1]
+        can = op.name in ("add", "normalize", "normalize_running") and x not in self._kept
+        if can and op.writes == (x,):
+            op.variant = (True,)
+            return True
+        return False
+
+    def take_back_relu(self, forward, dy):
+        """Remove the gradient of the relu that an operation has absorbed, if it has just given dy.
+
+        Return whether that was so, and the gradient that it was to get.
+        """
+        op = self.phases[-1].ops[-1] if self.phases[-1].kind == "blocks" else None
+        absorbed = forward.variant == (True,)
+        if not absorbed or op is None or op.name != "activation_gradient" or op.writes != (dy,):
+            return False, dy
+        self.phases[-1].ops.pop()
+        if not self.phases[-1].ops:
+            self.phases.pop()
+        return True, op.reads[1]
 
     def gradient(self, parameter, name, reads, attributes=(), variant=(), work=1, grain=8):
         """Say which operation gives the gradient of `parameter`; `work` and `grain` are an Op's."""
@@ -277,7 +303,8 @@ class Tape:
         """Have the gradients computed whose operands are complete, if that is worth a phase.
 
         It is where they are sums over many positions: what they are computed from is still near,
-        and its memory is free for what comes.
+        and its memory is free for what comes. The parameters may change here already, so whoever
+        asked for the gradients must be done with them.
         """
         if everything or any(op.work > 1 for _, op in self._pending):
             if not self.phases or self.phases[-1].kind != "parameters":
@@ -304,7 +331,7 @@ class Tape:
         return Op("update", (), (), (*solver.constants, decay), (solver.rule,))
 
     def finish(self):
-        """End the tape with a step of the solver, or with the plain sums of gradients."""
+        """End the tape with what is left to do: gradients, and clipping by their norm."""
         self.settle(everything=True)
         if self.solver is not None and self.solver.clip_norm is not None:
             scale = self.buffer("scale", 1, shared=True)

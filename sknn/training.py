@@ -166,7 +166,7 @@ class Trainer:
         ``score(outputs, data)`` for early stopping and the validation scores.
     random_state : RandomState
     seed : int
-        Of dropout.
+        Of dropout, noise and augmentation.
     """
 
     def __init__(
@@ -335,7 +335,7 @@ class Objective:
     """
 
     def __init__(self, network, data, alpha, l1, team):
-        self.data, self.alpha, self.l1 = data, alpha, l1
+        self.data = data
         self.n_rows = len(data.rows)
         self.program = program(
             network, "float64", max(block_width(self.n_rows, np.dtype(float)), 8), "gradient",
@@ -352,9 +352,9 @@ class Objective:
         weights = data.row_weights
         self._sum = self.n_rows if weights is None else weights.sum()
         self._penalized = [
-            slice(start // 8, start // 8 + p.elements)
+            (slice(start // 8, start // 8 + p.elements), *p.penalties(alpha, l1))
             for p, start in self.program.offsets.items()
-            if p.penalized
+            if p.penalized and p.trainable
         ]
 
     def __call__(self, packed):
@@ -363,10 +363,10 @@ class Objective:
         self.gradient[:] = 0.0
         loss = self._session.run(self.n_rows, self._chunk, self._rates, accumulate=True)
         gradient = self.gradient.copy()
-        for part in self._penalized:
+        for part, l2, l1 in self._penalized:
             w = self.packed[part]
-            loss += 0.5 * self.alpha * (w @ w) + self.l1 * np.abs(w).sum()
-            gradient[part] += self.alpha * w + self.l1 * np.sign(w)
+            loss += 0.5 * l2 * (w @ w) + l1 * np.abs(w).sum()
+            gradient[part] += l2 * w + l1 * np.sign(w)
         return loss / self._sum, gradient / self._sum
 
 

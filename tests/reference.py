@@ -172,7 +172,7 @@ def add_bias(at, x, b, positions, channels):
 
 
 def add(at, a, b, elements):
-    return a + b
+    return np.maximum(a + b, 0.0) if at.variant == (True,) else a + b
 
 
 def activation(at, x, elements, parameter):
@@ -270,7 +270,8 @@ def _by_channel(x, positions, channels):
 
 def normalize(at, x, mean, deviation, gamma, beta, positions, channels):
     mean, scale, beta = (np.tile(v, positions)[:, None] for v in (mean, gamma * deviation, beta))
-    return (x - mean) * scale + beta
+    y = (x - mean) * scale + beta
+    return np.maximum(y, 0.0) if at.variant == (True,) else y
 
 
 def normalize_running(at, x, gamma, beta, mean, variance, positions, channels, epsilon):
@@ -282,9 +283,17 @@ def normalize_running_gradient(at, dy, gamma, variance, positions, channels, eps
     return dy * np.tile(gamma / np.sqrt(variance + epsilon), positions)[:, None]
 
 
+def _let_through(at, x, dy, mean, deviation, gamma, beta, positions, channels):
+    """Return dy where relu, if the normalised x went through it, was not zero."""
+    if at.variant != (True,):
+        return dy
+    return dy * (normalize(at, x, mean, deviation, gamma, beta, positions, channels) > 0)
+
+
 def normalize_gradient(
-    at, x, dy, mean, deviation, gamma, dgamma, dbeta, positions, channels
+    at, x, dy, mean, deviation, gamma, beta, dgamma, dbeta, positions, channels
 ):  # fmt: skip
+    dy = _let_through(at, x, dy, mean, deviation, gamma, beta, positions, channels)
     count = at.count * positions
     mean, deviation, gamma, dgamma, dbeta = (
         np.tile(v, positions)[:, None] for v in (mean, deviation, gamma, dgamma, dbeta)
@@ -517,7 +526,8 @@ def batch_statistics(at, x, positions, channels, epsilon, momentum):
     )
 
 
-def normalize_sums(at, x, dy, mean, deviation, positions, channels):
+def normalize_sums(at, x, dy, mean, deviation, gamma, beta, positions, channels):
+    dy = _let_through(at, x, dy, mean, deviation, gamma, beta, positions, channels)
     mean, deviation = (np.tile(v, positions)[:, None] for v in (mean, deviation))
     products = _by_channel(dy * (x - mean) * deviation, positions, channels)
     return products.sum(axis=(0, 2)), _by_channel(dy, positions, channels).sum(axis=(0, 2))

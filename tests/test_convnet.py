@@ -367,9 +367,7 @@ def test_two_labels(names):
 
 
 def test_multilabel():
-    X, y = make_multilabel_classification(
-        n_samples=200, n_features=16, n_classes=4, random_state=0
-    )
+    X, y = make_multilabel_classification(n_samples=200, n_features=16, n_classes=4, random_state=0)
     X = scale(X).astype(np.float32)
     layers = [Conv2D(16, 3, padding="same", activation="relu")]
     net = small(layers=layers, image_shape=(4, 4), max_iter=60, learning_rate_init=0.01)
@@ -446,9 +444,7 @@ def test_weights_change_what_is_learnt():
 
 def test_validation_data():
     plain = small(layers=MIXED).fit(IMAGES[:200], DIGIT[:200])
-    net = small(layers=MIXED).fit(
-        IMAGES[:200], DIGIT[:200], X_val=IMAGES[200:], y_val=DIGIT[200:]
-    )
+    net = small(layers=MIXED).fit(IMAGES[:200], DIGIT[:200], X_val=IMAGES[200:], y_val=DIGIT[200:])
     assert_same_bits(net, plain)
     assert plain.validation_scores_ is None
     assert len(net.validation_scores_) == len(net.history_) == 3
@@ -587,9 +583,7 @@ def test_a_row_predicts_the_same_bits_in_any_batch(layers, dtype):
         for start in (0, 41):
             part = slice(start, start + size)
             assert_same_bits(net.predict_proba(X[part]), expected[part].copy())
-    assert_same_bits(
-        net.predict_proba(sp.csr_array(X[:1].reshape(1, -1))), expected[:1].copy()
-    )
+    assert_same_bits(net.predict_proba(sp.csr_array(X[:1].reshape(1, -1))), expected[:1].copy())
 
 
 def test_a_row_predicts_the_same_bits_among_very_many():
@@ -728,9 +722,7 @@ def test_set_params_checks_values_and_takes_many():
         net.set_params(layers__0__filters=0)
     with pytest.raises(TypeError, match="filters of Conv2D is 2.5"):
         net.set_params(layers__0__filters=2.5)
-    net.set_params(
-        layers__1__block__0__filters=5, layers__0__filters=5, max_iter=7, alpha=0.5
-    )
+    net.set_params(layers__1__block__0__filters=5, layers__0__filters=5, max_iter=7, alpha=0.5)
     assert (net.layers[0].filters, net.layers[1].block[0].filters) == (5, 5)
     assert (net.max_iter, net.alpha) == (7, 0.5)
     # values that only go together
@@ -950,6 +942,34 @@ def test_features_are_the_outputs_of_a_layer():
     np.testing.assert_allclose(net.predict_proba(IMAGES), probabilities, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "shape, layer",
+    [
+        ((8, 8), Conv2D(4, 8)),
+        ((8, 8), Conv2D(4, 8, padding="same", strides=8)),
+        ((8, 8), Conv2D(4, 8, 3, 1)),
+        ((8, 8), Conv2D(4, 8, 3, ((1, 0), (0, 1)))),
+        ((8, 8), Conv2D(4, 8, 2, 4, dilation_rate=2)),
+        ((4, 16), Conv2D(4, 8, (5, 9), (2, 0))),
+        ((4, 16), Conv2D(4, (4, 16), 4, ((0, 2), (0, 0)))),
+    ],
+    ids=str,
+)
+def test_a_kernel_with_as_many_elements_as_the_image(shape, layer):
+    """One window is a dense layer only where it lies right on the image."""
+    X = DIGITS.reshape(-1, *shape)
+    net = small(layers=[layer], image_shape=None, max_iter=1).fit(X, DIGIT)
+    features = ConvNetTransformer(net, 0).fit(X).transform(X)
+    values, sides = net.weights_["layers.0"], layer.padding
+    if sides in ("same", "valid"):
+        sides = ((0, 0), (0, 0))
+    span = [(n - 1) * step + 1 for n, step in zip(layer.kernel_size, layer.dilation_rate)]
+    windows = sliding_window_view(np.pad(X, ((0, 0), *sides)), span, axis=(1, 2))
+    windows = windows[:, 0, 0, :: layer.dilation_rate[0], :: layer.dilation_rate[1]]
+    expected = np.einsum("nhw,hwf->nf", windows, values["kernel"][:, :, 0]) + values["bias"]
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", VARIED)
 def test_features_of_every_layer_are_those_of_the_network_cut_there(name):
     net = small(layers=VARIED[name], max_iter=1).fit(IMAGES, DIGIT)
@@ -1090,12 +1110,6 @@ def test_features_stay_when_the_network_goes_on():
     assert_same_bits(transformer.transform(IMAGES), features)
 
 
-def test_parameters_of_a_clone_of_a_transformer_are_its_own():
-    net = small().fit(IMAGES, DIGIT)
-    clone(ConvNetTransformer(net)).set_params(net__max_iter=77)
-    assert net.max_iter == 3
-
-
 # --- files of weights
 
 
@@ -1152,9 +1166,7 @@ def test_labels_of_loaded_weights(path):
     )
     several = small(ConvNetRegressor, [*PLAIN, Dense(3)]).fit(DIGITS, DIGITS[:, 20:23])
     several.save_weights(path)
-    assert_same_bits(
-        loader(several).load_weights(path).predict(DIGITS), several.predict(DIGITS)
-    )
+    assert_same_bits(loader(several).load_weights(path).predict(DIGITS), several.predict(DIGITS))
     linear = small(ConvNetRegressor, []).fit(DIGITS, DIGIT)
     linear.save_weights(path)
     assert_same_bits(loader(linear).load_weights(path), linear)
@@ -1270,9 +1282,7 @@ def test_frozen_layers_stay(params):
 def test_frozen_from_the_beginning():
     layers = [Conv2D(4, 3, activation="relu", trainable=False), MaxPooling2D(2)]
     for solver in ("adam", "lbfgs"):
-        nets = [
-            small(layers=layers, solver=solver, max_iter=n).fit(DIGITS, DIGIT) for n in (1, 20)
-        ]
+        nets = [small(layers=layers, solver=solver, max_iter=n).fit(DIGITS, DIGIT) for n in (1, 20)]
         kernels, heads = (
             [net.weights_[name]["kernel"] for net in nets] for name in ("layers.0", "layers.2")
         )
@@ -1521,6 +1531,15 @@ def test_penalties_of_activities(name):
     a = ConvNetTransformer(net, 0).fit(DIGITS).transform(DIGITS).astype(float)
     sums = np.abs(a).sum(axis=1) if name == "activity_l1" else 0.5 * (a**2).sum(axis=1)
     np.testing.assert_allclose(net.loss_ - plain.loss_, 0.1 * sums.mean(), rtol=1e-3)
+
+
+def test_penalties_of_activities_of_a_frozen_layer_are_in_the_loss():
+    losses = []
+    for trainable in (True, False):
+        layer = Conv2D(4, 3, activation="relu", activity_l1=0.1, trainable=trainable)
+        net = small(layers=[layer], max_iter=1, **STILL).fit(DIGITS, DIGIT)
+        losses.append(net.loss_)
+    np.testing.assert_allclose(*losses)
 
 
 # --- learning

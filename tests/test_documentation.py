@@ -1,12 +1,16 @@
-"""The examples in docstrings run, and every public parameter is documented."""
+"""The examples in docstrings run, and every public name and parameter is documented."""
 
 import doctest
 import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 import sknn
 from sknn import layers
+from sknn.architectures import ARCHITECTURES
 
 PUBLIC = [getattr(sknn, name) for name in sknn.__all__]
 
@@ -37,8 +41,37 @@ def test_every_public_method_is_documented(cls):
             assert inspect.getdoc(getattr(cls, name)), name
 
 
-def test_layers_are_plain_comparable_objects():
-    for name in layers.__all__:
-        make = {"Dense": (3,), "Activation": ("relu",), "Dropout": (0.5,)}.get(name, ())
-        one, other = (getattr(layers, name)(*make) for _ in range(2))
-        assert one == other and hash(one) == hash(other) and "(" in repr(one)
+LAYERS = [name for name in layers.__all__ if name != "Layer"]
+ARGUMENTS = {
+    "Activation": ("relu",),
+    "Concatenate": ([[], [layers.Dense(3)]],),
+    "Conv2D": (4, 3),
+    "Conv2DTranspose": (4, 3),
+    "Dense": (3,),
+    "Dropout": (0.5,),
+    "GaussianNoise": (0.1,),
+    "RandomCrop": (8, 8),
+    "RandomShift": (1, 1),
+    "Residual": ([layers.Dense(3)],),
+    "Sequential": ([layers.Dense(3)],),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_plain_comparable_objects(name):
+    make = ARGUMENTS.get(name, ())
+    one, other = (getattr(layers, name)(*make) for _ in range(2))
+    assert one == other and hash(one) == hash(other) and "(" in repr(one)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_parameter_of_a_layer_is_documented(name):
+    cls = getattr(layers, name)
+    for field in fields(cls):
+        assert re.search(rf"\b{field.name}\b", cls.__doc__), field.name
+
+
+def test_the_reference_lists_every_public_name():
+    path = Path(__file__).parent.parent / "doc" / "api.rst"
+    listed = set(path.read_text(encoding="utf-8").split())
+    assert {*sknn.__all__, *layers.__all__, *ARCHITECTURES} <= listed

@@ -367,8 +367,9 @@ def kernel_gradient_narrow(t, rows, depth, pack):
     where a part of these lies outside of the image, it is multiplied by zero.
     """
     vector, width, real, real_size, lanes = t.vector, t.width, t.real, t.size, t.vector.lanes
-    most = rows if tile_shape(10)[0] == 10 else 2  # more would not fit into the registers
-    tile = Tile(vector, min(rows, most), min(depth, 8 if most == rows else 2))
+    if tile_shape(10)[0] < 10:  # more would not fit into the registers
+        rows, depth = min(rows, 2), min(depth, 2)
+    tile = Tile(vector, rows, depth)
     tile_rows, depth = tile.rows, tile.vectors
 
     def kernel_gradient_narrow(op, frame, slot):

@@ -4,18 +4,19 @@ from numba.core import types
 
 from .frame import BLOCK, SEED, STEP, kernel
 from .random import philox
-from .simd import Vector, get, iota, lane, load, put, splat
+from .simd import Vector, get, iota, lane, load, put, select, splat
 
 
 @kernel
-def add(t):
-    """y = a + b. op: a, b, y, elements."""
+def add(t, relu):
+    """y = a + b, perhaps cut at zero. op: a, b, y, elements."""
     wide, lanes, write = t.wide, t.wide.lanes, t.write
 
     def add(op, frame, slot):
         a, b, y = slot + op[0], slot + op[1], slot + op[2]
         for i in range(0, op[3], lanes):
-            write(y, i, load(wide, a, i) + load(wide, b, i), op[3] - i)
+            value = load(wide, a, i) + load(wide, b, i)
+            write(y, i, select(value < 0.0, 0.0, value) if relu else value, op[3] - i)
 
     return add
 

@@ -117,8 +117,8 @@ def batch_statistics(t):
 
 
 @kernel
-def normalize(t):
-    """y = gamma (x - mean) / deviation + beta.
+def normalize(t, relu):
+    """y = gamma (x - mean) / deviation + beta, perhaps cut at zero.
 
     op: x, mean, inverse deviation, gamma, beta, y, positions, channels.
     """
@@ -134,13 +134,14 @@ def normalize(t):
                 center, shift = splat(vector, get(real, mean, c)), splat(vector, get(real, beta, c))
                 i = (place * op[7] + c) * width
                 for n in range(i, i + width, lanes):
-                    store(y, n, (load(vector, x, n) - center) * scale + shift)
+                    value = (load(vector, x, n) - center) * scale + shift
+                    store(y, n, select(value < 0.0, 0.0, value) if relu else value)
 
     return normalize
 
 
 @kernel
-def normalize_running(t):
+def normalize_running(t, relu):
     """The same with the running averages.
 
     op: x, gamma, beta, mean, variance, y, positions, channels, epsilon.
@@ -159,7 +160,10 @@ def normalize_running(t):
                 center, shift = load(wide, mean, c), load(wide, beta, c)
                 for place in range(op[6]):
                     i = place * op[7] + c
-                    write(y, i, (load(wide, x, i) - center) * scale + shift, op[7] - c)
+                    value = (load(wide, x, i) - center) * scale + shift
+                    if relu:
+                        value = select(value < 0.0, 0.0, value)
+                    write(y, i, value, op[7] - c)
             return
         for c in range(op[7]):
             spread = sqrt(splat(vector, get(real, variance, c)) + epsilon)
@@ -168,7 +172,8 @@ def normalize_running(t):
             for place in range(op[6]):
                 i = (place * op[7] + c) * width
                 for n in range(i, i + width, lanes):
-                    store(y, n, (load(vector, x, n) - center) * scale + shift)
+                    value = (load(vector, x, n) - center) * scale + shift
+                    store(y, n, select(value < 0.0, 0.0, value) if relu else value)
 
     return normalize_running
 
@@ -197,31 +202,32 @@ def normalize_running_gradient(t):
 
 
 @kernel
-def normalize_sums(t):
+def normalize_sums(t, relu):
     """dgamma = sum dy (x - mean) / deviation and dbeta = sum dy, over the batch.
 
-    op: x, dy, mean, inverse deviation, dgamma, dbeta (shared), positions, channels, first channel,
-    last. Two channels at a time, which lie side by side.
+    op: x, dy, mean, inverse deviation (shared), gamma, beta (parameters), dgamma, dbeta (shared),
+    positions, channels, first channel, last. Two channels at a time, which lie side by side. With
+    `relu`, dy counts only where that let y through.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
     double = Vector(types.float64, lanes)
 
     def normalize_sums(op, frame, slot):
-        mean, zero, none = frame[SHARED] + op[2], splat(double, 0.0), splat(vector, 0.0)
-        for c in range(op[8], op[9], 2):
-            beside = min(c + 1, op[9] - 1)
-            center, other_center = float(get(real, mean, c)), float(get(real, mean, beside))
+        zero, none = splat(double, 0.0), splat(vector, 0.0)
+        for c in range(op[10], op[11], 2):
+            beside = min(c + 1, op[11] - 1)
+            one, other = _numbers(op, frame, c), _numbers(op, frame, beside)
             dgamma, dbeta, other_dgamma, other_dbeta = zero, zero, zero, zero
             block, further = frame[WORKSPACE], (beside - c) * width
             for _ in range(0, frame[COUNT], width):
                 x, dy = block + op[0], block + op[1]
-                for first in range(0, op[6], _RUN):
+                for first in range(0, op[8], _RUN):
                     p, q, r, s = none, none, none, none
-                    for place in range(first, min(first + _RUN, op[6])):
-                        i = (place * op[7] + c) * width
+                    for place in range(first, min(first + _RUN, op[8])):
+                        i = (place * op[9] + c) * width
                         for n in range(i, i + width, lanes):
-                            p, q = _next(p, q, x, dy, n, center)
-                            r, s = _next(r, s, x, dy, n + further, other_center)
+                            p, q = _next(p, q, x, dy, n, one)
+                            r, s = _next(r, s, x, dy, n + further, other)
                     dbeta, dgamma = dbeta + convert(double, p), dgamma + convert(double, q)
                     other_dbeta = other_dbeta + convert(double, r)
                     other_dgamma = other_dgamma + convert(double, s)
@@ -230,46 +236,61 @@ def normalize_sums(t):
             _put(op, frame, beside, other_dgamma, other_dbeta)
 
     @register_jitable
-    def _next(dbeta, dgamma, x, dy, i, center):
-        gradient = load(vector, dy, i)
-        return dbeta + gradient, fma(gradient, load(vector, x, i) - center, dgamma)
+    def _numbers(op, frame, c):
+        """Return a channel's mean, scale and shift, as normalize has them."""
+        scale = get(real, frame[PARAMETERS] + op[4], c) * get(real, frame[SHARED] + op[3], c)
+        shift = get(real, frame[PARAMETERS] + op[5], c)
+        return (
+            splat(vector, get(real, frame[SHARED] + op[2], c)),
+            splat(vector, scale),
+            splat(vector, shift),
+        )
+
+    @register_jitable
+    def _next(dbeta, dgamma, x, dy, i, numbers):
+        gradient, value = load(vector, dy, i), load(vector, x, i) - numbers[0]
+        if relu:
+            gradient = select(value * numbers[1] + numbers[2] <= 0.0, 0.0, gradient)
+        return dbeta + gradient, fma(gradient, value, dgamma)
 
     @register_jitable
     def _put(op, frame, c, dgamma, dbeta):
         scale = float(get(real, frame[SHARED] + op[3], c))
-        put(frame[SHARED] + op[4], c, real(lane_sum(dgamma) * scale))
-        put(frame[SHARED] + op[5], c, real(lane_sum(dbeta)))
+        put(frame[SHARED] + op[6], c, real(lane_sum(dgamma) * scale))
+        put(frame[SHARED] + op[7], c, real(lane_sum(dbeta)))
 
     return normalize_sums
 
 
 @kernel
-def normalize_gradient(t):
+def normalize_gradient(t, relu):
     """dx, from the batch's sums.
 
-    op: x, dy, mean, inverse deviation, gamma, dgamma, dbeta, dx, positions, channels.
+    op: x, dy, mean, inverse deviation, gamma, beta, dgamma, dbeta, dx, positions, channels.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
     def normalize_gradient(op, frame, slot):
-        x, dy, dx = slot + op[0], slot + op[1], slot + op[7]
+        x, dy, dx = slot + op[0], slot + op[1], slot + op[8]
         mean, deviation = frame[SHARED] + op[2], frame[SHARED] + op[3]
-        gamma = frame[PARAMETERS] + op[4]
-        dgamma, dbeta = frame[SHARED] + op[5], frame[SHARED] + op[6]
-        each = real(1.0) / real(frame[COUNT] * op[8])
+        gamma, beta = frame[PARAMETERS] + op[4], frame[PARAMETERS] + op[5]
+        dgamma, dbeta = frame[SHARED] + op[6], frame[SHARED] + op[7]
+        each = real(1.0) / real(frame[COUNT] * op[9])
         samples = samples_in_block(frame, width)
-        for place in range(op[8]):
-            for c in range(op[9]):
+        for place in range(op[9]):
+            for c in range(op[10]):
                 spread = get(real, deviation, c)
-                center = splat(vector, get(real, mean, c))
+                center, shift = splat(vector, get(real, mean, c)), splat(vector, get(real, beta, c))
                 scale = splat(vector, get(real, gamma, c) * spread)
                 a = splat(vector, get(real, dgamma, c) * each * spread)
                 b = splat(vector, get(real, dbeta, c) * each)
                 for n in range(0, width, lanes):
-                    i = (place * op[9] + c) * width + n
-                    value = load(vector, dy, i) - b - (load(vector, x, i) - center) * a
+                    i = (place * op[10] + c) * width + n
+                    gradient, value = load(vector, dy, i), load(vector, x, i) - center
+                    if relu:
+                        gradient = select(value * scale + shift <= 0.0, 0.0, gradient)
                     inside = iota(vector) < splat(vector, samples - n)
-                    store(dx, i, select(inside, value * scale, 0.0))
+                    store(dx, i, select(inside, (gradient - b - value * a) * scale, 0.0))
 
     return normalize_gradient
 

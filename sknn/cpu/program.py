@@ -239,7 +239,9 @@ class Program:
             length = (end - start) * pack
             each = length if grain is None else grain * pack
             place = first if self.whole_gradient else 0
-            self.scratch_bytes = max(self.scratch_bytes, _round(length * size, _ALIGN))
+            # a register tile reads, and does not use, what lies behind the last row
+            spare = _SPARE_ROWS * 32 * size
+            self.scratch_bytes = max(self.scratch_bytes, _round(length * size + spare, _ALIGN))
             for op in chain:
                 sums = [self.n_sums, each] if op.name in ("regularize", "square_sum") else []
                 self._add_op(op, before=[first, place, length, base], after=sums)
@@ -413,7 +415,7 @@ class Session:
         states : ndarray, or None
             The optimizer's.
         seed : int
-            Of dropout.
+            Of dropout, noise and augmentation.
         """
         frame = self._frame
         frame[f.X : f.X + 3] = source.fields

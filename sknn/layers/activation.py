@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..activations import ACTIVATIONS
 from .base import Layer, check_choice, check_number, size
 
@@ -25,6 +27,7 @@ class Activation(Layer):
 
     def __post_init__(self):
         check_choice(self, "function", set(ACTIVATIONS))
+        check_number(self, "parameter", low=-np.inf, optional=True)
 
     def output_shape(self, shape):
         if self.function == "softmax" and len(shape) != 1:
@@ -37,14 +40,15 @@ class Activation(Layer):
             return x, lambda dy, needed: dy
         if training and row.derivative_of == "input":
             tape.keep(x)
-        y = tape.in_place(x, "a")
+        absorbed = self.function == "relu" and tape.absorb_relu(x)
+        y = x if absorbed else tape.in_place(x, "a")
         if training and row.derivative_of == "output":
             tape.keep(y)
         number = row.parameter if self.parameter is None else self.parameter
         numbers = (x.rows * tape.width, float(number or 0.0))
         if self.function == "softmax":
             tape.add("softmax", (x,), (y,), (x.rows,))
-        else:
+        elif not absorbed:
             tape.add("activation", (x,), (y,), numbers, (self.function,))
 
         def backward(dy, needed):
@@ -63,7 +67,8 @@ class Activation(Layer):
 class ActivityRegularization(Layer):
     """A penalty on what passes through, unchanged.
 
-    It adds `l1` times the sum of sizes, and half of `l2` times that of squares, to a sample's loss.
+    It adds `l1` times the sum of sizes, and half of `l2` times that of squares, to a sample's loss
+    in training, if there is something to train before it.
 
     Parameters
     ----------

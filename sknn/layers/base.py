@@ -129,11 +129,19 @@ def check_pair(layer, name, least=1):
     object.__setattr__(layer, name, tuple(map(int, pair)))
 
 
-def check_choice(layer, name, options):
-    """Check that a parameter is one of some options."""
-    value = getattr(layer, name)
-    if value not in options:
+def check_choice(layer, name, options, value=None):
+    """Check that a parameter, or a part of it, is one of some options."""
+    value = getattr(layer, name) if value is None else value
+    if not isinstance(value, str | None) or value not in options:
         _fail(layer, name, value, f"one of {sorted(map(str, options))}")
+
+
+def check_flag(layer, name):
+    """Check that a parameter is true or false."""
+    value = getattr(layer, name)
+    if not isinstance(value, bool | np.bool_):
+        _fail(layer, name, value, "a bool", TypeError)
+    object.__setattr__(layer, name, bool(value))
 
 
 def check_name(layer):
@@ -145,6 +153,8 @@ def check_name(layer):
 def check_weighted(layer):
     """Check the parameters that layers with weights share."""
     check_name(layer)
+    check_flag(layer, "use_bias")
+    check_flag(layer, "trainable")
     check_choice(layer, "kernel_initializer", {None, *INITIALIZERS})
     for name in ("kernel_l1", "kernel_l2"):
         check_number(layer, name, optional=True)
@@ -179,7 +189,10 @@ def primitives(layers, shape, prefix="layers"):
 def shape_after(layer, shape, path):
     """Return a layer's output shape; an error says where the layer stands."""
     try:
-        return layer.output_shape(shape)
+        shape = layer.output_shape(shape)
+        for part in layer.following():
+            shape = part.output_shape(shape)
+        return shape
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -18,7 +18,9 @@ def check_padding(layer):
         if isinstance(value, (str, bool)):
             raise TypeError
         pair = tuple((v, v) if isinstance(v, Integral) else tuple(v) for v in pair)
-        good = [len(p) for p in pair] == [2, 2] and min(min(p) for p in pair) >= 0
+        good = [len(p) for p in pair] == [2, 2] and all(
+            isinstance(v, Integral) and v >= 0 for p in pair for v in p
+        )
     except TypeError:
         good = False
     if not good:
@@ -148,12 +150,22 @@ class Conv2D(_Convolution):
         fans = size(kernel[:3]), size(kernel[:2]) * self.filters // self.groups
         return self._draw(shape, kernel, fans, random_state, initializer, last)
 
+    def _sees_all(self, shape, numbers):
+        """Whether its one window is the whole image: then it is a dense layer."""
+        *_, groups, height, width = numbers
+        return (
+            (height, width, groups) == (1, 1, 1)
+            and self.kernel_size == shape[:2]
+            and numbers[8:10] == (0, 0)  # no padding before
+            and all(d == 1 or k == 1 for d, k in zip(self.dilation_rate, self.kernel_size))
+        )
+
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None
         outs, numbers = self._geometry(shape)
-        if size(shape) == w.inputs and self.groups == 1 and size(outs) == 1:
-            return add_dense(tape, x, size(shape), self.filters, w, b)
+        if self._sees_all(shape, numbers):
+            return add_dense(tape, x, size(shape), self.filters, w, b, training)
         if training and w.trainable:
             tape.keep(x)
         z = tape.buffer("z", size(outs) * self.filters)

@@ -17,8 +17,11 @@ class Weighted(Layer):
     def _check(self):
         """Check the parameters that all of them have."""
         check_weighted(self)
-        if self.activation is not None and not isinstance(self.activation, Activation):
-            check_choice(self, "activation", set(ACTIVATIONS) - {"step"})
+        given = self.activation
+        if isinstance(given, Activation):
+            given = given.function
+        if given is not None:
+            check_choice(self, "activation", set(ACTIVATIONS) - {"step"}, given)
 
     @property
     def learns(self):
@@ -63,10 +66,10 @@ def tile_rows(rows):
     return rows if rows <= 10 else min((8, 10), key=lambda tile: -rows % tile)
 
 
-def add_dense(tape, x, inputs, units, w, b):
+def add_dense(tape, x, inputs, units, w, b, training):
     """Put z = w x + b on a tape; return the output and the backward function."""
     sizes = (inputs, units)
-    if w.trainable:
+    if training and w.trainable:
         tape.keep(x)
     z = tape.buffer("z", units)
     reads = (x, w) if b is None else (x, w, b)
@@ -148,7 +151,7 @@ class Dense(Weighted):
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None
-        return add_dense(tape, x, size(shape), self.units, w, b)
+        return add_dense(tape, x, size(shape), self.units, w, b, training)
 
 
 @dataclass(frozen=True, repr=False)

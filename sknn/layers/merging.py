@@ -96,7 +96,7 @@ class Residual(Layer):
         a, block_back = forward(self.block, tape, x, shape, parameters, training)
         b, shortcut_back = forward(self.shortcut, tape, x, shape, parameters, training)
         y = tape.in_place(a, "sum")
-        tape.add("add", (a, b), (y,), (a.rows * tape.width,))
+        tape.add("add", (a, b), (y,), (a.rows * tape.width,), (False,))
 
         def backward(dy, needed):
             tape.keep(dy)  # it goes both ways
@@ -104,7 +104,7 @@ class Residual(Layer):
             if not needed:
                 return None
             dx = tape.in_place(da, "dx")
-            tape.add("add", (da, db), (dx,), (x.rows * tape.width,))
+            tape.add("add", (da, db), (dx,), (x.rows * tape.width,), (False,))
             return dx
 
         return y, backward
@@ -177,7 +177,7 @@ class Concatenate(Layer):
                 da = back(da, needed)
                 if needed and dx is not None:
                     total = tape.in_place(dx, "dx")
-                    tape.add("add", (dx, da), (total,), (x.rows * tape.width,))
+                    tape.add("add", (dx, da), (total,), (x.rows * tape.width,), (False,))
                     da = total
                 dx = da
             return dx

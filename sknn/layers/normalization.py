@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from ..tape import Parameter
-from .base import Layer, check_count, check_name, check_number, image, positions
+from .base import Layer, check_count, check_flag, check_name, check_number, image, positions
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +35,8 @@ class BatchNormalization(Layer):
 
     def __post_init__(self):
         check_name(self)
-        check_number(self, "momentum")
+        check_flag(self, "trainable")
+        check_number(self, "momentum", high=np.nextafter(1.0, 2.0))
         check_number(self, "epsilon")
 
     @property
@@ -61,9 +62,9 @@ class BatchNormalization(Layer):
         if not training or not self.trainable:
             reads = (x, gamma, beta, running_mean, running_variance)
             y = tape.in_place(x, "y")
-            tape.add("normalize_running", reads, (y,), (*sizes, self.epsilon))
+            tape.add("normalize_running", reads, (y,), (*sizes, self.epsilon), (False,))
 
-            def backward(dy, needed):
+            def backward(dy, needed):  # asked for only where the gradient is needed
                 dx = tape.in_place(dy, "dx")
                 reads = (dy, gamma, running_variance)
                 tape.add("normalize_running_gradient", reads, (dx,), (*sizes, self.epsilon))
@@ -78,20 +79,22 @@ class BatchNormalization(Layer):
         numbers = (*sizes, self.epsilon, self.momentum)
         tape.add("batch_statistics", (x,), averages, numbers, extent=units)
         y = tape.buffer("y", x.rows)
-        tape.add("normalize", (x, mean, deviation, gamma, beta), (y,), sizes)
+        reads = (x, mean, deviation, gamma, beta)
+        normalized = tape.add("normalize", reads, (y,), sizes, (False,))
 
         def backward(dy, needed):
+            # Relu's gradient, where that has been absorbed, is zero where y is, which x tells too.
+            relu, dy = tape.take_back_relu(normalized, dy)
             dgamma = tape.buffer("dgamma", units, shared=True)
             dbeta = tape.buffer("dbeta", units, shared=True)
-            reads, sums = (x, dy, mean, deviation), (dgamma, dbeta)
-            tape.add("normalize_sums", reads, sums, sizes, extent=units)
+            reads, sums = (x, dy, mean, deviation, gamma, beta), (dgamma, dbeta)
+            tape.add("normalize_sums", reads, sums, sizes, (relu,), extent=units)
             tape.gradient(gamma, "shared_gradient", (dgamma,))
             tape.gradient(beta, "shared_gradient", (dbeta,))
             if not needed:
                 return None
             dx = tape.in_place(dy, "dx")
-            reads = (x, dy, mean, deviation, gamma, dgamma, dbeta)
-            tape.add("normalize_gradient", reads, (dx,), sizes)
+            tape.add("normalize_gradient", (*reads, *sums), (dx,), sizes, (relu,))
             return dx
 
         return y, backward
