@@ -110,7 +110,7 @@ _TRANSFORMER = {
         None,
         [BaseEstimator, None],
         """net : ConvNetClassifier, ConvNetRegressor or None, default=None
-        The network; None: a ConvNetClassifier with its defaults.""",
+        The network; None: ``ConvNetClassifier(random_state=0)``.""",
     ),
     "layer": ParameterRow(
         -2,
@@ -144,23 +144,34 @@ def _holds_layers(value):
     return isinstance(value, Layer)
 
 
-def _with(whole, path, value, name):
-    """Return layers, or a layer, with one part of them changed; `path` leads to it."""
-    if not path:
-        return value
-    key, *more = path
+def _with(whole, path, values, name):
+    """Return layers, or a layer, with some of its parts changed, all at once.
+
+    `path` leads to what `values` are parts of, by name or place.
+    """
+    if path:
+        key, *more = path
+        values = {key: _with(_part(whole, key, name), more, values, name)}
+    for key in values:
+        _part(whole, key, name)
+    if isinstance(whole, Layer):
+        return replace(whole, **values)
+    changed = {int(key): value for key, value in values.items()}
+    return type(whole)(changed.get(i, part) for i, part in enumerate(whole))
+
+
+def _part(whole, key, name):
+    """Return what a layer or a list of layers has under a name or at a place."""
     if isinstance(whole, Layer):
         valid = sorted(field.name for field in fields(whole))
         if key in valid:
-            return replace(whole, **{key: _with(getattr(whole, key), more, value, name)})
+            return getattr(whole, key)
         raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.")
-    if not isinstance(whole, (list, tuple)) or not key.isdigit():
+    if not _holds_layers(whole) or not key.isdigit():
         raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
     if int(key) >= len(whole):
         raise ValueError(f"Invalid parameter {name!r}: there are {len(whole)} layers.")
-    changed = list(whole)
-    changed[int(key)] = _with(changed[int(key)], more, value, name)
-    return type(whole)(changed)
+    return whole[int(key)]
 
 
 class _LayersAsParameters:
@@ -201,12 +212,18 @@ class _LayersAsParameters:
         """
         inner = {k: v for k, v in params.items() if k.startswith("layers__")}
         super().set_params(**{k: v for k, v in params.items() if k not in inner})
-        for name in sorted(inner, key=lambda name: name.count("__")):
-            if isinstance(self.layers, str):
-                raise ValueError(
-                    f"Invalid parameter {name!r}: layers={self.layers!r} is a name, not a list."
-                )
-            self.layers = _with(self.layers, name.split("__")[1:], inner[name], name)
+        if inner and isinstance(self.layers, str):
+            raise ValueError(
+                f"Invalid parameter {min(inner)!r}: layers={self.layers!r} is a name, not a list."
+            )
+        groups = {}
+        for name, value in inner.items():
+            *path, last = name.split("__")[1:]
+            groups.setdefault((len(path), *path), {})[last] = (value, name)
+        for (_, *path), values in sorted(groups.items()):  # whole layers before their parameters
+            name = next(iter(values.values()))[1]
+            values = {key: value for key, (value, _) in values.items()}
+            self.layers = _with(self.layers, path, values, name)
         return self
 
 
@@ -699,7 +716,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self : estimator
             The transformer.
         """
-        net = ConvNetClassifier() if self.net is None else _thawed(self.net)
+        net = ConvNetClassifier(random_state=0) if self.net is None else _thawed(self.net)
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
         if net._is_fitted():

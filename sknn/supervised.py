@@ -129,10 +129,10 @@ def check_activation(value, name, allowed):
     """Return `value` as an Activation, one of those allowed."""
     if not isinstance(value, (str, Activation)):
         raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.")
-    spec = Activation(value) if isinstance(value, str) else value
-    if spec.function not in allowed:
-        raise ValueError(f"{name} is {spec.function!r}; expected one of {allowed}.")
-    return spec
+    function = value if isinstance(value, str) else value.function
+    if function not in allowed:
+        raise ValueError(f"{name} is {function!r}; expected one of {allowed}.")
+    return Activation(value) if isinstance(value, str) else value
 
 
 class SupervisedNet(NeuralEstimator):

@@ -694,6 +694,57 @@ def test_ctrl_c(solver, n_jobs):
     assert (line, out, process.returncode) == ("began\n", "usable\n", 0), err
 
 
+AT_ANY_LINE = textwrap.dedent(
+    """
+    import sys
+    import warnings
+    import numpy as np
+    from sknn import MLPNetRegressor
+    from sknn.cpu import program, team
+
+    warnings.simplefilter("ignore")
+    X = np.random.RandomState(0).normal(size=(1000, 100)).astype("float32")
+    files = program.__file__, team.__file__
+    names = "Session.run", "Session._call", "Session._call.<locals>.<lambda>", "Team.run"
+    at = seen = 0
+
+    def in_function(frame, event, arg):
+        global seen
+        seen += event == "line"
+        if event == "line" and seen == at:
+            raise KeyboardInterrupt
+        return in_function
+
+    def trace(frame, event, arg):
+        if frame.f_code.co_filename in files and frame.f_code.co_qualname in names:
+            return in_function
+
+    while seen >= at:
+        at, seen = at + 1, 0
+        net = MLPNetRegressor(
+            hidden_layer_sizes=(150,), max_iter=2, n_jobs=2, batch_size=1000, random_state=0
+        )
+        sys.settrace(trace)
+        try:
+            net.fit(X, X[:, 0])
+        finally:
+            sys.settrace(None)
+        assert net.predict(X[:5]).shape == (5,)
+        print(at, flush=True)
+    print("usable")
+    """
+)
+
+
+def test_an_interrupt_at_any_line_while_threads_are_called():
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ANY_LINE], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.split()
+    assert lines[-1] == "usable" and len(lines) > 20
+
+
 def test_interrupts_are_not_errors():
     # all else that is not an interrupt gets through, also from inside the loop
     net = small().set_callbacks(At(SystemExit(3)))
@@ -895,7 +946,7 @@ def test_two_layers_of_the_same_name():
         [Conv2D(4, 3, name="one"), Dense(10, name="one")],
         [Sequential([Conv2D(4, 3)], name="one"), Dense(7, name="one.0")],
     ):
-        assert_fit_raises(ValueError, "Two layers are named 'one", layers=layers)
+        assert_fit_raises(ValueError, "Two layers have the name 'one", layers=layers)
 
 
 OUT_OF_RANGE = {
@@ -906,7 +957,7 @@ OUT_OF_RANGE = {
         "padding": ["full", -1, (1,), ((1, 1), (1, -1)), None, 1.5],
         "dilation_rate": [0, (1, 0)],
         "groups": [0, 3],
-        "activation": ["sine", "step"],
+        "activation": ["sine", "step", Activation("step")],
         "kernel_initializer": ["ones", "auto"],
         "kernel_l1": [-1.0, np.nan],
         "kernel_l2": [-1.0, np.inf],
@@ -914,7 +965,7 @@ OUT_OF_RANGE = {
         "activity_l2": [np.nan],
     },
     Conv2DTranspose: {"filters": [0], "strides": [0], "padding": ["full"], "kernel_l2": [-1.0]},
-    Dense: {"units": [0], "activation": ["sine", "step"], "kernel_l2": [-1.0]},
+    Dense: {"units": [0], "activation": ["sine", Activation("step")], "kernel_l2": [-1.0]},
     MaxPooling2D: {"pool_size": [0, (2, 2, 2)], "strides": [0], "padding": ["full", 2, (0, 3)]},
     AveragePooling2D: {"pool_size": [0], "strides": [(2, 0)], "padding": [-1, 2]},
     UpSampling2D: {"size": [0, (1, 0)], "interpolation": ["cubic", None]},
@@ -1058,11 +1109,7 @@ def test_nothing_to_train():
 
 @pytest.mark.parametrize(
     "layers",
-    [
-        [Conv2D(4, 3), Activation("step")],
-        [Conv2D(4, 3, activation=Activation("step"))],
-        [Residual([Conv2D(1, 1, activation=Activation("step"))])],
-    ],
+    [[Conv2D(4, 3), Activation("step")], [Residual([Conv2D(1, 1), Activation("step")])]],
     ids=str,
 )
 def test_step_in_layers(layers):

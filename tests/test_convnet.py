@@ -745,6 +745,25 @@ def test_set_params_reaches_into_branches():
     assert net.layers[2] == Concatenate([[Conv2D(6, 1)], []])
 
 
+def test_set_params_takes_whole_layers():
+    net = nested()
+    params = net.get_params()
+    assert params["layers__0"] is net.layers[0]
+    assert params["layers__1__block__0"] is net.layers[1].block[0]
+    net.set_params(layers__0=MaxPooling2D(2), layers__1__block__0=Activation("relu"))
+    assert net.layers[:2] == [
+        MaxPooling2D(2),
+        Residual([Activation("relu"), Sequential([BatchNormalization()])]),
+    ]
+    # the whole before its parts
+    net.set_params(layers__0__filters=3, layers__0=Conv2D(5, 2))
+    assert net.layers[0] == Conv2D(3, 2)
+    with pytest.raises(TypeError, match="block of Residual"):
+        net.set_params(layers__1__block__0=3)
+    with pytest.raises(TypeError, match=r"layers\[0\] is 3"):
+        net.set_params(layers__0=3).fit(IMAGES, DIGIT)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -752,14 +771,14 @@ def test_set_params_reaches_into_branches():
         "layers__3__filters",
         "layers__-1__filters",
         "layers__x__filters",
-        "layers__0",
+        "layers__3",
         "layers__x",
         "layers__",
         "layers__0__filters__0",
         "layers__0__kernel_size__0__x",
         "layers__0__name__0__x",
         "layers__1__block__2__filters",
-        "layers__1__block__0",
+        "layers__1__block__2",
         "layers__1__block__0__units",
         "layers__1__shortcut__0__filters",
         "layers__2__branches__0__1__filters",
@@ -1008,13 +1027,14 @@ def test_a_fitted_network_is_used_as_it_is():
     model = make_pipeline(ConvNetTransformer(net), LogisticRegression(max_iter=500))
     X, y = DIGITS[~some], DIGIT[~some]
     assert model.fit(X, y).score(X, y) > 0.95
-    assert model[0].net_ is net
+    assert_same_bits(model[0].net_, net)
     copied = clone(model)
-    assert copied[0].net is net and not hasattr(copied[0], "net_")
+    assert_same_bits(copied[0].net, net)
+    assert not hasattr(copied[0], "net_")
     assert_same_bits(copied.fit(X, y).predict_proba(X), model.predict_proba(X))
     grid = {"convnettransformer__layer": [-2, "stem", 3], "logisticregression__C": [0.1, 1.0]}
     search = GridSearchCV(model, grid, cv=2).fit(X, y)
-    assert search.best_estimator_[0].net_ is net
+    assert_same_bits(search.best_estimator_[0].net_, net)
     assert search.best_score_ > 0.8
     assert joblib.hash(vars(net)) == before
     # no target is needed
@@ -1108,6 +1128,14 @@ def test_features_stay_when_the_network_goes_on():
     with pytest.raises(ValueError, match="images of 5 x 5 x 1"):
         transformer.transform(IMAGES[:, :5, :5])
     assert_same_bits(transformer.transform(IMAGES), features)
+
+
+def test_parameters_of_a_clone_of_a_transformer_are_its_own():
+    net = small().fit(IMAGES, DIGIT)
+    transformer = clone(ConvNetTransformer(net)).set_params(net__max_iter=77)
+    assert net.max_iter == 3 and transformer.net.max_iter == 77
+    transformer.net.partial_fit(IMAGES, DIGIT)
+    assert len(net.loss_curve_) == 3 and differ(transformer.net, net)
 
 
 # --- files of weights
@@ -1531,15 +1559,6 @@ def test_penalties_of_activities(name):
     a = ConvNetTransformer(net, 0).fit(DIGITS).transform(DIGITS).astype(float)
     sums = np.abs(a).sum(axis=1) if name == "activity_l1" else 0.5 * (a**2).sum(axis=1)
     np.testing.assert_allclose(net.loss_ - plain.loss_, 0.1 * sums.mean(), rtol=1e-3)
-
-
-def test_penalties_of_activities_of_a_frozen_layer_are_in_the_loss():
-    losses = []
-    for trainable in (True, False):
-        layer = Conv2D(4, 3, activation="relu", activity_l1=0.1, trainable=trainable)
-        net = small(layers=[layer], max_iter=1, **STILL).fit(DIGITS, DIGIT)
-        losses.append(net.loss_)
-    np.testing.assert_allclose(*losses)
 
 
 # --- learning

@@ -78,29 +78,31 @@ def barrier(sync, size):
 
 
 class Team:
-    """The calling thread and up to ``size - 1`` helpers, for as long as the context lasts.
+    """`size` threads that do a job together, for as long as the context lasts.
 
-    `size` is smaller than asked for where the system gives no more threads; then nobody waits for
-    a thread that never comes.
+    The caller only waits for them, since Ctrl-C may strike it at any line: the others would wait
+    for it at a barrier, or use arrays that it has let go. One thread is the caller itself. `size`
+    is smaller than asked for where the system gives no more threads.
     """
 
     def __init__(self, size):
         self.size = size
         self._jobs = []
         self._done = queue.SimpleQueue()
+        self._others_done = queue.SimpleQueue()
 
     def __enter__(self):
         if self.size == 1:
             return self
-        for rank in range(1, self.size):
+        for rank in range(self.size):
             jobs = queue.SimpleQueue()
-            helper = threading.Thread(target=self._help, args=(rank, jobs), daemon=True)
+            work = self._lead if rank == 0 else self._help
             try:
-                helper.start()
+                threading.Thread(target=work, args=(rank, jobs), daemon=True).start()
             except RuntimeError:
                 break
             self._jobs.append(jobs)
-        self.size = 1 + len(self._jobs)
+        self.size = max(len(self._jobs), 1)
         return self
 
     def __exit__(self, *exception):
@@ -109,26 +111,48 @@ class Team:
 
     def _help(self, rank, jobs):
         while (job := jobs.get()) is not None:
-            try:
-                job(rank)
-            finally:
-                self._done.put(rank)
+            self._others_done.put(_error_of(job, rank))
+
+    def _lead(self, rank, jobs):
+        """Hand on each job, do a part of it, and say when all have done theirs."""
+        while (job := jobs.get()) is not None:
+            errors = []
+            if callable(job):
+                for other in self._jobs[1:]:
+                    other.put(job)
+                errors = [_error_of(job, rank), *(self._others_done.get() for _ in self._jobs[1:])]
+            self._done.put((job, next(filter(None, errors), None)))
 
     def run(self, job):
         """Call ``job(rank)`` in every thread of the team, and return when all are done."""
-        for jobs in self._jobs:
-            jobs.put(job)
-        try:
+        if not self._jobs:
             job(0)
-        finally:
-            # Also when Ctrl-C lands here: the others still use the arrays.
-            waiting = len(self._jobs)
-            interrupted = None
-            while waiting:
-                try:
-                    self._done.get()
-                    waiting -= 1
-                except KeyboardInterrupt as interrupt:
-                    interrupted = interrupt
-            if interrupted:
-                raise interrupted
+            return
+        try:
+            self._jobs[0].put(job)
+            _, error = self._done.get()
+        except BaseException:
+            self._wait()
+            raise
+        if error is not None:
+            raise error
+
+    def _wait(self):
+        """Return when nobody works any more, whatever has been asked for and answered."""
+        while True:
+            try:
+                token = object()
+                self._jobs[0].put(token)
+                while self._done.get()[0] is not token:
+                    pass
+                return
+            except KeyboardInterrupt:
+                continue
+
+
+def _error_of(job, rank):
+    """Do a job, and return what it raises, or None."""
+    try:
+        job(rank)
+    except BaseException as error:
+        return error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..activations import ACTIVATIONS
-from .base import Layer, check_choice, check_number, size
+from .base import Layer, check_choice, check_count, check_number, size
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,6 +114,7 @@ class Dropout(Layer):
 
     def __post_init__(self):
         check_number(self, "rate", high=1.0)
+        check_count(self, "index", 0, optional=True)
 
     def forward(self, tape, x, shape, parameters, training):
         index = tape.next_random() if self.index is None else self.index

@@ -179,11 +179,13 @@ def primitives(layers, shape, prefix="layers"):
         path = path_of(layer, prefix, i)
         inner = layer.children(shape)
         if inner is None:
+            after = shape_after(layer, shape, path)
             yield path, layer, shape
         else:
             for part, some, start in inner:
                 yield from primitives(some, start, f"{path}.{part}" if part else path)
-        shape = shape_after(layer, shape, path)
+            after = shape_after(layer, shape, path)
+        shape = after
 
 
 def shape_after(layer, shape, path):
