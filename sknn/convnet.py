@@ -33,7 +33,7 @@ from .base import TRAINING, ParameterRow, all_or_nothing, takes
 from .data import Source
 from .layers import Activation, BatchNormalization, Dense, Dropout, GaussianNoise, Layer
 from .layers.augmentation import Augmentation
-from .layers.base import path_of
+from .layers.base import describe, output_shape, path_of
 from .losses import Loss
 from .network import Network, Weights
 from .summary import summarize
@@ -258,10 +258,6 @@ def _check_image_shape(shape):
     return tuple(map(int, (*shape, 1)[:3]))
 
 
-def _words(shape):
-    return " x ".join(map(str, shape))
-
-
 class _BaseConvNet(_LayersAsParameters, SupervisedNet):
     """What the convolutional networks share: all but the constructor."""
 
@@ -290,7 +286,7 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
                 )
             shape = (*X.shape[1:], 1)[:3]
             if not min(shape):
-                raise ValueError(f"X has images of {_words(shape)}: there is nothing in them.")
+                raise ValueError(f"X has images of {describe(shape)}: there is nothing in them.")
             self._check_images(shape, reset)
             X = X.reshape(len(X), -1)
             if reset:
@@ -319,13 +315,13 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
         if not reset:
             if shape != self.image_shape_:
                 raise ValueError(
-                    f"X has images of {_words(shape)}, but {type(self).__name__} was fitted to "
-                    f"images of {_words(self.image_shape_)}."
+                    f"X has images of {describe(shape)}, but {type(self).__name__} was fitted to "
+                    f"images of {describe(self.image_shape_)}."
                 )
         elif self.image_shape is not None and shape != _check_image_shape(self.image_shape):
             raise ValueError(
-                f"X has images of {_words(shape)}; image_shape={tuple(self.image_shape)} asks for "
-                "others."
+                f"X has images of {describe(shape)}; image_shape={tuple(self.image_shape)} asks "
+                "for others."
             )
 
     # --- the network
@@ -376,10 +372,7 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
     def _make_network(self, n_features, n_outputs, out, loss):
         """Return the Network that the parameters describe."""
         changes = self._changes()
-        shape = self.image_shape_
-        for change in changes:
-            shape = change.output_shape(shape)
-        layers = self._make_layers(shape, n_outputs)
+        layers = self._make_layers(output_shape(changes, self.image_shape_), n_outputs)
         network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
         _check_augmentation(network)
         _check_names(network)
@@ -468,9 +461,7 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
             raise ValueError("image_shape is needed for the summary of a network without data.")
-        shape, layers = _check_image_shape(shape), self.layers
-        for change in self._changes():
-            shape = change.output_shape(shape)
+        shape, layers = output_shape(self._changes(), _check_image_shape(shape)), self.layers
         if isinstance(layers, str):
             layers = ARCHITECTURES[layers](shape)
         return summarize(_check_layers(layers), shape)
@@ -526,11 +517,7 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
             raise ValueError("image_shape is None; loading weights needs the shape of the images.")
         self.image_shape_ = _check_image_shape(self.image_shape)
         self.n_features_in_ = int(np.prod(self.image_shape_))
-        self.n_outputs_ = self._outputs_to_load(classes)
-        out = self._output_activation()
-        self.out_activation_ = out.function
-        loss = self._make_loss(self.n_outputs_, out)
-        network = self._make_network(self.n_features_in_, self.n_outputs_, out, loss)
+        network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
@@ -654,11 +641,6 @@ class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
     >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.5)
     True
     """
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
 
 
 @takes(_TRANSFORMER, positional=2)

@@ -323,11 +323,6 @@ class MLPNetRegressor(RegressorMethods, RegressorMixin, _BaseMLPNet):
     True
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
 
 @takes(_EITHER, positional=1)
 class MLPNet(ClassifierMethods, _BaseMLPNet):

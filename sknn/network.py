@@ -1,6 +1,5 @@
 """A network: its layers from input to output, and how it is lowered to tapes."""
 
-import copy
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
@@ -115,14 +114,9 @@ class Weights:
 
     def of(self, network):
         """Return the part of these weights that belongs to a network that begins as this one."""
-        part = copy.copy(self)
-        part.network = network
+        part = object.__new__(Weights)
+        part.network, part.dtype, part.packed = network, self.dtype, self.packed
         return part
-
-    def __copy__(self):
-        other = object.__new__(Weights)
-        other.network, other.dtype, other.packed = self.network, self.dtype, self.packed
-        return other
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

@@ -325,11 +325,7 @@ class SupervisedNet(NeuralEstimator):
             self.class_weight if self._classifies else None, sample_weight, X, y,
             self.classes_ if incremental and self._classifies else None,
         )  # fmt: skip
-        out = self._output_activation()
-        self.out_activation_ = out.function
-        self.n_outputs_ = self._count_outputs(y)
-        loss = self._make_loss(self.n_outputs_, out)
-        network = self._make_network(X.shape[1], self.n_outputs_, out, loss)
+        network = self._describe_network(X.shape[1], self._count_outputs(y))
         self._check_trainable(network)
         random_state = check_random_state(self.random_state)
         seed = _noise_seed(random_state)
@@ -362,6 +358,12 @@ class SupervisedNet(NeuralEstimator):
         self._commit(network, progress, held is not None)
         callbacks.end()
         return self
+
+    def _describe_network(self, n_features, n_outputs):
+        """Return the Network for numbers of features and outputs, whose classes are known."""
+        out = self._output_activation()
+        self.out_activation_, self.n_outputs_ = out.function, n_outputs
+        return self._make_network(n_features, n_outputs, out, self._make_loss(n_outputs, out))
 
     def _count_outputs(self, y):
         if not self._classifies:
@@ -627,3 +629,8 @@ class RegressorMethods:
             The estimator.
         """
         return self._fit(X, y, sample_weight, True)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
