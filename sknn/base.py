@@ -185,7 +185,8 @@ default='adam'
         """initializer : str, default='auto'
         How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases too),
         'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
-        'lecun_normal', 'normal' (deviation 0.05), 'uniform' (within 0.05) or 'zeros'.""",
+        'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
+        'zeros'.""",
     ),
     "clip_value": ParameterRow(
         None,

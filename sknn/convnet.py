@@ -29,13 +29,14 @@ from sklearn.utils.validation import (
 
 from . import weights as weight_files
 from .architectures import ARCHITECTURES
-from .base import TRAINING, ParameterRow, all_or_nothing, takes
+from .base import ParameterRow, all_or_nothing, takes
 from .data import Source
-from .layers import Activation, BatchNormalization, Dense, Dropout, GaussianNoise, Layer
+from .layered import LAYERED_TRAINING, LayeredNet, check_names
+from .layers import Activation, Dense, Layer
 from .layers.augmentation import Augmentation
 from .layers.base import describe, output_shape, path_of
 from .losses import Loss
-from .network import Network, Weights
+from .network import Network
 from .summary import summarize
 from .supervised import (
     CLASSIFICATION_LOSS,
@@ -44,7 +45,6 @@ from .supervised import (
     TRAINED,
     ClassifierMethods,
     RegressorMethods,
-    SupervisedNet,
 )
 from .training import predict
 
@@ -75,33 +75,15 @@ _LAYERS = {
         :class:`~sknn.layers.RandomCrop`.""",
     ),
 }
-_TRAINING = {
-    **TRAINING,
-    "initializer": ParameterRow(
-        TRAINING["initializer"].default,
-        TRAINING["initializer"].constraints,
-        """initializer : str, default='auto'
-        How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
-        output layer, 'he_uniform' for the others), 'glorot_uniform', 'glorot_normal',
-        'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal' (deviation 0.05),
-        'uniform' (within 0.05) or 'zeros'.""",
-    ),
-    "dtype": ParameterRow(
-        None,
-        TRAINING["dtype"].constraints,
-        """dtype : {'float32', 'float64'} or None, default=None
-        What is computed in; None: float64 where X to fit is float64, else float32.""",
-    ),
-}
 _CLASSIFIER = {
     **_LAYERS,
-    **_TRAINING,
+    **LAYERED_TRAINING,
     **CLASSIFICATION_LOSS,
     **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
 }
 _REGRESSOR = {
     **_LAYERS,
-    **_TRAINING,
+    **LAYERED_TRAINING,
     **REGRESSION_LOSS,
     **{k: v for k, v in TARGETS.items() if k != "class_weight"},
 }
@@ -258,7 +240,7 @@ def _check_image_shape(shape):
     return tuple(map(int, (*shape, 1)[:3]))
 
 
-class _BaseConvNet(_LayersAsParameters, SupervisedNet):
+class _BaseConvNet(_LayersAsParameters, LayeredNet):
     """What the convolutional networks share: all but the constructor."""
 
     # --- the data
@@ -326,20 +308,6 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
 
     # --- the network
 
-    def _is_fitted(self):
-        return hasattr(self, "_weights")
-
-    def __sklearn_is_fitted__(self):
-        return self._is_fitted()
-
-    def _computing_dtype(self, X):
-        """Return the type to compute in, for X or (None) as the weights are."""
-        if self.dtype is not None:
-            return np.dtype(self.dtype)
-        if X is None:
-            return self._weights.dtype
-        return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-
     def _changes(self):
         """Return the layers of the augmentation, checked."""
         changes = [] if self.augmentation is None else self.augmentation
@@ -369,75 +337,14 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
-    def _make_network(self, n_features, n_outputs, out, loss):
+    def _make_network(self, inputs, n_outputs, out, loss):
         """Return the Network that the parameters describe."""
         changes = self._changes()
         layers = self._make_layers(output_shape(changes, self.image_shape_), n_outputs)
         network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
         _check_augmentation(network)
-        _check_names(network)
+        check_names(network)
         return network
-
-    def _check_trainable(self, network):
-        found = [*network.augmentation, *(layer for _, layer, _ in network.primitives)]
-        if any(isinstance(a, Activation) and a.function == "step" for a in found):
-            raise ValueError(
-                "Activation('step') has no useful derivative, so a network cannot be trained with "
-                "it."
-            )
-        random = (Dropout, GaussianNoise, Augmentation)
-        trained = [a for a in found if isinstance(a, BatchNormalization) and a.trainable]
-        if self.solver == "lbfgs" and (trained or any(isinstance(a, random) for a in found)):
-            raise ValueError(
-                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
-                "random layers, augmentation and batch normalisation are for the other solvers."
-            )
-        if not any(layer.learns for layer in found):
-            raise ValueError("No layer is left to train: all of them have trainable=False.")
-
-    def _first_values(self, network, random_state, dtype):
-        """Draw the first parameters."""
-        drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
-        values = []
-        for i, (layer, shape) in enumerate(drawn):
-            last = i == len(drawn) - 1
-            values += layer.draw(shape, random_state, self.initializer, last)
-        return [value.astype(dtype) for value in values]
-
-    def _values_for(self, network, dtype):
-        """Return the fitted parameters to go on from, checked against the network."""
-        values = self._weights.values
-        shapes = [p.shape for group in network.parameters(dtype) for p in group]
-        if [value.shape for value in values] != shapes:
-            raise ValueError(
-                "layers have changed since the last fit: its parameters do not fit the network "
-                "any more."
-            )
-        return [value.astype(dtype) for value in values]
-
-    def _attributes(self, network, values):
-        """Return the fitted attributes that hold the network's parameters."""
-        return {
-            "_weights": Weights(network, values, values[0].dtype),
-            "layers_": list(network.layers[:-1]),
-        }
-
-    def _predict(self, X):
-        """Return the network's outputs."""
-        weights = self._weights
-        return predict(weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs)
-
-    @property
-    def weights_(self):
-        """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
-        check_is_fitted(self)
-        network, values = self._weights.network, iter(self._weights.values)
-        groups = network.parameters(self._weights.dtype)
-        return {
-            path: {p.name: next(values) for p in group}
-            for (path, _, _), group in zip(network.primitives, groups, strict=True)
-            if group
-        }
 
     def summary(self, image_shape=None):
         """Return a table of the layers: output shapes, parameters, multiply-adds.
@@ -457,7 +364,7 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
             To print, to show in a notebook, or as a DataFrame.
         """
         if self._is_fitted() and image_shape is None:
-            return summarize(self.layers_, self._weights.network.start_shape)
+            return super().summary()
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
             raise ValueError("image_shape is needed for the summary of a network without data.")
@@ -548,14 +455,6 @@ class _BaseConvNet(_LayersAsParameters, SupervisedNet):
         self._label_binarizer = LabelBinarizer().fit(classes)
         self.classes_ = self._label_binarizer.classes_
         return 1 if len(self.classes_) == 2 else len(self.classes_)
-
-
-def _check_names(network):
-    """Check that no two layers with parameters have one name."""
-    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape, 1)]
-    twice = next((path for path in paths if paths.count(path) > 1), None)
-    if twice is not None:
-        raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")
 
 
 def _check_augmentation(network):

@@ -58,12 +58,19 @@ class Source:
 
 
 class ClassNumbers:
-    """Targets given as the number of each row's class."""
+    """Targets given as the number of each row's class.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_rows,) or (n_rows, n_steps)
+        int64 is read where it lies, in any order.
+    """
 
     def __init__(self, numbers):
-        self._numbers = np.ascontiguousarray(numbers, np.int64)
+        self._numbers = np.asarray(numbers, np.int64)
         self.n_rows = len(self._numbers)
-        self.fields = [self._numbers.ctypes.data, 0, 0]
+        strides = self._numbers.strides
+        self.fields = [self._numbers.ctypes.data, strides[0], strides[-1]]
         self.key = None
 
 

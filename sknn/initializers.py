@@ -1,7 +1,8 @@
 """The table of initializers: functions of (random_state, shape, fan_in, fan_out) that give weights.
 
 Sources: Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998. 'normal' and 'uniform' are the
-textbooks' small random numbers, of a deviation of 0.05 and in [-0.05, 0.05].
+textbooks' small random numbers, of a deviation of 0.05 and in [-0.05, 0.05]; 'small_normal' is that
+of a deviation of 0.01.
 """
 
 import numpy as np
@@ -32,6 +33,7 @@ INITIALIZERS = {
     for kind in ("uniform", "normal")
 } | {
     "normal": lambda r, shape, fan_in, fan_out: r.normal(0.0, 0.05, shape),
+    "small_normal": lambda r, shape, fan_in, fan_out: r.normal(0.0, 0.01, shape),
     "uniform": lambda r, shape, fan_in, fan_out: r.uniform(-0.05, 0.05, shape),
     "zeros": lambda r, shape, fan_in, fan_out: np.zeros(shape),
 }

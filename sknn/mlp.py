@@ -145,7 +145,7 @@ class _BaseMLPNet(SupervisedNet):
         entries = _per_layer(self.activation, n_layers, "activation")
         return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
 
-    def _make_network(self, n_features, n_outputs, out, loss):
+    def _make_network(self, inputs, n_outputs, out, loss):
         """Return the Network that the parameters describe."""
         sizes = self._hidden_sizes()
         rates = _per_layer(self.dropout, len(sizes), "dropout")
@@ -153,7 +153,7 @@ class _BaseMLPNet(SupervisedNet):
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
         layers = _hidden_layers(sizes, self._activations(len(sizes)), self.batch_norm, rates)
-        return Network((*layers, Dense(n_outputs), out), n_features, loss)
+        return Network((*layers, Dense(n_outputs), out), inputs, loss)
 
     def _fitted_network(self):
         """Return the Network of the fitted parameters, for predicting.

@@ -7,7 +7,8 @@ import numpy as np
 
 from .cpu.frame import X, Y
 from .cpu.program import Layout, Program, lanes_of, pack, unpack
-from .layers.base import forward, output_shape, primitives, size
+from .layers.base import forward, output_shape, positions, primitives, size
+from .layers.recurrent import Embedding, Recurrent
 from .losses import Loss
 from .tape import Tape
 
@@ -26,7 +27,8 @@ class Network:
     layers : tuple of Layer
         The last is the output's activation.
     inputs : int or tuple
-        Number of features, or the shape (height, width, channels) of an image.
+        Number of features (or of steps, for token numbers), or the shape (height, width, channels)
+        of an image or (time, features) of a sequence.
     loss : Loss
     augmentation : tuple of Layer
         What happens to an image before, in training.
@@ -58,9 +60,30 @@ class Network:
         return output_shape(self.augmentation, self.input_shape)
 
     @cached_property
+    def output_shape(self):
+        """The shape of the outputs: ``(units,)``, or of a sequence, ``(time, units)``."""
+        return output_shape(self.layers, self.start_shape)
+
+    @cached_property
     def outputs(self):
-        """Number of outputs."""
-        return size(output_shape(self.layers, self.start_shape))
+        """Number of outputs, of all steps."""
+        return size(self.output_shape)
+
+    @property
+    def steps(self):
+        """Number of steps of outputs that are a sequence, else None."""
+        return self.output_shape[0] if len(self.output_shape) == 2 else None
+
+    @cached_property
+    def sequential(self):
+        """Whether anything in it goes over time."""
+        return any(isinstance(layer, (Recurrent, Embedding)) for _, layer, _ in self.primitives)
+
+    @cached_property
+    def state_size(self):
+        """Numbers that its recurrent layers carry from one batch to the next."""
+        recurrent = (layer for _, layer, _ in self.primitives if isinstance(layer, Recurrent))
+        return sum(layer.state_size for layer in recurrent)
 
     @cached_property
     def primitives(self):
@@ -141,11 +164,14 @@ def prediction_width(network, rows, dtype):
     A block of these would not stay in any cache, and a single one has positions enough to go over.
     """
     block = network.largest * BLOCK_WIDTH * np.dtype(dtype).itemsize
-    return 1 if block > _LARGEST_BLOCK else block_width(rows, dtype)
+    large = block > _LARGEST_BLOCK and not network.sequential  # a step of which is small
+    return 1 if large else block_width(rows, dtype)
 
 
 @lru_cache(maxsize=256)
-def program(network, dtype, width, purpose, source, targets=None, solver=None, parts=1):
+def program(
+    network, dtype, width, purpose, source, targets=None, solver=None, parts=1, carries=False
+):
     """Return the network's program, compiling what is new of it.
 
     Parameters
@@ -154,23 +180,27 @@ def program(network, dtype, width, purpose, source, targets=None, solver=None, p
     dtype : str
         'float32' or 'float64'.
     width : int
-        Samples in a block; a width of 1 is for prediction only.
-    purpose : {'predict', 'evaluate', 'gradient', 'train'}
-        'evaluate' predicts and gives the loss; 'gradient' leaves the gradient's sum.
+        Samples in a block; a width of 1 is for prediction, and for training sequences.
+    purpose : str
+        'predict'; 'loss'; 'evaluate', which is both; 'states', which only leaves the states that
+        are carried along; 'sample', which draws the next token; 'train'; 'gradient', which leaves
+        the gradient's sum.
     source, targets : tuple
         The keys of the data's sources.
     solver : Solver
         For 'train'.
     parts : int
         The threads that it is made for; it changes no result.
+    carries : bool
+        Whether recurrent layers begin with the states that they have left.
     """
-    tape = lower(network, dtype, width, purpose, source, targets, solver)
+    tape = lower(network, dtype, width, purpose, source, targets, solver, carries)
     return Program(tape, dtype, parts)
 
 
-def lower(network, dtype, width, purpose, source, targets=None, solver=None):
+def lower(network, dtype, width, purpose, source, targets=None, solver=None, carries=False):
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    tape = Tape(width, solver)
+    tape = Tape(width, solver, carries)
     training = purpose in ("gradient", "train")
     for group in network.parameters(dtype):
         for parameter in group:
@@ -178,12 +208,19 @@ def lower(network, dtype, width, purpose, source, targets=None, solver=None):
     parameters, shape = iter(tape.parameters), network.input_shape
     x = _gather(tape, "x", size(shape), X, source)
     *hidden, link = (*network.augmentation, *network.layers)
+    if purpose == "states":  # nothing is asked for behind the last of them
+        last = max(i for i, layer in enumerate(hidden) if isinstance(layer, Recurrent))
+        hidden = hidden[: last + 1]
     a, backward = forward(hidden, tape, x, shape, parameters, training)
-    a, link_backward = link.forward(tape, a, (network.outputs,), parameters, training)
-    if not training:
+    if purpose == "sample":  # from what the output's softmax gets
+        tape.add("draw", (a,), (), (network.outputs,))
+    if purpose in ("sample", "states"):
+        return tape
+    a, link_backward = link.forward(tape, a, network.output_shape, parameters, training)
+    if purpose in ("predict", "evaluate"):
         tape.add("scatter", (a,), (), (network.outputs,))
     if purpose != "predict":
-        delta = _add_loss(tape, network.loss, a, targets)
+        delta = _add_loss(tape, network, a, targets)
     if training:
         if not network.loss.canonical:
             delta = link_backward(delta, True)
@@ -201,15 +238,26 @@ def _gather(tape, name, columns, field, key):
     return out
 
 
-def _add_loss(tape, loss, a, targets):
-    tape.weights = weights = tape.buffer("weights", 1)
-    tape.add("weigh", (), (weights,))
+def _add_loss(tape, network, a, targets):
+    loss = network.loss
+    tape.weights = _add_weights(tape, network.steps)
     delta = tape.buffer("da", a.rows)
+    steps, units = positions(network.output_shape)
     if loss.counts_classes:
-        tape.add("log_loss_softmax", (a, weights), (delta,), (a.rows,))
+        tape.add("log_loss_softmax", (a, tape.weights), (delta,), (units, steps))
     else:
         y = _gather(tape, "y", a.rows, Y, targets)
-        numbers = (a.rows, loss.parameter, loss.scale(a.rows))
+        numbers = (units, loss.parameter, loss.scale(units), steps)
         variant = (loss.name, loss.canonical)
-        tape.add("loss", (a, y, weights), (delta,), numbers, variant)
+        tape.add("loss", (a, y, tape.weights), (delta,), numbers, variant)
     return delta
+
+
+def _add_weights(tape, steps):
+    """Put the weights of samples on a tape, or of each of their steps; return their buffer."""
+    weights = tape.buffer("weights", steps or 1)
+    if steps is None:
+        tape.add("weigh", (), (weights,))
+    else:
+        tape.add("weigh_steps", (tape.lengths(steps),), (weights,), (steps,))
+    return weights

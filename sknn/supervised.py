@@ -2,7 +2,8 @@
 
 An estimator adds its parameters, and how they make a network: ``_make_network``,
 ``_check_trainable``, ``_first_values``, ``_attributes`` (of the trained parameters),
-``_values_for`` (back from these), ``_computing_dtype``, ``_is_fitted`` and ``_predict``.
+``_values_for`` (back from these), ``_computing_dtype``, ``_is_fitted`` and ``_predict``. One whose
+X is no matrix says in ``_input_shape`` and ``_data`` what training gets of it.
 """
 
 import copy
@@ -37,7 +38,7 @@ from .base import (
 from .data import ClassNumbers, Source
 from .layers import Activation
 from .losses import Loss
-from .training import Data, Progress, Trainer, fit_lbfgs, predict
+from .training import Data, Progress, Trainer, fit_lbfgs
 
 _POSITIVE = ["exp", "logistic", "softplus"]
 _OUTPUT = sorted(set(ACTIVATIONS) - {"step"})
@@ -207,8 +208,14 @@ class SupervisedNet(NeuralEstimator):
         """Return X as rows of numbers, and y where there is one, both checked."""
         return validate_data(self, X, y, accept_sparse=["csr", "csc"], reset=reset, **checks)
 
-    def _learn_classes(self, y, incremental):
-        """Fit the label binarizer, or check y against the classes that are known."""
+    def _learn_classes(self, y, incremental, classes):
+        """Fit the label binarizer, or check y against the classes that are known.
+
+        `classes` are those given to a partial fit.
+        """
+        if incremental and _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -226,15 +233,25 @@ class SupervisedNet(NeuralEstimator):
                 f"'y' has {classes}."
             )
 
+    def _input_shape(self, X):
+        """Return the shape of one sample of checked X."""
+        return X.shape[1]
+
+    def _data(self, X, y, weights, loss):
+        """Return what training reads, of checked X and y."""
+        y = self._encode(y, loss)
+        rows = np.arange(X.shape[0])
+        return Data(Source(X), targets_source(y, loss), weights, rows, y)
+
     def _encode(self, y, loss):
-        """Return the targets as the engine reads them, and as the scorer does."""
+        """Return the targets as numbers: those of classes, columns of labels, or as they are."""
         if not self._classifies:
             y = np.asarray(y)
             if loss.name == "poisson" and np.any(y < 0):
                 raise ValueError("loss='poisson' needs y >= 0, got negative values.")
             columns = y.reshape(len(y), -1)
             self._check_outputs(columns)
-            return Source(columns), y
+            return y
         several = y.ndim == 2
         if several != self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError(
@@ -244,11 +261,10 @@ class SupervisedNet(NeuralEstimator):
         if loss.counts_classes:
             encoder = LabelEncoder()
             encoder.classes_ = self.classes_
-            numbers = encoder.transform(y)
-            return ClassNumbers(numbers), numbers
+            return encoder.transform(y)
         columns = self._label_binarizer.transform(y).astype(bool)
         self._check_outputs(columns)
-        return Source(columns), columns
+        return columns
 
     def _check_outputs(self, columns):
         if columns.shape[1] != self.n_outputs_:
@@ -259,41 +275,41 @@ class SupervisedNet(NeuralEstimator):
 
     def _score_outputs(self, outputs, data):
         """Return the validation score of a network's outputs."""
-        weights = data.row_weights
+        weights = None if data.weights is None else data.weights[data.rows]
+        return self._score(outputs, data.y, weights)
+
+    def _score(self, outputs, y, weights):
+        """Return the accuracy, or R2, of outputs for encoded targets."""
         if not np.isfinite(outputs).all():
             return np.nan
         if not self._classifies:
             outputs = outputs.ravel() if outputs.shape[1] == 1 else outputs
-            return float(r2_score(data.y, outputs, sample_weight=weights))
-        if data.y.ndim == 1:
-            return float(accuracy_score(data.y, outputs.argmax(axis=1), sample_weight=weights))
+            return float(r2_score(y, outputs, sample_weight=weights))
+        if y.ndim == 1:
+            return float(accuracy_score(y, outputs.argmax(axis=1), sample_weight=weights))
         if self._label_binarizer.y_type_ == "multiclass":
-            right = data.y.argmax(axis=1), outputs.argmax(axis=1)
+            right = y.argmax(axis=1), outputs.argmax(axis=1)
         elif outputs.shape[1] == 1:
-            right = data.y.ravel(), outputs.ravel() > 0.5
+            right = y.ravel(), outputs.ravel() > 0.5
         else:
-            right = data.y, outputs > 0.5
+            right = y, outputs > 0.5
         return float(accuracy_score(*right, sample_weight=weights))
 
-    def _split(self, data, y_columns, random_state):
+    def _split(self, data, random_state):
         """Hold rows back for early stopping: scikit-learn's split, of row numbers only."""
-        stratify = y_columns if self._classifies and self.n_outputs_ == 1 else None
+        binary = self._classifies and self.n_outputs_ == 1 and data.steps is None
         train, held = train_test_split(
             data.rows,
             random_state=random_state,
             test_size=self.validation_fraction,
-            stratify=stratify,
+            stratify=data.y if binary else None,
         )
         if len(held) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        parts = []
-        for rows in (train, held):
-            y = data.y[rows]
-            parts.append(Data(data.source, data.targets, data.weights, rows, y))
-        return parts
+        return data.part(train), data.part(held)
 
     def _given_validation(self, X_val, y_val, weights, loss):
         """Return validation data that the caller gave, or None."""
@@ -306,26 +322,28 @@ class SupervisedNet(NeuralEstimator):
         X_val, y_val = self._check_X_y(X_val, y_val, reset=False)
         if self._classifies and len(np.setdiff1d(unique_labels(y_val), self.classes_)):
             raise ValueError(f"y_val has classes not in y; expected some of {self.classes_}.")
-        targets, y = self._encode(y_val, loss)
         weights = check_weights(weights, X_val, "sample_weight_val")
-        return Data(Source(X_val), targets, weights, np.arange(X_val.shape[0]), y)
+        return self._data(X_val, y_val, weights, loss)
 
     # --- fitting
 
-    def _fit(self, X, y, sample_weight, incremental, validation=(None, None, None)):
+    def _fit(
+        self, X, y, sample_weight, incremental, validation=(None, None, None), classes=None
+    ):
         """Check everything, then train; `validation` is X_val, y_val and their weights."""
         self._check_loss()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not self._is_fitted() or (not self.warm_start and not incremental)
+        given = X, y
         X, y = self._check_X_y(X, y, reset=first)
         if self._classifies:
-            self._learn_classes(y, incremental)
+            self._learn_classes(y, incremental, classes)
         weights = weigh_samples(
             self.class_weight if self._classifies else None, sample_weight, X, y,
             self.classes_ if incremental and self._classifies else None,
         )  # fmt: skip
-        network = self._describe_network(X.shape[1], self._count_outputs(y))
+        network = self._describe_network(self._input_shape(X), self._count_outputs(y))
         self._check_trainable(network)
         random_state = check_random_state(self.random_state)
         seed = _noise_seed(random_state)
@@ -335,13 +353,12 @@ class SupervisedNet(NeuralEstimator):
             progress = Progress(self._first_values(network, random_state, dtype))
         else:
             progress = self._progress(network, dtype, incremental)
-        targets, y_score = self._encode(y, network.loss)
-        data = Data(Source(X), targets, weights, np.arange(X.shape[0]), y_score)
+        data = self._data(X, y, weights, network.loss)
         held = self._given_validation(*validation, network.loss)
         if self.early_stopping and self.solver != "lbfgs" and held is None:
-            data, held = self._split(data, y_score, random_state)
+            data, held = self._split(data, random_state)
         epochs = 1 if incremental else self.max_iter
-        callbacks = FitCallbacks(self, X, y, epochs)
+        callbacks = FitCallbacks(self, *given, epochs)
         if self.solver == "lbfgs":
             self._fit_lbfgs(network, progress, data, held, dtype, callbacks)
         else:
@@ -359,11 +376,11 @@ class SupervisedNet(NeuralEstimator):
         callbacks.end()
         return self
 
-    def _describe_network(self, n_features, n_outputs):
-        """Return the Network for numbers of features and outputs, whose classes are known."""
+    def _describe_network(self, inputs, n_outputs):
+        """Return the Network for a sample's shape and a number of outputs, with known classes."""
         out = self._output_activation()
         self.out_activation_, self.n_outputs_ = out.function, n_outputs
-        return self._make_network(n_features, n_outputs, out, self._make_loss(n_outputs, out))
+        return self._make_network(inputs, n_outputs, out, self._make_loss(n_outputs, out))
 
     def _count_outputs(self, y):
         if not self._classifies:
@@ -391,12 +408,11 @@ class SupervisedNet(NeuralEstimator):
     def _fit_lbfgs(self, network, progress, data, held, dtype, callbacks):
         def after_iteration(values):
             if held is not None:
-                outputs, loss = predict(
-                    network, values(), np.dtype(np.float64), held.source, self.n_jobs,
-                    held.targets, held.weights, held.rows,
-                )  # fmt: skip
-                progress.validation_loss_curve.append(float(loss))
-                progress.validation_scores.append(self._score_outputs(outputs, held))
+                loss, score = held.evaluate(
+                    network, values(), np.dtype(np.float64), self.n_jobs, self._score_outputs
+                )
+                progress.validation_loss_curve.append(loss)
+                progress.validation_scores.append(score)
             return callbacks.begin_epoch(lambda: self._attributes(network, values()))()
 
         fit_lbfgs(self, network, progress, data, after_iteration)
@@ -435,10 +451,12 @@ class SupervisedNet(NeuralEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The samples; networks for images also take them as (n_samples, height, width) or
-            (n_samples, height, width, channels). Read where they lie, whatever their type and
-            order.
+            (n_samples, height, width, channels), recurrent ones as (n_samples, time, features) or
+            a list of arrays. Read where they lie, whatever their type and order; only lists are
+            copied.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, an indicator matrix of labels, or real numbers.
+            Class labels, an indicator matrix of labels, or real numbers; for targets of each step,
+            (n_samples, time), (n_samples, time, n_outputs) or a list of arrays.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         X_val, y_val : array-like, default=None
@@ -470,15 +488,36 @@ class SupervisedNet(NeuralEstimator):
     # --- predicting
 
     def _outputs(self, X):
-        """Return the network's outputs for checked input."""
-        if not self._is_fitted():
-            check_is_fitted(self)
-        outputs = self._predict(self._validate(X))
+        """Return the network's outputs for checked X."""
+        outputs = self._predict(X)
         if np.isnan(outputs).any():
             raise ValueError(
                 f"The network's outputs are not numbers: X has values too large for "
                 f"{outputs.dtype}."
             )
+        return outputs
+
+    def _converted(self, X, convert):
+        """Return what `convert` makes of the network's outputs for X."""
+        if not self._is_fitted():
+            check_is_fitted(self)
+        return convert(self._outputs(self._validate(X)))
+
+    def _decisions(self, outputs):
+        """Return labels, or the targets of a regression, for outputs."""
+        if not self._classifies:
+            return outputs.ravel() if self.n_outputs_ == 1 else outputs
+        if self._label_binarizer.y_type_ == "multiclass" and self.n_outputs_ > 1:
+            return self.classes_[outputs.argmax(axis=1)]
+        return self._label_binarizer.inverse_transform(
+            outputs.ravel() if self.n_outputs_ == 1 else outputs
+        )
+
+    def _probabilities(self, outputs):
+        """Return the probability of each class for outputs."""
+        if self.n_outputs_ == 1:
+            outputs = outputs.ravel()
+            return np.vstack([1 - outputs, outputs]).T
         return outputs
 
     def predict(self, X):
@@ -492,16 +531,10 @@ class SupervisedNet(NeuralEstimator):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predictions. A sample's are the same bits alone and in any batch.
+            The predictions, for each step if y was so, and then for a list X a list of arrays. A
+            sample's are the same bits alone and in any batch.
         """
-        outputs = self._outputs(X)
-        if not self._classifies:
-            return outputs.ravel() if self.n_outputs_ == 1 else outputs
-        if self._label_binarizer.y_type_ == "multiclass" and self.n_outputs_ > 1:
-            return self.classes_[outputs.argmax(axis=1)]
-        return self._label_binarizer.inverse_transform(
-            outputs.ravel() if self.n_outputs_ == 1 else outputs
-        )
+        return self._converted(X, self._decisions)
 
     @property
     def history_(self):
@@ -518,6 +551,11 @@ class SupervisedNet(NeuralEstimator):
         frame = pd.DataFrame(columns, dtype="float64")
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
         return frame
+
+
+def targets_source(y, loss):
+    """Return encoded targets as the engine reads them."""
+    return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
 
 
 def _noise_seed(random_state):
@@ -560,10 +598,7 @@ class ClassifierMethods:
         self : estimator
             The estimator.
         """
-        if self._classifies and _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, True)
+        return self._fit(X, y, sample_weight, True, classes=classes)
 
     @available_if(_classifies)
     def predict_proba(self, X):
@@ -579,11 +614,7 @@ class ClassifierMethods:
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        outputs = self._outputs(X)
-        if self.n_outputs_ == 1:
-            outputs = outputs.ravel()
-            return np.vstack([1 - outputs, outputs]).T
-        return outputs
+        return self._converted(X, self._probabilities)
 
     @available_if(_classifies)
     def predict_log_proba(self, X):
@@ -599,9 +630,8 @@ class ClassifierMethods:
         log_probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        probabilities = self.predict_proba(X)
         with np.errstate(divide="ignore"):
-            return np.log(probabilities, out=probabilities)
+            return self._converted(X, lambda outputs: np.log(self._probabilities(outputs)))
 
 
 class RegressorMethods:

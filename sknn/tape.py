@@ -40,16 +40,17 @@ _CONVOLUTION = (
     "height width channels filters kernel_height kernel_width stride_height stride_width top left "
     "dilation_height dilation_width groups out_height out_width"
 )
+_STEPS = "steps units reverse"
 
 OPERATIONS = {
     "gather": _row("blocks", "", "addresses out", "columns field"),
     "gather_csr": _row("blocks", "", "addresses out", "columns field"),
     "weigh": _row("blocks", "", "out"),
     "scatter": _row("blocks", "a", "", "units"),
-    "dense": _row("blocks", "x w b", "z", "inputs units"),
-    "dense_unbiased": _row("blocks", "x w", "z", "inputs units"),
-    "dense_input_gradient": _row("blocks", "dz w", "dx", "inputs units"),
-    "pack_samples": _row("blocks", "dz", "packed", "positions units"),
+    "dense": _row("blocks", "x w b", "z", "inputs units positions"),
+    "dense_unbiased": _row("blocks", "x w", "z", "inputs units positions"),
+    "dense_input_gradient": _row("blocks", "dz w", "dx", "inputs units positions"),
+    "pack_samples": _row("blocks", "dz", "packed", "positions units stride"),
     "convolution": _row("blocks", "x w b", "z", _CONVOLUTION + " first last"),
     "convolution_unbiased": _row("blocks", "x w", "z", _CONVOLUTION + " first last"),
     "convolution_input_gradient": _row("blocks", "dz w", "dx", _CONVOLUTION),
@@ -67,8 +68,8 @@ OPERATIONS = {
     "extract_channels": _row("blocks", "x", "y", "positions channels total offset"),
     "activation": _row("blocks", "x", "y", "elements parameter"),
     "activation_gradient": _row("blocks", "v dy", "dx", "elements parameter"),
-    "softmax": _row("blocks", "x", "y", "units"),
-    "softmax_gradient": _row("blocks", "y dy", "dx", "units"),
+    "softmax": _row("blocks", "x", "y", "units steps"),
+    "softmax_gradient": _row("blocks", "y dy", "dx", "units steps"),
     "dropout": _row("blocks", "x", "y", "units layer threshold scale"),
     "gaussian_noise": _row("blocks", "x", "y", "units layer deviation"),
     "augment": _row(
@@ -80,8 +81,28 @@ OPERATIONS = {
     "local_response_gradient": _row(
         "blocks", "x y scale dy", "dx", "positions channels size alpha beta k"
     ),
-    "loss": _row("blocks", "a y weights", "da", "units parameter scale"),
-    "log_loss_softmax": _row("blocks", "a weights", "da", "units"),
+    "lengths": _row("blocks", "", "out", "steps column"),
+    "weigh_steps": _row("blocks", "lengths", "out", "steps"),
+    "fill": _row("blocks", "", "out", "elements value"),
+    "load_state": _row("blocks", "", "out", "units offset"),
+    "save_state": _row("blocks", "a", "", "units offset"),
+    "lookup": _row("blocks", "x w b", "z", "steps inputs units"),
+    "lookup_unbiased": _row("blocks", "x w", "z", "steps inputs units"),
+    "simple_rnn": _row("blocks", "z w h lengths", "h", _STEPS),
+    "simple_rnn_gradient": _row("blocks", "w h dy dh lengths", "dz dh", _STEPS + " truncate"),
+    "lstm": _row("blocks", "z w h c lengths", "z h c", _STEPS),
+    "lstm_gradient": _row("blocks", "z w h c dy dh dc lengths", "dz dh dc", _STEPS + " truncate"),
+    "gru": _row("blocks", "z w u h lengths", "z extra h", _STEPS),
+    "gru_gradient": _row(
+        "blocks", "z w u h extra dy dh lengths", "dz extra dh scratch", _STEPS + " truncate"
+    ),
+    "gru_after": _row("blocks", "z w u b h lengths", "z extra h", _STEPS),
+    "gru_after_gradient": _row(
+        "blocks", "z w u h extra dy dh lengths", "dz extra dh scratch", _STEPS + " truncate"
+    ),
+    "draw": _row("blocks", "z", "", "units"),
+    "loss": _row("blocks", "a y weights", "da", "units parameter scale steps"),
+    "log_loss_softmax": _row("blocks", "a weights", "da", "units steps"),
     "batch_statistics": _row(
         "units", "x", "mean deviation running_mean running_variance",
         "positions channels epsilon momentum",
@@ -101,6 +122,7 @@ OPERATIONS = {
     ),
     "total_norm": _row("units", "", "scale", "limit"),
     "weight_gradient": _row("parameters", "x packed", "", "inputs"),
+    "lookup_gradient": _row("parameters", "x packed", "", "steps inputs units"),
     "kernel_gradient": _row("parameters", "x packed", "", _CONVOLUTION),
     "kernel_gradient_narrow": _row("parameters", "x dz", "", _CONVOLUTION),
     "bias_gradient": _row("parameters", "packed", "", "positions units"),
@@ -116,14 +138,26 @@ OPERATIONS = {
 
 @dataclass(eq=False)
 class Buffer:
-    """A tensor of the tape: ``[rows, samples]`` of each block, or ``[rows]`` shared by all."""
+    """A tensor of the tape: ``[rows, samples]`` of each block, or ``[rows]`` shared by all.
+
+    A view is the part of its `base` that begins at the row `first`.
+    """
 
     name: str
     rows: int
     shared: bool = False
+    base: "Buffer | None" = None
+    first: int = 0
 
     def __str__(self):
+        if self.base is not None:
+            return f"{self.base.name}[{self.first}:{self.first + self.rows}]"
         return f"{self.name}[{self.rows}{'' if self.shared else ', samples'}]"
+
+    @property
+    def whole(self):
+        """The buffer that it is a part of, or itself."""
+        return self.base or self
 
 
 @dataclass(eq=False)
@@ -226,15 +260,21 @@ class Tape:
         Samples in a block.
     solver : Solver or None
         What updates the parameters; None: nothing does.
+    carries : bool
+        Whether recurrent layers begin where they ended in the batch before.
     """
 
-    def __init__(self, width, solver=None):
+    def __init__(self, width, solver=None, carries=False):
         self.width = width
         self.solver = solver
         self.phases = []
         self.buffers = []
         self.parameters = []
         self.weights = None  # the buffer of the samples' weights, once there is one
+        self.carries = carries
+        self.state_size = 0  # numbers that recurrent layers carry from one batch to the next
+        self.axis = 0  # which of a sequence's lengths holds at this point of the network
+        self._lengths = {}
         self._gradients, self._pending = [], []
         self._kept = set()
         self._random = 0
@@ -243,6 +283,18 @@ class Tape:
         """Return a new buffer."""
         self.buffers.append(Buffer(f"{name}{len(self.buffers)}", rows, shared))
         return self.buffers[-1]
+
+    def view(self, base, first, rows):
+        """Return a part of a buffer, as a buffer."""
+        self.buffers.append(Buffer(f"{base.name}.{first}", rows, False, base, first))
+        return self.buffers[-1]
+
+    def lengths(self, steps):
+        """Return the buffer of the lengths of sequences of at most `steps`, at this point."""
+        if self.axis not in self._lengths:
+            self._lengths[self.axis] = out = self.buffer("lengths", 1)
+            self.add("lengths", (), (out,), (steps, self.axis))
+        return self._lengths[self.axis]
 
     def keep(self, buffer):
         """Say that what is in a buffer now will be read again, so that nothing may overwrite it."""
@@ -352,7 +404,7 @@ class Tape:
         for phase in self.phases:
             for op in phase.all_ops():
                 _verify_op(op, phase, written, self)
-                written.update(op.writes)
+                written.update(getattr(o, "whole", o) for o in op.writes)
             if phase.kind == "parameters":
                 updated += [p for p, chain in phase.ops if chain[-1].name == "update"]
         graded = [p for p, _ in self._gradients]
@@ -389,7 +441,7 @@ def _verify_op(op, phase, written, tape):
         if operand not in tape.buffers and operand not in tape.parameters:
             raise ValueError(f"{op}: {operand} does not belong to the tape.")
     for operand in op.reads:
-        if isinstance(operand, Buffer) and operand not in written:
+        if isinstance(operand, Buffer) and operand.whole not in written:
             raise ValueError(f"{op}: {operand} is read before it is written.")
     if row.kind == "units" and not op.extent:
         raise ValueError(f"{op} goes over no units.")

@@ -29,6 +29,29 @@ _CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass
+class Pass:
+    """One way through data.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        The rows of the source in the order of the steps, a batch a step.
+    rates : ndarray of shape (n_steps, 2)
+        By step: one over the batch's sum of weights, and by what its loss is multiplied in the sum
+        over steps (0 for both where nobody has weight).
+    total : float
+        By what that sum is divided to report it.
+    bound : dict of str to object
+        What else :meth:`Session.bind` gets: `lengths`, `resets` and `carry`, by position in `rows`.
+    """
+
+    rows: np.ndarray
+    rates: np.ndarray
+    total: float
+    bound: dict = field(default_factory=dict)
+
+
+@dataclass
 class Data:
     """Rows to learn from or to validate with.
 
@@ -40,8 +63,14 @@ class Data:
         By row of the source.
     rows : ndarray of int64
         The rows of the source that belong to it.
-    y : ndarray or None
+    y : object
         The targets of those rows, as the scorer wants them.
+    lengths : ndarray of int64 of shape (n_rows, n_columns), or None
+        How long sequences are, by row of the source; None: all fill the network's steps.
+    steps : ndarray of int64, or None
+        How many targets a sequence has, by row of the source; None: one.
+    carries : bool
+        Whether rows go on from the states that others have left: these have their fixed order.
     """
 
     source: object
@@ -49,10 +78,57 @@ class Data:
     weights: np.ndarray | None
     rows: np.ndarray
     y: object = None
+    lengths: np.ndarray | None = None
+    steps: np.ndarray | None = None
 
-    @property
-    def row_weights(self):
-        return None if self.weights is None else self.weights[self.rows]
+    carries = False
+
+    def part(self, places):
+        """Return the data of some of the rows, by their places among them."""
+        return replace(self, rows=self.rows[places], y=self.y[places])
+
+    def batch_size(self, wanted):
+        """Return the number of rows in a step, for what the parameter `batch_size` says."""
+        n = len(self.rows)
+        if wanted == "auto":
+            return min(200, n)
+        if wanted > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            )
+        return int(np.clip(wanted, 1, n))
+
+    def once(self, batch, order=None):
+        """Return the Pass that goes through the rows once, `batch` a step.
+
+        `order` has the places of the rows in the order to take them; None: as they are.
+        """
+        rows = self.rows if order is None else self.rows[order]
+        starts = np.arange(0, len(rows), batch)
+        counts = np.minimum(batch, len(rows) - starts)
+        if self.steps is not None:
+            counts = np.add.reduceat(self.steps[rows], starts)
+        sums = counts
+        if self.weights is not None:
+            sums = np.add.reduceat(_amounts(self.weights, self.steps, rows), starts)
+        # a batch in which nobody has weight teaches nothing
+        rates = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums > 0)
+        bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
+        return Pass(rows, np.column_stack([rates, rates * counts]), counts.sum(), bound)
+
+    def evaluate(self, network, values, dtype, n_jobs, score):
+        """Return the mean loss and ``score(outputs, self)`` for parameters."""
+        outputs, loss = predict(
+            network, values, dtype, self.source, n_jobs, self.targets, self.weights, self.rows,
+            self.lengths, self.steps,
+        )  # fmt: skip
+        return float(loss), score(outputs, self)
+
+
+def _amounts(weights, steps, rows):
+    """Return what the loss of each of the rows weighs."""
+    amounts = np.ones(len(rows)) if weights is None else weights[rows]
+    return amounts if steps is None else amounts * steps[rows]
 
 
 @dataclass
@@ -77,6 +153,14 @@ class Progress:
         return replace(self, **{name: list(getattr(self, name)) for name in lists})
 
 
+def training_width(network, rows, dtype):
+    """Return the width of a block for training in batches of `rows` rows.
+
+    Only sequences are trained one at a time: their steps are work enough.
+    """
+    return block_width(rows if network.sequential else max(rows, 2), dtype)
+
+
 def team_size(n_jobs, network, rows):
     """Return how many threads to take for steps of `rows` rows; it changes nothing in the result.
 
@@ -86,10 +170,14 @@ def team_size(n_jobs, network, rows):
     return 1 if most < 2 else min(count_threads(n_jobs), most)
 
 
-def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, rows=None):
-    """Return the network's outputs for all rows of a source, in bounded memory.
+def predict(
+    network, values, dtype, source, n_jobs, targets=None, weights=None, rows=None, lengths=None,
+    steps=None,
+):  # fmt: skip
+    """Return the network's outputs for all rows of a source, or for some, in bounded memory.
 
-    With `targets`, return the outputs and their mean loss too.
+    With `targets`, return the outputs and their mean loss too. `weights`, `lengths` and `steps` are
+    by row of the source, as those of :class:`Data`.
     """
     n_rows = source.n_rows if rows is None else len(rows)
     width, chunk = prediction_width(network, n_rows, dtype), min(n_rows, _CHUNK)
@@ -100,16 +188,21 @@ def predict(network, values, dtype, source, n_jobs, targets=None, weights=None, 
     made = program(network, _NAMES[dtype], width, purpose, source.key, key, parts=parts)
     packed = values if isinstance(values, np.ndarray) else pack(made, values, dtype)
     out = np.empty((n_rows, network.outputs), dtype)
-    counts = np.full((-(-n_rows // chunk), 1), float(chunk))
-    counts[-1] = n_rows - chunk * (len(counts) - 1)
+    if lengths is not None:  # blocks of similar lengths end early; no bit depends on the order
+        lengths = lengths if rows is None else lengths[rows]
+        order = np.argsort(lengths.sum(axis=1), kind="stable")
+        rows, lengths = order if rows is None else rows[order], lengths[order]
     with Team(size) as team:
         session = made.borrow(chunk, team)
-        session.bind(packed, source, targets, weights, rows, out)
-        total = session.run(n_rows, chunk, 1.0 / counts)
+        session.bind(packed, source, targets, weights, rows, out, lengths=lengths)
+        total = session.run(n_rows, chunk, np.ones((-(-n_rows // chunk), 2)))
     made.give_back(session)
+    if lengths is not None:
+        in_order, out = out, np.empty_like(out)
+        out[order] = in_order
     if targets is None:
         return out
-    return out, total / (n_rows if weights is None else weights[rows].sum())
+    return out, total / _amounts(weights, steps, np.arange(n_rows) if rows is None else rows).sum()
 
 
 _blas_users, _blas_holder, _blas_lock = 0, None, threading.Lock()
@@ -177,27 +270,16 @@ class Trainer:
         self.score, self.random_state = score, random_state
         self.seed = seed
         self.n_samples = len(train.rows)
-        self.batch = self._batch_size()
-        self._starts = np.arange(0, self.n_samples, self.batch)
-        self._count_rates = 1.0 / np.minimum(self.batch, self.n_samples - self._starts)
+        self.batch = train.batch_size(estimator.batch_size)
         self._threads = team_size(estimator.n_jobs, network, self.batch)
         self.program = program(
-            network, dtype.name, max(block_width(self.batch, dtype), block_width(2, dtype)),
-            "train", train.source.key, train.targets.key, make_solver(estimator), self._threads,
+            network, dtype.name, training_width(network, self.batch, dtype), "train",
+            train.source.key, train.targets.key, make_solver(estimator), self._threads,
+            carries=train.carries,
         )  # fmt: skip
         self.packed = pack(self.program, progress.values, dtype)
         self._last = self._session = None
         self._best = self.packed.copy() if estimator.early_stopping else None
-
-    def _batch_size(self):
-        size = self.estimator.batch_size
-        if size == "auto":
-            return min(200, self.n_samples)
-        if size > self.n_samples:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
-            )
-        return int(np.clip(size, 1, self.n_samples))
 
     def fit(self, epochs, partial, on_epoch):
         """Train for at most `epochs` epochs.
@@ -271,27 +353,17 @@ class Trainer:
 
     def _pass(self):
         """Go once through the training data; return the mean loss."""
-        rows, n = self.train.rows, self.n_samples
-        if self.estimator.shuffle:
-            rows = rows[self._order()]
+        shuffled = not self.train.carries and self.estimator.shuffle
+        once = self.train.once(self.batch, self._order() if shuffled else None)
         optimizer = self.progress.optimizer
         counted = optimizer.t
-        rates = np.empty((len(self._starts), 4))
-        rates[:, 0] = self._weight_rates(rows)
-        rates[:, 1:] = optimizer.rates(self.estimator, len(self._starts))
+        rates = np.hstack([once.rates, optimizer.rates(self.estimator, len(once.rates))])
         self._session.bind(
-            self.packed, self.train.source, self.train.targets, self.train.weights, rows,
-            states=self._states, seed=self.seed,
+            self.packed, self.train.source, self.train.targets, self.train.weights, once.rows,
+            states=self._states, seed=self.seed, **once.bound,
         )  # fmt: skip
-        return float(self._session.run(n, self.batch, rates, counted)) / n
-
-    def _weight_rates(self, rows):
-        """Return one over each batch's sum of weights."""
-        if self.train.weights is None:
-            return self._count_rates
-        sums = np.add.reduceat(self.train.weights[rows], self._starts)
-        # a batch in which nobody has weight teaches nothing
-        return np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
+        total = self._session.run(len(once.rows), self.batch, rates, counted)
+        return float(total) / once.total
 
     def _order(self):
         # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.
@@ -304,12 +376,11 @@ class Trainer:
         if self.validation is None:
             return
         data, progress = self.validation, self.progress
-        outputs, loss = predict(
-            self.network, self.packed, self.dtype, data.source, self.estimator.n_jobs,
-            data.targets, data.weights, data.rows,
-        )  # fmt: skip
-        progress.validation_loss_curve.append(float(loss))
-        progress.validation_scores.append(self.score(outputs, data))
+        loss, score = data.evaluate(
+            self.network, self.packed, self.dtype, self.estimator.n_jobs, self.score
+        )
+        progress.validation_loss_curve.append(loss)
+        progress.validation_scores.append(score)
         if self.estimator.verbose:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
 
@@ -338,7 +409,7 @@ class Objective:
         self.data = data
         self.n_rows = len(data.rows)
         self.program = program(
-            network, "float64", max(block_width(self.n_rows, np.dtype(float)), 8), "gradient",
+            network, "float64", training_width(network, self.n_rows, np.dtype(float)), "gradient",
             data.source.key, data.targets.key,
         )  # fmt: skip
         blocks = max(1, _CHUNK_BYTES // self.program.workspace_bytes)
@@ -346,11 +417,12 @@ class Objective:
         self.packed = np.zeros(self.program.parameter_bytes // 8)
         self.gradient = np.zeros_like(self.packed)
         self._session = Session(self.program, chunk, team, gradient=self.gradient)
-        self._session.bind(self.packed, data.source, data.targets, data.weights, data.rows)
-        starts = np.arange(0, self.n_rows, chunk)
-        self._chunk, self._rates = chunk, 1.0 / np.minimum(chunk, self.n_rows - starts)[:, None]
-        weights = data.row_weights
-        self._sum = self.n_rows if weights is None else weights.sum()
+        once = data.once(chunk)
+        self._session.bind(
+            self.packed, data.source, data.targets, data.weights, once.rows, **once.bound
+        )
+        self._chunk, self._rates = chunk, np.ones_like(once.rates)  # sums, not means
+        self._sum = _amounts(data.weights, data.steps, data.rows).sum()
         self._penalized = [
             (slice(start // 8, start // 8 + p.elements), *p.penalties(alpha, l1))
             for p, start in self.program.offsets.items()

@@ -16,7 +16,7 @@ from sknn.activations import ACTIVATIONS
 from sknn.cpu.frame import X, Y
 from sknn.cpu.program import Session, Team, pack, unpack
 from sknn.network import block_width, program
-from sknn.tape import Parameter
+from sknn.tape import Buffer, Parameter
 
 # --- the counter-based generator
 
@@ -151,20 +151,22 @@ def scatter(at, a, units):
     at.outputs[at.start + at.first : at.start + at.first + len(at.rows)] = a.T
 
 
-def dense(at, x, w, b, inputs, units):
-    return dense_unbiased(at, x, w, inputs, units) + b[:, None]
+def dense(at, x, w, b, inputs, units, positions):
+    return dense_unbiased(at, x, w, inputs, units, positions) + np.tile(b, positions)[:, None]
 
 
-def dense_unbiased(at, x, w, inputs, units):
-    return w.reshape(inputs, units).T @ x  # of a convolution too, whose window is the whole image
+def dense_unbiased(at, x, w, inputs, units, positions):
+    w = w.reshape(inputs, units)  # of a convolution too, whose window is the whole image
+    return (w.T @ x.reshape(positions, inputs, -1)).reshape(positions * units, -1)
 
 
-def dense_input_gradient(at, dz, w, inputs, units):
-    return w.reshape(inputs, units) @ dz
+def dense_input_gradient(at, dz, w, inputs, units, positions):
+    dx = w.reshape(inputs, units) @ dz.reshape(positions, units, -1)
+    return dx.reshape(positions * inputs, -1)
 
 
-def pack_samples(at, dz, positions, units):
-    return dz.copy()
+def pack_samples(at, dz, positions, units, stride):
+    return np.vstack([dz[i : i + units] for i in range(0, positions * stride, stride)])
 
 
 def add_bias(at, x, b, positions, channels):
@@ -190,13 +192,15 @@ def activity_penalty(at, a, weights, da, units, l1, l2):
     return da + weights * (l1 * np.sign(a) + l2 * a)
 
 
-def softmax(at, x, units):
-    e = np.exp(x - x.max(axis=0))
-    return e / e.sum(axis=0)
+def softmax(at, x, units, steps):
+    x = x.reshape(steps, units, -1)
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return (e / e.sum(axis=1, keepdims=True)).reshape(steps * units, -1)
 
 
-def softmax_gradient(at, y, dy, units):
-    return np.stack([(np.diag(p) - np.outer(p, p)) @ d for p, d in zip(y.T, dy.T)], axis=1)
+def softmax_gradient(at, y, dy, units, steps):
+    y, dy = y.reshape(steps, units, -1), dy.reshape(steps, units, -1)
+    return (y * (dy - (y * dy).sum(axis=1, keepdims=True))).reshape(steps * units, -1)
 
 
 def dropout(at, x, units, layer, threshold, scale):
@@ -246,19 +250,228 @@ def extract_channels(at, x, positions, channels, total, offset):
     return part.reshape(positions * channels, -1)
 
 
-def loss(at, a, y, weights, units, parameter, scale):
+def loss(at, a, y, weights, units, parameter, scale, steps):
     name, canonical = at.variant
     value, derivative = LOSS_FUNCTIONS[name]
+    weights = np.repeat(weights, units, axis=0)
+    assert len(weights) == steps * units
     if name == "log_loss":
         a = np.clip(a, at.epsilon, 1 - at.epsilon)
     at.loss += scale * (value(a, y, parameter) * weights).sum()
     return (a - y if canonical else derivative(a, y, parameter)) * weights
 
 
-def log_loss_softmax(at, a, weights, units):
-    y = np.eye(units)[:, at.data[Y][at.rows]]
-    at.loss -= (weights * np.log(np.clip((a * y).sum(0), at.epsilon, 1 - at.epsilon))).sum()
-    return (a - y) * weights
+def log_loss_softmax(at, a, weights, units, steps):
+    numbers = np.reshape(at.data[Y][at.rows], (-1, steps))
+    y = np.moveaxis(np.eye(units)[numbers], 0, -1)  # [steps, units, samples]
+    a, weights = a.reshape(y.shape), weights.reshape(steps, 1, -1)
+    chosen = np.clip((a * y).sum(axis=1, keepdims=True), at.epsilon, 1 - at.epsilon)
+    at.loss -= (weights * np.log(chosen)).sum()
+    return ((a - y) * weights).reshape(steps * units, -1)
+
+
+# --- sequences: [time][units][samples]; a sample whose sequence has ended keeps its state
+
+
+def _positions(at):
+    """Return where in the run each sample of the block at hand stands."""
+    return at.start + at.first + np.arange(len(at.rows))
+
+
+def lengths(at, steps, column):
+    if at.lengths is None:
+        return np.full((1, len(at.rows)), steps)
+    return at.lengths[_positions(at), column][None, :]
+
+
+def weigh_steps(at, lengths, steps):
+    return np.where(np.arange(steps)[:, None] < lengths, weigh(at), 0.0)
+
+
+def fill(at, elements, value):
+    return np.full((elements // at.width, len(at.rows)), value)
+
+
+def load_state(at, units, offset):
+    places = _positions(at)
+    state = np.array(at.carry[places % len(at.carry), offset : offset + units].T, np.float64)
+    return state if at.resets is None else np.where(at.resets[places] != 0, 0.0, state)
+
+
+def save_state(at, a, units, offset):
+    at.carry[_positions(at) % len(at.carry), offset : offset + units] = a.T
+
+
+def lookup(at, x, w, b, steps, inputs, units):
+    return lookup_unbiased(at, x, w, steps, inputs, units) + np.tile(b, steps)[:, None]
+
+
+def lookup_unbiased(at, x, w, steps, inputs, units):
+    assert (x.shape[0], w.shape) == (steps, (inputs, units))
+    return np.moveaxis(w[x.astype(int)], 2, 1).reshape(steps * units, -1)
+
+
+def _times(steps, reverse):
+    """Yield each step of a forward pass, and the slots of the state before and after it."""
+    for t in range(steps):
+        yield (steps - 1 - t, steps - t, steps - 1 - t) if reverse else (t, t, t + 1)
+
+
+def _cut(t, truncate, reverse):
+    """Return whether no gradient goes from a step to the one that came before it in time."""
+    return truncate > 0 and (t + reverse) % truncate == 0
+
+
+def _backwards(lengths, dy, steps, reverse, truncate, gradients):
+    """Yield the steps of a backward pass, with the samples that are still running.
+
+    `gradients`, those of the state, are changed in place: dy is added before each step, and where
+    the chain is cut they are zero after it.
+    """
+    for t, before, after in reversed(list(_times(steps, reverse))):
+        if dy is not None:
+            gradients[0][:] += dy.reshape(steps, *gradients[0].shape)[t]
+        yield t, before, after, t < lengths
+        if _cut(t, truncate, reverse):
+            for gradient in gradients:
+                gradient[:] = 0.0
+
+
+def _blank(a):
+    return np.full(a.shape, np.nan)  # what an operation leaves undefined
+
+
+#: Derivatives of what a simple cell may apply, from the output.
+_DERIVATIVES = {
+    "tanh": lambda y: 1 - y**2,
+    "logistic": lambda y: y * (1 - y),
+    "relu": lambda y: y > 0,
+}
+
+
+def simple_rnn(at, z, w, h, lengths, steps, units, reverse):
+    function = ACTIVATION_FUNCTIONS[at.variant[0]][0]
+    z, h = z.reshape(steps, units, -1), h.reshape(steps + 1, units, -1).copy()
+    for t, before, after in _times(steps, reverse):
+        h[after] = np.where(t < lengths, function(z[t] + w.T @ h[before], None), h[before])
+    return h.reshape((steps + 1) * units, -1)
+
+
+def simple_rnn_gradient(at, w, h, dy, dh, lengths, steps, units, reverse, truncate):
+    function, sequence = at.variant[:2]
+    derivative = _DERIVATIVES[function]
+    h, dh = h.reshape(steps + 1, units, -1), dh.copy()
+    dz = np.zeros((steps, *dh.shape))
+    dy = dy if sequence else None
+    for t, _, after, live in _backwards(lengths, dy, steps, reverse, truncate, (dh,)):
+        dz[t] = np.where(live, dh * derivative(h[after]), 0.0)
+        dh[:] = np.where(live, w @ dz[t], dh)
+    return dz.reshape(steps * units, -1), dh
+
+
+def lstm(at, z, w, h, c, lengths, steps, units, reverse):
+    z, gates = z.reshape(steps, 4 * units, -1), _blank(z).reshape(steps, 4, units, -1)
+    h, c = (state.reshape(steps + 1, units, -1).copy() for state in (h, c))
+    for t, before, after in _times(steps, reverse):
+        i, f, g, o = (z[t] + w.T @ h[before]).reshape(4, units, -1)
+        i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
+        live = t < lengths
+        c[after] = np.where(live, f * c[before] + i * g, c[before])
+        h[after] = np.where(live, o * np.tanh(c[after]), h[before])
+        gates[t] = np.where(live, [i, f, g, o], np.nan)
+    return tuple(a.reshape(-1, h.shape[-1]) for a in (gates, h, c))
+
+
+def lstm_gradient(at, z, w, h, c, dy, dh, dc, lengths, steps, units, reverse, truncate):
+    z, c = z.reshape(steps, 4, units, -1), c.reshape(steps + 1, units, -1)
+    dh, dc, dz = dh.copy(), dc.copy(), np.zeros(z.shape)
+    dy = dy if at.variant[0] else None
+    for t, before, after, live in _backwards(lengths, dy, steps, reverse, truncate, (dh, dc)):
+        i, f, g, o = z[t]
+        tanh = np.tanh(c[after])
+        inner = dc + dh * o * (1 - tanh**2)
+        gates = inner * g, inner * c[before], inner * i, dh * tanh
+        slopes = i * (1 - i), f * (1 - f), 1 - g**2, o * (1 - o)
+        dz[t] = np.where(live, np.multiply(gates, slopes), 0.0)
+        dh[:] = np.where(live, w @ dz[t].reshape(4 * units, -1), dh)
+        dc[:] = np.where(live, inner * f, dc)
+    return dz.reshape(4 * steps * units, -1), dh, dc
+
+
+def _gru(z, w, u, b, h, lengths, steps, units, reverse):
+    """Return the values of the gates, what the candidate's product is made of or is, and h.
+
+    Without a b the reset gate comes before the product, with one after it.
+    """
+    z, values = z.reshape(steps, 3, units, -1), _blank(z).reshape(steps, 3, units, -1)
+    h, extra = h.reshape(steps + 1, units, -1).copy(), np.zeros((steps, units, z.shape[-1]))
+    for t, before, after in _times(steps, reverse):
+        past, live = h[before], t < lengths
+        update, reset = _sigmoid(z[t, :2] + (w.T @ past).reshape(2, units, -1))
+        product = reset * past if b is None else u.T @ past + b[:, None]
+        candidate = np.tanh(z[t, 2] + (u.T @ product if b is None else reset * product))
+        new = update * candidate + (1 - update) * past
+        if b is not None:
+            new = update * past + (1 - update) * candidate
+        h[after] = np.where(live, new, past)
+        values[t] = np.where(live, [update, reset, candidate], np.nan)
+        extra[t] = np.where(live, product, 0.0)
+    return tuple(a.reshape(-1, h.shape[-1]) for a in (values, extra, h))
+
+
+def gru(at, z, w, u, h, lengths, steps, units, reverse):
+    return _gru(z, w, u, None, h, lengths, steps, units, reverse)
+
+
+def gru_after(at, z, w, u, b, h, lengths, steps, units, reverse):
+    return _gru(z, w, u, b, h, lengths, steps, units, reverse)
+
+
+def gru_gradient(at, z, w, u, h, extra, dy, dh, lengths, steps, units, reverse, truncate):
+    z, h = z.reshape(steps, 3, units, -1), h.reshape(steps + 1, units, -1)
+    dh, dz = dh.copy(), np.zeros(z.shape)
+    dy = dy if at.variant[0] else None
+    for t, before, _, live in _backwards(lengths, dy, steps, reverse, truncate, (dh,)):
+        update, reset, candidate = z[t]
+        dcandidate = dh * update * (1 - candidate**2)
+        dproduct = u @ dcandidate
+        dupdate = dh * (candidate - h[before]) * update * (1 - update)
+        dreset = dproduct * h[before] * reset * (1 - reset)
+        past = dh * (1 - update) + dproduct * reset + w @ np.vstack([dupdate, dreset])
+        dz[t] = np.where(live, [dupdate, dreset, dcandidate], 0.0)
+        dh[:] = np.where(live, past, dh)
+    return dz.reshape(3 * steps * units, -1), extra, dh, _blank(dh)
+
+
+def gru_after_gradient(at, z, w, u, h, extra, dy, dh, lengths, steps, units, reverse, truncate):
+    z, h = z.reshape(steps, 3, units, -1), h.reshape(steps + 1, units, -1)
+    dh, dz, products = dh.copy(), np.zeros(z.shape), extra.reshape(steps, units, -1)
+    dextra = np.zeros(products.shape)
+    dy = dy if at.variant[0] else None
+    for t, before, _, live in _backwards(lengths, dy, steps, reverse, truncate, (dh,)):
+        update, reset, candidate = z[t]
+        dcandidate = dh * (1 - update) * (1 - candidate**2)
+        dproduct = dcandidate * reset
+        dupdate = dh * (h[before] - candidate) * update * (1 - update)
+        dreset = dcandidate * products[t] * reset * (1 - reset)
+        past = dh * update + u @ dproduct + w @ np.vstack([dupdate, dreset])
+        dz[t] = np.where(live, [dupdate, dreset, dcandidate], 0.0)
+        dextra[t] = np.where(live, dproduct, 0.0)
+        dh[:] = np.where(live, past, dh)
+    return dz.reshape(3 * steps * units, -1), dextra.reshape(extra.shape), dh, _blank(dh)
+
+
+def draw(at, z, units):
+    cold, uniform, top, given = at.rates[2:6]
+    if given:
+        return
+    assert z.shape == (units, 1)
+    z = z[:, 0] * cold
+    if top:
+        z = np.where(z >= np.sort(z)[-min(int(top), units)], z, -np.inf)  # ties are kept
+    shares = np.exp(z - z.max()).cumsum()
+    token = np.searchsorted(shares, uniform * shares[-1], side="right")
+    at.outputs[at.start + 1] = min(token, np.flatnonzero(z > -np.inf)[-1])
 
 
 # --- normalisation: of each unit of a vector, which has one position, or each channel of an image
@@ -545,6 +758,13 @@ def weight_gradient(at, x, packed, inputs):
     return (x @ packed.T).reshape(at.value.shape)
 
 
+def lookup_gradient(at, x, packed, steps, inputs, units):
+    dw = np.zeros((inputs, units))
+    for token, dz in zip(x.astype(int), packed.reshape(steps, units, -1), strict=True):
+        np.add.at(dw, token, dz.T)
+    return dw
+
+
 def kernel_gradient(at, x, packed, *numbers: Convolution):
     g = Convolution(*numbers)
     dz = _grouped(packed.reshape(g.out_height, g.out_width, g.filters, -1), g.groups)
@@ -554,7 +774,7 @@ def kernel_gradient(at, x, packed, *numbers: Convolution):
         part = _grouped(padded[seen], g.groups)
         products = np.einsum("yxgcn,yxgfn->cgf", part, dz, optimize=True)
         dw[place] = products.reshape(dw[place].shape)
-    return dw
+    return dw.reshape(at.value.shape)  # of a product at each step too: a window of one place
 
 
 def kernel_gradient_narrow(at, x, dz, *numbers: Convolution):
@@ -650,7 +870,7 @@ UPDATE_RULES = {
 
 def update(at, a, b, epsilon, decay):
     at.value, *at.states = UPDATE_RULES[at.variant[0]](
-        at.value, at.gradient, *at.states, at.rates[1:], a, b, epsilon, decay
+        at.value, at.gradient, *at.states, at.rates[2:], a, b, epsilon, decay
     )
     return at.gradient
 
@@ -663,18 +883,21 @@ REFERENCE = {
         max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
         upsample_gradient, add, insert_channels, extract_channels, activation,
         activation_gradient, softmax, softmax_gradient, dropout, gaussian_noise, augment,
-        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax,
+        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax, lengths,
+        weigh_steps, fill, load_state, save_state, lookup, lookup_unbiased, simple_rnn,
+        simple_rnn_gradient, lstm, lstm_gradient, gru, gru_gradient, gru_after,
+        gru_after_gradient, draw,
         batch_statistics, normalize, normalize_running, normalize_running_gradient,
-        normalize_sums, normalize_gradient, total_norm, weight_gradient, kernel_gradient,
-        kernel_gradient_narrow, bias_gradient, channel_sums, shared_gradient, regularize,
-        clip_value, square_sum, scale_gradient, update,
+        normalize_sums, normalize_gradient, total_norm, weight_gradient, lookup_gradient,
+        kernel_gradient, kernel_gradient_narrow, bias_gradient, channel_sums, shared_gradient,
+        regularize, clip_value, square_sum, scale_gradient, update,
     )
 }  # fmt: skip
 
 #: Those that begin the chain of a parameter: they give its gradient.
 GRADIENTS = {
-    "weight_gradient", "kernel_gradient", "kernel_gradient_narrow", "bias_gradient",
-    "channel_sums", "shared_gradient",
+    "weight_gradient", "lookup_gradient", "kernel_gradient", "kernel_gradient_narrow",
+    "bias_gradient", "channel_sums", "shared_gradient",
 }  # fmt: skip
 
 
@@ -696,18 +919,28 @@ class Executor:
         self.gradients = {}
         self.epsilon = np.finfo(dtype).eps
 
-    def run(self, data, rows, batch, rates, weights=None, seed=0, counted=0, accumulate=False):
-        """Run all steps; return the sum over them of rows times mean loss, and the outputs."""
-        outputs, total = np.full((len(rows), self._outputs()), np.nan), 0.0
+    def run(
+        self, data, rows, batch, rates, weights=None, seed=0, counted=0, accumulate=False,
+        lengths=None, resets=None, carry=None, outputs=None,
+    ):  # fmt: skip
+        """Run all steps; return the sum over them of the loss times its share, and the outputs.
+
+        `lengths` and `resets` are by position in `rows`; `carry` is changed in place, and so are
+        `outputs` if they are given.
+        """
+        if outputs is None:
+            outputs = np.full((len(rows), self._outputs()), np.nan)
+        total = 0.0
         for step, start in enumerate(range(0, len(rows), batch)):
             at = SimpleNamespace(
                 data=data, weights=weights, outputs=outputs, seed=seed, step=counted + step,
                 start=start, count=min(batch, len(rows) - start), rates=rates[step],
-                epsilon=self.epsilon, loss=0.0, squares=0.0,
+                epsilon=self.epsilon, loss=0.0, squares=0.0, lengths=lengths, resets=resets,
+                carry=carry, width=self.tape.width,
             )  # fmt: skip
             self._before = dict(self.gradients) if accumulate else {}
             self._step(at, rows[start : start + batch])
-            total += at.loss * rates[step][0] * at.count
+            total += at.loss * rates[step][1]
         return total, outputs
 
     def _outputs(self):
@@ -737,20 +970,31 @@ class Executor:
     def _value(self, at, operand, block):
         if isinstance(operand, Parameter):
             return self.values[operand]
-        return (at.shared if operand.shared else block).get(operand)
+        whole = (at.shared if operand.shared else block).get(operand.whole)
+        return whole if operand.base is None else whole[operand.first :][: operand.rows]
 
     def _arguments(self, op, at, block):
         at.variant = op.variant
         return [*(self._value(at, operand, block) for operand in op.reads), *op.attributes]
 
     def _call(self, op, at, destination, block):
+        for operand in op.writes:
+            if isinstance(operand, Buffer) and operand.base is not None:
+                blank = np.full((operand.whole.rows, len(at.rows)), np.nan)
+                destination.setdefault(operand.whole, blank)
         at.before = [self._value(at, operand, block) for operand in op.writes]
         results = REFERENCE[op.name](at, *self._arguments(op, at, block))
         if len(op.writes) == 1:
             results = (results,)
         for operand, result in zip(op.writes, results or (), strict=True):
-            into = self.values if isinstance(operand, Parameter) else destination
-            into[operand] = result
+            if isinstance(operand, Parameter):
+                self.values[operand] = result
+            elif operand.base is None:
+                destination[operand] = result
+            else:  # the whole may be another buffer's array too
+                whole = destination[operand.whole].copy()
+                whole[operand.first :][: operand.rows] = result
+                destination[operand.whole] = whole
 
     def _parameter(self, at, parameter, chain):
         at.value, at.states = self.values[parameter], self.states[parameter]
@@ -781,33 +1025,41 @@ def start_values(network, dtype, seed=0):
 
 
 def step_rates(weights, rows, batch, rates=(0.05, 0.03, 1.2)):
-    """Return what a step gets: one over the sum of its weights, and rates that differ by step."""
+    """Return what a step gets: one over the sum of its weights, its share, rates that differ."""
     weights = np.ones(rows.max() + 1) if weights is None else weights
-    sums = [weights[rows[i : i + batch]].sum() for i in range(0, len(rows), batch)]
-    return np.array(
-        [[1 / s if s else 0.0, *(r * (1 + k / 8) for r in rates)] for k, s in enumerate(sums)]
-    )
+    table = []
+    for step, start in enumerate(range(0, len(rows), batch)):
+        some = weights[rows[start : start + batch]]
+        weight = 1 / some.sum() if some.any() else 0.0
+        table.append([weight, weight * len(some), *(r * (1 + step / 8) for r in rates)])
+    return np.array(table)
 
 
 def run_engine(
     network, dtype, purpose, values, source, targets, rows, batch, rates, *, solver=None,
     weights=None, seed=0, counted=0, accumulate=False, threads=1, n_states=2, width=None, fill=0.0,
+    lengths=None, resets=None, carry=None,
 ):  # fmt: skip
     """Run a network's program as a trainer would; return all that it leaves behind.
 
-    `fill` is what lies in the blocks' workspace before.
+    `fill` is what lies in the blocks' workspace before; `carry` is changed in place.
     """
     dtype = np.dtype(dtype)
     width = width or max(block_width(batch, dtype), block_width(2, dtype))
     key = None if targets is None else targets.key
-    made = program(network, dtype.name, width, purpose, source.key, key, solver, threads)
+    made = program(
+        network, dtype.name, width, purpose, source.key, key, solver, threads,
+        carries=carry is not None,
+    )  # fmt: skip
     packed = pack(made, values, dtype)
     states = np.zeros((n_states, len(packed)), dtype)
     gradient = np.zeros_like(packed) if purpose == "gradient" else None
     out = np.zeros((len(rows), network.outputs), dtype)
     with Team(threads) as team:
         session = Session(made, min(batch, len(rows)), team, gradient)
-        session.bind(packed, source, targets, weights, rows, out, states, seed)
+        session.bind(
+            packed, source, targets, weights, rows, out, states, seed, lengths, resets, carry
+        )
         session._workspace.view(dtype)[:] = fill
         total = session.run(len(rows), batch, rates, counted, accumulate)
     return SimpleNamespace(

@@ -111,10 +111,11 @@ def make_loss(name, link):
     return Loss(name, link, {"huber": 0.7, "quantile": 0.3}.get(name, 0.0))
 
 
-def make_targets(loss, outputs, n, random):
-    """Return targets of the kind that a loss wants, and what reads them."""
+def make_targets(network, n, random):
+    """Return targets of the kind that a network's loss wants, and what reads them."""
+    loss, outputs = network.loss, network.outputs
     if loss.counts_classes:
-        y = random.randint(outputs, size=n)
+        y = random.randint(units_of(network), size=(n, network.steps) if network.steps else n)
         return y, ClassNumbers(y)
     y = {
         "log_loss": lambda: random.randint(2, size=(n, outputs)),
@@ -123,22 +124,46 @@ def make_targets(loss, outputs, n, random):
     return y, Source(y)
 
 
-def make_problem(network, dtype, n, weighted=False, sparse=False, seed=0):
-    """Return rows to learn from, in an order of their own, and everything that reads them."""
+def units_of(network):
+    """Return the number of outputs, of each step if there are several."""
+    return network.outputs // (network.steps or 1)
+
+
+def make_problem(
+    network, dtype, n, weighted=False, sparse=False, seed=0, tokens=None, ragged=None, streams=0
+):
+    """Return rows to learn from, in an order of their own, and everything that reads them.
+
+    X consists of numbers below `tokens`, if that is given; `ragged` has the most that each column
+    of the lengths may be; with `streams` there are states to begin with, and some resets.
+    """
     random = np.random.RandomState(seed)
     rows = random.permutation(n + 7)[:n]
     x = random.normal(size=(n + 7, np.prod(network.input_shape)))
     if sparse:
         x = sp.csr_matrix(x * (random.uniform(size=x.shape) < 0.3))
-    y, targets = make_targets(network.loss, network.outputs, n + 7, random)
+    if tokens is not None:
+        x = random.randint(tokens, size=x.shape)
+    y, targets = make_targets(network, n + 7, random)
     weights = None
     if weighted:
         weights = random.uniform(0.2, 2.0, n + 7)
         weights[random.uniform(size=n + 7) < 0.3] = 0.0
+    bound = {}
+    if ragged is not None:
+        bound["lengths"] = random.randint(0, np.array(ragged) + 1, size=(n, len(ragged)))
+    if streams:
+        bound["carry"] = random.uniform(-0.9, 0.9, (streams, network.state_size)).astype(dtype)
+        bound["resets"] = (random.uniform(size=n) < 0.2).astype(np.uint8)
     return SimpleNamespace(
         data={X: x, Y: y}, source=Source(x), targets=targets, rows=rows, weights=weights,
-        values=start_values(network, dtype, seed + 1),
+        values=start_values(network, dtype, seed + 1), bound=bound,
     )  # fmt: skip
+
+
+def copied(bound):
+    """Return copies of what a run is bound to: it changes the states that are carried along."""
+    return {name: array.copy() for name, array in bound.items()}
 
 
 def assert_close(actual, expected, tolerance, what):
@@ -161,19 +186,23 @@ def compare(network, dtype, batch, n, solver=None, purpose="train", threads=1, *
     if edit is not None:
         edit(problem)
     rates = step_rates(problem.weights, problem.rows, batch)
-    rates[:, 1:] *= rate
+    rates[:, 2:] *= rate
     run = {"weights": problem.weights, "seed": 2**40 + 12345, "counted": 3}
+    engine_bound, plain_bound = copied(problem.bound), copied(problem.bound)
     made = run_engine(
         network, dtype, purpose, problem.values, problem.source, problem.targets, problem.rows,
         batch, rates, solver=solver, threads=threads, width=width, fill=np.nan, **run,
+        **engine_bound,
     )  # fmt: skip
     tape = lower(
         network, np.dtype(dtype), made.program.width, purpose, problem.source.key,
-        problem.targets.key, solver,
+        problem.targets.key, solver, carries="carry" in problem.bound,
     )  # fmt: skip
     plain = Executor(tape, problem.values, dtype)
-    total, outputs = plain.run(problem.data, problem.rows, batch, rates, **run)
+    total, outputs = plain.run(problem.data, problem.rows, batch, rates, **run, **plain_bound)
     tolerance = TOLERANCE[dtype]
+    for name in problem.bound:
+        assert_close(engine_bound[name], plain_bound[name], tolerance, name)
     assert np.isfinite(total)
     assert_close(made.total / n, total / n, tolerance, "loss")
     for i, parameter in enumerate(tape.parameters):
@@ -563,16 +592,17 @@ def test_no_kernel_leaves_its_arrays_and_bits_do_not_depend_on_the_registers():
 # --- gradients
 
 
-def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0):
+def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0, **options):
     """Return the loss's gradient along random directions, by program and by differences."""
-    problem = make_problem(network, "float64", n, weighted=weighted, seed=seed)
-    rates = np.full((1, 1), 1.0 / n)
+    problem = make_problem(network, "float64", n, weighted=weighted, seed=seed, **options)
+    rates = np.ones((1, 2))
     random = np.random.RandomState(seed + 2)
 
     def run(values):
         return run_engine(
             network, "float64", "gradient", values, problem.source, problem.targets,
             problem.rows, n, rates, weights=problem.weights, width=width, seed=seed, fill=np.nan,
+            **copied(problem.bound),
         )  # fmt: skip
 
     made = run(problem.values)
@@ -590,7 +620,7 @@ def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0):
                 ends.append(run(moved).total)
             exact.append((made.gradients[i] * direction).sum())
             approximate.append((ends[1] - ends[0]) / 2e-6)
-    scale = network.outputs if network.loss.name in MEAN_OVER_OUTPUTS else 1.0
+    scale = units_of(network) if network.loss.name in MEAN_OVER_OUTPUTS else 1.0
     return np.array(exact), scale * np.array(approximate)
 
 
@@ -645,7 +675,7 @@ def test_gradients_add_up_over_chunks():
     problem = make_problem(network, "float64", 43)
 
     def run(batch):
-        rates = np.full((-(-43 // batch), 1), 1.0)
+        rates = np.ones((-(-43 // batch), 2))
         return run_engine(
             network, "float64", "gradient", problem.values, problem.source, problem.targets,
             problem.rows, batch, rates, accumulate=True, width=32,
@@ -739,9 +769,9 @@ def test_solvers_take_the_steps_of_their_papers(name):
     values = [np.array([[w]]), np.array([b])]
     optimizer = Optimizer(estimator, values)
     steps = 7
-    rows, rates = np.zeros(steps, np.int64), np.ones((steps, 4))
-    rates[:3, 1:] = optimizer.rates(estimator, 3)
-    rates[3:, 1:] = optimizer.rates(estimator, 4)
+    rows, rates = np.zeros(steps, np.int64), np.ones((steps, 5))
+    rates[:3, 2:] = optimizer.rates(estimator, 3)
+    rates[3:, 2:] = optimizer.rates(estimator, 4)
     result = run_engine(
         network, "float64", "train", values, Source(x), Source(y), rows, 1, rates,
         solver=make_solver(estimator), n_states=len(optimizer.states),

@@ -5,20 +5,26 @@ import pytest
 
 from sknn.cpu.program import Program, lanes_of, pack, unpack
 from sknn.layers import (
+    GRU,
+    LSTM,
     Activation,
     AveragePooling2D,
     BatchNormalization,
+    Bidirectional,
     Concatenate,
     Conv2D,
     Conv2DTranspose,
     Dense,
     Dropout,
+    Embedding,
+    EncoderDecoder,
     GaussianNoise,
     GlobalAveragePooling2D,
     LocalResponseNormalization,
     MaxPooling2D,
     RandomFlip,
     Residual,
+    SimpleRNN,
     UpSampling2D,
 )
 from sknn.losses import Loss
@@ -66,7 +72,23 @@ NETWORKS = {
          Activation("tanh"), GlobalAveragePooling2D(), Dense(4), Activation("identity")),
         (6, 5, 3), SQUARED,
     ),
+    "sequences": Network(
+        (SimpleRNN(20, return_sequences=True, truncate=2), Dropout(0.5),
+         Bidirectional(GRU(5, return_sequences=True)),
+         GRU(33, reset_after=True, return_sequences=True), LSTM(9), Dense(1),
+         Activation("identity")), (6, 4), SQUARED,
+    ),
+    "tokens": Network(
+        (EncoderDecoder([Embedding(7, 3), LSTM(12, return_sequences=True), LSTM(40)],
+                        [LSTM(12, n_tokens=8, return_sequences=True), Dropout(0.1),
+                         LSTM(40, return_sequences=True)], 4),
+         Dense(8), Activation("softmax")), 9, CROSS_ENTROPY,
+    ),
 }  # fmt: skip
+CARRYING = Network(
+    (SimpleRNN(5, n_tokens=3, return_sequences=True), Dense(3), Activation("softmax")), 1,
+    CROSS_ENTROPY,
+)  # fmt: skip
 
 
 def make_tape(network, purpose="train", solver=CLIPPING, dtype="float64", width=32):
@@ -247,6 +269,8 @@ def test_the_networks_here_use_every_operation_but_those_for_sparse_input():
         for purpose in ("predict", "evaluate", "train"):
             tape = make_tape(network, purpose)
             used |= {op.name for phase in tape.phases for op in phase.all_ops()}
+    tape = lower(CARRYING, "float64", 1, "sample", DENSE_X, carries=True)
+    used |= {op.name for phase in tape.phases for op in phase.all_ops()}
     assert set(OPERATIONS) - used == {"gather_csr"}
 
 
@@ -259,7 +283,7 @@ def _lifetimes(tape):
     for i, op in enumerate(order):
         for operand in op.reads + op.writes:
             if isinstance(operand, Buffer):
-                lives.setdefault(operand, [i, i])[1] = i
+                lives.setdefault(operand.whole, [i, i])[1] = i
     return lives
 
 

@@ -11,7 +11,9 @@ from . import (
     perceptron,
     pooling,
     random,
+    recurrent,
     run,
+    tokens,
     updates,
 )
 
@@ -26,6 +28,8 @@ __all__ = [
     "perceptron",
     "pooling",
     "random",
+    "recurrent",
     "run",
+    "tokens",
     "updates",
 ]

@@ -144,42 +144,44 @@ def activation_gradient(t, name):
 
 @kernel
 def softmax(t):
-    """y = exp(x) / sum over the units of exp(x). op: x, y, units."""
+    """y = exp(x) / sum over the units of exp(x), at each step. op: x, y, units, steps."""
     vector, width, lanes = t.vector, t.width, t.vector.lanes
     exp = functions(vector).exp
 
     def softmax(op, frame, slot):
         x, y = slot + op[0], slot + op[1]
-        last = op[2] * width
-        for n in range(0, width, lanes):
-            largest = load(vector, x, n)
-            for i in range(n + width, last, width):
-                value = load(vector, x, i)
-                largest = select(value > largest, value, largest)
-            total = splat(vector, 0.0)
-            for i in range(n, last, width):
-                value = exp(load(vector, x, i) - largest)
-                total = total + value
-                store(y, i, value)
-            for i in range(n, last, width):
-                store(y, i, load(vector, y, i) / total)
+        for step in range(op[3]):
+            begin, end = step * op[2] * width, (step + 1) * op[2] * width
+            for n in range(begin, begin + width, lanes):
+                largest = load(vector, x, n)
+                for i in range(n + width, end, width):
+                    value = load(vector, x, i)
+                    largest = select(value > largest, value, largest)
+                total = splat(vector, 0.0)
+                for i in range(n, end, width):
+                    value = exp(load(vector, x, i) - largest)
+                    total = total + value
+                    store(y, i, value)
+                for i in range(n, end, width):
+                    store(y, i, load(vector, y, i) / total)
 
     return softmax
 
 
 @kernel
 def softmax_gradient(t):
-    """dx = y (dy - sum over the units of y dy). op: y, dy, dx, units."""
+    """dx = y (dy - sum over the units of y dy), at each step. op: y, dy, dx, units, steps."""
     vector, width, lanes = t.vector, t.width, t.vector.lanes
 
     def softmax_gradient(op, frame, slot):
         y, dy, dx = slot + op[0], slot + op[1], slot + op[2]
-        last = op[3] * width
-        for n in range(0, width, lanes):
-            total = splat(vector, 0.0)
-            for i in range(n, last, width):
-                total = total + load(vector, y, i) * load(vector, dy, i)
-            for i in range(n, last, width):
-                store(dx, i, load(vector, y, i) * (load(vector, dy, i) - total))
+        for step in range(op[4]):
+            begin, end = step * op[3] * width, (step + 1) * op[3] * width
+            for n in range(begin, begin + width, lanes):
+                total = splat(vector, 0.0)
+                for i in range(n, end, width):
+                    total = total + load(vector, y, i) * load(vector, dy, i)
+                for i in range(n, end, width):
+                    store(dx, i, load(vector, y, i) * (load(vector, dy, i) - total))
 
     return softmax_gradient

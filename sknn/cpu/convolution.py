@@ -45,8 +45,8 @@ from .simd import (
     tile_zero,
 )
 
-#: Positions that share the gradients of a tile of weights, while these are in registers.
-_CHUNK = 4
+#: Samples at neighbouring positions that pass a tile of gradients while it is in registers.
+_CHUNK = 128
 
 
 @register_jitable
@@ -277,7 +277,7 @@ def kernel_gradient(t, rows, pack):
     weights in registers.
     """
     tile, width, real_size = t.column(rows, pack), t.width, t.size
-    tile_rows, span = tile.rows, tile.vectors * t.wide.lanes
+    tile_rows, span, chunk = tile.rows, tile.vectors * t.wide.lanes, _CHUNK // t.width
 
     def kernel_gradient(op, frame, slot):
         height, columns, channels, filters = op[6], op[7], op[8], op[9]
@@ -342,7 +342,7 @@ def kernel_gradient(t, rows, pack):
                     column += 1
                     continue
             if at >= 0 and at + reach <= columns:
-                count = min(_CHUNK, out_columns - column, (columns - at - reach) // stride + 1)
+                count = min(chunk, out_columns - column, (columns - at - reach) // stride + 1)
             for k in range(first, last, tile_rows):
                 rows = min(tile_rows, last - k)
                 out = (base + k) * pack

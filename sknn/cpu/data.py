@@ -3,7 +3,18 @@
 from numba.core import types
 from numba.extending import register_jitable
 
-from .frame import BLOCK, COUNT, OUT, OUT_STRIDE, ROWS, START, WEIGHT, kernel
+from .frame import (
+    BLOCK,
+    COUNT,
+    LENGTHS,
+    LENGTHS_STRIDE,
+    OUT,
+    OUT_STRIDE,
+    ROWS,
+    START,
+    WEIGHT,
+    kernel,
+)
 from .simd import (
     Tile,
     get,
@@ -102,6 +113,48 @@ def weigh(t):
             put(out, n, real(weight))
 
     return weigh
+
+
+@kernel
+def lengths(t):
+    """The length of each lane's sequence. op: out, steps, column of the lengths."""
+    width, real = t.width, t.real
+
+    def lengths(op, frame, slot):
+        out, steps = slot + op[0], op[1]
+        first = frame[START] + frame[BLOCK] * width
+        samples = samples_in_block(frame, width)
+        for n in range(width):
+            length = steps
+            if frame[LENGTHS]:
+                row = frame[LENGTHS] + (first + (n if n < samples else 0)) * frame[LENGTHS_STRIDE]
+                length = get(types.int64, row, op[2])
+            put(out, n, real(length))
+
+    return lengths
+
+
+@kernel
+def weigh_steps(t):
+    """The weight of each step of each lane's sequence, zero beyond its end.
+
+    op: lengths, out, steps.
+    """
+    width, real = t.width, t.real
+
+    def weigh_steps(op, frame, slot):
+        lengths, out = slot + op[0], slot + op[1]
+        first = frame[BLOCK] * width
+        samples = samples_in_block(frame, width)
+        for n in range(width):
+            weight = 1.0 if n < samples else 0.0
+            if frame[WEIGHT] and n < samples:
+                weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n))
+            length = get(real, lengths, n)
+            for step in range(op[2]):
+                put(out, step * width + n, real(weight if step < length else 0.0))
+
+    return weigh_steps
 
 
 @kernel

@@ -5,6 +5,8 @@ every block width, so that a sample's result does not depend on the batch it com
 gradient is one chain in the order of the samples, so that it does not depend on threads.
 """
 
+from numba.extending import register_jitable
+
 from .frame import (
     ACCUMULATE,
     COUNT,
@@ -16,121 +18,224 @@ from .frame import (
 )
 from .simd import (
     Tile,
+    iota,
     load,
     packed_rows,
+    position_rows,
+    select,
     splat,
     store,
+    tile_lane_sums,
     tile_load,
     tile_load_first,
+    tile_multiply,
     tile_outer,
     tile_outer_rows,
+    tile_shape,
     tile_splat,
     tile_store,
+    tile_store_columns,
     tile_transpose,
     tile_zero,
 )
 
+#: What a product is added to.
+ZERO, BIAS, SUM = range(3)
 _DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
 
 
 @kernel
 def dense(t, rows, pack):
-    """z = w x + b. op: x, w, b, z, inputs, units."""
-    return _dense(t, rows, pack, True)
+    """z = w x + b. op: x, w, b, z, inputs, units, positions."""
+    return _dense(t, rows, pack, BIAS)
 
 
 @kernel
 def dense_unbiased(t, rows, pack):
-    """z = w x. op: x, w, z, inputs, units."""
-    return _dense(t, rows, pack, False)
+    """z = w x. op: x, w, z, inputs, units, positions."""
+    return _dense(t, rows, pack, ZERO)
 
 
-def _dense(t, rows, pack, biased):
+def _dense(t, rows, pack, start):
+    multiply, several = product(t, rows, pack, start), t.width == 1
+    positions_of_one = _dense_positions(t, pack, start)
+    bytes_of_one = t.width * t.size
+    o = 3 if start == BIAS else 2
+
+    def dense(op, frame, slot):
+        x, z = slot + op[0], slot + op[o]
+        w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
+        inputs, units, positions = op[o + 1], op[o + 2], op[o + 3]
+        if several and positions > 1:
+            positions_of_one(w, b, x, z, inputs, units, positions)
+            return
+        for _ in range(positions):
+            multiply(w, b, x, z, inputs, units)
+            x += inputs * bytes_of_one
+            z += units * bytes_of_one
+
+    return dense
+
+
+def product(t, rows, pack, start, room=True):
+    """Return a function that makes z from w x for a block, as `start` says: z, b or 0 plus it.
+
+    Its arguments are the addresses of w, b, x and z, inputs and units. `room` says that behind the
+    last unit there is room for whole packs of one sample's.
+    """
     if t.width == 1:
-        return _dense_one(t, pack, biased)
+        return _product_one(t, pack, start, room)
     tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
     # Where a tile is narrower than a block, the inputs are read again for the rest of it: in parts
     # that the first-level cache holds meanwhile. The sums wait in z, to the bit.
     depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
-    o = 3 if biased else 2
 
-    def dense(op, frame, slot):
-        x, z = slot + op[0], slot + op[o]
-        w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
-        inputs, units = op[o + 1], op[o + 2]
+    @register_jitable
+    def product(w, b, x, z, inputs, units):
         for first in range(0, inputs, depth):
             last = min(first + depth, inputs)
             for unit in range(0, units, tile_rows):
                 weights = packed_rows(tile, w, unit, units - 1, pack, inputs * pack)
                 for n in range(0, width, span):
-                    sums = tile_splat(tile, b, unit) if biased else tile_zero(tile)
-                    if first:
+                    sums = tile_splat(tile, b, unit) if start == BIAS else tile_zero(tile)
+                    if first or start == SUM:
                         sums = tile_load(tile, z, unit * width + n, width)
                     for k in range(first, last):
                         sums = tile_outer_rows(sums, weights, k * pack, x, k * width + n)
                     tile_store(sums, z, unit * width + n, width, units - unit)
 
-    return dense
+    return product
 
 
-def _dense_one(t, pack, biased):
+def _product_one(t, pack, start, room):
     """The same for one sample, going over units: four packs at a time hide the latency."""
     vectors = pack // t.wide.lanes
     tile, single = Tile(t.wide, 4, vectors), Tile(t.wide, 1, vectors)
-    o = 3 if biased else 2
+    enough = 3 * pack + 1 if room else 4 * pack
 
-    def dense(op, frame, slot):
-        x, z = slot + op[0], slot + op[o]
-        w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
-        inputs, units = op[o + 1], op[o + 2]
-        stride = inputs * pack
-        unit = 0
-        while unit + 3 * pack < units:
-            sums = tile_load(tile, b, unit, pack) if biased else tile_zero(tile)
+    @register_jitable
+    def product(w, b, x, z, inputs, units):
+        stride, unit = inputs * pack, 0
+        while unit + enough <= units:
+            if start == ZERO:
+                sums = tile_zero(tile)
+            else:
+                sums = tile_load(tile, b if start == BIAS else z, unit, pack)
             for k in range(inputs):
                 sums = tile_outer(sums, x, k, 0, w, unit * inputs + k * pack, stride)
             tile_store(sums, z, unit, pack, 4)
             unit += 4 * pack
         while unit < units:
-            one = tile_load(single, b, unit, pack) if biased else tile_zero(single)
+            if start == ZERO:
+                one = tile_zero(single)
+            else:
+                one = tile_load(single, b if start == BIAS else z, unit, pack)
             for k in range(inputs):
                 one = tile_outer(one, x, k, 0, w, unit * inputs + k * pack, stride)
-            tile_store(one, z, unit, pack, 1)
+            tile_store_columns(one, z, unit, pack, 1, 0, units - unit)
             unit += pack
 
-    return dense
+    return product
+
+
+def _dense_positions(t, pack, start):
+    """Return a function that does the same for one sample at several positions, side by side."""
+    size = t.size
+    rows, columns = tile_shape(8)
+    tile = Tile(t.wide, rows, min(columns, pack // t.wide.lanes))
+    span = tile.vectors * t.wide.lanes
+
+    @register_jitable
+    def positions_of_one(w, b, x, z, inputs, units, positions):
+        for unit in range(0, units, span):
+            weights = w + (unit // pack * pack * inputs + unit % pack) * size
+            for place in range(0, positions, rows):
+                count = min(rows, positions - place)
+                places = position_rows(tile, x + place * inputs * size, 0, 1, count - 1, inputs)
+                sums = tile_load(tile, b, unit, 0) if start == BIAS else tile_zero(tile)
+                for k in range(inputs):
+                    sums = tile_outer_rows(sums, places, k, weights, k * pack)
+                tile_store_columns(sums, z, place * units + unit, units, count, 0, units - unit)
+
+    return positions_of_one
 
 
 @kernel
 def dense_input_gradient(t, rows, pack):
-    """dx = w^T dz. op: dz, w, dx, inputs, units."""
+    """dx = w^T dz. op: dz, w, dx, inputs, units, positions."""
+    multiply, bytes_of_one = transposed_product(t, rows, pack), t.width * t.size
+
+    def dense_input_gradient(op, frame, slot):
+        dz, w, dx = slot + op[0], frame[PARAMETERS] + op[1], slot + op[2]
+        inputs, units = op[3], op[4]
+        for _ in range(op[5]):
+            multiply(w, dz, dx, inputs, units, False)
+            dz += units * bytes_of_one
+            dx += inputs * bytes_of_one
+
+    return dense_input_gradient
+
+
+def transposed_product(t, rows, pack):
+    """Return a function that makes dx = w^T dz for a block, or adds it to dx.
+
+    Its arguments are the addresses of w, dz and dx, inputs, units, and whether to add.
+    """
+    if t.width == 1:
+        return _transposed_product_one(t, pack)
     tile, width, size = t.tile(rows), t.width, t.size
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
 
-    def dense_input_gradient(op, frame, slot):
-        dz, dx = slot + op[0], slot + op[2]
-        w = frame[PARAMETERS] + op[1]
-        inputs, units = op[3], op[4]
+    @register_jitable
+    def transposed_product(w, dz, dx, inputs, units, add):
         for k in range(0, inputs, tile_rows):
             for n in range(0, width, span):
                 sums = tile_zero(tile)
+                if add:
+                    sums = tile_load(tile, dx, k * width + n, width)
                 for first in range(0, units, pack):
                     column = w + (first * inputs + k * pack) * size
                     for unit in range(first, min(first + pack, units)):
                         sums = tile_outer(sums, column, unit - first, pack, dz, unit * width + n, 0)
                 tile_store(sums, dx, k * width + n, width, inputs - k)
 
-    return dense_input_gradient
+    return transposed_product
+
+
+def _transposed_product_one(t, pack):
+    """The same for one sample: units side by side in a vector, whose sum is taken at the end."""
+    wide, lanes, write = t.wide, t.wide.lanes, t.write
+    tile = Tile(wide, lanes, 1)
+
+    @register_jitable
+    def transposed_product(w, dz, dx, inputs, units, add):
+        for k in range(0, inputs, lanes):
+            sums = tile_zero(tile)
+            for unit in range(0, units, lanes):
+                gradient = load(wide, dz, unit)
+                if unit + lanes > units:  # what lies behind may be anything
+                    inside = iota(wide) < splat(wide, units - unit)
+                    gradient = select(inside, gradient, 0.0)
+                i = unit // pack * pack * inputs + k * pack + unit % pack
+                sums = tile_multiply(sums, w, i, pack, gradient)
+            total = tile_lane_sums(sums)
+            if add:
+                total = total + load(wide, dx, k)
+            write(dx, k, total, inputs - k)
+
+    return transposed_product
 
 
 @kernel
 def pack_samples(t, pack):
     """Transpose dz, at each position, into [units / pack][samples][pack].
 
-    op: dz, packed, positions, units. Zero beyond the last unit. Gradients of weights then go over
-    units, not across lanes.
+    op: dz, packed, positions, units, rows from one position to the next. Zero beyond the last
+    unit. Gradients of weights then go over units, not across lanes.
     """
+    if t.width == 1:
+        return _pack_one(t, pack)
     width, wide, lanes = t.width, t.wide, t.wide.lanes
     tile = Tile(wide, lanes, 1)
 
@@ -138,7 +243,7 @@ def pack_samples(t, pack):
         dz, packed = slot + op[0], slot + op[1]
         units, padded = op[3], (op[3] + pack - 1) // pack * pack
         for place in range(op[2]):
-            start, out = place * units, place * padded
+            start, out = place * op[4], place * padded
             for unit in range(0, padded, lanes):
                 first = out * width + unit // pack * pack * width + unit % pack
                 for n in range(0, width, lanes):
@@ -148,6 +253,21 @@ def pack_samples(t, pack):
                     else:
                         block = tile_load_first(tile, dz, i, width, units - unit)
                     tile_store(tile_transpose(block), packed, first + n * pack, pack, lanes)
+
+    return pack_samples
+
+
+def _pack_one(t, pack):
+    wide, lanes = t.wide, t.wide.lanes
+
+    def pack_samples(op, frame, slot):
+        dz, packed = slot + op[0], slot + op[1]
+        units, padded = op[3], (op[3] + pack - 1) // pack * pack
+        for place in range(op[2]):
+            for unit in range(0, padded, lanes):
+                value = load(wide, dz, place * op[4] + min(unit, units - 1))
+                inside = iota(wide) < splat(wide, units - unit)
+                store(packed, place * padded + unit, select(inside, value, 0.0))
 
     return pack_samples
 

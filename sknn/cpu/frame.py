@@ -40,12 +40,18 @@ OPERANDS = 24
     Y_ROW,
     Y_COLUMN,
     WEIGHT,  # address of the float64 sample weights; 0: all one
+    LENGTHS,  # address of the int64 lengths of sequences, by position; 0: all are full
+    LENGTHS_STRIDE,  # bytes from one position's to the next
+    RESETS,  # address of one byte a position: not 0 where a sequence begins anew; 0: nowhere
+    CARRY,  # address of the states that recurrent layers carry along, a row a stream
+    CARRY_STRIDE,  # bytes from one row of them to the next
+    CARRY_ROWS,  # number of streams: a position's is its remainder
     N_FIELDS,
-) = range(28)
+) = range(34)
 
-#: What stands in a step's row of RATES: one over the batch's sum of weights, then what the
-#: optimizer asked for.
-RATE_WEIGHT, RATE_FIRST = 0, 1
+#: What stands in a step's row of RATES: one over the batch's sum of weights; what its mean loss
+#: counts in the sum over steps; then what the optimizer asked for.
+RATE_WEIGHT, RATE_SHARE, RATE_FIRST = 0, 1, 2
 
 KERNELS = {}
 

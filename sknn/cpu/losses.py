@@ -11,7 +11,7 @@ from numba.core import types
 from numba.extending import register_jitable
 
 from .data import row_number, samples_in_block
-from .frame import BLOCK, LOSSES, Y, kernel
+from .frame import BLOCK, LOSSES, Y_COLUMN, Y_ROW, Y, kernel
 from .functions import functions
 from .simd import (
     absolute,
@@ -108,7 +108,7 @@ def _epsilon(real):
 def loss(t, name, canonical):
     """The loss of a block against target columns, and its gradient.
 
-    op: a, y, weights, da, units, parameter, scale of the reported value.
+    op: a, y, weights (of each step), da, units, parameter, scale of the reported value, steps.
     """
     vector, width, lanes = t.vector, t.width, t.vector.lanes
     value, derivative = map(
@@ -119,17 +119,19 @@ def loss(t, name, canonical):
         a, y, weights, da = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
         p = splat(vector, bits_to_float64(op[5]))
         total = 0.0
-        for n in range(0, width, lanes):
-            weight = load(vector, weights, n)
-            sums = splat(vector, 0.0)
-            for i in range(n, op[4] * width, width):
-                output, target = load(vector, a, i), load(vector, y, i)
-                sums = sums + value(output, target, p)
-                if canonical:
-                    store(da, i, (output - target) * weight)
-                else:
-                    store(da, i, derivative(output, target, p) * weight)
-            total += lane_sum(sums * weight)
+        for step in range(op[7]):
+            begin, end = step * op[4] * width, (step + 1) * op[4] * width
+            for n in range(0, width, lanes):
+                weight = load(vector, weights, step * width + n)
+                sums = splat(vector, 0.0)
+                for i in range(begin + n, end, width):
+                    output, target = load(vector, a, i), load(vector, y, i)
+                    sums = sums + value(output, target, p)
+                    if canonical:
+                        store(da, i, (output - target) * weight)
+                    else:
+                        store(da, i, derivative(output, target, p) * weight)
+                total += lane_sum(sums * weight)
         put(frame[LOSSES], frame[BLOCK], total * bits_to_float64(op[6]))
 
     return loss
@@ -139,31 +141,36 @@ def loss(t, name, canonical):
 def log_loss_softmax(t):
     """Cross-entropy of softmax's probabilities against class numbers, and its gradient before it.
 
-    The targets are int64 numbers of classes in the caller's order of rows.
-    op: a, weights, da, units.
+    The targets are int64 numbers of classes in the caller's order of rows, one for each step.
+    op: a, weights (of each step), da, units, steps.
     """
     vector, width, lanes, real, size = t.vector, t.width, t.vector.lanes, t.real, t.size
     log, eps = functions(vector).log, _epsilon(t.real)
 
     def log_loss_softmax(op, frame, slot):
-        a, weights, da = slot + op[0], slot + op[1], slot + op[2]
+        units, steps = op[3], op[4]
         first = frame[BLOCK] * width
         samples = samples_in_block(frame, width)
         total = 0.0
-        for n in range(0, width, lanes):
-            weight = load(vector, weights, n)
-            for i in range(n, op[3] * width, width):
-                store(da, i, load(vector, a, i) * weight)
-        chosen = da + op[3] * width * size  # a spare row, for the probabilities of the targets
-        for n in range(width):
-            i = n
-            if n < samples:
-                i += width * get(types.int64, frame[Y], row_number(frame, first + n))
-                put(da, i, real(get(real, da, i) - get(real, weights, n)))
-            put(chosen, n, get(real, a, i))
-        for n in range(0, width, lanes):
-            probability = _clip(load(vector, chosen, n), eps)
-            total -= lane_sum(log(probability) * load(vector, weights, n))
+        chosen = slot + op[2] + steps * units * width * size  # a spare row: targets' probabilities
+        for step in range(steps):
+            place = step * units * width * size
+            a, da, weights = slot + op[0] + place, slot + op[2] + place, slot + op[1]
+            weights += step * width * size
+            for n in range(0, width, lanes):
+                weight = load(vector, weights, n)
+                for i in range(n, units * width, width):
+                    store(da, i, load(vector, a, i) * weight)
+            for n in range(width):
+                i = n
+                if n < samples:
+                    row = frame[Y] + row_number(frame, first + n) * frame[Y_ROW]
+                    i += width * get(types.int64, row + step * frame[Y_COLUMN], 0)
+                    put(da, i, real(get(real, da, i) - get(real, weights, n)))
+                put(chosen, n, get(real, a, i))
+            for n in range(0, width, lanes):
+                probability = _clip(load(vector, chosen, n), eps)
+                total -= lane_sum(log(probability) * load(vector, weights, n))
         put(frame[LOSSES], frame[BLOCK], total)
 
     return log_loss_softmax

@@ -30,7 +30,7 @@ _SLICE_OF_POSITIONS = 16384
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
-    "deviation", "alpha", "beta", "k",
+    "deviation", "alpha", "beta", "k", "value",
 }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ class Program:
         for i, op in enumerate(order):
             for operand in (*op.reads, *op.writes):
                 if isinstance(operand, Buffer):
-                    uses.setdefault(operand, [i, i])[1] = i
+                    uses.setdefault(operand.whole, [i, i])[1] = i
         self.buffers, placed = {}, []
         shared = 0
         for buffer, (first, last) in sorted(uses.items(), key=lambda item: item[1][0]):
@@ -182,7 +182,9 @@ class Program:
         return _round(max(rows * self.width * self.dtype.itemsize, 8 * self.width), _ALIGN)
 
     def _offset(self, operand):
-        return (self.offsets if isinstance(operand, Parameter) else self.buffers)[operand]
+        if isinstance(operand, Parameter):
+            return self.offsets[operand]
+        return self.buffers[operand.whole] + operand.first * self.width * self.dtype.itemsize
 
     def _add_op(self, op, before=(), after=(), shifts=()):
         values = [*before, *(self._offset(o) for o in (*op.reads, *op.writes))]
@@ -294,14 +296,18 @@ def split(op, parts, itemsize):
     numbers = dict(zip(names, op.attributes))
     operands = row.reads + row.writes
     if "last" in names:
-        extent, grain, steps = numbers["last"], 1, {}
+        axis, extent, grain, steps = None, numbers["last"], 1, {}
+    elif op.name in ("dense", "dense_unbiased") and numbers["positions"] > 1:
+        axis, extent, grain = "positions", numbers["positions"], 8
+        steps = {"x": numbers["inputs"], "z": numbers["units"]}
     elif op.name in ("dense", "dense_unbiased"):
-        grain, extent = op.variant[1], numbers["units"]
+        axis, extent, grain = "units", numbers["units"], op.variant[1]
         steps = {"w": numbers["inputs"], "b": 1, "z": 1}
     elif op.name in ("activation", "add"):
-        extent, grain, steps = numbers["elements"], 1024, dict.fromkeys(("x", "a", "b", "y"), 1)
+        axis, extent, grain = "elements", numbers["elements"], 1024
+        steps = dict.fromkeys(("x", "a", "b", "y"), 1)
     elif op.name == "normalize_running":
-        extent, grain = numbers["positions"], 1
+        axis, extent, grain = "positions", numbers["positions"], 1
         steps = dict.fromkeys(("x", "y"), numbers["channels"])
     else:
         return [(op, ())]
@@ -309,11 +315,10 @@ def split(op, parts, itemsize):
     cut = []
     for start in range(0, extent, size):
         stop = min(start + size, extent)
-        if "last" in names:
+        if axis is None:
             part = {**numbers, "first": start, "last": stop}
         else:
-            name = next(n for n in ("units", "elements", "positions") if n in numbers)
-            part = {**numbers, name: stop - start}
+            part = {**numbers, axis: stop - start}
         shifts = [start * steps.get(operand, 0) * itemsize for operand in operands]
         cut.append((replace(op, attributes=tuple(part.values())), shifts))
     return cut
@@ -397,7 +402,7 @@ class Session:
 
     def bind(
         self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
-        seed=0,
+        seed=0, lengths=None, resets=None, carry=None,
     ):  # fmt: skip
         """Say what the next runs read and write. The arrays are kept alive here.
 
@@ -416,6 +421,13 @@ class Session:
             The optimizer's.
         seed : int
             Of dropout, noise and augmentation.
+        lengths : ndarray of int64 of shape (n_rows, n_columns), or None
+            How long sequences are, in the order of `rows`; None: as long as there is room.
+        resets : ndarray of uint8, or None
+            Not zero where a sequence does not go on from the one before in its stream, in the
+            order of `rows`.
+        carry : ndarray of shape (n_streams, network.state_size), or None
+            The states that recurrent layers begin with, and where they leave theirs.
         """
         frame = self._frame
         frame[f.X : f.X + 3] = source.fields
@@ -429,7 +441,13 @@ class Session:
         frame[f.STATE] = _address(states)
         frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
         frame[f.SEED] = seed
+        frame[f.LENGTHS], frame[f.RESETS] = _address(lengths), _address(resets)
+        frame[f.LENGTHS_STRIDE] = 0 if lengths is None else lengths.strides[0]
+        frame[f.CARRY] = _address(carry)
+        frame[f.CARRY_STRIDE] = 0 if carry is None else carry.strides[0]
+        frame[f.CARRY_ROWS] = 1 if carry is None else len(carry)
         self._bound = parameters, source, targets, weights, rows, out, states
+        self._bound += lengths, resets, carry
 
     def release(self):
         """Let go of the arrays that the session is bound to."""
@@ -438,8 +456,9 @@ class Session:
     def run(self, total, batch, rates, counted=0, accumulate=False):
         """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
 
-        `rates` has a row for each step. Comes back to Python about every 100 ms, so that signals
-        are served; an interrupt is raised between steps.
+        `rates` has a row for each step, of the columns that ``frame`` names RATE_*. Comes back to
+        Python about every 100 ms, so that signals are served; an interrupt is raised between
+        steps.
         """
         steps = -(-total // batch)
         self._header[header.BATCH], self._header[header.TOTAL] = batch, total

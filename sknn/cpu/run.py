@@ -36,7 +36,7 @@ from .team import barrier
     STEP_LOSSES,  # address of the losses of blocks: twice as many as a batch has
     MOST_BLOCKS,
     STEP_SUMS,  # address of the sums over weights, likewise
-    RESULT,  # address of the float64 sum over steps of rows times mean loss
+    RESULT,  # address of the float64 sum over steps of the loss times its share
     N_HEADER,
 ) = range(22)
 
@@ -102,7 +102,7 @@ def run(t):
                     loss += get(float64, frame[f.LOSSES], block)
                 for i in range(frame[f.N_SUMS]):
                     loss += get(float64, frame[f.SUMS], 2 * i)
-                loss *= get(float64, frame[f.RATES], f.RATE_WEIGHT) * count
+                loss *= get(float64, frame[f.RATES], f.RATE_SHARE)
                 put(header[RESULT], 0, get(float64, header[RESULT], 0) + loss)
 
     return run

@@ -795,25 +795,82 @@ def tile_load_rows(typingctx, tile, source, addresses, index):
 
 
 @intrinsic
+def tile_lookup(typingctx, tile, address, stride, numbers, index, last, x):
+    """Return a tile of one vector a row, the vector x plus one from a table in memory.
+
+    Row r is from element ``numbers[index + r] * stride`` of the table. The numbers are reals; they
+    are held in [0, last], so that none of them leads out of the table.
+    """
+    result = tile.instance_type
+
+    def codegen(context, builder, sig, args):
+        _, address, stride, numbers, index, last, x = args
+        scalar, parts = _LLVM[result.vector.real], []
+        zero, most = ir.Constant(scalar, 0.0), builder.sitofp(last, scalar)
+        for r in range(result.rows):
+            place = builder.add(index, ir.Constant(_I64, r))
+            number = builder.load(_element(builder, scalar, numbers, place))
+            number = builder.select(builder.fcmp_ordered(">", number, zero), number, zero)
+            number = builder.select(builder.fcmp_ordered("<", number, most), number, most)
+            offset = builder.mul(builder.fptosi(number, _I64), stride)
+            row = _load_vector(builder, result.vector, address, offset)
+            parts.append(builder.fadd(row, x))
+        return _tile(builder, result, parts)
+
+    return result(tile, *[types.int64] * 5, result.vector), codegen
+
+
+@intrinsic
 def tile_transpose(typingctx, tile):
     """Return a square tile (as many rows as lanes, one vector each) with rows as columns.
 
     Swaps halves, then quarters, and so on: log2(lanes) rounds of shuffles of two rows.
     """
-    lanes = tile.vector.lanes
 
     def codegen(context, builder, sig, args):
-        rows = _parts(builder, tile, args[0])
-        step = lanes // 2
-        while step:
-            low = [i if not i & step else i - step + lanes for i in range(lanes)]
-            high = [i + step if not i & step else i + lanes for i in range(lanes)]
-            masks = [ir.Constant(ir.VectorType(_I32, lanes), m) for m in (low, high)]
-            for i in range(lanes):
-                if not i & step:
-                    pair = rows[i], rows[i + step]
-                    rows[i], rows[i + step] = (builder.shuffle_vector(*pair, m) for m in masks)
-            step //= 2
-        return _tile(builder, tile, rows)
+        return _tile(builder, tile, _transposed(builder, _parts(builder, tile, args[0])))
 
     return tile(tile), codegen
+
+
+def _transposed(builder, rows):
+    lanes = len(rows)
+    rows, step = list(rows), lanes // 2
+    while step:
+        low = [i if not i & step else i - step + lanes for i in range(lanes)]
+        high = [i + step if not i & step else i + lanes for i in range(lanes)]
+        masks = [ir.Constant(ir.VectorType(_I32, lanes), m) for m in (low, high)]
+        for i in range(lanes):
+            if not i & step:
+                pair = rows[i], rows[i + step]
+                rows[i], rows[i + step] = (builder.shuffle_vector(*pair, m) for m in masks)
+        step //= 2
+    return rows
+
+
+@intrinsic
+def tile_lane_sums(typingctx, tile):
+    """Return a vector whose lane r is the sum of the lanes of row r of a square tile."""
+
+    def codegen(context, builder, sig, args):
+        parts = _transposed(builder, _parts(builder, tile, args[0]))
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [builder.fadd(parts[i], parts[i + half]) for i in range(half)]
+        return parts[0]
+
+    return tile.vector(tile), codegen
+
+
+@intrinsic
+def tile_multiply(typingctx, tile, d, d_index, d_stride, x):
+    """Return a tile of one column plus products, lane by lane, of the vector x and one a row.
+
+    Row r has the vector at ``d[d_index + r * d_stride]``.
+    """
+
+    def codegen(context, builder, sig, args):
+        value, d, d_index, d_stride, x = args
+        return _cross(builder, tile, value, d, d_index, d_stride, [x])
+
+    return tile(tile, *[types.int64] * 3, x), codegen

@@ -12,20 +12,26 @@ from .dense import Dense, Flatten
 from .merging import Concatenate, Residual, Sequential
 from .normalization import BatchNormalization, LocalResponseNormalization
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D, UpSampling2D
+from .recurrent import GRU, LSTM, Bidirectional, Embedding, EncoderDecoder, SimpleRNN
 
 __all__ = [
     "Activation",
     "ActivityRegularization",
     "AveragePooling2D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv2D",
     "Conv2DTranspose",
     "Dense",
     "Dropout",
+    "Embedding",
+    "EncoderDecoder",
     "Flatten",
+    "GRU",
     "GaussianNoise",
     "GlobalAveragePooling2D",
+    "LSTM",
     "Layer",
     "LocalResponseNormalization",
     "MaxPooling2D",
@@ -34,5 +40,6 @@ __all__ = [
     "RandomShift",
     "Residual",
     "Sequential",
+    "SimpleRNN",
     "UpSampling2D",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..activations import ACTIVATIONS
-from .base import Layer, check_choice, check_count, check_number, size
+from .base import Layer, check_choice, check_count, check_number, positions, size
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +30,7 @@ class Activation(Layer):
         check_number(self, "parameter", low=-np.inf, optional=True)
 
     def output_shape(self, shape):
-        if self.function == "softmax" and len(shape) != 1:
+        if self.function == "softmax" and len(shape) > 2:
             raise ValueError(f"{self} got an image of {shape}; needs a row of units.")
         return shape
 
@@ -46,15 +46,17 @@ class Activation(Layer):
             tape.keep(y)
         number = row.parameter if self.parameter is None else self.parameter
         numbers = (x.rows * tape.width, float(number or 0.0))
+        steps, units = positions(shape)
+        by_step = (units, steps)
         if self.function == "softmax":
-            tape.add("softmax", (x,), (y,), (x.rows,))
+            tape.add("softmax", (x,), (y,), by_step)
         elif not absorbed:
             tape.add("activation", (x,), (y,), numbers, (self.function,))
 
         def backward(dy, needed):
             dx = tape.in_place(dy, "dx")
             if self.function == "softmax":
-                tape.add("softmax_gradient", (y, dy), (dx,), (x.rows,))
+                tape.add("softmax_gradient", (y, dy), (dx,), by_step)
             else:
                 v = x if row.derivative_of == "input" else y
                 tape.add("activation_gradient", (v, dy), (dx,), numbers, (self.function,))

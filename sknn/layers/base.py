@@ -1,6 +1,7 @@
 """What every layer is, and how a list of them is walked and put on a tape.
 
-A shape is ``(units,)``, or ``(height, width, channels)``; batch last, as everything in the engine.
+A shape is ``(units,)``, ``(time, units)``, or ``(height, width, channels)``; batch last, as
+everything in the engine. Token numbers are a row of units.
 """
 
 from dataclasses import fields
@@ -58,6 +59,8 @@ class Layer:
         shown = []
         for f in fields(self):
             value = getattr(self, f.name)
+            if not f.compare:
+                continue
             if value not in (f.default, (f.default, f.default)):
                 shown.append(f"{f.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -78,6 +81,20 @@ def image(layer, shape):
     if len(shape) != 3:
         raise ValueError(f"{layer} got an input of {describe(shape)}; needs an image.")
     return shape
+
+
+def sequence(layer, shape):
+    """Return the steps and the features of a sequence, or raise ValueError."""
+    if len(shape) != 2:
+        raise ValueError(f"{layer} got an input of {describe(shape)}; needs (time, features).")
+    return shape
+
+
+def tokens(layer, shape):
+    """Return the number of steps of a sequence of token numbers, or raise ValueError."""
+    if len(shape) != 1:
+        raise ValueError(f"{layer} got an input of {describe(shape)}; needs token numbers.")
+    return shape[0]
 
 
 def describe(shape):

@@ -4,7 +4,8 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 from .base import check_count, check_pair, describe, image, size
-from .dense import Weighted, add_dense, pack_width, tile_rows
+from .dense import add_dense
+from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, pack_width, tile_rows
 
 
 def check_padding(layer):
@@ -165,7 +166,7 @@ class Conv2D(_Convolution):
         b = next(parameters) if self.use_bias else None
         outs, numbers = self._geometry(shape)
         if self._sees_all(shape, numbers):
-            return add_dense(tape, x, size(shape), self.filters, w, b, training)
+            return add_dense(tape, x, 1, size(shape), self.filters, w, b, training)
         if training and w.trainable:
             tape.keep(x)
         z = tape.buffer("z", size(outs) * self.filters)
@@ -178,11 +179,8 @@ class Conv2D(_Convolution):
             tape.keep(dz)  # the kernel's gradient is computed when the blocks are done
             if w.trainable:
                 packed = add_kernel_gradient(tape, w, x, dz, numbers)
-                sizes = (size(outs), self.filters)
-                if b and packed is not None:
-                    tape.gradient(b, "bias_gradient", (packed,), sizes, (w.pack,))
-                elif b:
-                    tape.gradient(b, "channel_sums", (dz,), sizes)
+                if b:
+                    add_bias_gradient(tape, b, dz, size(outs), self.filters, packed)
             if not needed:
                 return None
             dx = tape.buffer("dx", x.rows)
@@ -191,40 +189,6 @@ class Conv2D(_Convolution):
             return dx
 
         return z, backward
-
-
-def add_kernel_gradient(tape, w, x, dz, numbers):
-    """Say how the gradient of a convolution's kernel is computed; return dz transposed, if it is.
-
-    Many filters go side by side in a vector, on transposed gradients; few, or those of groups that
-    share a vector, one by one over the samples.
-    """
-    filters, groups, work = numbers[3], numbers[12], size(numbers[13:15])
-    inputs, padded = numbers[2] // groups, -(-filters // w.pack) * w.pack
-    # weights that lie side by side, and see neighbouring places
-    run = numbers[5] * inputs if groups == 1 and numbers[11] == 1 else inputs
-    if padded >= 2 * filters or groups > 1 and filters // groups % w.pack:
-        rows, depth = _narrow_tile(filters // groups, run)
-        variant = (rows, depth, w.pack)
-        tape.gradient(w, "kernel_gradient_narrow", (x, dz), numbers, variant, work, depth)
-        return None
-    packed = tape.buffer("packed", work * padded)
-    tape.add("pack_samples", (dz,), (packed,), (work, filters), (w.pack,))
-    rows = tile_rows(run)
-    tape.gradient(w, "kernel_gradient", (x, packed), numbers, (rows, w.pack), work, rows)
-    return packed
-
-
-def _narrow_tile(filters, run):
-    """Return filters and weights of a run that a kernel is compiled for: the least work in all."""
-    tiles = ((rows, depth) for rows in range(1, 7) for depth in range(1, 9) if rows * depth <= 20)
-
-    def cost(tile):
-        rows, depth = tile
-        # as many loads as rows and columns, as many multiply-adds as both together
-        return -(-filters // rows) * -(-run // depth) * (rows * depth + (rows + depth) / 2)
-
-    return min(tiles, key=cost)
 
 
 @dataclass(frozen=True, repr=False)
@@ -331,7 +295,7 @@ trainable, name
             if w.trainable:
                 add_kernel_gradient(tape, w, dz, x, numbers)
                 if b:
-                    tape.gradient(b, "channel_sums", (dz,), (size(outs), self.filters))
+                    add_bias_gradient(tape, b, dz, size(outs), self.filters, None)
             if not needed:
                 return None
             dx = tape.buffer("dx", x.rows)

@@ -2,76 +2,27 @@
 
 from dataclasses import KW_ONLY, dataclass
 
-import numpy as np
-
-from ..activations import ACTIVATIONS
-from ..initializers import draw_kernel
-from ..tape import Parameter
-from .activation import Activation, ActivityRegularization
-from .base import Layer, check_choice, check_count, check_weighted, size
-
-
-class Weighted(Layer):
-    """What layers with a kernel, a bias and an activation share."""
-
-    def _check(self):
-        """Check the parameters that all of them have."""
-        check_weighted(self)
-        given = self.activation
-        if isinstance(given, Activation):
-            given = given.function
-        if given is not None:
-            check_choice(self, "activation", set(ACTIVATIONS) - {"step"}, given)
-
-    @property
-    def learns(self):
-        return self.trainable
-
-    def following(self):
-        """Return its activation, and the penalty on what that gives."""
-        layers = []
-        if self.activation is not None:
-            given = isinstance(self.activation, Activation)
-            layers.append(self.activation if given else Activation(self.activation))
-        if self.activity_l1 or self.activity_l2:
-            layers.append(ActivityRegularization(self.activity_l1, self.activity_l2))
-        return tuple(layers)
-
-    def _kernel(self, shape, pack):
-        return Parameter(
-            "kernel", shape, pack, self.trainable, True, self.kernel_l1, self.kernel_l2
-        )
-
-    def _bias(self, units, pack):
-        return (Parameter("bias", (units,), pack, self.trainable),) if self.use_bias else ()
-
-    def _draw(self, input_shape, kernel_shape, fans, random_state, initializer, last):
-        """Return the first kernel, and a bias of zeros."""
-        initializer = self.kernel_initializer or initializer
-        kernel = draw_kernel(initializer, random_state, kernel_shape, *fans, last)
-        bias = [p for p in self.parameters(input_shape, 1) if p.name == "bias"]
-        return [kernel, *(np.zeros(p.shape) for p in bias)]
+from .base import Layer, check_count, positions, size
+from .weighted import (
+    Weighted,
+    add_bias_gradient,
+    add_kernel_gradient,
+    along_time,
+    pack_width,
+    tile_rows,
+    transpose,
+)
 
 
-def pack_width(units, lanes):
-    """Return how many units lie side by side.
+def add_dense(tape, x, places, inputs, units, w, b, training):
+    """Put z = w x + b, at each of some places, on a tape.
 
-    Two vectors use registers best; one, where the second would be all zeros.
+    Return the output and the backward function.
     """
-    return lanes if -(-units // lanes) % 2 else 2 * lanes
-
-
-def tile_rows(rows):
-    """Return how many rows at once a kernel is compiled for, so that few are left over."""
-    return rows if rows <= 10 else min((8, 10), key=lambda tile: -rows % tile)
-
-
-def add_dense(tape, x, inputs, units, w, b, training):
-    """Put z = w x + b on a tape; return the output and the backward function."""
-    sizes = (inputs, units)
+    sizes = (inputs, units, places)
     if training and w.trainable:
         tape.keep(x)
-    z = tape.buffer("z", units)
+    z = tape.buffer("z", places * units)
     reads = (x, w) if b is None else (x, w, b)
     name = "dense_unbiased" if b is None else "dense"
     tape.add(name, reads, (z,), sizes, (tile_rows(units), w.pack))
@@ -79,14 +30,17 @@ def add_dense(tape, x, inputs, units, w, b, training):
     def backward(dz, needed):
         rows = tile_rows(inputs)
         if w.trainable:
-            packed = tape.buffer("packed", units)
-            tape.add("pack_samples", (dz,), (packed,), (1, units), (w.pack,))
-            tape.gradient(w, "weight_gradient", (x, packed), (inputs,), (rows, w.pack))
+            if places > 1:
+                tape.keep(dz)  # the gradients are computed when the blocks are done
+                packed = add_kernel_gradient(tape, w, x, dz, along_time(places, inputs, units))
+            else:
+                packed = transpose(tape, dz, 1, units, units, w.pack)
+                tape.gradient(w, "weight_gradient", (x, packed), (inputs,), (rows, w.pack))
             if b is not None:
-                tape.gradient(b, "bias_gradient", (packed,), (1, units), (w.pack,))
+                add_bias_gradient(tape, b, dz, places, units, packed)
         if not needed:
             return None
-        dx = tape.buffer("dx", inputs)
+        dx = tape.buffer("dx", places * inputs)
         tape.add("dense_input_gradient", (dz, w), (dx,), sizes, (rows, w.pack))
         return dx
 
@@ -95,7 +49,9 @@ def add_dense(tape, x, inputs, units, w, b, training):
 
 @dataclass(frozen=True, repr=False)
 class Dense(Weighted):
-    """A fully connected layer, z = w x + b; an image is taken as a row of numbers.
+    """A fully connected layer, z = w x + b.
+
+    An image is taken as a row of numbers; a sequence (time, features) step by step.
 
     Parameters
     ----------
@@ -134,29 +90,34 @@ class Dense(Weighted):
         check_count(self, "units")
         self._check()
 
+    def _split(self, shape):
+        """Return at how many places it works, and the inputs of each."""
+        return positions(shape) if len(shape) == 2 else (1, size(shape))
+
     def output_shape(self, shape):
-        return (self.units,)
+        return (*shape[:-1], self.units) if len(shape) == 2 else (self.units,)
 
     def operations(self, shape):
         return size(shape) * self.units
 
     def parameters(self, shape, lanes):
         pack = pack_width(self.units, lanes)
-        return (self._kernel((size(shape), self.units), pack), *self._bias(self.units, pack))
+        inputs = self._split(shape)[1]
+        return (self._kernel((inputs, self.units), pack), *self._bias(self.units, pack))
 
     def draw(self, shape, random_state, initializer, last=False):
-        kernel = (size(shape), self.units)
+        kernel = (self._split(shape)[1], self.units)
         return self._draw(shape, kernel, kernel, random_state, initializer, last)
 
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None
-        return add_dense(tape, x, size(shape), self.units, w, b, training)
+        return add_dense(tape, x, *self._split(shape), self.units, w, b, training)
 
 
 @dataclass(frozen=True, repr=False)
 class Flatten(Layer):
-    """An image as a row of numbers, in the order (height, width, channels)."""
+    """An image, or a sequence, as a row of numbers, in the order (height, width, channels)."""
 
     def output_shape(self, shape):
         return (size(shape),)

@@ -1,0 +1,756 @@
+"""Recurrent layers, and what token numbers are looked up in.
+
+A layer adds what the inputs contribute, for all steps at once, and then one operation that goes
+over time. Gradients of its weights are those of a convolution along time, between the states
+before each step and the gradients that the backward operation leaves.
+"""
+
+from dataclasses import KW_ONLY, dataclass, field, replace
+
+import numpy as np
+
+from ..initializers import INITIALIZERS
+from ..tape import Parameter
+from .base import (
+    Layer,
+    check_choice,
+    check_count,
+    check_flag,
+    check_name,
+    check_number,
+    learns,
+    output_shape,
+    sequence,
+    tokens,
+)
+from .dense import add_dense
+from .weighted import (
+    add_bias_gradient,
+    add_kernel_gradient,
+    along_time,
+    is_narrow,
+    pack_width,
+    tile_rows,
+    transpose,
+)
+
+
+def add_lookup(tape, x, steps, inputs, units, w, b):
+    """Put z = the token's row of w, plus b, on a tape; return the output."""
+    z = tape.buffer("z", steps * units)
+    reads = (x, w) if b is None else (x, w, b)
+    name = "lookup_unbiased" if b is None else "lookup"
+    tape.add(name, reads, (z,), (steps, inputs, units), (w.pack,))
+    return z
+
+
+def add_lookup_gradient(tape, w, x, dz, steps, transposed=None):
+    """Say how the gradient of a table of vectors is computed; return dz transposed."""
+    inputs, units = w.shape
+    if transposed is None:
+        transposed = transpose(tape, dz, steps, units, units, w.pack)
+    numbers = (steps, inputs, units)
+    tape.gradient(w, "lookup_gradient", (x, transposed), numbers, (w.pack,), steps)
+    return transposed
+
+
+def add_copy(tape, source, target):
+    """Put a copy of one buffer to another on a tape."""
+    tape.add("insert_channels", (source,), (target,), (1, source.rows, source.rows, 0))
+
+
+@dataclass(frozen=True, repr=False)
+class Embedding(Layer):
+    """A vector for each token: a sequence of numbers becomes one of vectors.
+
+    Parameters
+    ----------
+    n_tokens : int
+        How many tokens there are: numbers are in [0, n_tokens).
+    units : int
+        Length of a vector.
+    vectors : array-like of shape (n_tokens, units) or None, default=None
+        The vectors to begin with; None: uniform in [-0.05, 0.05], or as `kernel_initializer` says.
+    kernel_initializer : str or None, default=None
+        How vectors begin that are not given.
+    kernel_l1, kernel_l2 : float or None, default=None
+        Penalties of the vectors, in place of the estimator's `l1` and `alpha`.
+    trainable : bool, default=True
+        False: training leaves the vectors as they are.
+    name : str or None, default=None
+        What its weights are called.
+    """
+
+    n_tokens: int
+    units: int
+    _: KW_ONLY
+    vectors: object = field(default=None, compare=False)
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    trainable: bool = True
+    name: str | None = None
+
+    def __post_init__(self):
+        check_count(self, "n_tokens")
+        check_count(self, "units")
+        _check_weights(self)
+        if self.vectors is not None:
+            vectors = np.array(self.vectors, dtype=np.float64)
+            if vectors.shape != (self.n_tokens, self.units):
+                raise ValueError(
+                    f"vectors of Embedding have the shape {vectors.shape}; expected "
+                    f"({self.n_tokens}, {self.units})."
+                )
+            if not np.isfinite(vectors).all():
+                raise ValueError("vectors of Embedding have NaN or infinity; expected numbers.")
+            vectors.flags.writeable = False
+            object.__setattr__(self, "vectors", vectors)
+
+    @property
+    def learns(self):
+        return self.trainable
+
+    def output_shape(self, shape):
+        return tokens(self, shape), self.units
+
+    def parameters(self, shape, lanes):
+        pack = pack_width(self.units, lanes)
+        return (_matrix(self, "kernel", self.n_tokens, self.units, pack),)
+
+    def draw(self, shape, random_state, initializer, last=False):
+        if self.vectors is not None:
+            return [self.vectors]
+        name = self.kernel_initializer or "uniform"
+        sizes = (self.n_tokens, self.units)
+        return [INITIALIZERS[name](random_state, sizes, *sizes)]
+
+    def forward(self, tape, x, shape, parameters, training):
+        w, steps = next(parameters), shape[0]
+        if training and self.trainable:
+            tape.keep(x)
+        z = add_lookup(tape, x, steps, self.n_tokens, self.units, w, None)
+
+        def backward(dz, needed):
+            if self.trainable:
+                add_lookup_gradient(tape, w, x, dz, steps)
+            return None  # there is no gradient of a number of a token
+
+        return z, backward
+
+
+def _check_weights(layer):
+    check_name(layer)
+    check_flag(layer, "trainable")
+    check_choice(layer, "kernel_initializer", {None, *INITIALIZERS})
+    for name in ("kernel_l1", "kernel_l2"):
+        check_number(layer, name, optional=True)
+
+
+def _matrix(layer, name, inputs, units, pack):
+    penalties = layer.kernel_l1, layer.kernel_l2
+    return Parameter(name, (inputs, units), pack, layer.trainable, True, *penalties)
+
+
+class Recurrent(Layer):
+    """What the cells share.
+
+    A cell says how many gates it has, what its states are called, which matrices it has beside the
+    kernel of its inputs, and gives its operations.
+    """
+
+    _gates, _states = 1, ("h",)
+
+    def _check(self):
+        check_count(self, "units")
+        _check_weights(self)
+        for name in ("return_sequences", "reverse", "use_bias"):
+            check_flag(self, name)
+        check_count(self, "truncate", optional=True)
+        check_count(self, "n_tokens", optional=True)
+
+    @property
+    def learns(self):
+        return self.trainable
+
+    @property
+    def state_size(self):
+        """Numbers that it carries from one batch to the next."""
+        return self.units * len(self._states)
+
+    def _split(self, shape):
+        """Return steps and inputs, which for tokens are their one-hot vectors'."""
+        if self.n_tokens is not None:
+            return tokens(self, shape), self.n_tokens
+        return sequence(self, shape)
+
+    def output_shape(self, shape):
+        steps, _ = self._split(shape)
+        return (steps, self.units) if self.return_sequences else (self.units,)
+
+    def operations(self, shape):
+        steps, inputs = self._split(shape)
+        looked_up = self.n_tokens is not None
+        recurrent = sum(rows * units for _, rows, units in self._matrices())
+        return steps * (recurrent + (0 if looked_up else inputs * self._gates * self.units))
+
+    def _matrices(self):
+        """Return name, inputs and outputs of the matrices that states are multiplied by."""
+        return (("recurrent_kernel", self.units, self._gates * self.units),)
+
+    def _biases(self):
+        return (("bias", self._gates * self.units),) if self.use_bias else ()
+
+    def parameters(self, shape, lanes):
+        matrices = [("kernel", self._split(shape)[1], self._gates * self.units), *self._matrices()]
+        packs = {units: pack_width(units, lanes) for _, _, units in matrices}
+        return (
+            *(_matrix(self, *matrix, packs[matrix[2]]) for matrix in matrices),
+            *(Parameter(name, (n,), packs[n], self.trainable) for name, n in self._biases()),
+        )
+
+    def draw(self, shape, random_state, initializer, last=False):
+        name, values = self.kernel_initializer or initializer, []
+        bound = 1.0 / np.sqrt(self.units)
+        for p in self.parameters(shape, 1):
+            if len(p.shape) == 1:
+                values.append(np.zeros(p.shape))
+            elif name == "auto":
+                values.append(random_state.uniform(-bound, bound, p.shape))
+            else:
+                values.append(INITIALIZERS[name](random_state, p.shape, p.shape[0], self.units))
+        return values
+
+    def forward(self, tape, x, shape, parameters, training):
+        outputs, final, back = self.run(tape, x, shape, parameters, training)
+
+        def backward(dy, needed):
+            if self.return_sequences:
+                return back(dy, None, needed)[0]
+            return back(None, (dy,), needed)[0]
+
+        return (outputs if self.return_sequences else final[0]), backward
+
+    def run(self, tape, x, shape, parameters, training, initial=None):
+        """Put the layer on a tape, perhaps with states to begin with.
+
+        Returns
+        -------
+        outputs : Buffer
+            The state after each step.
+        final : tuple of Buffer
+            The states after the last one.
+        backward : callable
+            ``backward(dy, dfinal, needed)``: from the gradients of the outputs and of the final
+            states (None: there are none), that of x and those of the initial states.
+        """
+        steps, inputs = self._split(shape)
+        own = [next(parameters) for _ in self.parameters(shape, 1)]
+        kernel, matrices = own[0], own[1 : 1 + len(self._matrices())]
+        biases = own[1 + len(matrices) :]
+        z, inputs_back = self._add_inputs(tape, x, steps, inputs, kernel, biases, training)
+        states = [tape.buffer(name, (steps + 1) * self.units) for name in self._states]
+        first, last = (steps, 0) if self.reverse else (0, steps)
+        self._begin(tape, [tape.view(s, first * self.units, self.units) for s in states], initial)
+        lengths = tape.lengths(steps)
+        gradients = self._add_cell(tape, z, matrices, biases, states, lengths, steps)
+        final = [tape.view(s, last * self.units, self.units) for s in states]
+        rows = steps * self.units
+        outputs = tape.view(states[0], 0 if self.reverse else self.units, rows)
+        before = tape.view(states[0], self.units if self.reverse else 0, rows)
+        if tape.carries:
+            offset = tape.state_size - self.state_size
+            for i, state in enumerate(final):
+                tape.add("save_state", (state,), (), (self.units, offset + i * self.units))
+        if training:
+            for buffer in (*states, *final, outputs, before, z):
+                tape.keep(buffer)
+
+        def backward(dy, dfinal, needed):
+            carried = self._gradients_of_states(tape, dfinal)
+            dz, packed = gradients(dy, carried, before)
+            return inputs_back(dz, packed, needed), carried
+
+        return outputs, tuple(final), backward
+
+    def _begin(self, tape, slots, initial):
+        """Give the initial states: given ones, those carried along, or zeros."""
+        if tape.carries:
+            tape.state_size += self.state_size
+        for i, slot in enumerate(slots):
+            if initial is not None:
+                add_copy(tape, initial[i], slot)
+            elif tape.carries:
+                offset = tape.state_size - self.state_size + i * self.units
+                tape.add("load_state", (), (slot,), (self.units, offset))
+            else:
+                tape.add("fill", (), (slot,), (self.units * tape.width, 0.0))
+
+    def _gradients_of_states(self, tape, dfinal):
+        """Return buffers of the gradients of the states, to be carried back through time."""
+        carried = []
+        for i, name in enumerate(self._states):
+            given = dfinal[i] if dfinal is not None and i < len(dfinal) else None
+            if given is not None and tape.in_place(given, "d" + name) is given:
+                carried.append(given)
+                continue
+            carried.append(tape.buffer("d" + name, self.units))
+            if given is None:
+                tape.add("fill", (), (carried[-1],), (self.units * tape.width, 0.0))
+            else:
+                add_copy(tape, given, carried[-1])
+        return carried
+
+    def _add_inputs(self, tape, x, steps, inputs, kernel, biases, training):
+        """Put what the inputs contribute at each step on a tape."""
+        units = self._gates * self.units
+        bias = biases[0] if biases else None
+        if training and self.trainable:
+            tape.keep(x)
+        if self.n_tokens is not None:
+            z = add_lookup(tape, x, steps, inputs, units, kernel, bias)
+        else:
+            z, _ = add_dense(tape, x, steps, inputs, units, kernel, bias, False)
+
+        def backward(dz, packed, needed):
+            if self.trainable:
+                if self.n_tokens is not None:
+                    packed = add_lookup_gradient(tape, kernel, x, dz, steps, packed)
+                else:
+                    numbers = along_time(steps, inputs, units)
+                    packed = add_kernel_gradient(tape, kernel, x, dz, numbers, packed)
+                if bias is not None:
+                    add_bias_gradient(tape, bias, dz, steps, units, packed)
+            if not needed or self.n_tokens is not None:
+                return None
+            dx = tape.buffer("dx", steps * inputs)
+            variant = (tile_rows(inputs), kernel.pack)
+            tape.add("dense_input_gradient", (dz, kernel), (dx,), (inputs, units, steps), variant)
+            return dx
+
+        return z, backward
+
+    def _numbers(self, steps):
+        return steps, self.units, self.reverse
+
+    def _recurrent_gradient(self, tape, w, before, dz, steps):
+        """Say how the gradient of a matrix is computed that multiplies the states themselves."""
+        if not self.trainable:
+            return None
+        numbers = along_time(steps, self.units, w.shape[1])
+        return add_kernel_gradient(tape, w, before, dz, numbers)
+
+
+@dataclass(frozen=True, repr=False)
+class SimpleRNN(Recurrent):
+    """A simple recurrent layer: h' = f(x W + h U + b).
+
+    Its parameters are W, `kernel`, of shape (inputs, units), U, `recurrent_kernel`, (units, units),
+    and b, `bias`.
+
+    Parameters
+    ----------
+    units : int
+        Length of the state.
+    return_sequences : bool, default=False
+        Whether to give the state after each step, or the last one only: that after the sequence's
+        own last step, where sequences have different lengths.
+    truncate : int or None, default=None
+        Gradients go back in time to the last multiple of this many steps only; None: all the way.
+    n_tokens : int or None, default=None
+        The input is token numbers in [0, n_tokens), each of which stands for its one-hot vector;
+        None: it is vectors.
+    reverse : bool, default=False
+        Whether to go through time backward.
+    use_bias : bool, default=True
+        Whether there is a b.
+    kernel_initializer : str or None, default=None
+        How the matrices begin; None: as the estimator's `initializer` says, of which 'auto' is
+        uniform in [-1 / sqrt(units), 1 / sqrt(units)].
+    kernel_l1, kernel_l2 : float or None, default=None
+        Penalties of the matrices, in place of the estimator's `l1` and `alpha`.
+    trainable : bool, default=True
+        False: training leaves it as it is.
+    name : str or None, default=None
+        What its weights are called.
+    activation : {'tanh', 'relu', 'logistic'}, default='tanh'
+        f.
+    """
+
+    units: int
+    _: KW_ONLY
+    return_sequences: bool = False
+    truncate: int | None = None
+    n_tokens: int | None = None
+    reverse: bool = False
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    trainable: bool = True
+    name: str | None = None
+    activation: str = "tanh"
+
+    def __post_init__(self):
+        self._check()
+        check_choice(self, "activation", {"tanh", "relu", "logistic"})
+
+    def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
+        (w,), (h,), numbers = matrices, states, self._numbers(steps)
+        variant = (self.activation, tile_rows(self.units), w.pack)
+        tape.add("simple_rnn", (z, w, h, lengths), (h,), numbers, variant)
+
+        def backward(dy, carried, before):
+            (dh,) = carried
+            dz = tape.buffer("dz", z.rows)
+            variant = (self.activation, dy is not None, tile_rows(self.units), w.pack)
+            tape.add(
+                "simple_rnn_gradient", (w, h, dy or dh, dh, lengths), (dz, dh),
+                (*numbers, self.truncate or 0), variant,
+            )  # fmt: skip
+            tape.keep(dz)
+            return dz, self._recurrent_gradient(tape, w, before, dz, steps)
+
+        return backward
+
+
+@dataclass(frozen=True, repr=False)
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
+
+    i, f, o = logistic(x W + h U + b) and g = tanh(x W + h U + b), each with matrices of its own;
+    c' = f c + i g; h' = o tanh(c'). Its parameters are `kernel`, of shape (inputs, 4 units),
+    `recurrent_kernel`, (units, 4 units), and `bias`, with the gates side by side in the order
+    i, f, g, o, which is Keras's and PyTorch's. The bias of f begins at 1 (Jozefowicz et al., 2015).
+
+    Parameters
+    ----------
+    units : int
+        Length of the states h and c.
+    return_sequences, truncate, n_tokens, reverse, use_bias, kernel_initializer, kernel_l1, \
+kernel_l2, trainable, name
+        As in :class:`SimpleRNN`.
+    """
+
+    units: int
+    _: KW_ONLY
+    return_sequences: bool = False
+    truncate: int | None = None
+    n_tokens: int | None = None
+    reverse: bool = False
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    trainable: bool = True
+    name: str | None = None
+
+    _gates, _states = 4, ("h", "c")
+
+    def __post_init__(self):
+        self._check()
+
+    def draw(self, shape, random_state, initializer, last=False):
+        values = super().draw(shape, random_state, initializer, last)
+        if self.use_bias:
+            values[-1][self.units : 2 * self.units] = 1.0
+        return values
+
+    def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
+        (w,), (h, c), numbers = matrices, states, self._numbers(steps)
+        variant = (tile_rows(4 * self.units), w.pack)
+        tape.add("lstm", (z, w, h, c, lengths), (z, h, c), numbers, variant)
+
+        def backward(dy, carried, before):
+            dh, dc = carried
+            variant = (dy is not None, tile_rows(self.units), w.pack)
+            tape.add(
+                "lstm_gradient", (z, w, h, c, dy or dh, dh, dc, lengths), (z, dh, dc),
+                (*numbers, self.truncate or 0), variant,
+            )  # fmt: skip
+            return z, self._recurrent_gradient(tape, w, before, z, steps)
+
+        return backward
+
+
+@dataclass(frozen=True, repr=False)
+class GRU(Recurrent):
+    """Gated recurrent units, in two variants.
+
+    z, r = logistic(x W + h U + b). With ``reset_after=False`` (Chung et al., 2014) the reset gate
+    comes before the product: c = tanh(x W + (r h) U + b), h' = (1 - z) h + z c. With
+    ``reset_after=True``, as in PyTorch and Keras, after it: c = tanh(x W + b + r (h U + d)),
+    h' = (1 - z) c + z h. Its parameters are `kernel`, of shape (inputs, 3 units), with z, r and c
+    side by side, `recurrent_kernel`, (units, 2 units), for z and r, `candidate_kernel`, (units,
+    units), `bias`, and with ``reset_after=True`` d, `candidate_bias`.
+
+    Parameters
+    ----------
+    units : int
+        Length of the state.
+    return_sequences, truncate, n_tokens, reverse, use_bias, kernel_initializer, kernel_l1, \
+kernel_l2, trainable, name
+        As in :class:`SimpleRNN`.
+    reset_after : bool, default=False
+        Where the reset gate is.
+    """
+
+    units: int
+    _: KW_ONLY
+    return_sequences: bool = False
+    truncate: int | None = None
+    n_tokens: int | None = None
+    reverse: bool = False
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    trainable: bool = True
+    name: str | None = None
+    reset_after: bool = False
+
+    _gates = 3
+
+    def __post_init__(self):
+        self._check()
+        check_flag(self, "reset_after")
+
+    def _matrices(self):
+        return (
+            ("recurrent_kernel", self.units, 2 * self.units),
+            ("candidate_kernel", self.units, self.units),
+        )
+
+    def _biases(self):
+        # with use_bias=False too: the operation needs one
+        more = (("candidate_bias", self.units),) if self.reset_after else ()
+        return (*super()._biases(), *more)
+
+    def _add_inputs(self, tape, x, steps, inputs, kernel, biases, training):
+        biases = biases[:1] if self.use_bias else ()
+        return super()._add_inputs(tape, x, steps, inputs, kernel, biases, training)
+
+    def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
+        (w, u), (h,), numbers = matrices, states, self._numbers(steps)
+        b = (biases[-1],) if self.reset_after else ()
+        extra, rows = tape.buffer("extra", steps * self.units), tile_rows(self.units)
+        name, packs = "gru_after" if self.reset_after else "gru", (w.pack, u.pack)
+        tape.add(name, (z, w, u, *b, h, lengths), (z, extra, h), numbers, (rows, *packs))
+        tape.keep(extra)
+
+        def backward(dy, carried, before):
+            (dh,), scratch = carried, tape.buffer("scratch", self.units)
+            tape.add(
+                name + "_gradient", (z, w, u, h, extra, dy or dh, dh, lengths),
+                (z, extra, dh, scratch), (*numbers, self.truncate or 0),
+                (dy is not None, rows, *packs),
+            )  # fmt: skip
+            if self.trainable:
+                self._part_gradient(tape, w, before, z, 0, steps)
+                if self.reset_after:
+                    square = along_time(steps, self.units, self.units)
+                    packed = add_kernel_gradient(tape, u, before, extra, square)
+                    add_bias_gradient(tape, b[0], extra, steps, self.units, packed)
+                else:
+                    self._part_gradient(tape, u, extra, z, 2 * self.units, steps)
+            return z, None
+
+        return backward
+
+    def _part_gradient(self, tape, w, x, dz, first, steps):
+        """Say how a matrix's gradient is computed from a part of the gates' gradients."""
+        units, stride = w.shape[1], 3 * self.units
+        numbers = along_time(steps, self.units, units)
+        if is_narrow(units, w.pack):
+            part = tape.buffer("part", steps * units)
+            tape.add("extract_channels", (dz,), (part,), (steps, units, stride, first))
+            tape.keep(part)
+            add_kernel_gradient(tape, w, x, part, numbers)
+        else:
+            part = tape.view(dz, first, (steps - 1) * stride + units)
+            packed = transpose(tape, part, steps, units, stride, w.pack)
+            add_kernel_gradient(tape, w, x, dz, numbers, packed)
+
+
+@dataclass(frozen=True, repr=False)
+class Bidirectional(Layer):
+    """A recurrent layer forward in time and another one backward, their outputs side by side.
+
+    Without `return_sequences`, the second is its state after the sequence's first step.
+
+    Parameters
+    ----------
+    layer : SimpleRNN, LSTM or GRU
+        What both are like.
+    name : str or None, default=None
+        What the names of its weights begin with.
+    """
+
+    layer: Recurrent
+    _: KW_ONLY
+    name: str | None = None
+
+    def __post_init__(self):
+        check_name(self)
+        if not isinstance(self.layer, Recurrent):
+            raise TypeError(
+                f"layer of Bidirectional is {self.layer!r}; expected SimpleRNN, LSTM or GRU."
+            )
+
+    @property
+    def learns(self):
+        return self.layer.learns
+
+    def _both(self):
+        return self.layer, replace(self.layer, reverse=not self.layer.reverse)
+
+    def output_shape(self, shape):
+        shape = self.layer.output_shape(shape)
+        return (*shape[:-1], 2 * shape[-1])
+
+    def children(self, shape):
+        names = ("forward", "backward")
+        return [(name, (part,), shape) for name, part in zip(names, self._both())]
+
+    def forward(self, tape, x, shape, parameters, training):
+        if tape.carries:
+            raise ValueError(f"{self} carries no state: it would have to come from the future.")
+        tape.keep(x)
+        units = self.layer.units
+        places = self.output_shape(shape)[0] if self.layer.return_sequences else 1
+        y, backs = tape.buffer("joined", places * 2 * units), []
+        for i, part in enumerate(self._both()):
+            a, back = part.forward(tape, x, shape, parameters, training)
+            numbers = (places, units, 2 * units, i * units)
+            tape.add("insert_channels", (a,), (y,), numbers)
+            backs.append((back, numbers))
+
+        def backward(dy, needed):
+            gradients = []
+            for back, numbers in backs:
+                da = tape.buffer("part", places * units)
+                tape.add("extract_channels", (dy,), (da,), numbers)
+                gradients.append(back(da, needed))
+            if not needed or None in gradients:
+                return None
+            dx = tape.in_place(gradients[0], "dx")
+            tape.add("add", tuple(gradients), (dx,), (x.rows * tape.width,), (False,))
+            return dx
+
+        return y, backward
+
+
+@dataclass(frozen=True, repr=False)
+class EncoderDecoder(Layer):
+    """Recurrent layers that read a sequence, and others that go on from the states they end in.
+
+    Its input is the first sequence's token numbers and then the second's; what the second layers
+    give at each step is its output.
+
+    Parameters
+    ----------
+    encoder, decoder : list of layers
+        Each recurrent layer of the decoder begins with the final states of that of the encoder
+        which has its place.
+    in_steps : int
+        Room for the first sequence.
+    name : str or None, default=None
+        What the names of its weights begin with.
+    """
+
+    encoder: tuple
+    decoder: tuple
+    in_steps: int
+    _: KW_ONLY
+    name: str | None = None
+
+    def __post_init__(self):
+        check_name(self)
+        check_count(self, "in_steps")
+        for name in ("encoder", "decoder"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        states = [[(type(a), a.units) for a in self._recurrent(part)] for part in self._parts()]
+        if states[0] != states[1] or not states[0]:
+            raise ValueError(
+                "encoder and decoder of EncoderDecoder need recurrent layers of the same kinds and "
+                f"units, got {self.encoder} and {self.decoder}."
+            )
+        if not all(layer.return_sequences for layer in self._recurrent(self.decoder)):
+            raise ValueError(
+                "The recurrent layers of EncoderDecoder's decoder need return_sequences=True, got "
+                f"{self.decoder}."
+            )
+
+    def _parts(self):
+        return self.encoder, self.decoder
+
+    @staticmethod
+    def _recurrent(layers):
+        return [layer for layer in layers if isinstance(layer, Recurrent)]
+
+    @property
+    def learns(self):
+        return any(map(learns, self._parts()))
+
+    def _shapes(self, shape):
+        steps = tokens(self, shape)
+        if steps <= self.in_steps:
+            raise ValueError(f"{self} got {steps} steps; needs more than its in_steps.")
+        return (self.in_steps,), (steps - self.in_steps,)
+
+    def output_shape(self, shape):
+        return output_shape(self.decoder, self._shapes(shape)[1])
+
+    def children(self, shape):
+        names, shapes = ("encoder", "decoder"), self._shapes(shape)
+        return [(n, part, s) for n, part, s in zip(names, self._parts(), shapes)]
+
+    def forward(self, tape, x, shape, parameters, training):
+        tape.keep(x)
+        first, states, steps = 0, [None] * len(self._recurrent(self.encoder)), []
+        for axis, (part, start) in enumerate(zip(self._parts(), self._shapes(shape))):
+            tape.axis = axis
+            y = tape.view(x, first, start[0])
+            first += start[0]
+            y, states, backs = self._run(part, tape, y, start, parameters, training, states)
+            steps.append(backs)
+
+        def backward(dy, needed):
+            dstates = self._back(self.decoder, steps[1], dy, [None] * len(states))
+            self._back(self.encoder, steps[0], None, dstates)
+            return None  # there is no gradient of a number of a token
+
+        return y, backward
+
+    @staticmethod
+    def _run(layers, tape, y, shape, parameters, training, initial):
+        """Put one of the two parts on a tape; return its outputs, final states and the way back."""
+        initial, states, backs = iter(initial), [], []
+        for layer in layers:
+            if isinstance(layer, Recurrent):
+                outputs, final, back = layer.run(
+                    tape, y, shape, parameters, training, next(initial)
+                )
+                y = outputs
+                states.append(final)
+            else:
+                y, back = layer.forward(tape, y, shape, parameters, training)
+            backs.append(back)
+            shape = layer.output_shape(shape)
+        return y, states, backs
+
+    @staticmethod
+    def _back(layers, backs, dy, dstates):
+        """Go back through one of the parts; return the gradients of its initial states.
+
+        `dstates` are those of its final ones.
+        """
+        dstates, initial = list(dstates), []
+        for i in reversed(range(len(layers))):
+            more = learns(layers[:i])
+            if isinstance(layers[i], Recurrent):
+                dy, carried = backs[i](dy, dstates.pop(), more)
+                initial.insert(0, carried)
+            elif dy is not None:
+                dy = backs[i](dy, more)
+        return initial

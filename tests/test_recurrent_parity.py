@@ -1,0 +1,397 @@
+"""Recurrent networks agree with PyTorch's on the same weights, through 50 steps.
+
+Outputs at every step, final states, losses, all gradients and optimizer steps, in float64, for
+batches of sequences of all lengths. PyTorch's modules are called with the parameters in our shapes,
+permuted on the way, so that its gradients come back in them too; where it has no such module, its
+cells go step by step.
+"""
+
+from dataclasses import replace
+from itertools import groupby
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from reference import run_engine, start_values
+from test_convnet_parity import SOLVERS, F, assert_close, compare_parameters, leaves, torch
+from test_convolution import assert_same_bits
+
+from sknn import MLPNetRegressor
+from sknn.data import ClassNumbers, Source
+from sknn.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Embedding,
+    EncoderDecoder,
+    SimpleRNN,
+)
+from sknn.layers.recurrent import Recurrent
+from sknn.losses import Loss
+from sknn.network import Network
+from sknn.optimizers import Optimizer, make_solver
+
+STEPS, TOKENS, UNITS = 50, 11, 20
+SQUARED = Loss("squared_error", "identity")
+CROSS_ENTROPY = Loss("log_loss", "softmax")
+CELLS = {
+    "tanh": SimpleRNN(UNITS),
+    "relu": SimpleRNN(UNITS, activation="relu"),
+    "lstm": LSTM(UNITS),
+    "gru": GRU(UNITS),
+    "gru, reset after": GRU(UNITS, reset_after=True),
+}
+PYTORCHS = {
+    SimpleRNN: (torch.nn.RNN, torch.nn.RNNCell),
+    LSTM: (torch.nn.LSTM, torch.nn.LSTMCell),
+    GRU: (torch.nn.GRU, torch.nn.GRUCell),
+}
+
+parametrize_cells = pytest.mark.parametrize("name", CELLS)
+
+
+# --- PyTorch's: sequences are (samples, time, features), states a list of (h,) or (h, c) a layer
+
+
+def in_their_shapes(cell, w):
+    """Return a cell's parameters as PyTorch's weight_ih, weight_hh, bias_ih and bias_hh."""
+    kernel, recurrent, units = w["kernel"], w["recurrent_kernel"], cell.units
+    bias = w.get("bias", torch.zeros(kernel.shape[1], dtype=kernel.dtype))
+    other = torch.zeros_like(bias)
+    if not isinstance(cell, GRU):
+        return kernel.T, recurrent.T, bias, other
+    recurrent = torch.cat([recurrent, w["candidate_kernel"]], 1)
+    other = torch.cat([other[: 2 * units], w["candidate_bias"]])
+    z, r, c = torch.arange(3 * units).split(units)
+    gates = torch.cat([r, z, c])  # theirs come in this order
+    return kernel.T[gates], recurrent.T[gates], bias[gates], other[gates]
+
+
+def nonlinearity(cell):
+    return {"nonlinearity": cell.activation} if isinstance(cell, SimpleRNN) else {}
+
+
+def by_module(cell, ways, x, lengths, initial, weights):
+    """Run PyTorch's module for layers of a kind; return its outputs and final states."""
+    module = PYTORCHS[type(cell)][0](
+        x.shape[2], cell.units, len(weights) // ways, batch_first=True, bidirectional=ways == 2,
+        dtype=x.dtype, **nonlinearity(cell),
+    )  # fmt: skip
+    names = (name for name, _ in module.named_parameters())
+    tensors = (tensor for w in weights for tensor in in_their_shapes(cell, w))
+    tensors = dict(zip(names, tensors, strict=True))
+    some = lengths > 0  # it takes no empty sequences
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        x[some], lengths[some], batch_first=True, enforce_sorted=False
+    )
+    states = [torch.stack(layers) for layers in zip(*initial)]
+    start = tuple(state[:, some] for state in states)
+    packed, final = torch.func.functional_call(
+        module, tensors, (packed, start if len(start) > 1 else start[0])
+    )
+    outputs = torch.zeros(len(x), x.shape[1], ways * cell.units, dtype=x.dtype)
+    outputs[some], _ = torch.nn.utils.rnn.pad_packed_sequence(
+        packed, batch_first=True, total_length=x.shape[1]
+    )
+    for state, last in zip(states, final if len(start) > 1 else (final,)):
+        state[:, some] = last
+    return outputs, list(zip(*states))
+
+
+def textbook_gru(w, x, h):
+    """One step with the reset gate before the product."""
+    from_x, units = x @ w["kernel"] + w.get("bias", 0.0), h.shape[1]
+    gates = torch.sigmoid(from_x[:, : 2 * units] + h @ w["recurrent_kernel"])
+    update, reset = gates.chunk(2, 1)
+    candidate = torch.tanh(from_x[:, 2 * units :] + (reset * h) @ w["candidate_kernel"])
+    return (1 - update) * h + update * candidate
+
+
+def make_step(cell, inputs, w):
+    """Return what takes a cell's input and states to its next states."""
+    if is_textbook(cell):
+        return lambda x, states: (textbook_gru(w, x, *states),)
+    module = PYTORCHS[type(cell)][1](
+        inputs, cell.units, dtype=w["kernel"].dtype, **nonlinearity(cell)
+    )
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    tensors = dict(zip(names, in_their_shapes(cell, w)))
+
+    def step(x, states):
+        state = states if len(states) > 1 else states[0]
+        state = torch.func.functional_call(module, tensors, (x, state))
+        return state if len(states) > 1 else (state,)
+
+    return step
+
+
+def by_steps(cell, ways, x, lengths, initial, weights):
+    """Do as :func:`by_module`, one step after the other."""
+    final = []
+    for first in range(0, len(weights), ways):
+        outputs = []
+        for way in range(ways):
+            states, after = initial[first + way], [None] * x.shape[1]
+            step = make_step(cell, x.shape[2], weights[first + way])
+            backward = cell.reverse != bool(way)
+            times = range(x.shape[1])
+            for t in reversed(times) if backward else times:
+                here = (t < lengths)[:, None]
+                if cell.truncate and (t + backward) % cell.truncate == 0:
+                    states = [torch.where(here, s.detach(), s) for s in states]
+                new = step(x[:, t], states)
+                states = [torch.where(here, a, b) for a, b in zip(new, states)]
+                after[t] = states[0]
+            outputs.append(torch.stack(after, 1))
+            final.append(tuple(states))
+        x = torch.cat(outputs, 2)
+    return x, final
+
+
+def is_textbook(cell):
+    return isinstance(cell, GRU) and not cell.reset_after
+
+
+def recurrent(layers, x, parameters, lengths, initial):
+    """Run recurrent layers of one kind; return their outputs and final states."""
+    cell, ways = kind_of(layers[0])
+    first = layers[0].layer if ways == 2 else layers[0]
+    if first.n_tokens is not None:
+        x = F.one_hot(x, first.n_tokens).to(torch.float64)
+    names = [p.name for p in cell.parameters((1, 1), 1)]
+    weights = [{name: next(parameters) for name in names} for _ in range(ways * len(layers))]
+    if initial is None:
+        zeros = torch.zeros(len(x), cell.units, dtype=x.dtype)
+        initial = [(zeros, zeros) if isinstance(cell, LSTM) else (zeros,)] * len(weights)
+    stepwise = is_textbook(cell) or cell.truncate or cell.reverse
+    run = by_steps if stepwise else by_module
+    y, final = run(cell, ways, x, lengths, initial, weights)
+    last = layers[-1].layer if ways == 2 else layers[-1]
+    if not last.return_sequences:
+        y = torch.cat([states[0] for states in final[-ways:]], 1)
+    return y, final
+
+
+def encoder_decoder(layer, x, parameters, lengths):
+    places, states = (0, layer.in_steps, x.shape[1]), None
+    for i, part in enumerate((layer.encoder, layer.decoder)):
+        y = x[:, places[i] : places[i + 1]]
+        y, states = forward(part, y, parameters, lengths[:, i:], states)
+    return y
+
+
+def kind_of(layer):
+    """Return what makes layers one module of PyTorch's: the cell, and in how many ways it goes."""
+    if not isinstance(layer, (Recurrent, Bidirectional)):
+        return layer, 0
+    both = isinstance(layer, Bidirectional)
+    cell = layer.layer if both else layer
+    return replace(cell, return_sequences=True, n_tokens=None), 1 + both
+
+
+def forward(layers, x, parameters, lengths, initial=None):
+    """Return what PyTorch makes of a batch, and the final states of the recurrent layers."""
+    final = []
+    for (layer, ways), group in groupby(layers, kind_of):
+        group = list(group)
+        if ways:
+            some = initial and initial[len(final) : len(final) + len(group)]
+            x, states = recurrent(group, x, parameters, lengths[:, 0], some)
+            final += states
+        elif isinstance(layer, Embedding):
+            x = F.embedding(x, next(parameters))
+        elif isinstance(layer, Dense):
+            x = F.linear(x, next(parameters).T, next(parameters))
+        elif isinstance(layer, EncoderDecoder):
+            x = encoder_decoder(layer, x, parameters, lengths)
+        else:
+            x = {"relu": torch.relu, "tanh": torch.tanh}[layer.function](x)
+    return x, final
+
+
+# --- the comparison
+
+
+def make_network(*layers, inputs=STEPS, loss=SQUARED):
+    """Return a network whose outputs are those of its last layer."""
+    return Network((*layers, Activation(loss.link)), inputs, loss)
+
+
+def stack(cell, n_layers=1, sequences=True, both=False):
+    """Return recurrent layers of a kind, one on the other; the last may give its last state."""
+    cells = [replace(cell, return_sequences=True)] * (n_layers - 1)
+    cells.append(replace(cell, return_sequences=sequences))
+    return [Bidirectional(cell) for cell in cells] if both else cells
+
+
+STACKS = {
+    "single": {},
+    "stacked": {"n_layers": 2},
+    "bidirectional": {"both": True},
+    "stacked, bidirectional": {"n_layers": 2, "both": True},
+}
+
+
+def rooms(network):
+    """Return the most that each column of the lengths may be."""
+    (steps, *_), first = network.input_shape, network.layers[0]
+    if isinstance(first, EncoderDecoder):
+        return first.in_steps, steps - first.in_steps
+    return (steps,)
+
+
+def make_problem(network, n, ragged=True, carries=False, dtype="float64", seed=0):
+    """Return rows in an order of their own, their weights, and everything that reads them."""
+    random, shape = np.random.RandomState(seed), network.input_shape
+    x = random.randint(TOKENS, size=(n, *shape)) if len(shape) == 1 else random.normal(
+        size=(n, *shape)
+    )  # fmt: skip
+    if network.loss == CROSS_ENTROPY:
+        y = random.randint(network.output_shape[-1], size=(n, *network.output_shape[:-1]))
+        targets = ClassNumbers(y)
+    else:
+        y = random.normal(size=(n, *network.output_shape))
+        targets = Source(y.reshape(n, -1))
+    lengths = np.tile(np.array(rooms(network)), (n, 1))
+    bound = {}
+    if ragged:
+        lengths = bound["lengths"] = np.array(
+            [random.permutation(n) * room // (n - 1) for room in rooms(network)]
+        ).T.copy()  # all lengths: the full one, and none at all
+    if carries:
+        bound["carry"] = random.normal(0.0, 0.7, (n, network.state_size)).astype(dtype)
+        bound["resets"] = (random.rand(n) < 0.2).astype(np.uint8)
+    return SimpleNamespace(
+        x=x, y=y, source=Source(x.reshape(n, -1)), targets=targets, rows=random.permutation(n),
+        weights=random.uniform(0.5, 2.0, n), lengths=lengths, bound=bound,
+        values=start_values(network, dtype, seed),
+    )  # fmt: skip
+
+
+def run_ours(network, purpose, p, width, n=None, dtype="float64", **options):
+    """Run the first n positions as a batch; return all that is left, the carry too."""
+    rows = p.rows[:n]
+    bound = {key: value[: len(rows)].copy() for key, value in p.bound.items()}
+    made = run_engine(
+        network, dtype, purpose, p.values, p.source, p.targets, rows, len(rows), np.ones((1, 2)),
+        weights=p.weights, width=width, fill=np.nan, **bound, **options,
+    )  # fmt: skip
+    made.carry = bound.get("carry")
+    return made
+
+
+def run_torch(network, parameters, p, n=None):
+    """Return PyTorch's outputs before the loss's activation, and the final states, as carried."""
+    rows, initial, parameters = p.rows[:n], None, iter(parameters)
+    x, lengths = torch.from_numpy(p.x[rows]), torch.from_numpy(p.lengths[: len(rows)])
+    if (carry := p.bound.get("carry")) is not None:
+        carry = np.where(p.bound["resets"][:, None], 0.0, carry)[: len(rows)]
+        initial = split_states(network, torch.from_numpy(carry))
+    out, final = forward(network.layers[:-1], x, parameters, lengths, initial)
+    assert next(parameters, None) is None
+    return out, torch.cat([s for states in final for s in states], 1) if final else None
+
+
+def split_states(network, carry):
+    """Return the states of each recurrent layer from what is carried of all of them."""
+    states, first = [], 0
+    for layer in (layer for layer in network.layers if isinstance(layer, Recurrent)):
+        states.append(carry[:, first : first + layer.state_size].split(layer.units, 1))
+        first += layer.state_size
+    return states
+
+
+def live_steps(network, lengths):
+    """Return which steps of outputs count; of outputs that are no sequence, all."""
+    if network.steps is None:
+        return np.ones(len(lengths), bool)
+    return np.arange(network.steps) < lengths[:, -1:]
+
+
+def losses_of(network, z, p, n=None):
+    """Return the weighted sum of the losses that are differentiated, and of those reported."""
+    rows = p.rows[:n]
+    y, live = torch.from_numpy(p.y[rows]), torch.from_numpy(live_steps(network, p.lengths[:n]))
+    if network.loss == CROSS_ENTROPY:
+        losses = reported = F.cross_entropy(z.movedim(-1, 1), y, reduction="none")
+    else:
+        squares = 0.5 * (z - y) ** 2
+        losses, reported = squares.sum(-1), squares.mean(-1)
+    w = torch.from_numpy(p.weights[rows])
+    w = (w if network.steps is None else w[:, None]) * live
+    return (w * losses).sum(), (w * reported).sum()
+
+
+def check_outputs(network, p, widths, dtype="float64", precision=1e-9):
+    """Compare outputs, final states that are carried on, and the loss that is reported."""
+    exact = SimpleNamespace(**vars(p) | {"values": [v.astype(np.float64) for v in p.values]})
+    with torch.no_grad():
+        z, final = run_torch(network, leaves(network, exact.values), exact)
+    theirs = z.softmax(-1) if network.loss == CROSS_ENTROPY else z
+    for n, width in widths:
+        made = run_ours(network, "evaluate", p, width, n, dtype)
+        live = live_steps(network, p.lengths[:n])
+        ours = made.outputs.reshape(n, *network.output_shape)
+        assert_close(ours[live], theirs[:n][live], f"outputs, {n} in {width}", precision)
+        total = losses_of(network, z[:n], p, n)[1]
+        assert_close(made.total, total, "loss", precision)
+        if made.carry is not None:
+            assert_close(made.carry, final[:n], "final states", precision)
+            states = run_ours(network, "states", p, width, n, dtype)
+            np.testing.assert_array_equal(states.carry, made.carry)
+
+
+def check_gradients(network, p, widths, dtype="float64", precision=1e-9):
+    """Compare all gradients, the final states, and the loss that is reported."""
+    for n in sorted({n for n, _ in widths}):
+        parameters = leaves(network, [value.astype(np.float64) for value in p.values])
+        z, final = run_torch(network, parameters, p, n)
+        loss, total = losses_of(network, z, p, n)
+        loss.backward()
+        for width in (width for rows, width in widths if rows == n):
+            made = run_ours(network, "gradient", p, width, n, dtype)
+            assert_close(made.total, total.item(), "loss", precision)
+            if made.carry is not None:
+                assert_close(made.carry, final, "final states", precision)
+            for parameter, ours, theirs in zip(
+                made.program.parameters, made.gradients, parameters, strict=True
+            ):
+                if parameter.trainable:
+                    what = f"{parameter}, {n} in {width}"
+                    assert_close(ours, theirs.grad, what, precision)
+
+
+#: Samples of a batch, and the width of the blocks that they go through in: some not full.
+WIDTHS = [(5, 1), (5, 8), (37, 8), (37, 32)]
+
+
+def carried(options):
+    """Return whether states are to be carried in: not, and if that can be, yes."""
+    return (False,) if options.get("both") else (False, True)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("arrangement", STACKS)
+@parametrize_cells
+def test_outputs_and_final_states_are_pytorch_s(name, arrangement, sequences, ragged):
+    options = STACKS[arrangement]
+    layers = stack(CELLS[name], sequences=sequences, **options)
+    network = make_network(*layers, inputs=(STEPS, 3))
+    for carries in carried(options):
+        check_outputs(network, make_problem(network, 37, ragged, carries), WIDTHS)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("arrangement", STACKS)
+@parametrize_cells
+def test_gradients_are_pytorch_s(name, arrangement, sequences, ragged):
+    """Of all weights, and of the vectors that go in."""
+    options = STACKS[arrangement]
+    layers = stack(CELLS[name], sequences=sequences, **options)
+    network = make_network(Embedding(TOKENS, 7), *layers)
+    for carries in carried(options):
+        check_gradients(network, make_problem(network, 37, ragged, carries), WIDTHS)
