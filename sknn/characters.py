@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import DensityMixin
 from sklearn.utils._param_validation import Interval
 
 from .base import ParameterRow
@@ -188,3 +189,101 @@ def _code_points(text):
 
 def _text_of(points):
     return np.asarray(points, np.dtype("<u4")).tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def draw(probabilities, temperature, top_k, uniform):
+    """Return the number of a symbol drawn from a distribution, by a uniform random number."""
+    if top_k is not None and top_k < len(probabilities):
+        least = np.partition(probabilities, -top_k)[-top_k]
+        probabilities = np.where(probabilities < least, 0.0, probabilities)
+    if temperature != 1:
+        probabilities = (probabilities / probabilities.max()) ** (1 / temperature)
+    sums = np.cumsum(probabilities)
+    return int(np.searchsorted(sums, uniform * sums[-1], side="right"))
+
+
+class TextModel(DensityMixin):
+    """What models of text share: scores, the most probable character, tags.
+
+    They have `vocabulary_`, ``predict_proba`` and ``_log_likelihoods``, which returns for each text
+    its log-likelihood, and of how many characters.
+    """
+
+    def score_samples(self, X):
+        """Return the mean log-likelihood of a character in each text, in nats.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_texts,)
+            The mean over all characters of a text but its first, which is only read; NaN where
+            there are none. Where a model has `boundaries`, the first one and the end count, too.
+        """
+        sums, n_chars = self._log_likelihoods(X)
+        return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
+
+    def score(self, X, y=None):
+        """Return the mean log-likelihood of a character, in nats.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts. Each is read from its beginning to its end.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        log_likelihood : float
+            The mean over all characters of all texts but the first of each. Where a model has
+            `boundaries`, the first ones and the ends count, too.
+        """
+        sums, n_chars = self._log_likelihoods(X)
+        if not n_chars.any():
+            raise ValueError(
+                "X has no text of at least two characters; expected one, as the first character is "
+                "only read."
+            )
+        return float(sums.sum() / n_chars.sum())
+
+    def perplexity(self, X):
+        """Return the perplexity of a character: ``exp(-score(X))``.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        perplexity : float
+            The number of equally probable characters that would be as hard to predict.
+        """
+        return float(np.exp(-self.score(X)))
+
+    def predict(self, X):
+        """Return the most probable character after each text.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        characters : ndarray of shape (n_texts,)
+            Each a str; where a model has `boundaries`, the empty one if the text's end is most
+            probable.
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.vocabulary_[best]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = tags.input_tags.sparse = False
+        return tags

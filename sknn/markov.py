@@ -11,13 +11,13 @@ from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .base import ParameterRow, all_or_nothing, takes
-from .characters import SAMPLING, VOCABULARY, Characters, as_texts
+from .characters import SAMPLING, VOCABULARY, Characters, TextModel, as_texts, draw
 
 _PARAMETERS = {
     "order": ParameterRow(
@@ -37,7 +37,7 @@ _PARAMETERS = {
 
 
 @takes(_PARAMETERS, positional=1)
-class CharMarkovChain(DensityMixin, BaseEstimator):
+class CharMarkovChain(TextModel, BaseEstimator):
     """A Markov chain of characters: the next one depends on the last few.
 
     The probability of a character c after a context h of k characters is interpolated with that
@@ -145,60 +145,6 @@ class CharMarkovChain(DensityMixin, BaseEstimator):
         codes, offsets = self._characters.encode(texts)
         return np.insert(codes, offsets[1:], -1)
 
-    def score_samples(self, X):
-        """Return the mean log-likelihood of a character in each document, in nats.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The documents.
-
-        Returns
-        -------
-        log_likelihood : ndarray of shape (n_documents,)
-            The mean over all characters of a document but its first; NaN where there are none.
-        """
-        sums, n_chars = self._log_likelihoods(X)
-        return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
-
-    def score(self, X, y=None):
-        """Return the mean log-likelihood of a character, in nats.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The documents.
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        log_likelihood : float
-            The mean over all characters of all documents but the first of each.
-        """
-        sums, n_chars = self._log_likelihoods(X)
-        if not n_chars.any():
-            raise ValueError(
-                "X has no document of two characters; expected one at least, as the first "
-                "character of a document is not scored."
-            )
-        return float(sums.sum() / n_chars.sum())
-
-    def perplexity(self, X):
-        """Return the perplexity of a character: ``exp(-score(X))``.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The documents.
-
-        Returns
-        -------
-        perplexity : float
-            The number of equally probable characters that would be as hard to predict.
-        """
-        return float(np.exp(-self.score(X)))
-
     def _log_likelihoods(self, X):
         """Return, for each document, its log-likelihood, and of how many characters."""
         check_is_fitted(self)
@@ -235,22 +181,6 @@ class CharMarkovChain(DensityMixin, BaseEstimator):
             for start, end in zip(offsets, offsets[1:])
         ])  # fmt: skip
 
-    def predict(self, X):
-        """Return the most probable character after each document.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The documents.
-
-        Returns
-        -------
-        characters : ndarray of shape (n_documents,)
-            Each a str.
-        """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.vocabulary_[best]
-
     @validate_params(SAMPLING, prefer_skip_nested_validation=True)
     def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
         """Draw text, one character after the other.
@@ -282,9 +212,7 @@ class CharMarkovChain(DensityMixin, BaseEstimator):
         )
         codes = np.empty(n_chars, np.int64)
         for i, uniform in enumerate(random_state.random_sample(n_chars)):
-            weights = _reshape(_distribution(self.counts_, contexts), temperature, top_k)
-            sums = np.cumsum(weights)
-            codes[i] = np.searchsorted(sums, uniform * sums[-1], side="right")
+            codes[i] = draw(_distribution(self.counts_, contexts), temperature, top_k, uniform)
             contexts = _advance(self.counts_, contexts, codes[i])
         return self._characters.decode(codes)
 
@@ -324,12 +252,6 @@ class CharMarkovChain(DensityMixin, BaseEstimator):
         shares = table.data / table.sum(axis=1)[_rows(table)]
         matrix = sp.csr_array((shares, table.indices, table.indptr), shape=table.shape)
         return contexts, matrix[followed]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.two_d_array = False
-        return tags
 
 
 # --- counts, for text as numbers with -1 after each document
@@ -460,13 +382,3 @@ def _distribution(tables, contexts):
             probabilities *= (end - begin) / total
             probabilities[table.indices[begin:end]] += counts / total
     return probabilities
-
-
-def _reshape(probabilities, temperature, top_k):
-    """Return what `temperature` and `top_k` make of a distribution, up to a factor."""
-    if top_k is not None and top_k < len(probabilities):
-        least = np.partition(probabilities, -top_k)[-top_k]
-        probabilities = np.where(probabilities < least, 0.0, probabilities)
-    if temperature == 1:
-        return probabilities
-    return (probabilities / probabilities.max()) ** (1 / temperature)

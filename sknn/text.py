@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
     TransformerMixin,
     _fit_context,
 )
@@ -16,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_is_fitted
 
 from .base import TRAINING, FitCallbacks, ParameterRow, all_or_nothing, takes
-from .characters import SAMPLING, VOCABULARY, Characters, as_texts
+from .characters import SAMPLING, VOCABULARY, Characters, TextModel, as_texts
 from .layered import LayeredNet
 from .layers import GRU, LSTM, Activation, Dense, Dropout, Embedding, SimpleRNN
 from .losses import Loss
@@ -235,7 +234,7 @@ def _print(text):
 
 
 @takes(_PARAMETERS, positional=3)
-class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, LayeredNet):
+class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, LayeredNet):
     """A recurrent network that predicts each character of a text from those before it.
 
     The text is dealt to parallel streams, which are gone through in chunks of `seq_len` characters;
@@ -506,64 +505,6 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, L
         n_chars = np.array([max(len(text) - 1, 0) for text in texts])
         return log_likelihoods(self._weights, texts, self.n_jobs), n_chars
 
-    def score_samples(self, X):
-        """Return the mean log-likelihood of a character in each text, in nats.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The texts.
-
-        Returns
-        -------
-        log_likelihood : ndarray of shape (n_texts,)
-            The mean over all characters of a text but its first; NaN where there are none. With
-            `boundaries`, the first one and the end count, too.
-        """
-        sums, n_chars = self._log_likelihoods(X)
-        return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
-
-    def score(self, X, y=None):
-        """Return the mean log-likelihood of a character, in nats.
-
-        The state is carried from the beginning of each text to its end.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The texts.
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        log_likelihood : float
-            The mean over all characters of all texts but the first of each. With `boundaries`, the
-            first ones and the ends count, too.
-        """
-        sums, n_chars = self._log_likelihoods(X)
-        if not n_chars.any():
-            raise ValueError(
-                "X has no text of at least two characters; expected one, as the first character is "
-                "only read."
-            )
-        return float(sums.sum() / n_chars.sum())
-
-    def perplexity(self, X):
-        """Return the perplexity of a character: ``exp(-score(X))``.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The texts.
-
-        Returns
-        -------
-        perplexity : float
-            The number of equally probable characters that would be as hard to predict.
-        """
-        return float(np.exp(-self.score(X)))
-
     # --- what comes next
 
     def predict_proba(self, X):
@@ -598,22 +539,6 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, L
         states = final_states(weights, [text[:-1] for text in texts], self.n_jobs)
         probabilities = next_probabilities(weights, last, states, self.n_jobs)
         return states, probabilities
-
-    def predict(self, X):
-        """Return the most probable character after each text.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The texts.
-
-        Returns
-        -------
-        characters : ndarray of shape (n_texts,)
-            Each a str; with `boundaries` the empty one where the text's end is most probable.
-        """
-        chosen = self.predict_proba(X).argmax(axis=1)
-        return self.vocabulary_[chosen]
 
     def transform(self, X):
         """Return the state of the last recurrent layer after each text, as features.
@@ -707,9 +632,3 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, L
             self._weights, n_chars, states, probabilities, beam_width, self._mark
         )
         return self._characters.decode(codes), log_probability
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.two_d_array = tags.input_tags.sparse = False
-        return tags

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .characters import draw
 from .cpu.program import Team
 from .data import Source
 from .network import program
@@ -31,8 +32,8 @@ def write(weights, n, start, frequencies, end, temperature, top_k, random_state)
     random_state : RandomState
     """
     if n and not len(start):
-        start = _draw_first(frequencies, temperature, top_k, random_state)
-        n -= 1
+        first = draw(frequencies, temperature, top_k, random_state.random_sample())
+        start, n = np.array([first]), n - 1
         yield start
     states = final_states(weights, [start[:-1]])
     while n:
@@ -43,16 +44,6 @@ def write(weights, n, start, frequencies, end, temperature, top_k, random_state)
             return
         yield codes
         n, start = n - len(codes), codes
-
-
-def _draw_first(frequencies, temperature, top_k, random_state):
-    """Return one symbol drawn by its frequency, as an array."""
-    if top_k is not None:
-        least = np.sort(frequencies)[-min(top_k, len(frequencies))]
-        frequencies = np.where(frequencies < least, 0.0, frequencies)
-    sums = np.cumsum((frequencies / frequencies.max()) ** (1 / temperature))
-    drawn = random_state.random_sample(1) * sums[-1]
-    return np.searchsorted(sums, drawn, side="right").astype(np.int64)
 
 
 def _draw(weights, last, states, n, temperature, top_k, random_state):
