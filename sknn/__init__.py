@@ -1,10 +1,16 @@
 """Neural networks for scikit-learn, on kernels compiled by Numba."""
 
 from .convnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
+from .markov import CharMarkovChain
 from .mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
 from .perceptron import PerceptronClassifier
+from .recurrent import RNNClassifier, RNNRegressor
+from .text import CharRNN
+from .translation import Seq2SeqRNN
 
 __all__ = [
+    "CharMarkovChain",
+    "CharRNN",
     "ConvNetClassifier",
     "ConvNetRegressor",
     "ConvNetTransformer",
@@ -12,4 +18,7 @@ __all__ = [
     "MLPNetClassifier",
     "MLPNetRegressor",
     "PerceptronClassifier",
+    "RNNClassifier",
+    "RNNRegressor",
+    "Seq2SeqRNN",
 ]

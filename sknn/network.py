@@ -240,24 +240,14 @@ def _gather(tape, name, columns, field, key):
 
 def _add_loss(tape, network, a, targets):
     loss = network.loss
-    tape.weights = _add_weights(tape, network.steps)
+    weights = tape.weights(network.steps)
     delta = tape.buffer("da", a.rows)
     steps, units = positions(network.output_shape)
     if loss.counts_classes:
-        tape.add("log_loss_softmax", (a, tape.weights), (delta,), (units, steps))
+        tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps))
     else:
         y = _gather(tape, "y", a.rows, Y, targets)
         numbers = (units, loss.parameter, loss.scale(units), steps)
         variant = (loss.name, loss.canonical)
-        tape.add("loss", (a, y, tape.weights), (delta,), numbers, variant)
+        tape.add("loss", (a, y, weights), (delta,), numbers, variant)
     return delta
-
-
-def _add_weights(tape, steps):
-    """Put the weights of samples on a tape, or of each of their steps; return their buffer."""
-    weights = tape.buffer("weights", steps or 1)
-    if steps is None:
-        tape.add("weigh", (), (weights,))
-    else:
-        tape.add("weigh_steps", (tape.lengths(steps),), (weights,), (steps,))
-    return weights

@@ -179,14 +179,14 @@ class Sequences:
 def _listed(X):
     """Return X as a list of arrays if it is a list of sequences; None if it is like an array.
 
-    Lists of numbers that all have one length are rows of an array.
+    A list of lists that all have one length is like an array.
     """
     if sp.issparse(X) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__"):
         return None
     items = list(X)
     if any(isinstance(item, str) or not hasattr(item, "__len__") for item in items):
         return None
-    arrays = any(hasattr(item, "ndim") for item in items)
+    arrays = hasattr(X, "ndim") or any(hasattr(item, "ndim") for item in items)
     if not arrays and len({len(item) for item in items}) < 2:
         return None
     return [np.asarray(item) for item in items]
@@ -208,7 +208,7 @@ def _check_kind(arrays, dimensions, name):
                 f"{name}[{i}] has {array.shape[1]} numbers a step, but {name}[0] has "
                 f"{first.shape[1]}."
             )
-        if not len(array):
+        if not array.size:
             raise ValueError(f"{name}[{i}] is empty; expected a sequence of at least one step.")
 
 
@@ -294,6 +294,7 @@ def _flat_targets(y, sequences):
 
 # --- the estimators
 
+
 @dataclass
 class _SequenceData(Data):
     """Sequences to learn from, or to validate with: these may have other numbers of steps."""
@@ -327,7 +328,7 @@ class _BaseRNN(LayeredNet):
             )
         if not self.return_sequences:
             check_consistent_length(sequences, y)
-            if _listed(y) is not None:
+            if len({part.shape for part in _listed(y) or ()}) > 1:
                 raise ValueError("y has sequences; for these set return_sequences=True.")
         elif getattr(self, "class_weight", None) is not None:
             raise ValueError(
@@ -523,7 +524,6 @@ class _BaseRNN(LayeredNet):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.sparse = self.embedding is None and self.mask_value is None
-        tags.input_tags.allow_nan = self.mask_value is not None and bool(np.isnan(self.mask_value))
         return tags
 
 

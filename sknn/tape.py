@@ -76,7 +76,7 @@ OPERATIONS = {
         "blocks", "x", "y",
         "height width channels out_height out_width layer low rows left columns upside_down mirror",
     ),
-    "activity_penalty": _row("blocks", "a weights da", "dx", "units l1 l2"),
+    "activity_penalty": _row("blocks", "a weights da", "dx", "units l1 l2 steps"),
     "local_response": _row("blocks", "x", "y scale", "positions channels size alpha beta k"),
     "local_response_gradient": _row(
         "blocks", "x y scale dy", "dx", "positions channels size alpha beta k"
@@ -270,11 +270,10 @@ class Tape:
         self.phases = []
         self.buffers = []
         self.parameters = []
-        self.weights = None  # the buffer of the samples' weights, once there is one
         self.carries = carries
         self.state_size = 0  # numbers that recurrent layers carry from one batch to the next
         self.axis = 0  # which of a sequence's lengths holds at this point of the network
-        self._lengths = {}
+        self._lengths, self._weights = {}, {}
         self._gradients, self._pending = [], []
         self._kept = set()
         self._random = 0
@@ -286,7 +285,8 @@ class Tape:
 
     def view(self, base, first, rows):
         """Return a part of a buffer, as a buffer."""
-        self.buffers.append(Buffer(f"{base.name}.{first}", rows, False, base, first))
+        place = base.first + first
+        self.buffers.append(Buffer(f"{base.whole.name}.{place}", rows, False, base.whole, place))
         return self.buffers[-1]
 
     def lengths(self, steps):
@@ -295,6 +295,17 @@ class Tape:
             self._lengths[self.axis] = out = self.buffer("lengths", 1)
             self.add("lengths", (), (out,), (steps, self.axis))
         return self._lengths[self.axis]
+
+    def weights(self, steps=None):
+        """Return the buffer of the samples' weights, or of those of each of their `steps`."""
+        where = None if steps is None else self.axis
+        if where not in self._weights:
+            self._weights[where] = out = self.buffer("weights", steps or 1)
+            if steps is None:
+                self.add("weigh", (), (out,))
+            else:
+                self.add("weigh_steps", (self.lengths(steps),), (out,), (steps,))
+        return self._weights[where]
 
     def keep(self, buffer):
         """Say that what is in a buffer now will be read again, so that nothing may overwrite it."""

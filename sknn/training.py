@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from .base import count_threads
 from .cpu.program import Session, Team, aligned, pack, unpack
-from .network import block_width, prediction_width, program
+from .network import BLOCK_WIDTH, block_width, prediction_width, program
 from .optimizers import Optimizer, make_solver
 
 _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
@@ -164,9 +164,12 @@ def training_width(network, rows, dtype):
 def team_size(n_jobs, network, rows):
     """Return how many threads to take for steps of `rows` rows; it changes nothing in the result.
 
-    Small steps keep one thread busy at most, and then nobody asks how many there are.
+    Small steps keep one thread busy at most, and then nobody asks how many there are. Over time a
+    block of sequences goes on one thread, and most of the work is that.
     """
     most = 3 * network.operations * rows // _WORK_PER_THREAD
+    if network.sequential:
+        most = min(most, -(-rows // BLOCK_WIDTH))
     return 1 if most < 2 else min(count_threads(n_jobs), most)
 
 

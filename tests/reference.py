@@ -187,9 +187,10 @@ def activation_gradient(at, v, dy, elements, parameter):
     return dy * ACTIVATION_FUNCTIONS[name][1](x, parameter)
 
 
-def activity_penalty(at, a, weights, da, units, l1, l2):
+def activity_penalty(at, a, weights, da, units, l1, l2, steps):
+    a, weights = a.reshape(steps, units, -1), weights[:, None]
     at.loss += (weights * (l1 * np.abs(a) + l2 / 2 * a**2)).sum()
-    return da + weights * (l1 * np.sign(a) + l2 * a)
+    return da + (weights * (l1 * np.sign(a) + l2 * a)).reshape(steps * units, -1)
 
 
 def softmax(at, x, units, steps):

@@ -403,7 +403,7 @@ def test_gradients_add_up_over_chunks():
     problem = make_problem(network, "float64", 43)
 
     def run(batch):
-        rates = np.full((-(-43 // batch), 1), 1.0)
+        rates = np.ones((-(-43 // batch), 2))
         return run_engine(
             network, "float64", "gradient", problem.values, problem.source, problem.targets,
             problem.rows, batch, rates, accumulate=True, width=32,

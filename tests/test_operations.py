@@ -37,9 +37,12 @@ from sknn.cpu.frame import KERNELS
 from sknn.cpu.program import pack
 from sknn.data import ClassNumbers, Source
 from sknn.layers import (
+    GRU,
+    LSTM,
     Activation,
     AveragePooling2D,
     BatchNormalization,
+    Bidirectional,
     Concatenate,
     Conv2D,
     Conv2DTranspose,
@@ -530,6 +533,8 @@ def run_beside_guard_pages():
     after = (Activation("tanh"), Dropout(0.2))
     whole_packs = mlp(31, (33, *after), outputs=16, loss="log_loss", link="softmax")
     in_a_row, in_branches = _images()
+    recurrent = (LSTM(17, return_sequences=True), Bidirectional(GRU(5, truncate=3)))
+    recurrent += Dense(3), Activation("softmax")
     solver = replace(ADAM, clip_norm=0.5, l2=0.1)
     for network, dtype, sparse, batch in (
         (whole_packs, "float32", False, 33),
@@ -538,6 +543,7 @@ def run_beside_guard_pages():
         (mlp(9, outputs=3), "float32", False, 5),
         (in_a_row, "float32", False, 33),
         (in_branches, "float64", False, 5),
+        (Network(recurrent, (4, 3), make_loss("log_loss", "softmax")), "float32", False, 33),
     ):
         p = make_problem(network, dtype, 70, weighted=True, sparse=sparse)
         x = p.data[X]

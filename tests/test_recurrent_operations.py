@@ -20,7 +20,7 @@ GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3, "gru_after": 3}
 #: and of u has. Any number of units can be computed with any of them.
 TILES = {
     (1, "float32"): (8, 1, 2), (16, "float32"): (3, 2, 1), (32, "float32"): (10, 1, 1),
-    (1, "float64"): (1, 2, 1), (8, "float64"): (8, 1, 1), (32, "float64"): (5, 2, 2),
+    (1, "float64"): (1, 2, 1), (8, "float64"): (5, 2, 1), (32, "float64"): (8, 1, 2),
 }  # fmt: skip
 #: With the last two, what is stored by four whole packs ends behind the last unit.
 UNITS = (1, 3, 16, 17, 33, 40, 30, 60)
@@ -350,7 +350,7 @@ def _run_cell(name, dtype, width, operands, attributes, variant, gradient=False)
 #: Each cell, with what its kernel is compiled for beside its tile, and at which widths: together
 #: all, since one cell goes over samples as another does.
 CELLS = [
-    ("simple_rnn", ("tanh",), list(TILES)),
+    ("simple_rnn", ("tanh",), [*TILES]),
     ("simple_rnn", ("relu",), [(1, "float64")]),
     ("lstm", (), [(1, "float32"), (8, "float64"), (32, "float32"), (32, "float64")]),
     ("gru", (), [(1, "float64"), (16, "float32"), (32, "float32"), (32, "float64")]),
@@ -542,9 +542,7 @@ def test_losses_of_each_step(width, dtype):
         arrays["a"] = run_operation("softmax", dtype, width, logits, (units, steps))["y"]
         y = random.randint(units, size=(n, 2 * steps))
         for targets in (y[:, :steps], y[:, ::2], y[:, steps : 2 * steps].T.copy().T):
-            run_operation(
-                "log_loss_softmax", dtype, width, arrays, (units, steps), targets=targets
-            )
+            run_operation("log_loss_softmax", dtype, width, arrays, (units, steps), targets=targets)
 
 
 # --- drawing the next token
@@ -571,7 +569,7 @@ def draw_tokens(logits, rates, dtype, before=-1):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_tokens_are_drawn_as_often_as_their_probabilities_say(dtype):
-    random, n = np.random.RandomState(0), 4000
+    random, n = np.random.RandomState(0), 1000
     row = 2 * random.normal(size=17)
     logits = np.broadcast_to(row, (n, 17))
     uniform = (np.arange(n) + 0.5) / n
@@ -583,8 +581,7 @@ def test_tokens_are_drawn_as_often_as_their_probabilities_say(dtype):
         shares[np.argsort(row)[: 17 - top if top else 0]] = 0.0
         shares /= shares.sum()
         assert np.abs(np.bincount(drawn, minlength=17) / n - shares).max() <= 1.01 / n
-        assert (drawn != expected).mean() <= 17 / n  # at the borders
-        assert (draw_tokens(logits, rates, dtype)[0] == drawn).all()
+        assert (drawn != expected).sum() <= 2  # at the borders
 
 
 def test_tokens_that_are_given_are_not_drawn():

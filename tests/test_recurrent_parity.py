@@ -219,10 +219,14 @@ def make_network(*layers, inputs=STEPS, loss=SQUARED):
     return Network((*layers, Activation(loss.link)), inputs, loss)
 
 
+def each(layer):
+    """Return a recurrent layer that gives the state after each step."""
+    return replace(layer, return_sequences=True)
+
+
 def stack(cell, n_layers=1, sequences=True, both=False):
     """Return recurrent layers of a kind, one on the other; the last may give its last state."""
-    cells = [replace(cell, return_sequences=True)] * (n_layers - 1)
-    cells.append(replace(cell, return_sequences=sequences))
+    cells = [each(cell)] * (n_layers - 1) + [replace(cell, return_sequences=sequences)]
     return [Bidirectional(cell) for cell in cells] if both else cells
 
 
@@ -245,9 +249,10 @@ def rooms(network):
 def make_problem(network, n, ragged=True, carries=False, dtype="float64", seed=0):
     """Return rows in an order of their own, their weights, and everything that reads them."""
     random, shape = np.random.RandomState(seed), network.input_shape
-    x = random.randint(TOKENS, size=(n, *shape)) if len(shape) == 1 else random.normal(
-        size=(n, *shape)
-    )  # fmt: skip
+    if len(shape) == 1:
+        x = random.randint(TOKENS, size=(n, *shape))
+    else:
+        x = random.normal(size=(n, *shape))
     if network.loss == CROSS_ENTROPY:
         y = random.randint(network.output_shape[-1], size=(n, *network.output_shape[:-1]))
         targets = ClassNumbers(y)
@@ -266,17 +271,29 @@ def make_problem(network, n, ragged=True, carries=False, dtype="float64", seed=0
     return SimpleNamespace(
         x=x, y=y, source=Source(x.reshape(n, -1)), targets=targets, rows=random.permutation(n),
         weights=random.uniform(0.5, 2.0, n), lengths=lengths, bound=bound,
-        values=start_values(network, dtype, seed),
+        values=draw_values(network, dtype, seed),
     )  # fmt: skip
 
 
-def run_ours(network, purpose, p, width, n=None, dtype="float64", **options):
+def draw_values(network, dtype, seed):
+    """Return random parameters; relu's states are kept from growing with every step."""
+    values = start_values(network, dtype, seed)
+    if "activation='relu'" not in repr(network.layers):
+        return values
+    names = [p.name for group in network.parameters(dtype) for p in group]
+    return [
+        v / v.dtype.type(1.2 * np.linalg.norm(v, 2)) if name == "recurrent_kernel" else v
+        for name, v in zip(names, values, strict=True)
+    ]
+
+
+def run_ours(network, purpose, p, width, n=None, dtype="float64"):
     """Run the first n positions as a batch; return all that is left, the carry too."""
     rows = p.rows[:n]
     bound = {key: value[: len(rows)].copy() for key, value in p.bound.items()}
     made = run_engine(
         network, dtype, purpose, p.values, p.source, p.targets, rows, len(rows), np.ones((1, 2)),
-        weights=p.weights, width=width, fill=np.nan, **bound, **options,
+        weights=p.weights, width=width, fill=np.nan, **bound,
     )  # fmt: skip
     made.carry = bound.get("carry")
     return made
@@ -287,7 +304,7 @@ def run_torch(network, parameters, p, n=None):
     rows, initial, parameters = p.rows[:n], None, iter(parameters)
     x, lengths = torch.from_numpy(p.x[rows]), torch.from_numpy(p.lengths[: len(rows)])
     if (carry := p.bound.get("carry")) is not None:
-        carry = np.where(p.bound["resets"][:, None], 0.0, carry)[: len(rows)]
+        carry = np.where(p.bound["resets"][:, None], 0.0, carry.astype(np.float64))[: len(rows)]
         initial = split_states(network, torch.from_numpy(carry))
     out, final = forward(network.layers[:-1], x, parameters, lengths, initial)
     assert next(parameters, None) is None
@@ -324,11 +341,15 @@ def losses_of(network, z, p, n=None):
     return (w * losses).sum(), (w * reported).sum()
 
 
+def exact_leaves(network, p):
+    """Return the parameters as PyTorch's, in float64."""
+    return leaves(network, [value.astype(np.float64) for value in p.values])
+
+
 def check_outputs(network, p, widths, dtype="float64", precision=1e-9):
     """Compare outputs, final states that are carried on, and the loss that is reported."""
-    exact = SimpleNamespace(**vars(p) | {"values": [v.astype(np.float64) for v in p.values]})
     with torch.no_grad():
-        z, final = run_torch(network, leaves(network, exact.values), exact)
+        z, final = run_torch(network, exact_leaves(network, p), p)
     theirs = z.softmax(-1) if network.loss == CROSS_ENTROPY else z
     for n, width in widths:
         made = run_ours(network, "evaluate", p, width, n, dtype)
@@ -346,7 +367,7 @@ def check_outputs(network, p, widths, dtype="float64", precision=1e-9):
 def check_gradients(network, p, widths, dtype="float64", precision=1e-9):
     """Compare all gradients, the final states, and the loss that is reported."""
     for n in sorted({n for n, _ in widths}):
-        parameters = leaves(network, [value.astype(np.float64) for value in p.values])
+        parameters = exact_leaves(network, p)
         z, final = run_torch(network, parameters, p, n)
         loss, total = losses_of(network, z, p, n)
         loss.backward()
@@ -395,3 +416,248 @@ def test_gradients_are_pytorch_s(name, arrangement, sequences, ragged):
     network = make_network(Embedding(TOKENS, 7), *layers)
     for carries in carried(options):
         check_gradients(network, make_problem(network, 37, ragged, carries), WIDTHS)
+
+
+# --- other ways to go through time
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("truncate", [1, 8, 49])
+@parametrize_cells
+def test_truncated_gradients_are_those_of_pytorch_with_detached_states(name, truncate, sequences):
+    """Those of a shorter sequence too, whose boundaries are its own."""
+    cell = replace(CELLS[name], truncate=truncate)
+    network = make_network(Embedding(TOKENS, 7), *stack(cell, 2, sequences))
+    for ragged in (False, True):
+        check_gradients(network, make_problem(network, 37, ragged), [(5, 1), (37, 32)])
+
+
+@pytest.mark.parametrize("both", [False, True])
+@parametrize_cells
+def test_truncated_gradients_of_layers_that_go_backward(name, both):
+    cell = replace(CELLS[name], truncate=8, reverse=not both)
+    network = make_network(Embedding(TOKENS, 7), *stack(cell, 2, True, both))
+    check_gradients(network, make_problem(network, 37), [(5, 1), (37, 32)])
+
+
+@parametrize_cells
+def test_layers_that_go_backward(name):
+    cell = replace(CELLS[name], reverse=True)
+    for sequences in (False, True):
+        network = make_network(Embedding(TOKENS, 7), *stack(cell, 2, sequences))
+        p = make_problem(network, 37, carries=True)
+        check_outputs(network, p, WIDTHS)
+        check_gradients(network, p, WIDTHS)
+
+
+@parametrize_cells
+def test_chunks_that_carry_their_states_are_one_long_sequence(name):
+    """Their gradients are those of the long one, truncated where chunks end."""
+    layers = [Embedding(TOKENS, 7), *stack(replace(CELLS[name], truncate=10), 2)]
+    long, network = make_network(*layers), make_network(*layers, inputs=10)
+    p = make_problem(long, 37, carries=True)
+    parameters = leaves(long, p.values)
+    z, final = run_torch(long, parameters, p)
+    losses_of(long, z, p)[0].backward()
+
+    def in_chunks(a):  # all samples' first chunk, then all samples' second one
+        return np.concatenate(np.split(a, 5, axis=1))
+
+    starts = np.repeat(np.arange(0, STEPS, 10), 37)[:, None]
+    bound = {
+        "lengths": np.clip(np.tile(p.lengths, (5, 1)) - starts, 0, 10),
+        "resets": np.pad(p.bound["resets"], (0, 4 * 37)),
+    }
+    rows = np.concatenate([p.rows + 37 * chunk for chunk in range(5)])
+    source, targets = Source(in_chunks(p.x)), Source(in_chunks(p.y).reshape(5 * 37, -1))
+    for purpose, width in (("evaluate", 8), ("evaluate", 32), ("gradient", 8), ("gradient", 32)):
+        carry = p.bound["carry"].copy()
+        made = run_engine(
+            network, "float64", purpose, p.values, source, targets, rows, 37, np.ones((5, 2)),
+            weights=np.tile(p.weights, 5), width=width, accumulate=True, carry=carry, **bound,
+        )  # fmt: skip
+        assert_close(made.total, losses_of(long, z, p)[1].item(), "loss")
+        assert_close(carry, final, "final states")
+        if purpose == "evaluate":
+            ours = np.hstack(np.split(made.outputs.reshape(5 * 37, 10, -1), 5))
+            live = live_steps(long, p.lengths)
+            assert_close(ours[live], z.detach()[live], "outputs")
+            continue
+        for parameter, ours, theirs in zip(made.program.parameters, made.gradients, parameters):
+            assert_close(ours, theirs.grad, parameter)
+
+
+# --- networks
+
+
+def tagger(*layers, outputs=5, **options):
+    """Return a network that gives probabilities, at each step if what is before is a sequence."""
+    return make_network(*layers, Dense(outputs), loss=CROSS_ENTROPY, **options)
+
+
+def encoder(cell, n_layers=2):
+    return [Embedding(TOKENS, 7), *stack(cell, n_layers, False)]
+
+
+def decoder(cell, n_layers=2):
+    first, *others = stack(cell, n_layers)
+    return [replace(first, n_tokens=TOKENS), *others]
+
+
+NETWORKS = {
+    **{
+        f"tokens, {name}": tagger(each(replace(cell, n_tokens=TOKENS)))
+        for name, cell in CELLS.items()
+    },
+    **{
+        f"encoder and decoder, {name}": tagger(
+            EncoderDecoder(encoder(cell), decoder(cell), 30), outputs=TOKENS
+        )
+        for name, cell in CELLS.items()
+    },
+    **{  # they leave half of a vector empty
+        f"few units, {name}": make_network(*stack(replace(cell, units=3), 2), inputs=(STEPS, 3))
+        for name, cell in CELLS.items()
+    },
+    **{
+        f"no bias, {name}": tagger(
+            *stack(replace(cell, use_bias=False), 2, False), inputs=(STEPS, 3)
+        )
+        for name, cell in CELLS.items()
+    },
+    "encoder and decoder with an embedding each": tagger(
+        EncoderDecoder(encoder(GRU(7), 1), [Embedding(TOKENS, 7), *stack(GRU(7))], 20),
+        outputs=TOKENS,
+    ),
+    "tokens, stacked and bidirectional": tagger(
+        Bidirectional(each(replace(CELLS["lstm"], n_tokens=TOKENS))),
+        Bidirectional(each(CELLS["lstm"])), Bidirectional(CELLS["gru"]),
+    ),
+    "layers of all kinds": tagger(
+        Embedding(TOKENS, 7), each(GRU(7)), Bidirectional(each(LSTM(7))), Dense(20),
+        Activation("tanh"), each(SimpleRNN(20, reverse=True)), each(GRU(20, reset_after=True)),
+        Activation("relu"), LSTM(20),
+    ),
+    "frozen in the middle": tagger(
+        Embedding(TOKENS, 7), each(LSTM(20)), each(GRU(20, trainable=False)), SimpleRNN(20),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_pytorch_s(name):
+    network = NETWORKS[name]
+    for ragged in (False, True):
+        p = make_problem(network, 37, ragged)
+        check_outputs(network, p, [(5, 1), (37, 8)])
+        check_gradients(network, p, [(5, 1), (37, 8)])
+
+
+def text_network(cell):
+    return tagger(Embedding(TOKENS, 7), *stack(cell, 2))
+
+
+@pytest.mark.parametrize("carries", [False, True])
+@pytest.mark.parametrize("solver", SOLVERS)
+@parametrize_cells
+def test_steps_are_pytorch_s(name, solver, carries):
+    """Two steps, the second of fewer samples, which go on from the states that the first left."""
+    network, n, batch = text_network(CELLS[name]), 60, 37
+    p, parts = make_problem(network, n, carries=carries), (slice(0, batch), slice(batch, n))
+    params, make_optimizer = SOLVERS[solver]
+    estimator = MLPNetRegressor("squared_error", solver=solver, alpha=0.0, **params)
+    optimizer = Optimizer(estimator, p.values)
+    sums = np.array([p.weights[p.rows[part]] @ p.lengths[part, 0] for part in parts])
+    rates = np.column_stack([1 / sums, np.ones(2), optimizer.rates(estimator, 2)])
+    bound, carry = dict(p.bound), None
+    if carries:
+        carry, bound["carry"] = p.bound["carry"][:batch], p.bound["carry"][:batch].copy()
+    made = run_engine(
+        network, "float64", "train", p.values, p.source, p.targets, p.rows, batch, rates,
+        solver=make_solver(estimator), weights=p.weights, width=32,
+        n_states=len(optimizer.states), **bound,
+    )  # fmt: skip
+    parameters, total = leaves(network, p.values), 0.0
+    optimizer = make_optimizer(parameters)
+    for step, part in enumerate(parts):
+        some = SimpleNamespace(**vars(p) | {"rows": p.rows[part], "lengths": p.lengths[part]})
+        if carries:
+            some.bound = {"carry": carry[: len(some.rows)], "resets": p.bound["resets"][part]}
+        if solver == "adam":  # scikit-learn adds epsilon before it corrects the moments
+            optimizer.param_groups[0]["eps"] = 1e-4 / np.sqrt(1 - 0.9 ** (step + 1))
+        optimizer.zero_grad()
+        z, final = run_torch(network, parameters, some)
+        loss, _ = losses_of(network, z, some)
+        (loss / sums[step]).backward()
+        optimizer.step()
+        total += loss.item()
+        if carries:
+            carry[: len(some.rows)] = final.detach()
+    assert_close(made.total, total, "loss")
+    compare_parameters(made, parameters, 1e-8)
+    if carries:
+        assert_close(bound["carry"], carry, "final states")
+
+
+# --- in float32, and what may not change the bits
+
+
+@pytest.mark.parametrize("arrangement", STACKS)
+@parametrize_cells
+def test_in_float32(name, arrangement):
+    options = STACKS[arrangement]
+    network = make_network(Embedding(TOKENS, 7), *stack(CELLS[name], **options))
+    for carries in carried(options):
+        p = make_problem(network, 37, carries=carries, dtype="float32")
+        check_outputs(network, p, [(5, 1), (37, 32)], "float32", 1e-4)
+        check_gradients(network, p, [(5, 1), (37, 32)], "float32", 1e-4)
+
+
+BITS = {
+    "bidirectional": lambda cell: tagger(
+        Embedding(TOKENS, 7), *stack(cell, 2, both=True), inputs=STEPS
+    ),
+    "carried": text_network,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", BITS)
+@parametrize_cells
+def test_a_sequence_gives_the_bits_alone_that_it_gives_in_a_batch(name, kind, dtype):
+    network = BITS[kind](CELLS[name])
+    p = make_problem(network, 37, carries=kind == "carried", dtype=dtype)
+    whole = run_ours(network, "predict", p, 32, dtype=dtype)
+    live = live_steps(network, p.lengths)
+    for n, width in ((1, 1), (37, 1), (5, 8 if dtype == "float64" else 16), (1, 32)):
+        some = run_ours(network, "predict", p, width, n, dtype)
+        ours, theirs = (
+            made.outputs[:n].reshape(n, STEPS, -1)[live[:n]] for made in (some, whole)
+        )  # fmt: skip
+        np.testing.assert_array_equal(ours, theirs, err_msg=f"{n} in {width}")
+        if kind == "carried":
+            np.testing.assert_array_equal(some.carry, whole.carry[:n])
+
+
+@pytest.mark.parametrize("kind", BITS)
+@parametrize_cells
+def test_threads_do_not_change_the_bits(name, kind):
+    network = BITS[kind](CELLS[name])
+    p = make_problem(network, 37, carries=kind == "carried")
+    solver = make_solver(MLPNetRegressor(**SOLVERS["adam"][0]))
+    for purpose, width in (("train", 1), ("train", 8), ("gradient", 8), ("evaluate", 1)):
+        runs, batch = [], 1 if width == 1 else 30
+        rates = np.tile([1 / batch, 1.0, 0.01, 0.0, 0.0], (-(-37 // batch), 1))
+        for threads in (1, 2, 3):
+            bound = {key: value.copy() for key, value in p.bound.items()}
+            runs.append(run_engine(
+                network, "float64", purpose, p.values, p.source, p.targets, p.rows, batch, rates,
+                weights=p.weights, width=width, threads=threads,
+                solver=solver if purpose == "train" else None, **bound,
+            ))  # fmt: skip
+            for a, b in zip(runs[-1].gradients or (), runs[0].gradients or ()):
+                np.testing.assert_array_equal(a, b)
+            runs[-1].carry = bound.get("carry")
+            if kind == "carried":
+                np.testing.assert_array_equal(runs[-1].carry, runs[0].carry)
+        assert_same_bits(runs)

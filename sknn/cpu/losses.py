@@ -180,7 +180,7 @@ def log_loss_softmax(t):
 def activity_penalty(t):
     """Add a penalty of the outputs a to the loss, and its gradient to da.
 
-    op: a, weights, da, dx, units, l1, l2.
+    op: a, weights (of each step), da, dx, units, l1, l2, steps.
     """
     vector, width, lanes = t.vector, t.width, t.vector.lanes
 
@@ -188,16 +188,18 @@ def activity_penalty(t):
         a, weights, da, dx = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
         l1, l2 = bits_to_float64(op[5]), bits_to_float64(op[6])
         total = 0.0
-        for n in range(0, width, lanes):
-            weight = load(vector, weights, n)
-            sizes, squares = splat(vector, 0.0), splat(vector, 0.0)
-            for i in range(n, op[4] * width, width):
-                value = load(vector, a, i)
-                sizes = sizes + absolute(value)
-                squares = squares + value * value
-                sign = select(value > 0.0, l1, select(value < 0.0, l1 * -1.0, value * 0.0))
-                store(dx, i, load(vector, da, i) + (sign + value * l2) * weight)
-            total += lane_sum((sizes * l1 + squares * (0.5 * l2)) * weight)
+        for step in range(op[7]):
+            begin, end = step * op[4] * width, (step + 1) * op[4] * width
+            for n in range(0, width, lanes):
+                weight = load(vector, weights, step * width + n)
+                sizes, squares = splat(vector, 0.0), splat(vector, 0.0)
+                for i in range(begin + n, end, width):
+                    value = load(vector, a, i)
+                    sizes = sizes + absolute(value)
+                    squares = squares + value * value
+                    sign = select(value > 0.0, l1, select(value < 0.0, l1 * -1.0, value * 0.0))
+                    store(dx, i, load(vector, da, i) + (sign + value * l2) * weight)
+                total += lane_sum((sizes * l1 + squares * (0.5 * l2)) * weight)
         put(frame[LOSSES], frame[BLOCK], get(types.float64, frame[LOSSES], frame[BLOCK]) + total)
 
     return activity_penalty

@@ -139,7 +139,7 @@ def _time(t):
 
 @kernel
 def simple_rnn(t, function, rows, pack):
-    """h' = f(z + w h). op: z, w, h, lengths, h, steps, units, reverse."""
+    """h' = f(z + w h); z is used up. op: z, w, h, lengths, h, steps, units, reverse."""
     wide, lanes, size, width, write = t.wide, t.wide.lanes, t.size, t.width, t.write
     time, multiply = _time(t), product(t, rows, pack, SUM, room=False)
     longest, alive, hold = time.longest, time.alive, time.hold
@@ -417,8 +417,7 @@ def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
             gates, d = z + step * 3 * rows * size, dz + step * 3 * rows * size
             if step >= last:
                 clear(d, 3 * rows)
-                if after_product:
-                    clear(more, rows)
+                clear(more, rows)  # it is multiplied by these zeros
                 if cut(step, truncate, reverse):
                     clear(dh, rows)
                 continue

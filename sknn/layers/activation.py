@@ -86,13 +86,15 @@ class ActivityRegularization(Layer):
         check_number(self, "l2")
 
     def forward(self, tape, x, shape, parameters, training):
+        steps, units = shape if len(shape) == 2 else (None, size(shape))
         if training:
             tape.keep(x)
+            weights = tape.weights(steps)
 
         def backward(dy, needed):
             dx = tape.in_place(dy, "dx")
-            numbers = (size(shape), self.l1, self.l2)
-            tape.add("activity_penalty", (x, tape.weights, dy), (dx,), numbers)
+            numbers = (units, self.l1, self.l2, steps or 1)
+            tape.add("activity_penalty", (x, weights, dy), (dx,), numbers)
             return dx
 
         return x, backward

@@ -732,6 +732,7 @@ class EncoderDecoder(Layer):
                     tape, y, shape, parameters, training, next(initial)
                 )
                 y = outputs
+                tape.keep(y)  # the final states are in it
                 states.append(final)
             else:
                 y, back = layer.forward(tape, y, shape, parameters, training)

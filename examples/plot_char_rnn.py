@@ -1,0 +1,136 @@
+"""
+A character model of Python's manual
+====================================
+
+A recurrent network reads text character by character and learns to predict the next one. Drawing
+from its predictions, it writes text of its own. A Markov chain, which looks at the last few
+characters only, is what it has to beat.
+"""
+
+# %%
+# The text
+# --------
+# Python brings its language reference along, for ``help("assert")`` and the like. The paragraphs of
+# prose in it, each once, are 220,000 characters, give or take some with the version of Python; a
+# tenth of the paragraphs is held out.
+import re
+import textwrap
+import warnings
+from pydoc_data.topics import topics
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from sknn import CharMarkovChain, CharRNN
+
+paragraphs = "\n\n".join(topics.values()).split("\n\n")
+unique = dict.fromkeys(" ".join(paragraph.split()) for paragraph in paragraphs)
+prose = [paragraph for paragraph in unique if re.fullmatch("[A-Z].{60,}[.:]", paragraph)]
+train, test = ("\n".join(part) for part in train_test_split(prose, test_size=0.1, random_state=0))
+print(f"{len(train):,} characters to train with, {len(test):,} held out, {len(set(train))} kinds")
+
+# %%
+# Markov chains
+# -------------
+# The probability of the next character, given the last few: how often it followed them, with what
+# shorter contexts say mixed in. Longer contexts know better, until most of those in new text have
+# never been seen. The loss is that of the network: the mean negative log-likelihood of a character.
+#
+# A character that only the held-out text has would be an error; ``unknown`` names one that it is
+# taken as.
+losses = {}
+for order in range(1, 8):
+    chain = CharMarkovChain(order, unknown="?").fit(train)
+    losses[order] = -chain.score(test)
+    print(f"Markov chain of order {order}: {losses[order]:.3f}")
+best = min(losses, key=losses.get)
+
+# %%
+# The network
+# -----------
+# Two layers of gated recurrent units. The text is dealt to 64 streams, which are gone through side
+# by side in chunks of 32 characters. The state goes on from chunk to chunk, so that the network may
+# remember more than the 32 characters through which gradients flow.
+rnn = CharRNN(
+    "gru",
+    192,
+    n_layers=2,
+    dropout=0.3,
+    seq_len=32,
+    batch_size=64,
+    learning_rate_init=6e-3,
+    max_iter=10,
+    unknown="?",
+    random_state=0,
+)
+with warnings.catch_warnings():
+    # So many epochs are enough; the warning that the loss still falls is no news.
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    rnn.fit(train, X_val=test)
+loss = -rnn.score(test)
+print(f"loss {loss:.3f}, perplexity {rnn.perplexity(test):.2f}")
+print(f"Markov chain of order {best}: {losses[best]:.3f}, perplexity {np.exp(losses[best]):.2f}")
+
+# %%
+# The learning curve
+# ------------------
+# The training loss is averaged over an epoch in which the weights change, and with dropout: a part
+# of the first layer's outputs is missing. That is why it begins above that of the held-out text.
+figure, panel = plt.subplots(figsize=(7, 4.2), layout="constrained")
+epochs = rnn.history_.index
+panel.plot(epochs, rnn.history_["loss"], label="network, training text")
+panel.plot(epochs, rnn.history_["validation_loss"], label="network, held-out text")
+panel.axhline(
+    losses[best], color="0.4", linestyle="--", label=f"Markov chain of order {best}, held-out text"
+)
+panel.set(xlabel="epoch", ylabel="loss (nats per character)", xlim=(1, epochs[-1]), yscale="log")
+panel.set_yticks([1, 1.25, 1.5, 2, 2.5, 3], ["1", "1.25", "1.5", "2", "2.5", "3"])
+panel.minorticks_off()
+panel.grid(alpha=0.3)
+panel.legend()
+plt.show()
+
+# %%
+# Three temperatures
+# ------------------
+# The probabilities are raised to the power of one over the temperature. A low one repeats what is
+# most common; at 1 characters come as the network believes that they do; a high one invents words.
+
+
+def write(model, temperature):
+    text = model.sample(400, prime="The ", temperature=temperature, random_state=0)
+    for line in ("The " + text).splitlines():
+        print(textwrap.fill(line, 80, initial_indent="    ", subsequent_indent="    "))
+
+
+for temperature in (0.4, 0.8, 1.2):
+    print(f"temperature {temperature}:")
+    write(rnn, temperature)
+
+# %%
+# And the best Markov chain, for comparison. It knows the words, but not what it was talking about.
+best_chain = CharMarkovChain(best, unknown="?").fit(train)
+write(best_chain, 0.8)
+
+# %%
+# What it would rather have read
+# ------------------------------
+# ``predict_proba`` gives the probabilities of the next character after any text. Here is how hard
+# the characters of a sentence were to predict: the beginnings of words are surprising, their ends
+# are not.
+sentence = "The expression is evaluated in the namespace of the class."
+positions = range(1, len(sentence))
+probabilities = rnn.predict_proba([sentence[:i] for i in positions])
+column = {character: i for i, character in enumerate(rnn.vocabulary_)}
+surprise = [-np.log2(p[column[sentence[i]]]) for i, p in zip(positions, probabilities)]
+
+figure, panel = plt.subplots(figsize=(10, 2.8), layout="constrained")
+panel.bar(positions, surprise, width=0.85)
+panel.set_xticks(positions, list(sentence[1:]), family="monospace")
+panel.set(ylabel="surprise (bits)", xlim=(0.3, len(sentence) - 0.3))
+panel.tick_params(axis="x", length=0, pad=6)
+panel.grid(axis="y", alpha=0.3)
+panel.spines[["top", "right"]].set_visible(False)
+plt.show()
