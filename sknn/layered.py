@@ -1,11 +1,20 @@
 """What networks that are given as layers share: their parameters are held packed."""
 
 import numpy as np
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .base import TRAINING, ParameterRow
 from .data import Source
-from .layers import Activation, BatchNormalization, Dropout, GaussianNoise
+from .layers import (
+    GRU,
+    LSTM,
+    Activation,
+    BatchNormalization,
+    Dropout,
+    GaussianNoise,
+    SimpleRNN,
+)
 from .layers.augmentation import Augmentation
 from .network import Weights
 from .summary import summarize
@@ -32,6 +41,40 @@ LAYERED_TRAINING = {
         What is computed in; None: float64 where X to fit is float64, else float32.""",
     ),
 }
+
+
+#: How estimators choose their recurrent layers.
+CELLS = {
+    "cell": ParameterRow(
+        "lstm",
+        [StrOptions({"rnn", "lstm", "gru"})],
+        """cell : {'lstm', 'gru', 'rnn'}, default='lstm'
+        The recurrent layers: :class:`~sknn.layers.LSTM`, :class:`~sknn.layers.GRU` or
+        :class:`~sknn.layers.SimpleRNN`.""",
+    ),
+    "activation": ParameterRow(
+        "tanh",
+        [StrOptions({"tanh", "relu"})],
+        """activation : {'tanh', 'relu'}, default='tanh'
+        That of ``cell='rnn'``.""",
+    ),
+    "reset_after": ParameterRow(
+        False,
+        ["boolean"],
+        """reset_after : bool, default=False
+        Whether the reset gate of ``cell='gru'`` comes after the product, as in PyTorch and Keras,
+        and not before it, as in the textbook.""",
+    ),
+}
+
+
+def recurrent_layer(estimator, units, **settings):
+    """Return a recurrent layer of the kind that an estimator's parameters say."""
+    if estimator.cell == "rnn":
+        return SimpleRNN(int(units), activation=estimator.activation, **settings)
+    if estimator.cell == "gru":
+        return GRU(int(units), reset_after=estimator.reset_after, **settings)
+    return LSTM(int(units), **settings)
 
 
 class LayeredNet(SupervisedNet):

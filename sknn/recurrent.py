@@ -1,7 +1,6 @@
 """Recurrent networks for sequences: one prediction a sequence, or one a step."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from inspect import cleandoc
 from numbers import Integral, Real
 
@@ -15,8 +14,8 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from .base import ParameterRow, takes
 from .data import Source
-from .layered import LAYERED_TRAINING, LayeredNet
-from .layers import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding, SimpleRNN
+from .layered import CELLS, LAYERED_TRAINING, LayeredNet, recurrent_layer
+from .layers import Bidirectional, Dense, Dropout, Embedding
 from .network import Network
 from .supervised import (
     CLASSIFICATION_LOSS,
@@ -32,13 +31,7 @@ from .training import Data, predict
 _COUNT = Interval(Integral, 1, None, closed="left")
 
 _LAYERS = {
-    "cell": ParameterRow(
-        "lstm",
-        [StrOptions({"rnn", "lstm", "gru"})],
-        """cell : {'rnn', 'lstm', 'gru'}, default='lstm'
-        The recurrent layers: :class:`~sknn.layers.SimpleRNN`, :class:`~sknn.layers.LSTM` or
-        :class:`~sknn.layers.GRU`.""",
-    ),
+    "cell": CELLS["cell"],
     "hidden_size": ParameterRow(
         100,
         [_COUNT, "array-like"],
@@ -80,19 +73,8 @@ default=None
         """truncate : int or None, default=None
         Steps after which backpropagation through time is cut, each time; None: nowhere.""",
     ),
-    "activation": ParameterRow(
-        "tanh",
-        [StrOptions({"tanh", "relu"})],
-        """activation : {'tanh', 'relu'}, default='tanh'
-        Activation of ``cell='rnn'``.""",
-    ),
-    "reset_after": ParameterRow(
-        False,
-        ["boolean"],
-        """reset_after : bool, default=False
-        Whether the reset gate of ``cell='gru'`` comes after the product, as in PyTorch and Keras,
-        not before it, as in the textbook.""",
-    ),
+    "activation": CELLS["activation"],
+    "reset_after": CELLS["reset_after"],
     "mask_value": ParameterRow(
         None,
         [Real, None],
@@ -454,16 +436,12 @@ class _BaseRNN(LayeredNet):
 
     def _recurrent(self):
         """Return the recurrent layers, with dropout between them."""
-        cells = {
-            "rnn": partial(SimpleRNN, activation=self.activation),
-            "lstm": LSTM,
-            "gru": partial(GRU, reset_after=self.reset_after),
-        }
         sizes, layers = self._hidden_sizes(), []
         for i, size in enumerate(sizes):
             last = i == len(sizes) - 1
             looks_up = i == 0 and isinstance(self.embedding, str)
-            layer = cells[self.cell](
+            layer = recurrent_layer(
+                self,
                 size,
                 return_sequences=self.return_sequences or not last,
                 truncate=self.truncate,

@@ -163,22 +163,15 @@ class StepRecorder(Trainer):
         super().__init__(*args)
         self.step_losses = []
 
-    def _pass(self):
-        once, optimizer = self.train.once(self.batch), self.progress.optimizer
-        counted = optimizer.t
-        rates = np.hstack([once.rates, optimizer.rates(self.estimator, len(once.rates))])
+    def _run(self, rows, rates, counted, bound):
         total = 0.0
         for step in range(len(rates)):
             part = slice(step * self.batch, (step + 1) * self.batch)
-            bound = once.bound | {name: once.bound[name][part] for name in ("lengths", "resets")}
-            self._session.bind(
-                self.packed, self.train.source, self.train.targets, rows=once.rows[part],
-                states=self._states, seed=self.seed, **bound,
-            )  # fmt: skip
-            loss = self._session.run(self.batch, self.batch, rates[step : step + 1], counted + step)
-            self.step_losses.append(float(loss) / int(bound["lengths"].sum()))
+            here = bound | {name: bound[name][part] for name in ("lengths", "resets")}
+            loss = super()._run(rows[part], rates[step : step + 1], counted + step, here)
+            self.step_losses.append(float(loss) / int(here["lengths"].sum()))
             total += loss
-        return float(total) / once.total
+        return total
 
 
 def make_streams(texts, network, dtype, n_streams, reduction):

@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .base import TRAINING, FitCallbacks, ParameterRow, all_or_nothing, takes
 from .characters import SAMPLING, VOCABULARY, Characters, TextModel, as_texts
-from .layered import LayeredNet
-from .layers import GRU, LSTM, Activation, Dense, Dropout, Embedding, SimpleRNN
+from .layered import CELLS, LayeredNet, recurrent_layer
+from .layers import LSTM, Activation, Dense, Dropout, Embedding
 from .losses import Loss
 from .network import Network
 from .optimizers import SOLVERS
@@ -34,14 +34,9 @@ from .writing import search, write
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 
-_NETWORK = {
-    "cell": ParameterRow(
-        "lstm",
-        [StrOptions({"rnn", "lstm", "gru"})],
-        """cell : {'lstm', 'gru', 'rnn'}, default='lstm'
-        The recurrent layers: :class:`~sknn.layers.LSTM`, :class:`~sknn.layers.GRU` or
-        :class:`~sknn.layers.SimpleRNN`.""",
-    ),
+#: How models of text describe their layers.
+TEXT_LAYERS = {
+    "cell": CELLS["cell"],
     "hidden_size": ParameterRow(
         128,
         [_COUNT],
@@ -67,19 +62,8 @@ _NETWORK = {
         """dropout : float, default=0.0
         Probability that an output of a recurrent layer but the last is dropped in training.""",
     ),
-    "reset_after": ParameterRow(
-        False,
-        ["boolean"],
-        """reset_after : bool, default=False
-        Whether the reset gate of ``cell='gru'`` comes after the product, as in PyTorch, and not
-        before it, as in the textbook.""",
-    ),
-    "activation": ParameterRow(
-        "tanh",
-        [StrOptions({"tanh", "relu"})],
-        """activation : {'tanh', 'relu'}, default='tanh'
-        That of ``cell='rnn'``.""",
-    ),
+    "reset_after": CELLS["reset_after"],
+    "activation": CELLS["activation"],
 }
 _TEXT = {
     "seq_len": ParameterRow(
@@ -211,7 +195,7 @@ default='adam'
     ),
 }
 _PARAMETERS = {
-    **_NETWORK,
+    **TEXT_LAYERS,
     **_TEXT,
     **{
         name: row
@@ -447,20 +431,15 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         if self.embedding is not None:
             layers, tokens = [Embedding(n_symbols, self.embedding)], {}
         for i in range(self.n_layers):
-            layers.append(self._make_cell(**(tokens if i == 0 else {})))
+            tokens_here = tokens if i == 0 else {}
+            layers.append(
+                recurrent_layer(self, self.hidden_size, return_sequences=True, **tokens_here)
+            )
             if self.dropout and i < self.n_layers - 1:
                 layers.append(Dropout(float(self.dropout)))
         layers += [Dense(n_symbols), Activation("softmax")]
         time = max(1, min(self.seq_len, longest))
         return Network(tuple(layers), int(time), Loss("log_loss", "softmax"))
-
-    def _make_cell(self, **tokens):
-        units = int(self.hidden_size)
-        if self.cell == "rnn":
-            return SimpleRNN(units, activation=self.activation, return_sequences=True, **tokens)
-        if self.cell == "gru":
-            return GRU(units, reset_after=self.reset_after, return_sequences=True, **tokens)
-        return LSTM(units, return_sequences=True, **tokens)
 
     def _on_epoch(self, trainer, callbacks, seed):
         """Return the function that is called when an epoch begins."""

@@ -361,12 +361,15 @@ class Trainer:
         optimizer = self.progress.optimizer
         counted = optimizer.t
         rates = np.hstack([once.rates, optimizer.rates(self.estimator, len(once.rates))])
+        return float(self._run(once.rows, rates, counted, once.bound)) / once.total
+
+    def _run(self, rows, rates, counted, bound):
+        """Train on `rows`, after `counted` steps; return the sum that the session gives."""
         self._session.bind(
-            self.packed, self.train.source, self.train.targets, self.train.weights, once.rows,
-            states=self._states, seed=self.seed, **once.bound,
+            self.packed, self.train.source, self.train.targets, self.train.weights, rows,
+            states=self._states, seed=self.seed, **bound,
         )  # fmt: skip
-        total = self._session.run(len(once.rows), self.batch, rates, counted)
-        return float(total) / once.total
+        return self._session.run(len(rows), self.batch, rates, counted)
 
     def _order(self):
         # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.

@@ -1,7 +1,6 @@
 """Pairs of texts: a recurrent network reads the one, another writes the other."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -16,21 +15,18 @@ from .base import ParameterRow, all_or_nothing, takes
 from .characters import VOCABULARY, Characters, as_texts
 from .cpu.program import Layout
 from .data import ClassNumbers, Source
-from .layered import LAYERED_TRAINING, LayeredNet
+from .layered import LAYERED_TRAINING, LayeredNet, recurrent_layer
 from .layers import (
-    GRU,
-    LSTM,
     Activation,
     Dense,
     Dropout,
     Embedding,
     EncoderDecoder,
-    SimpleRNN,
 )
 from .losses import Loss
 from .network import Network
 from .streams import final_states, reading
-from .text import _NETWORK
+from .text import TEXT_LAYERS
 from .training import Data, predict
 
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -41,7 +37,7 @@ _TOGETHER = 512
 _LOOK_BYTES = 4 * 2**20
 
 _LAYERS = {
-    **_NETWORK,
+    **TEXT_LAYERS,
     "n_layers": ParameterRow(
         1,
         [_COUNT],
@@ -441,11 +437,6 @@ class Seq2SeqRNN(LayeredNet):
 
     def _make_part(self, n_symbols):
         """Return the layers of the encoder, or of the decoder, that read so many symbols."""
-        cells = {
-            "rnn": partial(SimpleRNN, activation=self.activation),
-            "lstm": LSTM,
-            "gru": partial(GRU, reset_after=self.reset_after),
-        }
         layers, tokens = [], n_symbols
         if self.embedding is not None:
             layers, tokens = [Embedding(n_symbols, int(self.embedding))], None
@@ -453,9 +444,8 @@ class Seq2SeqRNN(LayeredNet):
             if i and self.dropout:
                 layers.append(Dropout(float(self.dropout)))
             n_tokens = None if i else tokens
-            layers.append(
-                cells[self.cell](int(self.hidden_size), return_sequences=True, n_tokens=n_tokens)
-            )
+            settings = {"return_sequences": True, "n_tokens": n_tokens}
+            layers.append(recurrent_layer(self, self.hidden_size, **settings))
         return layers
 
     def _score_outputs(self, exact, data):

@@ -318,24 +318,25 @@ def _times(steps, reverse):
         yield (steps - 1 - t, steps - t, steps - 1 - t) if reverse else (t, t, t + 1)
 
 
-def _cut(t, truncate, reverse):
+def _cut(t, truncate, reverse, steps):
     """Return whether no gradient goes from a step to the one that came before it in time."""
-    return truncate > 0 and (t + reverse) % truncate == 0
+    place = t + reverse
+    return truncate > 0 and place % truncate == 0 and 0 < place < steps
 
 
 def _backwards(lengths, dy, steps, reverse, truncate, gradients):
     """Yield the steps of a backward pass, with the samples that are still running.
 
     `gradients`, those of the state, are changed in place: dy is added before each step, and where
-    the chain is cut they are zero after it.
+    the chain is cut they are zero after it, but for states that are only held.
     """
     for t, before, after in reversed(list(_times(steps, reverse))):
         if dy is not None:
             gradients[0][:] += dy.reshape(steps, *gradients[0].shape)[t]
         yield t, before, after, t < lengths
-        if _cut(t, truncate, reverse):
+        if _cut(t, truncate, reverse, steps):
             for gradient in gradients:
-                gradient[:] = 0.0
+                gradient[:] = np.where(t < lengths, 0.0, gradient)
 
 
 def _blank(a):

@@ -14,6 +14,8 @@ from sknn import (
     MLPNet,
     MLPNetClassifier,
     MLPNetRegressor,
+    RNNClassifier,
+    RNNRegressor,
 )
 from sknn.layers import BatchNormalization, Conv2D, Dropout, Flatten, GaussianNoise, RandomFlip
 
@@ -27,6 +29,8 @@ DEFAULTS = [
     ConvNetClassifier(),
     ConvNetRegressor(),
     ConvNetTransformer(),
+    RNNClassifier(),
+    RNNRegressor(),
 ]
 
 SETTINGS = [
@@ -63,6 +67,7 @@ CONVNETS = [
     for params in CONVNET_SETTINGS
     for cls in (ConvNetClassifier, ConvNetRegressor)
 ]
+RNNS = [RNNClassifier(cell="gru"), RNNRegressor(cell="gru"), RNNClassifier(cell="rnn")]
 TRANSFORMERS = [
     ConvNetTransformer(ConvNetRegressor([CONVOLUTION], random_state=0)),
     ConvNetTransformer(ConvNetClassifier([CONVOLUTION, Dropout(0.2)], random_state=0), "layers.0"),
@@ -119,6 +124,10 @@ def expected_failures(estimator):
         return _weights_are_not_repetitions(
             "the statistics of a batch count rows, as many as there are, whatever their weights"
         )
+    if getattr(estimator, "cell", None) == "rnn":
+        return _weights_are_not_repetitions(
+            "differences of 1e-14, from the order of sums, grow with the steps of its training"
+        )
     if estimator.solver == "lbfgs" and classifies:
         return {
             "check_classifiers_multilabel_output_format_predict_proba": (
@@ -137,6 +146,7 @@ def test_defaults(estimator, check):
 @parametrize_with_checks(
     [cls(**params) for params in SETTINGS for cls in (MLPNetClassifier, MLPNetRegressor)]
     + CONVNETS
+    + RNNS
     + TRANSFORMERS,
     expected_failed_checks=expected_failures,
 )

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
+from sknn import RNNClassifier, RNNRegressor
 from sknn.layers import Embedding
-from sknn.recurrent import RNNClassifier, RNNRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -47,6 +47,12 @@ CELLS = [
 ]
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
 each_form = pytest.mark.parametrize("by_step", [False, True], ids=["one", "each step"])
+
+
+@pytest.fixture(autouse=True)
+def own_numbers(monkeypatch):
+    """Let each test draw the same numbers, whichever ran before."""
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(1))
 
 
 def small(cls=RNNRegressor, **params):

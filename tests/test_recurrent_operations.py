@@ -155,6 +155,7 @@ def test_definitions_of_cells_and_of_their_gradients_agree(name, function, rever
 def test_a_truncated_gradient_is_that_of_the_parts_alone(name, reverse):
     steps, units, truncate, n = 7, 3, 3, 9
     operands = make_cell(name, units, n, steps, seed=3, reverse=reverse)
+    operands["lengths"] = np.full((1, n), steps)
     done = forward(name, operands, steps, units, reverse)
     done = draw_gradients(name, done, steps, units)
     whole = backward(name, done, steps, units, reverse, truncate)["dz"]

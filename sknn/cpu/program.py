@@ -94,6 +94,7 @@ class Program:
         Sizes of the arenas: parameters, what a batch shares, one block, one slice of a gradient.
     n_sums : int
         Sums over weights that a step leaves.
+    parts : int
     keeps_blocks : bool
         Whether later phases read what blocks have left.
     """
@@ -120,7 +121,7 @@ class Program:
             for _, chain in phase.ops
         )
         self.scratch_bytes = self.n_sums = 0
-        self._parts = parts
+        self.parts = parts
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
         for phase in tape.phases:
             if phase.kind == "blocks" and tape.width == 1 and parts > 1:
@@ -260,7 +261,7 @@ class Program:
         rows, inputs = parameter.elements // parameter.pack, parameter.inputs
         if gradient.work > 1:
             grain = gradient.grain
-            slices = self._parts * -(-parameter.elements // (self._parts * _SLICE_OF_POSITIONS))
+            slices = self.parts * -(-parameter.elements // (self.parts * _SLICE_OF_POSITIONS))
             step = _round(-(-rows // slices), grain)
             return [(row, min(row + step, rows)) for row in range(0, rows, step)], grain
         most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
@@ -345,6 +346,8 @@ class Session:
         self.program = program
         self.most_rows = most_rows
         self._team, self.threads = team, team.size
+        if program.parts > 1 and program.width == 1 and most_rows > 1:
+            raise ValueError("A program that cuts operations on a sample takes one at a time.")
         blocks = -(-most_rows // program.width)
         slots = blocks if program.keeps_blocks else min(blocks, team.size)
         if program.whole_gradient and gradient is None:

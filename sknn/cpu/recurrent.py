@@ -125,9 +125,18 @@ def _time(t):
             write(target, i, load(wide, target, i) + load(wide, source, i), rows - i)
 
     @register_jitable
-    def cut(step, truncate, reverse):
-        """Whether gradients end here on their way back."""
-        return truncate > 0 and (step + 1 if reverse else step) % truncate == 0
+    def cut(target, lengths, step, steps, reverse, truncate, rows):
+        """End gradients on their way back from a step, if it is the first of `truncate` steps.
+
+        Those of a state that is only held, behind a sequence's end, go on to where it is from; and
+        those of the very first state are its own.
+        """
+        place = step + 1 if reverse else step
+        if truncate == 0 or place % truncate or place == 0 or place == steps:
+            return
+        for i in range(0, rows, lanes):
+            kept = select(alive(lengths, i, step), 0.0, load(wide, target, i))
+            write(target, i, kept, rows - i)
 
     return SimpleNamespace(
         longest=longest, alive=alive, copy=copy, hold=hold, clear=clear, add=add, cut=cut
@@ -198,8 +207,7 @@ def simple_rnn_gradient(t, function, sequence, rows, pack):
                     write(d, j, select(here, gradient, 0.0), rows - j)
                     write(dh, j, select(here, 0.0, carried), rows - j)
                 multiply(w, d, dh, units, units, True)
-            if cut(step, truncate, reverse):
-                clear(dh, rows)
+                cut(dh, lengths, step, steps, reverse, truncate, rows)
 
     return simple_rnn_gradient
 
@@ -298,9 +306,8 @@ def lstm_gradient(t, sequence, rows, pack):
                     write(dc, j, select(here, dcell * forget, kept), rows - j)
                     write(dh, j, select(here, 0.0, carried), rows - j)
                 multiply(w, d, dh, units, 4 * units, True)
-            if cut(step, truncate, reverse):
-                clear(dh, rows)
-                clear(dc, rows)
+                cut(dh, lengths, step, steps, reverse, truncate, rows)
+                cut(dc, lengths, step, steps, reverse, truncate, rows)
 
     return lstm_gradient
 
@@ -418,8 +425,6 @@ def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
             if step >= last:
                 clear(d, 3 * rows)
                 clear(more, rows)  # it is multiplied by these zeros
-                if cut(step, truncate, reverse):
-                    clear(dh, rows)
                 continue
             for j in range(0, rows, lanes):
                 here, carried = alive(lengths, j, step), load(wide, dh, j)
@@ -451,7 +456,6 @@ def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
                     write(d, j + rows, select(here, dreset, 0.0), rows - j)
                     write(dh, j, carried, rows - j)
             multiply(w, d, dh, units, 2 * units, True)
-            if cut(step, truncate, reverse):
-                clear(dh, rows)
+            cut(dh, lengths, step, steps, reverse, truncate, rows)
 
     return gru_gradient
