@@ -115,8 +115,8 @@ best_chain = CharMarkovChain(best, unknown="?").fit(train)
 write(best_chain, 0.8)
 
 # %%
-# What it would rather have read
-# ------------------------------
+# What surprises it
+# -----------------
 # ``predict_proba`` gives the probabilities of the next character after any text. Here is how hard
 # the characters of a sentence were to predict: the beginnings of words are surprising, their ends
 # are not.
@@ -132,5 +132,6 @@ panel.set_xticks(positions, list(sentence[1:]), family="monospace")
 panel.set(ylabel="surprise (bits)", xlim=(0.3, len(sentence) - 0.3))
 panel.tick_params(axis="x", length=0, pad=6)
 panel.grid(axis="y", alpha=0.3)
+panel.set_axisbelow(True)
 panel.spines[["top", "right"]].set_visible(False)
 plt.show()

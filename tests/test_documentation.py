@@ -44,16 +44,22 @@ def test_every_public_method_is_documented(cls):
 LAYERS = [name for name in layers.__all__ if name != "Layer"]
 ARGUMENTS = {
     "Activation": ("relu",),
+    "Bidirectional": (layers.LSTM(3),),
     "Concatenate": ([[], [layers.Dense(3)]],),
     "Conv2D": (4, 3),
     "Conv2DTranspose": (4, 3),
     "Dense": (3,),
     "Dropout": (0.5,),
+    "Embedding": (5, 3),
+    "EncoderDecoder": ([layers.LSTM(3)], [layers.LSTM(3, return_sequences=True)], 4),
+    "GRU": (3,),
     "GaussianNoise": (0.1,),
+    "LSTM": (3,),
     "RandomCrop": (8, 8),
     "RandomShift": (1, 1),
     "Residual": ([layers.Dense(3)],),
     "Sequential": ([layers.Dense(3)],),
+    "SimpleRNN": (3,),
 }
 
 
