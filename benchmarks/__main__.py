@@ -20,13 +20,13 @@ warnings.simplefilter("ignore")
 
 import joblib  # noqa: E402
 
-from . import accuracy, conv_kernels, convnets, processes, speed  # noqa: E402
+from . import accuracy, conv_kernels, convnets, processes, recurrent, speed  # noqa: E402
 from .table import HEADER, Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
 
-#: What `--only` selects: numbers for the multilayer perceptron, names for convolutional networks.
+#: What `--only` selects: numbers for the multilayer perceptron, names for other networks.
 POINTS = {
     "4": "speed",
     "5": "first fit and import",
@@ -37,6 +37,9 @@ POINTS = {
     convnets.MEMORY: "memory of a prediction and of fits",
     convnets.ACCURACY: "accuracy",
     conv_kernels.POINT: "share of one core's peak, shape by shape",
+    recurrent.SPEED: "training steps of character models, and sampling",
+    recurrent.MEMORY: "memory of these",
+    recurrent.ACCURACY: "likelihood of a play",
 }
 
 
@@ -44,9 +47,9 @@ def main():
     """Run the chosen measurements and print each row as soon as it is known."""
     options = _options()
     repeats = options.repeats or (1 if options.quick else 5)
-    settings = Settings(repeats, options.quick, options.data)
+    settings = Settings(repeats, options.quick, options.data, options.text)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
-    for module in (speed, processes, accuracy, convnets, conv_kernels):
+    for module in (speed, processes, accuracy, convnets, conv_kernels, recurrent):
         for task in module.tasks():
             if str(task.point) in options.only and options.row in task.name:
                 for row in task.run(settings):
@@ -71,6 +74,12 @@ def _options():
         type=Path,
         default=ROOT.parent / "shared" / "data" / "mnist.npz",
         help="an .npz file of MNIST with X_train, y_train, X_test, y_test in uint8",
+    )
+    parser.add_argument(
+        "--text",
+        type=Path,
+        default=ROOT.parent / "shared" / "data" / "tinyshakespeare.txt.gz",
+        help="a play, compressed by gzip",
     )
     return parser.parse_args()
 

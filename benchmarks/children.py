@@ -76,6 +76,30 @@ def fit_memory(peer, network, samples):
     return _second_rise(lambda: torch_networks.fit(network, X, y, 1))
 
 
+def recurrent_memory(peer, i):
+    """How far a training step of a character model raises the peak memory; None where unknown."""
+    from .recurrent import STEPS, model, text_for, torch_trainings
+
+    row = list(STEPS.values())[i]
+    text = text_for(row, quick=True)
+    if peer == "sknn":
+        return _second_rise(lambda: model(row, max_iter=1).fit(text))
+    side = torch_trainings(row, text)[-2]  # all threads, oneDNN
+    with side.around():
+        return _second_rise(side.run)
+
+
+def sampling_memory(n):
+    """How far drawing `n` characters raises the peak memory; None where unknown."""
+    from sknn import CharRNN
+
+    from .recurrent import text_of
+
+    warnings.simplefilter("ignore")
+    net = CharRNN("lstm", 256, max_iter=1, random_state=0).fit(text_of(5000))
+    return _second_rise(lambda: net.sample(n, "0", random_state=0))
+
+
 def _second_rise(call):
     """How far a call raises the peak resident memory of this process, in MB, the second time.
 

@@ -14,6 +14,7 @@ class Settings:
     repeats: int
     quick: bool
     mnist: Path
+    text: Path
 
 
 @dataclass(frozen=True)

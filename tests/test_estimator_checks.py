@@ -67,7 +67,7 @@ CONVNETS = [
     for params in CONVNET_SETTINGS
     for cls in (ConvNetClassifier, ConvNetRegressor)
 ]
-RNNS = [RNNClassifier(cell="gru"), RNNRegressor(cell="gru"), RNNClassifier(cell="rnn")]
+RNNS = [RNNClassifier(cell="rnn")]
 TRANSFORMERS = [
     ConvNetTransformer(ConvNetRegressor([CONVOLUTION], random_state=0)),
     ConvNetTransformer(ConvNetClassifier([CONVOLUTION, Dropout(0.2)], random_state=0), "layers.0"),

@@ -1,0 +1,210 @@
+"""Character models: training steps and sampling as ratios, memory, and likelihood of a play."""
+
+import gzip
+from functools import partial
+from statistics import median
+
+import joblib
+import numpy as np
+
+from sknn import CharMarkovChain, CharRNN
+
+from .peers import torch
+from .processes import child
+from .table import Row, Task
+from .timing import Side, ratios, seconds
+
+SPEED, MEMORY, ACCURACY = "rnn-speed", "rnn-memory", "rnn-accuracy"
+SYMBOLS = [chr(ord("0") + i) for i in range(65)]
+
+# name: cell, hidden units, layers, streams, characters of a chunk, chunks, target, more parameters
+STEPS = {
+    "SimpleRNN 128, 64 streams of 50": ("rnn", 128, 1, 64, 50, 100, 4, {}),
+    "LSTM 128, 64 streams of 50": ("lstm", 128, 1, 64, 50, 100, 1.8, {}),
+    "GRU 128, 64 streams of 50": ("gru", 128, 1, 64, 50, 100, 3.5, {"reset_after": True}),
+    "textbook's GRU 128, 64 streams of 50": ("gru", 128, 1, 64, 50, 100, None, {}),
+    "SimpleRNN 128, one stream of 25": (
+        "rnn", 128, 1, 1, 25, 1000, 4,
+        {"solver": "sgd", "learning_rate_init": 1e-3, "momentum": 0.0, "reduction": "sum",
+         "nesterovs_momentum": False},
+    ),
+    "LSTM 2 x 256, 64 streams of 50": ("lstm", 256, 2, 64, 50, 20, 1.3, {}),
+}  # fmt: skip
+
+
+def tasks():
+    """List the measurements of recurrent networks."""
+    for name, row in STEPS.items():
+        yield Task(SPEED, f"step, {name}", partial(_step, f"step, {name}", row))
+    name = "sampling 1,000 characters, LSTM 256"
+    yield Task(SPEED, name, partial(_sampling, name))
+    for name, row in STEPS.items():
+        yield Task(MEMORY, f"step, {name}", partial(_memory_of_step, f"step, {name}", row))
+    name = "sampling 100,000 characters, LSTM 256"
+    yield Task(MEMORY, name, partial(_memory_of_sampling, name))
+    name = "Tiny Shakespeare, LSTM 128, 5 epochs"
+    yield Task(ACCURACY, name, partial(_same_likelihood, name))
+    name = "Tiny Shakespeare, LSTM 2 x 256"
+    yield Task(ACCURACY, name, partial(_beats_chains, name))
+
+
+def text_of(length):
+    """Return random text of 65 symbols."""
+    return "".join(np.random.RandomState(0).choice(SYMBOLS, length))
+
+
+def model(row, **more):
+    """Return the CharRNN of a row of the table."""
+    cell, hidden, layers, streams, steps, _, _, params = row
+    return CharRNN(
+        cell, hidden, layers, seq_len=steps, batch_size=streams, random_state=0, **params, **more
+    )
+
+
+def text_for(row, quick=False):
+    """Return text for as many steps as a row says."""
+    _, _, _, streams, steps, chunks, _, _ = row
+    return text_of(streams * steps * (2 if quick else chunks) + 1)
+
+
+# --- times
+
+
+def _step(name, row, settings):
+    text = text_for(row, settings.quick)
+    net = model(row).partial_fit(text)
+    sides = {"sknn": Side(lambda: net.partial_fit(text))}
+    sides["sknn"].run()
+    if torch is not None:
+        sides["PyTorch"] = _fastest(torch_trainings(row, text))
+    measured = ratios(sides, settings.repeats)
+    yield Row(SPEED, name, "PyTorch", measured.get("PyTorch"), row[6], "x")
+
+
+def torch_trainings(row, text):
+    """Return sides that train PyTorch's network: with one or all threads, by either kernels."""
+    from . import torch_recurrent as peer
+
+    cell, hidden, layers, streams, steps, _, _, params = row
+    codes = torch.tensor([SYMBOLS.index(c) for c in text])
+    net = peer.CharModel(cell, hidden, layers, len(SYMBOLS))
+    optimizer = peer.make_optimizer(net, params.get("solver", "adam"), 1e-3)
+    run = partial(
+        peer.train, net, optimizer, codes, streams, steps, params.get("reduction", "mean")
+    )
+    return [
+        Side(run, partial(peer.conditions, threads, mkldnn))
+        for threads in sorted({1, joblib.cpu_count()})
+        for mkldnn in (True, False)
+    ]
+
+
+def _fastest(sides):
+    """Return the side that is fastest when each has run once before."""
+    for side in sides:
+        seconds(side)
+    return min(sides, key=seconds)
+
+
+def _sampling(name, settings):
+    net = CharRNN("lstm", 256, max_iter=1, random_state=0).fit(text_of(5000))
+    sides = {"sknn": Side(partial(net.sample, 1000, "0", random_state=0))}
+    sides["sknn"].run()
+    if torch is not None:
+        from . import torch_recurrent as peer
+
+        theirs = peer.CharModel("lstm", 256, 1, len(SYMBOLS)).eval()
+        sides["PyTorch"] = _fastest([
+            Side(partial(draw, theirs, 1000), partial(peer.conditions, threads, mkldnn))
+            for draw in (peer.sample_by_module, peer.sample_by_cell)
+            for threads in sorted({1, joblib.cpu_count()})
+            for mkldnn in (True, False)
+        ])  # fmt: skip
+    measured = ratios(sides, 2 * settings.repeats + 1)
+    yield Row(SPEED, name, "PyTorch", measured.get("PyTorch"), 4, "x")
+
+
+# --- memory
+
+
+def _memory_of_step(name, row, settings):
+    call = f"recurrent_memory({{peer!r}}, {list(STEPS.values()).index(row)})"
+    rises = {
+        peer: child(call.format(peer=peer))
+        for peer in ("sknn", "PyTorch")
+        if peer == "sknn" or torch is not None
+    }
+    ours, theirs = rises["sknn"], rises.get("PyTorch")
+    ratio = None if ours is None or theirs is None else ours / theirs
+    if ratio is not None:
+        name = f"{name} ({ours:.3g} MB, PyTorch {theirs:.3g} MB)"
+    yield Row(MEMORY, name, "PyTorch", ratio, None, "x its memory", at_least=False)
+
+
+def _memory_of_sampling(name, settings):
+    few, many = (child(f"sampling_memory({n})") for n in (1000, 100_000))
+    more = None if few is None or many is None else many - few
+    yield Row(MEMORY, name, "1,000 characters", more, 2, " MB more", at_least=False)
+
+
+# --- likelihood
+
+
+def _play(settings):
+    """Return the beginning of the text, to train on, and its last tenth; None if it is absent."""
+    if not settings.text.exists():
+        return None
+    with gzip.open(settings.text, "rt", encoding="utf-8") as lines:
+        text = lines.read()
+    text = text[:20_000] if settings.quick else text
+    n = int(0.9 * len(text))
+    return text[:n], text[n:]
+
+
+def _same_likelihood(name, settings):
+    play, ratio = _play(settings), None
+    if play is not None and torch is not None:
+        epochs, seeds = (1, 1) if settings.quick else (5, 3)
+        ours = median(_our_loss(*play, epochs, seed) for seed in range(seeds))
+        theirs = median(_their_loss(*play, epochs, seed) for seed in range(seeds))
+        ratio = ours / theirs
+        name = f"{name} ({ours:.4f} nats a character, PyTorch {theirs:.4f})"
+    yield Row(ACCURACY, name, "PyTorch", ratio, 1.01, "x its test loss", at_least=False)
+
+
+def _our_loss(train, test, epochs, seed):
+    net = CharRNN("lstm", batch_size=64, max_iter=epochs, random_state=seed)
+    return -net.fit(train).score(test)
+
+
+def _their_loss(train, test, epochs, seed):
+    from . import torch_recurrent as peer
+
+    symbols = sorted(set(train))
+    train, test = (torch.tensor([symbols.index(c) for c in text]) for text in (train, test))
+    torch.manual_seed(seed)
+    net = peer.CharModel("lstm", 128, 1, len(symbols))
+    peer.begin_as_sknn(net, seed)
+    optimizer = peer.make_optimizer(net, "adam", 2e-3)
+    for _ in range(epochs):
+        peer.train(net, optimizer, train, 64, 50)
+    return -peer.score(net, test)
+
+
+def _beats_chains(name, settings):
+    play, better = _play(settings), None
+    if play is not None:
+        train, test = play
+        chains = {
+            order: -CharMarkovChain(order).fit(train).score(test) for order in range(1, 7)
+        }
+        order = min(chains, key=chains.get)
+        net = CharRNN(
+            "lstm", 256, 2, batch_size=64, dropout=0.3, max_iter=1 if settings.quick else 15,
+            random_state=0,
+        ).fit(train)  # fmt: skip
+        loss = -net.score(test)
+        better = chains[order] - loss
+        name = f"{name}, dropout 0.3, 15 epochs ({loss:.4f} nats; chain {chains[order]:.4f})"
+        print(net.sample(500, "\n", temperature=0.8, random_state=0))
+    yield Row(ACCURACY, name, f"Markov chain of order {order if play else 'k'}", better, 0, " nats")

@@ -1,0 +1,115 @@
+"""PyTorch's side of the character models: the same networks, trained and sampled likewise."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class CharModel(nn.Module):
+    """One-hot characters, recurrent layers, a linear one."""
+
+    def __init__(self, cell, hidden, layers, symbols, dropout=0.0):
+        super().__init__()
+        self.rnn = CELLS[cell](symbols, hidden, layers, dropout=dropout)
+        self.out = nn.Linear(hidden, symbols)
+        self.register_buffer("one_hot", torch.eye(symbols))
+
+    def forward(self, codes, state=None):
+        """Return the logits after each character, and the states; `codes` are (time, streams)."""
+        outputs, state = self.rnn(self.one_hot[codes], state)
+        return self.out(outputs), state
+
+
+@contextmanager
+def conditions(threads, mkldnn):
+    """Run with a number of threads, with or without oneDNN's kernels."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.backends.mkldnn.flags(enabled=mkldnn):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def make_optimizer(model, solver, rate):
+    """Return Adam or plain SGD in its fused form, which is the fastest here."""
+    kind = torch.optim.Adam if solver == "adam" else torch.optim.SGD
+    return kind(model.parameters(), lr=rate, fused=True)
+
+
+def train(model, optimizer, codes, streams, steps, reduction="mean", clip=5.0):
+    """Go once through a text in parallel streams, in chunks of `steps` characters."""
+    length = (len(codes) - 1) // streams
+    x = codes[: streams * length].reshape(streams, length).T.contiguous()
+    y = codes[1 : streams * length + 1].reshape(streams, length).T.contiguous()
+    parameters, state, total = list(model.parameters()), None, 0.0
+    for start in range(0, length, steps):
+        logits, state = model(x[start : start + steps], state)
+        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1), y[start : start + steps].flatten(), reduction=reduction
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_value_(parameters, clip)
+        optimizer.step()
+        total += loss.detach()
+    return total
+
+
+def begin_as_sknn(model, seed):
+    """Draw the weights as sknn does: biases are zero, but for the forget gates' of 1."""
+    generator = np.random.RandomState(seed)
+    hidden = model.rnn.hidden_size
+    with torch.no_grad():
+        for name, p in model.rnn.named_parameters():
+            if name.startswith("weight"):
+                bound = hidden**-0.5
+                p.copy_(torch.from_numpy(generator.uniform(-bound, bound, p.shape)))
+            else:
+                p.zero_()
+                if isinstance(model.rnn, nn.LSTM) and name.startswith("bias_ih"):
+                    p[hidden : 2 * hidden] = 1.0
+        bound = (6 / (hidden + model.out.out_features)) ** 0.5
+        model.out.weight.copy_(
+            torch.from_numpy(generator.uniform(-bound, bound, model.out.weight.shape))
+        )
+        model.out.bias.zero_()
+
+
+def score(model, codes):
+    """Return the mean log-likelihood of a character, the state carried from the beginning."""
+    model.eval()
+    total, state = 0.0, None
+    with torch.inference_mode():
+        for start in range(0, len(codes) - 1, 4096):
+            x, y = codes[start : start + 4096], codes[start + 1 : start + 4097]
+            x = x[: len(y)]
+            logits, state = model(x[:, None], state)
+            total -= float(nn.functional.cross_entropy(logits[:, 0], y, reduction="sum"))
+    model.train()
+    return total / (len(codes) - 1)
+
+
+def sample_by_module(model, n):
+    """Draw characters with the layer itself, a step at a time."""
+    with torch.inference_mode():
+        state, code = None, torch.zeros(1, 1, dtype=torch.int64)
+        for _ in range(n):
+            logits, state = model(code, state)
+            code = torch.multinomial(torch.softmax(logits[0], 1), 1)
+
+
+def sample_by_cell(model, n):
+    """Draw characters with a cell of the same size."""
+    cell = nn.LSTMCell(model.rnn.input_size, model.rnn.hidden_size)
+    with torch.inference_mode():
+        state, code = None, torch.zeros(1, dtype=torch.int64)
+        for _ in range(n):
+            state = cell(model.one_hot[code], state)
+            code = torch.multinomial(torch.softmax(model.out(state[0]), 1), 1)[0]
