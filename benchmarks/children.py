@@ -84,7 +84,7 @@ def recurrent_memory(peer, i):
     text = text_for(row, quick=True)
     if peer == "sknn":
         return _second_rise(lambda: model(row, max_iter=1).fit(text))
-    side = torch_trainings(row, text)[-2]  # all threads, oneDNN
+    side = torch_trainings(row, text)[0]
     with side.around():
         return _second_rise(side.run)
 

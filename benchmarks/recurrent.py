@@ -82,21 +82,29 @@ def _step(name, row, settings):
 
 
 def torch_trainings(row, text):
-    """Return sides that train PyTorch's network: with one or all threads, by either kernels."""
+    """Return sides that train PyTorch's network: with one or all threads, in each way.
+
+    The first is by the library's layers with all threads and oneDNN.
+    """
     from . import torch_recurrent as peer
 
     cell, hidden, layers, streams, steps, _, _, params = row
     codes = torch.tensor([SYMBOLS.index(c) for c in text])
     net = peer.CharModel(cell, hidden, layers, len(SYMBOLS))
-    optimizer = peer.make_optimizer(net, params.get("solver", "adam"), 1e-3)
-    run = partial(
-        peer.train, net, optimizer, codes, streams, steps, params.get("reduction", "mean")
-    )
-    return [
-        Side(run, partial(peer.conditions, threads, mkldnn))
-        for threads in sorted({1, joblib.cpu_count()})
-        for mkldnn in (True, False)
-    ]
+    nets = [(net, True), (net, False)]
+    if cell != "lstm":  # oneDNN has that one
+        nets.append((peer.LoopModel(cell, hidden, len(SYMBOLS)), True))
+    sides = []
+    for net, mkldnn in nets:
+        optimizer = peer.make_optimizer(net, params.get("solver", "adam"), 1e-3)
+        run = partial(
+            peer.train, net, optimizer, codes, streams, steps, params.get("reduction", "mean")
+        )
+        sides += [
+            Side(run, partial(peer.conditions, threads, mkldnn))
+            for threads in sorted({1, joblib.cpu_count()}, reverse=True)
+        ]
+    return sides
 
 
 def _fastest(sides):
@@ -116,7 +124,7 @@ def _sampling(name, settings):
         theirs = peer.CharModel("lstm", 256, 1, len(SYMBOLS)).eval()
         sides["PyTorch"] = _fastest([
             Side(partial(draw, theirs, 1000), partial(peer.conditions, threads, mkldnn))
-            for draw in (peer.sample_by_module, peer.sample_by_cell)
+            for draw in (peer.sample_by_module, peer.sample_by_cell, peer.sample_by_hand)
             for threads in sorted({1, joblib.cpu_count()})
             for mkldnn in (True, False)
         ])  # fmt: skip
@@ -206,5 +214,6 @@ def _beats_chains(name, settings):
         loss = -net.score(test)
         better = chains[order] - loss
         name = f"{name}, dropout 0.3, 15 epochs ({loss:.4f} nats; chain {chains[order]:.4f})"
-        print(net.sample(500, "\n", temperature=0.8, random_state=0))
     yield Row(ACCURACY, name, f"Markov chain of order {order if play else 'k'}", better, 0, " nats")
+    if play is not None:  # the last row of the table
+        print("", net.sample(500, "\n", temperature=0.8, random_state=0), sep="\n")

@@ -38,6 +38,13 @@ SAMPLING = {
     "random_state": ["random_state"],
 }
 
+#: What is valid for the method `beam_search`.
+SEARCH = {
+    "n_chars": SAMPLING["n_chars"],
+    "prime": SAMPLING["prime"],
+    "beam_width": [_COUNT],
+}
+
 
 def as_texts(X, name="X"):
     """Return documents as a list of str.

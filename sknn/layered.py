@@ -126,10 +126,21 @@ class LayeredNet(SupervisedNet):
         shapes = [p.shape for group in network.parameters(dtype) for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
-                "layers have changed since the last fit: its parameters do not fit the network "
-                "any more."
+                "layers have changed since the last fit, by their own parameters or those of the "
+                "estimator: the weights do not fit the network any more. Fit anew, with "
+                "warm_start=False, or set them back."
             )
         return [value.astype(dtype) for value in values]
+
+    def _commit(self, network, progress, validated):
+        finite = all(np.isfinite(value).all() for value in progress.values)
+        if finite and progress.loss is not None and not np.isfinite(progress.loss):
+            raise ValueError(
+                f"Training has diverged: the loss is {progress.loss}. The data may have large "
+                "values and need to be scaled; or learning_rate_init="
+                f"{self.learning_rate_init:g} is too large, or gradients need clip_norm."
+            )
+        super()._commit(network, progress, validated)
 
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from .base import ParameterRow, all_or_nothing, takes
-from .characters import SAMPLING, VOCABULARY, Characters, TextModel, as_texts, draw
+from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts, draw
 
 _PARAMETERS = {
     "order": ParameterRow(
@@ -215,6 +215,44 @@ class CharMarkovChain(TextModel, BaseEstimator):
             codes[i] = draw(_distribution(self.counts_, contexts), temperature, top_k, uniform)
             contexts = _advance(self.counts_, contexts, codes[i])
         return self._characters.decode(codes)
+
+    @validate_params(SEARCH, prefer_skip_nested_validation=True)
+    def beam_search(self, n_chars, prime="", beam_width=5):
+        """Search the most probable text, going on with the few best beginnings at each character.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters.
+        prime : str, default=''
+            The text that they continue; the chain starts from order 0 where it is empty.
+        beam_width : int, default=5
+            How many beginnings are kept; 1 takes the most probable character each time.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        log_probability : float
+            The logarithm of their probability, in nats.
+        """
+        check_is_fitted(self)
+        contexts = self._contexts(self._characters.encode(prime, "prime")[0])
+        beams = [(0.0, [], contexts)]
+        for _ in range(n_chars):
+            scores = np.array([
+                score + np.log(_distribution(self.counts_, contexts))
+                for score, _, contexts in beams
+            ])  # fmt: skip
+            kept = np.argsort(-scores, axis=None, kind="stable")[:beam_width]
+            grown = []
+            for parent, code in zip(*np.divmod(kept, scores.shape[1])):
+                _, codes, contexts = beams[parent]
+                contexts = _advance(self.counts_, contexts, code)
+                grown.append((scores[parent, code], [*codes, code], contexts))
+            beams = grown
+        score, codes, _ = beams[0]
+        return self._characters.decode(np.array(codes, np.int64)), float(score)
 
     def _contexts(self, codes):
         """Return the row of each order's context after a text; -1 where it was never seen."""

@@ -29,6 +29,8 @@ from .supervised import (
 from .training import Data, predict
 
 _COUNT = Interval(Integral, 1, None, closed="left")
+#: Numbers of tokens that float32 holds exactly.
+_MOST_TOKENS = 2**24
 
 _LAYERS = {
     "cell": CELLS["cell"],
@@ -241,6 +243,10 @@ def _vectors(embedding):
 def _as_tokens(X, n_tokens):
     """Return token numbers as integers, checked."""
     smallest, largest = X.min(), X.max()
+    if largest >= _MOST_TOKENS:
+        raise ValueError(
+            f"X has the token {largest}; expected numbers below {_MOST_TOKENS} for an embedding."
+        )
     if X.dtype.kind == "f" and (X != np.floor(X)).any():
         raise ValueError(f"X has the token {X[X != np.floor(X)][0]}; expected integers.")
     if smallest < 0:
@@ -323,7 +329,13 @@ class _BaseRNN(LayeredNet):
 
     def _sequences(self, X, reset):
         """Return X as Sequences, checked; if `reset`, remember of what kind they are."""
-        tokens = self.embedding is not None if reset else self._step_features is None
+        tokens = self.embedding is not None
+        if not reset and tokens != (self._step_features is None):
+            raise ValueError(
+                f"embedding is {self.embedding!r}, but the network was fitted "
+                f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Fit anew, with "
+                "warm_start=False, to change it."
+            )
         arrays = _listed(X)
         if arrays is not None:
             values, lengths = _joined(arrays, tokens, self)
@@ -333,7 +345,8 @@ class _BaseRNN(LayeredNet):
         features = None if tokens else (*features, 1)[0]
         if reset:
             self._step_features = features
-            self._columns = arrays is None and not tokens and values.ndim == 2
+            columns = arrays is None and not tokens and values.ndim == 2
+            self._columns = columns and self.mask_value is None  # else padding may be added
             if not self._columns:
                 self.n_features_in_ = features or 1
                 vars(self).pop("feature_names_in_", None)
@@ -362,12 +375,10 @@ class _BaseRNN(LayeredNet):
             if not min(X.shape[1:]):
                 raise ValueError(f"X has the shape {X.shape}: there is nothing in its sequences.")
             X = check_array(X, allow_nd=True, input_name="X", estimator=self, **checks)
-        elif tokens or not (reset or self._columns):
+        elif tokens or self.mask_value is not None or not (reset or self._columns):
             X = check_array(X, input_name="X", estimator=self, **checks)
         else:
-            if self.mask_value is None:
-                checks["accept_sparse"] = ["csr", "csc"]
-            X = validate_data(self, X, reset=reset, **checks)
+            X = validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)
         if self.mask_value is None:
             return X, None
         X, lengths = _without_padding(X, self.mask_value)
@@ -491,7 +502,10 @@ class _BaseRNN(LayeredNet):
         values = values.reshape(-1, sequences.time, *values.shape[1:])
         if not sequences.listed:
             return values
-        return [part[:length] for part, length in zip(values, sequences.steps, strict=True)]
+        parts = np.empty(len(values), dtype=object)
+        for i, length in enumerate(sequences.steps):
+            parts[i] = values[i, :length]
+        return parts
 
     @property
     def _by_step(self):

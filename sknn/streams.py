@@ -310,7 +310,10 @@ def _read_together(weights, texts, time, n_jobs):
             outputs = out[: rows.size].reshape(*rows.shape, time, units)
             found = np.take_along_axis(outputs, windows[rows + 1][..., None], axis=3)[..., 0]
             found = np.where(np.arange(time) < lengths[..., None], found, 1.0)
-            sums += np.log(np.maximum(found, smallest), dtype=np.float64).sum(axis=(0, 2))
+            logs = np.log(np.maximum(found, smallest), dtype=np.float64).swapaxes(0, 1)
+            # one after the other, so that a text's sum does not depend on the others' lengths
+            terms = np.column_stack([sums, logs.reshape(n, -1)])
+            sums = np.cumsum(terms, axis=1)[:, -1]
     return sums
 
 

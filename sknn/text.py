@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_is_fitted
 
 from .base import TRAINING, FitCallbacks, ParameterRow, all_or_nothing, takes
-from .characters import SAMPLING, VOCABULARY, Characters, TextModel, as_texts
+from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts
 from .layered import CELLS, LayeredNet, recurrent_layer
 from .layers import LSTM, Activation, Dense, Dropout, Embedding
 from .losses import Loss
@@ -203,11 +203,6 @@ _PARAMETERS = {
         if name not in ("batch_size", "shuffle", "max_fun")
     },
     **_MORE,
-}
-_SEARCH = {
-    "n_chars": SAMPLING["n_chars"],
-    "prime": SAMPLING["prime"],
-    "beam_width": [_COUNT],
 }
 
 
@@ -464,11 +459,12 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         return begin
 
     def _commit(self, network, progress, validated):
-        if not all(np.isfinite(value).all() for value in progress.values):
+        finite = progress.loss is None or np.isfinite(progress.loss)
+        if not finite or not all(np.isfinite(value).all() for value in progress.values):
             raise ValueError(
                 f"Training has diverged with learning_rate_init={self.learning_rate_init:g}, "
-                f"clip_value={self.clip_value} and clip_norm={self.clip_norm}: weights are not "
-                "finite any more. Expected a smaller rate, or gradients clipped."
+                f"clip_value={self.clip_value} and clip_norm={self.clip_norm}: its loss or weights "
+                "are not finite any more. Expected a smaller rate, or gradients clipped."
             )
         super()._commit(network, progress, validated)
 
@@ -579,7 +575,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         )  # fmt: skip
         return "".join(self._characters.decode(part) for part in codes)
 
-    @validate_params(_SEARCH, prefer_skip_nested_validation=True)
+    @validate_params(SEARCH, prefer_skip_nested_validation=True)
     def beam_search(self, n_chars, prime="", beam_width=5):
         """Search the most probable text, going on with the few best beginnings at each character.
 

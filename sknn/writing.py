@@ -51,9 +51,11 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     tokens = np.zeros(n + 1, np.int64)
     tokens[0] = last
     rates = np.zeros((n, 6))
-    rates[:, 2], rates[:, 3] = 1 / temperature, random_state.random_sample(n)
-    rates[:, 4] = top_k or 0
     network = replace(weights.network, inputs=1)
+    # beyond that, what is not the largest has no probability in float32 either
+    rates[:, 2] = 1 / max(temperature, 1e-30)
+    rates[:, 3] = random_state.random_sample(n)
+    rates[:, 4] = min(top_k or 0, network.outputs)
     made = program(network, weights.dtype.name, 1, "sample", TOKENS, carries=True)
     with Team(1) as team:
         session = made.borrow(1, team)

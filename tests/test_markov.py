@@ -1,5 +1,6 @@
 """The Markov chain of characters, against counts in dictionaries, and the text it reads."""
 
+import itertools
 import math
 import pickle
 from collections import Counter, defaultdict
@@ -513,3 +514,21 @@ def test_scikit_learn_checks():
         check_valid_tag_types,
     ):
         check("CharMarkovChain", chain)
+
+
+def test_beam_search_finds_the_most_probable_text():
+    chain = CharMarkovChain(2).fit("abracadabra abraham")
+    symbols = list(chain.vocabulary_)
+    texts = ["".join(letters) for letters in itertools.product(symbols, repeat=3)]
+
+    def log_probability(text):
+        return sum(
+            np.log(chain.predict_proba(["ab" + text[:i]])[0][symbols.index(c)])
+            for i, c in enumerate(text)
+        )
+
+    best = max(texts, key=log_probability)
+    found, score = chain.beam_search(3, "ab", beam_width=len(texts))
+    assert found == best and score == pytest.approx(log_probability(best))
+    assert chain.beam_search(3, "ab", beam_width=1)[1] <= score
+    assert chain.beam_search(0) == ("", 0.0)

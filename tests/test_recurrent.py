@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
@@ -66,6 +66,7 @@ def weights(net):
 
 
 def assert_same_bits(a, b):
+    a, b = (list(x) if getattr(x, "dtype", None) == np.dtype(object) else x for x in (a, b))
     assert type(a) is type(b)
     if isinstance(a, list):
         assert len(a) == len(b)
@@ -688,3 +689,47 @@ def test_tags_say_what_X_may_be():
     assert not get_tags(small(embedding=4)).input_tags.sparse
     # it is allowed behind the end only
     assert not get_tags(small(mask_value=np.nan)).input_tags.allow_nan
+
+
+def test_predictions_by_step_of_sequences_of_any_lengths_can_be_cross_validated():
+    random = np.random.RandomState(0)
+    X = [random.normal(size=n) for n in random.randint(1, 9, size=20)]
+    net = RNNRegressor(hidden_size=3, max_iter=2, return_sequences=True, random_state=0)
+    predictions = cross_val_predict(net, X, [x.cumsum() for x in X], cv=2)
+    assert [len(p) for p in predictions] == [len(x) for x in X]
+
+
+def test_padded_columns_may_be_more_or_fewer():
+    X = np.where(np.arange(5) < 3, np.random.RandomState(0).normal(size=(12, 5)), np.nan)
+    net = RNNRegressor(hidden_size=3, max_iter=2, mask_value=np.nan, random_state=0)
+    net.fit(X, np.nansum(X, axis=1))
+    expected = net.predict(X)
+    assert_same_bits(net.predict(X[:, :3]), expected)
+    assert_same_bits(net.predict(np.column_stack([X, X[:, 3:]])), expected)
+
+
+@pytest.mark.parametrize("before, after", [(None, "one-hot"), (3, None)])
+def test_a_changed_embedding_is_an_error(before, after):
+    X, y = np.arange(40).reshape(8, 5) % 7, np.arange(8.0)
+    net = RNNRegressor(hidden_size=3, max_iter=2, embedding=before, random_state=0).fit(X, y)
+    expected = net.predict(X)
+    with pytest.raises(ValueError, match="embedding is .*, but the network was fitted to"):
+        net.set_params(embedding=after).partial_fit(X, y)
+    assert_same_bits(net.set_params(embedding=before).predict(X), expected)
+
+
+@pytest.mark.parametrize("largest", [2**24, 2.0**100, np.uint64(2**63)])
+def test_tokens_beyond_any_table_are_an_error(largest):
+    X = np.array([[1, 2], [3, 4]], dtype=type(largest))
+    X[1, 1] = largest
+    with pytest.raises(ValueError, match="X has the token .*; expected numbers below 16777216"):
+        RNNClassifier(hidden_size=3, embedding="one-hot").fit(X, [0, 1])
+
+
+def test_a_loss_that_is_no_number_is_an_error():
+    X = np.random.RandomState(0).normal(size=(12, 5)).astype(np.float32)
+    net = RNNRegressor(hidden_size=3, max_iter=2, random_state=0).fit(X, X.sum(axis=1))
+    expected = net.predict(X)
+    with pytest.raises(ValueError, match="Training has diverged: the loss is"):
+        net.fit(X, X.sum(axis=1) * np.float32(1e30))
+    assert_same_bits(net.predict(X), expected)

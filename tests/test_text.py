@@ -677,3 +677,30 @@ def test_the_network_is_shown():
     assert [len(group) for group in rnn.weights_.values()] == [1, 3, 3, 2]
     assert "lstm" in str(rnn.summary()).lower()
     assert isinstance(small().fit(TEXT).layers_[0], GRU)
+
+
+@pytest.mark.parametrize("temperature", [1e-12, 1e-40, 5e-324])
+def test_the_coldest_sample_is_the_most_probable(temperature):
+    rnn = CharRNN("gru", 8, seq_len=10, max_iter=3, random_state=0).fit("she sells shells " * 20)
+    cold = rnn.sample(20, "she", temperature=temperature, random_state=0)
+    assert cold == rnn.sample(20, "she", top_k=1, random_state=0)
+    assert rnn.sample(20, "she", top_k=10**30, random_state=0) == rnn.sample(
+        20, "she", random_state=0
+    )
+
+
+def test_scores_are_the_same_bits_in_any_company():
+    text = "she sells sea shells by the sea shore. " * 10
+    rnn = CharRNN("lstm", 9, 2, seq_len=10, max_iter=2, random_state=0).fit(text)
+    texts = [text[:n] for n in (2, 3, 63, 64, 65, 66, 130, 200, 390)]
+    together = rnn.score_samples(texts * 7)
+    for i, some in enumerate(texts):
+        assert rnn.score_samples([some])[0] == together[i] == together[i + len(texts)]
+
+
+def test_a_loss_that_is_no_number_is_an_error():
+    rnn = CharRNN("gru", 8, seq_len=10, max_iter=2, random_state=0).fit("she sells shells " * 20)
+    expected = rnn.predict_proba(["she"])
+    with pytest.raises(ValueError, match="Training has diverged with learning_rate_init=1e"):
+        rnn.set_params(learning_rate_init=1e20).fit("she sells shells " * 20)
+    assert (rnn.predict_proba(["she"]) == expected).all()

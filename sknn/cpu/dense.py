@@ -57,7 +57,7 @@ def dense_unbiased(t, rows, pack):
 
 
 def _dense(t, rows, pack, start):
-    multiply, several = product(t, rows, pack, start), t.width == 1
+    multiply, single = product(t, rows, pack, start), t.width == 1
     positions_of_one = _dense_positions(t, pack, start)
     bytes_of_one = t.width * t.size
     o = 3 if start == BIAS else 2
@@ -66,7 +66,7 @@ def _dense(t, rows, pack, start):
         x, z = slot + op[0], slot + op[o]
         w, b = frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
         inputs, units, positions = op[o + 1], op[o + 2], op[o + 3]
-        if several and positions > 1:
+        if single and positions > 1:
             positions_of_one(w, b, x, z, inputs, units, positions)
             return
         for _ in range(positions):

@@ -5,8 +5,8 @@ data, and shared by any number of fits at once. A :class:`Session` binds it to a
 """
 
 import ctypes
+import threading
 import time
-from collections import deque
 from dataclasses import replace
 from functools import cache
 
@@ -27,6 +27,9 @@ _SPARE_ROWS = 16  # a register tile may read that many rows beyond the last one,
 _SLICE = 1024, 4096
 #: The most where an element is a sum over many positions, which are read again for every slice.
 _SLICE_OF_POSITIONS = 16384
+#: How many sessions lie idle, of all programs, and the most memory for a block that one may keep.
+_MOST_IDLE, _MOST_IDLE_BYTES = 16, 2**22
+_idle, _idle_lock = [], threading.Lock()
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
@@ -129,24 +132,29 @@ class Program:
             else:
                 self._add_phase(phase)
         self._kernel_arrays()
-        self._idle = deque(maxlen=4)
 
     def borrow(self, most_rows, team):
         """Return a session for predicting; if one of a single thread lies idle, that one."""
-        while team.size == 1 and self._idle:
+        if team.size == 1 and _idle_lock.acquire(blocking=False):
             try:
-                session = self._idle.pop()
-            except IndexError:  # another thread was faster
-                break
-            if session.most_rows >= most_rows:
-                return session
+                for i, session in enumerate(_idle):
+                    if session.program is self and session.most_rows >= most_rows:
+                        return _idle.pop(i)
+            finally:
+                _idle_lock.release()
         return Session(self, most_rows, team)
 
     def give_back(self, session):
-        """Keep a session of one thread for the next prediction."""
-        if session.threads == 1:
-            session.release()
-            self._idle.append(session)
+        """Keep a session of one thread for the next prediction, unless it holds much memory."""
+        if session.threads != 1 or self.workspace_bytes > _MOST_IDLE_BYTES:
+            return
+        session.release()
+        if _idle_lock.acquire(blocking=False):
+            try:
+                _idle.append(session)
+                del _idle[:-_MOST_IDLE]
+            finally:
+                _idle_lock.release()
 
     def _place_buffers(self):
         """Give every buffer of a block its place; those not alive together may share one."""
