@@ -1,5 +1,7 @@
 """What networks that are given as layers share: their parameters are held packed."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -24,20 +26,18 @@ from .training import predict
 #: What networks take for their training that are given as layers.
 LAYERED_TRAINING = {
     **TRAINING,
-    "initializer": ParameterRow(
-        TRAINING["initializer"].default,
-        TRAINING["initializer"].constraints,
-        """initializer : str, default='auto'
+    "initializer": replace(
+        TRAINING["initializer"],
+        doc="""initializer : str, default='auto'
         How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
         output layer, uniform within ``1 / sqrt(units)`` for recurrent ones, 'he_uniform' for the
         others), 'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
         'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05)
         or 'zeros'.""",
     ),
-    "dtype": ParameterRow(
-        None,
-        TRAINING["dtype"].constraints,
-        """dtype : {'float32', 'float64'} or None, default=None
+    "dtype": replace(
+        TRAINING["dtype"],
+        doc="""dtype : {'float32', 'float64'} or None, default=None
         What is computed in; None: float64 where X to fit is float64, else float32.""",
     ),
 }

@@ -87,10 +87,10 @@ default=None
 }
 _TRAINING = {
     **LAYERED_TRAINING,
-    "clip_norm": ParameterRow(
-        1.0,
-        LAYERED_TRAINING["clip_norm"].constraints,
-        """clip_norm : float or None, default=1.0
+    "clip_norm": replace(
+        LAYERED_TRAINING["clip_norm"],
+        default=1.0,
+        doc="""clip_norm : float or None, default=1.0
         Limit of the norm of the whole gradient, for minibatches: through many steps it may explode.
         None: there is no limit.""",
     ),

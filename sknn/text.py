@@ -1,6 +1,7 @@
 """A recurrent network that reads text character by character, and writes some."""
 
 import sys
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -113,19 +114,9 @@ _MORE = {
 }
 
 
-def _changed(name, default=None, constraints=None, doc=None):
-    """Return a row of TRAINING with some of its parts replaced."""
-    row = TRAINING[name]
-    return ParameterRow(
-        row.default if default is None else default,
-        row.constraints if constraints is None else constraints,
-        row.doc if doc is None else doc,
-    )
-
-
 _TRAINING = TRAINING | {
-    "solver": _changed(
-        "solver",
+    "solver": replace(
+        TRAINING["solver"],
         constraints=[StrOptions(set(SOLVERS))],
         doc="""solver : {'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'adadelta'}, \
 default='adam'
@@ -133,63 +124,63 @@ default='adam'
         gradients with `beta_2`, 'adadelta' both of its averages with `beta_1` (and wants a
         `learning_rate_init` near 1).""",
     ),
-    "alpha": _changed(
-        "alpha",
-        0.0,
+    "alpha": replace(
+        TRAINING["alpha"],
+        default=0.0,
         doc="""alpha : float, default=0.0
         Strength of the L2 penalty on the weights; divided by what the gradient of a step is
         divided by, as `reduction` says.""",
     ),
-    "learning_rate_init": _changed(
-        "learning_rate_init",
-        2e-3,
+    "learning_rate_init": replace(
+        TRAINING["learning_rate_init"],
+        default=2e-3,
         doc="""learning_rate_init : float, default=0.002
         The initial learning rate.""",
     ),
-    "max_iter": _changed(
-        "max_iter",
-        20,
+    "max_iter": replace(
+        TRAINING["max_iter"],
+        default=20,
         doc="""max_iter : int, default=20
         The largest number of epochs.""",
     ),
-    "random_state": _changed(
-        "random_state",
+    "random_state": replace(
+        TRAINING["random_state"],
         doc="""random_state : int, RandomState instance or None, default=None
         Seed of the initial weights, of dropout, and of `sample`, where that is given none. The
         same int gives the same bits, whatever the number of threads.""",
     ),
-    "early_stopping": _changed(
-        "early_stopping",
+    "early_stopping": replace(
+        TRAINING["early_stopping"],
         doc="""early_stopping : bool, default=False
         Whether to hold back the end of the text, or the last texts of several, to end training
         when their log-likelihood no longer improves, and to keep the best weights.""",
     ),
-    "validation_fraction": _changed(
-        "validation_fraction",
+    "validation_fraction": replace(
+        TRAINING["validation_fraction"],
         doc="""validation_fraction : float, default=0.1
         The part of the text, or of the number of texts, that early stopping holds back.""",
     ),
-    "initializer": _changed(
-        "initializer",
+    "initializer": replace(
+        TRAINING["initializer"],
         doc="""initializer : str, default='auto'
         How weights start: 'auto' (in recurrent layers uniform within ``1 / sqrt(hidden_size)``, in
         the output layer 'glorot_uniform'), 'small_normal' (deviation 0.01), 'glorot_uniform',
         'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal'
         (deviation 0.05), 'uniform' (within 0.05) or 'zeros'.""",
     ),
-    "clip_value": ParameterRow(
-        5.0,
-        TRAINING["clip_value"].constraints,
-        """clip_value : float or None, default=5.0
+    "clip_value": replace(
+        TRAINING["clip_value"],
+        default=5.0,
+        doc="""clip_value : float or None, default=5.0
         Limit of each element of the gradient.""",
     ),
-    "clip_norm": _changed(
-        "clip_norm",
+    "clip_norm": replace(
+        TRAINING["clip_norm"],
         doc="""clip_norm : float or None, default=None
         Limit of the norm of the whole gradient.""",
     ),
-    "dtype": _changed(
-        "dtype",
+    "dtype": replace(
+        TRAINING["dtype"],
         doc="""dtype : {'float32', 'float64'} or None, default=None
         What is computed in; None: float32.""",
     ),

@@ -63,49 +63,44 @@ _SEARCH = {
 }
 
 
-def _changed(name, default, doc, constraints=None):
-    """Return a row of what networks of layers take for training, with some parts replaced."""
-    return {name: ParameterRow(default, constraints or LAYERED_TRAINING[name].constraints, doc)}
-
-
 _TRAINING = {
     **LAYERED_TRAINING,
-    **_changed(
-        "alpha",
-        0.0,
-        """alpha : float, default=0.0
+    "alpha": replace(
+        LAYERED_TRAINING["alpha"],
+        default=0.0,
+        doc="""alpha : float, default=0.0
         Strength of the L2 penalty on the weights; divided by the number of characters that a batch
         has to predict.""",
     ),
-    **_changed(
-        "batch_size",
-        64,
-        """batch_size : int, default=64
+    "batch_size": replace(
+        LAYERED_TRAINING["batch_size"],
+        default=64,
+        doc="""batch_size : int, default=64
         Pairs in a minibatch, if there are so many.""",
-        [_COUNT],
+        constraints=[_COUNT],
     ),
-    **_changed(
-        "learning_rate_init",
-        5e-3,
-        """learning_rate_init : float, default=0.005
+    "learning_rate_init": replace(
+        LAYERED_TRAINING["learning_rate_init"],
+        default=5e-3,
+        doc="""learning_rate_init : float, default=0.005
         The initial learning rate.""",
     ),
-    **_changed(
-        "max_iter",
-        100,
-        """max_iter : int, default=100
+    "max_iter": replace(
+        LAYERED_TRAINING["max_iter"],
+        default=100,
+        doc="""max_iter : int, default=100
         The largest number of epochs (for 'lbfgs', of iterations).""",
     ),
-    **_changed(
-        "clip_norm",
-        1.0,
-        """clip_norm : float or None, default=1.0
+    "clip_norm": replace(
+        LAYERED_TRAINING["clip_norm"],
+        default=1.0,
+        doc="""clip_norm : float or None, default=1.0
         Limit of the norm of the whole gradient, for minibatches.""",
     ),
-    **_changed(
-        "dtype",
-        None,
-        """dtype : {'float32', 'float64'} or None, default=None
+    "dtype": replace(
+        LAYERED_TRAINING["dtype"],
+        default=None,
+        doc="""dtype : {'float32', 'float64'} or None, default=None
         What is computed in; None: float32.""",
     ),
 }
