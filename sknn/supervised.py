@@ -346,7 +346,7 @@ class SupervisedNet(NeuralEstimator):
         network = self._describe_network(self._input_shape(X), self._count_outputs(y))
         self._check_trainable(network)
         random_state = check_random_state(self.random_state)
-        seed = _noise_seed(random_state)
+        seed = noise_seed(random_state)
         # What goes on goes on in the type of its weights, as in scikit-learn.
         dtype = self._computing_dtype(X if first else None)
         if first:
@@ -558,7 +558,7 @@ def targets_source(y, loss):
     return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
 
 
-def _noise_seed(random_state):
+def noise_seed(random_state):
     """Return a seed that follows from the random state without drawing from it."""
     state = copy.deepcopy(random_state).get_state(legacy=False)["state"]
     return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(

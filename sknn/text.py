@@ -29,7 +29,7 @@ from .streams import (
     make_streams,
     next_probabilities,
 )
-from .supervised import _noise_seed
+from .supervised import noise_seed
 from .training import Progress, Trainer
 from .writing import search, write
 
@@ -320,7 +320,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         train = self._streams(train, network, dtype, "X")
         held = None if held is None else self._streams(held, network, dtype, "X_val")
         random_state = check_random_state(self.random_state)
-        seed = _noise_seed(random_state)
+        seed = noise_seed(random_state)
         if first:
             progress = Progress(self._first_values(network, random_state, dtype))
         else:

@@ -152,12 +152,26 @@ def _matrix(layer, name, inputs, units, pack):
     return Parameter(name, (inputs, units), pack, layer.trainable, True, *penalties)
 
 
+@dataclass(frozen=True, repr=False)
 class Recurrent(Layer):
     """What the cells share.
 
     A cell says how many gates it has, what its states are called, which matrices it has beside the
     kernel of its inputs, and gives its operations.
     """
+
+    units: int
+    _: KW_ONLY
+    return_sequences: bool = False
+    truncate: int | None = None
+    n_tokens: int | None = None
+    reverse: bool = False
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    trainable: bool = True
+    name: str | None = None
 
     _gates, _states = 1, ("h",)
 
@@ -377,18 +391,7 @@ class SimpleRNN(Recurrent):
         f.
     """
 
-    units: int
     _: KW_ONLY
-    return_sequences: bool = False
-    truncate: int | None = None
-    n_tokens: int | None = None
-    reverse: bool = False
-    use_bias: bool = True
-    kernel_initializer: str | None = None
-    kernel_l1: float | None = None
-    kernel_l2: float | None = None
-    trainable: bool = True
-    name: str | None = None
     activation: str = "tanh"
 
     def __post_init__(self):
@@ -431,19 +434,6 @@ class LSTM(Recurrent):
 kernel_l2, trainable, name
         As in :class:`SimpleRNN`.
     """
-
-    units: int
-    _: KW_ONLY
-    return_sequences: bool = False
-    truncate: int | None = None
-    n_tokens: int | None = None
-    reverse: bool = False
-    use_bias: bool = True
-    kernel_initializer: str | None = None
-    kernel_l1: float | None = None
-    kernel_l2: float | None = None
-    trainable: bool = True
-    name: str | None = None
 
     _gates, _states = 4, ("h", "c")
 
@@ -495,18 +485,7 @@ kernel_l2, trainable, name
         Where the reset gate is.
     """
 
-    units: int
     _: KW_ONLY
-    return_sequences: bool = False
-    truncate: int | None = None
-    n_tokens: int | None = None
-    reverse: bool = False
-    use_bias: bool = True
-    kernel_initializer: str | None = None
-    kernel_l1: float | None = None
-    kernel_l2: float | None = None
-    trainable: bool = True
-    name: str | None = None
     reset_after: bool = False
 
     _gates = 3
