@@ -1,16 +1,22 @@
 """Neural networks for scikit-learn, on kernels compiled by Numba."""
 
+from .autoencoder import AutoencoderTransformer
+from .conv_autoencoder import ConvAutoencoderTransformer
 from .convnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
 from .markov import CharMarkovChain
 from .mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
 from .perceptron import PerceptronClassifier
+from .rbf import RBFNetClassifier, RBFNetRegressor
 from .recurrent import RNNClassifier, RNNRegressor
 from .text import CharRNN
 from .translation import Seq2SeqRNN
+from .variational import VariationalAutoencoderTransformer
 
 __all__ = [
+    "AutoencoderTransformer",
     "CharMarkovChain",
     "CharRNN",
+    "ConvAutoencoderTransformer",
     "ConvNetClassifier",
     "ConvNetRegressor",
     "ConvNetTransformer",
@@ -18,7 +24,10 @@ __all__ = [
     "MLPNetClassifier",
     "MLPNetRegressor",
     "PerceptronClassifier",
+    "RBFNetClassifier",
+    "RBFNetRegressor",
     "RNNClassifier",
     "RNNRegressor",
     "Seq2SeqRNN",
+    "VariationalAutoencoderTransformer",
 ]

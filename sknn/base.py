@@ -181,12 +181,13 @@ default='adam'
     ),
     "initializer": ParameterRow(
         "auto",
-        [StrOptions({"auto", *INITIALIZERS})],
-        """initializer : str, default='auto'
+        [StrOptions({"auto", *INITIALIZERS}), list],
+        """initializer : str or list of ndarray, default='auto'
         How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases too),
         'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
         'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
-        'zeros'.""",
+        'zeros'. Or a list of arrays: the values that the first layers begin with, in the order of
+        their parameters; the others begin as 'auto' says.""",
     ),
     "clip_value": ParameterRow(
         None,

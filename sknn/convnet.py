@@ -1,7 +1,7 @@
 """Convolutional networks: a list of layers, or an architecture by its name."""
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from inspect import cleandoc
 from numbers import Integral
 
@@ -20,10 +20,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import (
-    _check_n_features,
-    check_array,
     check_is_fitted,
-    check_X_y,
     validate_data,
 )
 
@@ -31,11 +28,13 @@ from . import weights as weight_files
 from .architectures import ARCHITECTURES
 from .base import ParameterRow, all_or_nothing, takes
 from .data import Source
+from .images import IMAGE_SHAPE, TakesImages, check_image_shape
 from .layered import LAYERED_TRAINING, LayeredNet, check_names
-from .layers import Activation, Dense, Layer
+from .layers import Activation, Dense
 from .layers.augmentation import Augmentation
-from .layers.base import describe, output_shape, path_of
+from .layers.base import output_shape, path_of
 from .losses import Loss
+from .nesting import LayersAsParameters, check_layers
 from .network import Network
 from .summary import summarize
 from .supervised import (
@@ -59,13 +58,7 @@ _LAYERS = {
         and a last ``Dense(2)`` becomes one. Parameters of layers can be searched:
         ``layers__0__filters``.""",
     ),
-    "image_shape": ParameterRow(
-        None,
-        [tuple, list, None],
-        """image_shape : tuple (height, width) or (height, width, channels), default=None
-        The shape of the image that a row of X holds. None: as X has it, or, where X has two
-        dimensions, (1, n_features, 1).""",
-    ),
+    **IMAGE_SHAPE,
     "augmentation": ParameterRow(
         None,
         [Augmentation, list, tuple, None],
@@ -104,111 +97,6 @@ _TRANSFORMER = {
 }
 
 
-# --- parameters of layers as parameters of the estimator
-
-
-def _nested(value, name):
-    """Yield name and value of every parameter of a layer, or of layers in (lists of) lists."""
-    if isinstance(value, Layer):
-        parts = {field.name: getattr(value, field.name) for field in fields(value)}
-    elif isinstance(value, (list, tuple)) and any(_holds_layers(part) for part in value):
-        parts = dict(enumerate(value))
-    else:
-        return
-    for key, part in parts.items():
-        yield f"{name}__{key}", part
-        yield from _nested(part, f"{name}__{key}")
-
-
-def _holds_layers(value):
-    if isinstance(value, (list, tuple)):
-        return any(map(_holds_layers, value))
-    return isinstance(value, Layer)
-
-
-def _with(whole, path, values, name):
-    """Return layers, or a layer, with some of its parts changed, all at once.
-
-    `path` leads to what `values` are parts of, by name or place.
-    """
-    if path:
-        key, *more = path
-        values = {key: _with(_part(whole, key, name), more, values, name)}
-    for key in values:
-        _part(whole, key, name)
-    if isinstance(whole, Layer):
-        return replace(whole, **values)
-    changed = {int(key): value for key, value in values.items()}
-    return type(whole)(changed.get(i, part) for i, part in enumerate(whole))
-
-
-def _part(whole, key, name):
-    """Return what a layer or a list of layers has under a name or at a place."""
-    if isinstance(whole, Layer):
-        valid = sorted(field.name for field in fields(whole))
-        if key in valid:
-            return getattr(whole, key)
-        raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.")
-    if not _holds_layers(whole) or not key.isdigit():
-        raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
-    if int(key) >= len(whole):
-        raise ValueError(f"Invalid parameter {name!r}: there are {len(whole)} layers.")
-    return whole[int(key)]
-
-
-class _LayersAsParameters:
-    """Lets ``get_params`` and ``set_params`` reach into the list of layers."""
-
-    def get_params(self, deep=True):
-        """Return the parameters.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to return those of the layers too.
-
-        Returns
-        -------
-        params : dict of str to object
-            Names and values.
-        """
-        params = super().get_params(deep=deep)
-        if deep and not isinstance(self.layers, str):
-            params.update(_nested(self.layers, "layers"))
-        return params
-
-    def set_params(self, **params):
-        """Set parameters, also layers, as ``layers__0``, and theirs, as ``layers__0__filters``.
-
-        Layers are never changed: the list is a new one, with other layers in it.
-
-        Parameters
-        ----------
-        **params : dict of str to object
-            Names and values.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
-        """
-        inner = {k: v for k, v in params.items() if k.startswith("layers__")}
-        super().set_params(**{k: v for k, v in params.items() if k not in inner})
-        if inner and isinstance(self.layers, str):
-            raise ValueError(
-                f"Invalid parameter {min(inner)!r}: layers={self.layers!r} is a name, not a list."
-            )
-        groups = {}
-        for name, value in inner.items():
-            *path, last = name.split("__")[1:]
-            groups.setdefault((len(path), *path), {})[last] = (value, name)
-        for (_, *path), values in sorted(groups.items()):  # whole layers before their parameters
-            name = next(iter(values.values()))[1]
-            values = {key: value for key, (value, _) in values.items()}
-            self.layers = _with(self.layers, path, values, name)
-        return self
-
-
 # --- the estimators
 
 #: What fits leave beside the network, which loading another one forgets.
@@ -219,99 +107,15 @@ _LEFT_BY_FITS = (
 )  # fmt: skip
 
 
-def _check_layers(layers, name="layers"):
-    """Return layers as a list, or raise TypeError."""
-    layers = [layers] if isinstance(layers, Layer) else list(layers)
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{name}[{i}] is {layer!r}; expected a layer of sknn.layers.")
-    return layers
-
-
-def _check_image_shape(shape):
-    """Return (height, width, channels), or raise ValueError."""
-    shape = tuple(shape)
-    good = all(isinstance(n, Integral) and n > 0 for n in shape)
-    if len(shape) not in (2, 3) or not good:
-        raise ValueError(
-            f"image_shape is {shape}; expected (height, width) or (height, width, channels), each "
-            "at least 1."
-        )
-    return tuple(map(int, (*shape, 1)[:3]))
-
-
-class _BaseConvNet(_LayersAsParameters, LayeredNet):
+class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
     """What the convolutional networks share: all but the constructor."""
-
-    # --- the data
-
-    def _validate(self, X, y="no_validation", reset=False, **checks):
-        """Return X as rows of numbers, and y where there is one, both checked.
-
-        Images become rows without being copied, if they lie in one piece.
-        """
-        if not hasattr(X, "ndim"):
-            X = np.asarray(X)
-        if X.ndim < 3:
-            checked = super()._validate(X, y, reset, **checks)
-            X, *more = (checked,) if isinstance(y, str) else checked
-            shape = self._row_shape(X.shape[1], reset)
-        else:
-            if isinstance(y, str):
-                X, more = check_array(X, allow_nd=True, input_name="X"), []
-            else:
-                X, *more = check_X_y(X, y, allow_nd=True, estimator=self, **checks)
-            if X.ndim > 4:
-                raise ValueError(
-                    f"X has {X.ndim} dimensions; expected 2, (n, height, width), or (n, height, "
-                    "width, channels)."
-                )
-            shape = (*X.shape[1:], 1)[:3]
-            if not min(shape):
-                raise ValueError(f"X has images of {describe(shape)}: there is nothing in them.")
-            self._check_images(shape, reset)
-            X = X.reshape(len(X), -1)
-            if reset:
-                vars(self).pop("feature_names_in_", None)
-            _check_n_features(self, X, reset=reset)
-        if reset:
-            self.image_shape_ = shape
-        return (X, *more) if more else X
-
-    def _row_shape(self, n_features, reset):
-        """Return the shape of the images that rows of X hold."""
-        if not reset:
-            return self.image_shape_
-        if self.image_shape is None:
-            return 1, n_features, 1
-        shape = _check_image_shape(self.image_shape)
-        if np.prod(shape) != n_features:
-            raise ValueError(
-                f"X has {n_features} features; image_shape={tuple(self.image_shape)} needs "
-                f"{np.prod(shape)}."
-            )
-        return shape
-
-    def _check_images(self, shape, reset):
-        """Check the shape of images in X against what is known of it."""
-        if not reset:
-            if shape != self.image_shape_:
-                raise ValueError(
-                    f"X has images of {describe(shape)}, but {type(self).__name__} was fitted to "
-                    f"images of {describe(self.image_shape_)}."
-                )
-        elif self.image_shape is not None and shape != _check_image_shape(self.image_shape):
-            raise ValueError(
-                f"X has images of {describe(shape)}; image_shape={tuple(self.image_shape)} asks "
-                "for others."
-            )
 
     # --- the network
 
     def _changes(self):
         """Return the layers of the augmentation, checked."""
         changes = [] if self.augmentation is None else self.augmentation
-        changes = _check_layers(changes, "augmentation")
+        changes = check_layers(changes, "augmentation")
         for change in changes:
             if not isinstance(change, Augmentation):
                 raise TypeError(
@@ -323,7 +127,7 @@ class _BaseConvNet(_LayersAsParameters, LayeredNet):
         """Return the specifications of all layers, the output layer included."""
         if isinstance(self.layers, str):
             return ARCHITECTURES[self.layers](image_shape, n_outputs)
-        layers = _check_layers(self.layers)
+        layers = check_layers(self.layers)
         last = layers[-1] if layers else None
         if isinstance(last, Dense) and last.activation in ("softmax", Activation("softmax")):
             raise ValueError(
@@ -368,10 +172,10 @@ class _BaseConvNet(_LayersAsParameters, LayeredNet):
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
             raise ValueError("image_shape is needed for the summary of a network without data.")
-        shape, layers = output_shape(self._changes(), _check_image_shape(shape)), self.layers
+        shape, layers = output_shape(self._changes(), check_image_shape(shape)), self.layers
         if isinstance(layers, str):
             layers = ARCHITECTURES[layers](shape)
-        return summarize(_check_layers(layers), shape)
+        return summarize(check_layers(layers), shape)
 
     # --- files
 
@@ -422,13 +226,13 @@ class _BaseConvNet(_LayersAsParameters, LayeredNet):
         self._validate_params()
         if self.image_shape is None:
             raise ValueError("image_shape is None; loading weights needs the shape of the images.")
-        self.image_shape_ = _check_image_shape(self.image_shape)
+        self.image_shape_ = check_image_shape(self.image_shape)
         self.n_features_in_ = int(np.prod(self.image_shape_))
         network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
-            first = self._first_values(network, random_state, dtype)
+            first = self._first_values(network, random_state, dtype, None, None)
         values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
@@ -437,7 +241,7 @@ class _BaseConvNet(_LayersAsParameters, LayeredNet):
 
     def _outputs_to_load(self, classes):
         """Return the number of outputs of a network to load, and make the labels known."""
-        layers = [] if isinstance(self.layers, str) else _check_layers(self.layers)
+        layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
         if not self._classifies:

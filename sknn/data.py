@@ -74,6 +74,16 @@ class ClassNumbers:
         self.key = None
 
 
+class _Inputs:
+    """Targets that are what the network gets."""
+
+    key = ("inputs",)
+    fields = (0, 0, 0)
+
+
+INPUTS = _Inputs()
+
+
 @lru_cache  # asked at each prediction, and slow in NumPy
 def _gathered(dtype):
     """Return the type itself if the engine can read it, else one to convert to."""

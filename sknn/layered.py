@@ -15,6 +15,9 @@ from .layers import (
     BatchNormalization,
     Dropout,
     GaussianNoise,
+    GaussianSampling,
+    MaskingNoise,
+    SaltAndPepperNoise,
     SimpleRNN,
 )
 from .layers.augmentation import Augmentation
@@ -28,12 +31,13 @@ LAYERED_TRAINING = {
     **TRAINING,
     "initializer": replace(
         TRAINING["initializer"],
-        doc="""initializer : str, default='auto'
+        doc="""initializer : str or list of ndarray, default='auto'
         How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
         output layer, uniform within ``1 / sqrt(units)`` for recurrent ones, 'he_uniform' for the
         others), 'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
         'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05)
-        or 'zeros'.""",
+        or 'zeros'. Or a list of arrays: the values that the first layers begin with, in the order
+        of their parameters; the others begin as 'auto' says.""",
     ),
     "dtype": replace(
         TRAINING["dtype"],
@@ -101,7 +105,10 @@ class LayeredNet(SupervisedNet):
                 "Activation('step') has no useful derivative, so a network cannot be trained with "
                 "it."
             )
-        random = (Dropout, GaussianNoise, Augmentation)
+        random = (
+            Augmentation, Dropout, GaussianNoise, GaussianSampling, MaskingNoise,
+            SaltAndPepperNoise,
+        )  # fmt: skip
         trained = [a for a in found if isinstance(a, BatchNormalization) and a.trainable]
         if self.solver == "lbfgs" and (trained or any(isinstance(a, random) for a in found)):
             raise ValueError(
@@ -111,14 +118,15 @@ class LayeredNet(SupervisedNet):
         if not any(layer.learns for layer in found):
             raise ValueError("No layer is left to train: all of them have trainable=False.")
 
-    def _first_values(self, network, random_state, dtype):
+    def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters."""
+        initializer = "auto" if self._given_values() else self.initializer
         drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
         values = []
         for i, (layer, shape) in enumerate(drawn):
             last = i == len(drawn) - 1
-            values += layer.draw(shape, random_state, self.initializer, last)
-        return [value.astype(dtype) for value in values]
+            values += layer.draw(shape, random_state, initializer, last)
+        return [value.astype(dtype) for value in self._with_given(values)]
 
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""

@@ -26,11 +26,16 @@ class Loss:
         The output activation.
     parameter : float
         The quantile, or Huber's delta.
+    over_outputs : {"sum", "mean", None}
+        What value and gradient are, of the outputs' losses; the mean squared error is then that,
+        and not half of it. None: as in scikit-learn, the value of an error is the mean, and its
+        gradient that of the sum.
     """
 
     name: str
     link: str
     parameter: float = 0.0
+    over_outputs: str | None = None
 
     @property
     def canonical(self):
@@ -44,4 +49,12 @@ class Loss:
 
     def scale(self, outputs):
         """Return the factor of the reported value."""
+        if self.over_outputs is not None:
+            return self.slope(outputs)
         return 1.0 / outputs if self.name in MEAN_OVER_OUTPUTS else 1.0
+
+    def slope(self, outputs):
+        """Return the factor of the gradient."""
+        if self.over_outputs != "mean":
+            return 1.0
+        return (2.0 if self.name == "squared_error" else 1.0) / outputs

@@ -94,7 +94,17 @@ _EITHER = {
 }
 
 
-def _per_layer(value, n_layers, name):
+def hidden_sizes(sizes, name):
+    """Return numbers of units as a list of int, checked."""
+    sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise TypeError(f"{name} must be integers, got {sizes}.")
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"{name} must be > 0, got {sizes}.")
+    return [int(size) for size in sizes]
+
+
+def per_layer(value, n_layers, name):
     """Return `value` as a list with one entry for each hidden layer."""
     if np.ndim(value) == 0 or isinstance(value, (str, Activation)):
         return [value] * n_layers
@@ -131,24 +141,15 @@ def _prediction_network(inputs, sizes, activations, batch_norm, out):
 class _BaseMLPNet(SupervisedNet):
     """What the three multilayer perceptrons share: all but the constructor."""
 
-    def _hidden_sizes(self):
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if not all(isinstance(size, Integral) for size in sizes):
-            raise TypeError(f"hidden_layer_sizes must be integers, got {sizes}.")
-        if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
-
     def _activations(self, n_layers):
         """Return the hidden layers' activations."""
-        entries = _per_layer(self.activation, n_layers, "activation")
+        entries = per_layer(self.activation, n_layers, "activation")
         return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
 
     def _make_network(self, inputs, n_outputs, out, loss):
         """Return the Network that the parameters describe."""
-        sizes = self._hidden_sizes()
-        rates = _per_layer(self.dropout, len(sizes), "dropout")
+        sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        rates = per_layer(self.dropout, len(sizes), "dropout")
         for rate in rates:
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
@@ -195,9 +196,9 @@ class _BaseMLPNet(SupervisedNet):
                 "dropout and batch_norm are for the other solvers."
             )
 
-    def _first_values(self, network, random_state, dtype):
+    def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters, as scikit-learn does."""
-        values = []
+        values, initializer = [], "auto" if self._given_values() else self.initializer
         for i, group in enumerate(network.parameters(dtype)):
             layer = network.layers[i]
             if isinstance(layer, Dense):
@@ -206,11 +207,11 @@ class _BaseMLPNet(SupervisedNet):
                 name = self.activation if isinstance(self.activation, str) else ""
                 name = name or following[0].function
                 inputs, units = group[0].shape
-                values += draw_dense(self.initializer, random_state, inputs, units, name)
+                values += draw_dense(initializer, random_state, inputs, units, name)
             elif isinstance(layer, BatchNormalization):
                 n = group[0].shape[0]
                 values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
-        return [value.astype(dtype) for value in values]
+        return [value.astype(dtype) for value in self._with_given(values)]
 
     def _values(self):
         """Return the fitted parameters in the network's order."""

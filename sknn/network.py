@@ -7,8 +7,10 @@ import numpy as np
 
 from .cpu.frame import X, Y
 from .cpu.program import Layout, Program, lanes_of, pack, unpack
-from .layers.base import forward, output_shape, positions, primitives, size
+from .data import INPUTS
+from .layers.base import forward, output_shape, primitives, size
 from .layers.recurrent import Embedding, Recurrent
+from .layers.tied import TiedDense
 from .losses import Loss
 from .tape import Tape
 
@@ -80,6 +82,11 @@ class Network:
         return any(isinstance(layer, (Recurrent, Embedding)) for _, layer, _ in self.primitives)
 
     @cached_property
+    def transposes(self):
+        """Whether it uses weights transposed: then sums for a single sample have another order."""
+        return any(isinstance(layer, TiedDense) for _, layer, _ in self.primitives)
+
+    @cached_property
     def state_size(self):
         """Numbers that its recurrent layers carry from one batch to the next."""
         recurrent = (layer for _, layer, _ in self.primitives if isinstance(layer, Recurrent))
@@ -126,6 +133,13 @@ class Weights:
         self.network, self.dtype = network, np.dtype(dtype)
         self.packed = pack(self._layout(), values, self.dtype)
 
+    @classmethod
+    def of_packed(cls, network, packed, dtype):
+        """Return weights that are packed already."""
+        weights = object.__new__(cls)
+        weights.network, weights.dtype, weights.packed = network, np.dtype(dtype), packed
+        return weights
+
     def _layout(self):
         groups = self.network.parameters(self.dtype)
         return Layout([p for group in groups for p in group], self.dtype)
@@ -137,9 +151,7 @@ class Weights:
 
     def of(self, network):
         """Return the part of these weights that belongs to a network that begins as this one."""
-        part = object.__new__(Weights)
-        part.network, part.dtype, part.packed = network, self.dtype, self.packed
-        return part
+        return Weights.of_packed(network, self.packed, self.dtype)
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}
@@ -165,7 +177,8 @@ def prediction_width(network, rows, dtype):
     """
     block = network.largest * BLOCK_WIDTH * np.dtype(dtype).itemsize
     large = block > _LARGEST_BLOCK and not network.sequential  # a step of which is small
-    return 1 if large else block_width(rows, dtype)
+    width = 1 if large else block_width(rows, dtype)
+    return lanes_of(dtype) if width == 1 and network.transposes else width
 
 
 @lru_cache(maxsize=256)
@@ -207,6 +220,8 @@ def lower(network, dtype, width, purpose, source, targets=None, solver=None, car
             tape.parameter(parameter)
     parameters, shape = iter(tape.parameters), network.input_shape
     x = _gather(tape, "x", size(shape), X, source)
+    if targets == INPUTS.key:
+        tape.keep(x)
     *hidden, link = (*network.augmentation, *network.layers)
     if purpose == "states":  # nothing is asked for behind the last of them
         last = max(i for i, layer in enumerate(hidden) if isinstance(layer, Recurrent))
@@ -220,7 +235,7 @@ def lower(network, dtype, width, purpose, source, targets=None, solver=None, car
     if purpose in ("predict", "evaluate"):
         tape.add("scatter", (a,), (), (network.outputs,))
     if purpose != "predict":
-        delta = _add_loss(tape, network, a, targets)
+        delta = _add_loss(tape, network, x, a, targets)
     if training:
         if not network.loss.canonical:
             delta = link_backward(delta, True)
@@ -238,16 +253,17 @@ def _gather(tape, name, columns, field, key):
     return out
 
 
-def _add_loss(tape, network, a, targets):
+def _add_loss(tape, network, x, a, targets):
     loss = network.loss
     weights = tape.weights(network.steps)
     delta = tape.buffer("da", a.rows)
-    steps, units = positions(network.output_shape)
+    steps = network.steps or 1
+    units = network.outputs // steps
     if loss.counts_classes:
         tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps))
     else:
-        y = _gather(tape, "y", a.rows, Y, targets)
-        numbers = (units, loss.parameter, loss.scale(units), steps)
+        y = x if targets == INPUTS.key else _gather(tape, "y", a.rows, Y, targets)
+        numbers = (units, loss.parameter, loss.scale(units), loss.slope(units), steps)
         variant = (loss.name, loss.canonical)
         tape.add("loss", (a, y, weights), (delta,), numbers, variant)
     return delta

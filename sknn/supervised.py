@@ -41,13 +41,13 @@ from .losses import Loss
 from .training import Data, Progress, Trainer, fit_lbfgs
 
 _POSITIVE = ["exp", "logistic", "softplus"]
-_OUTPUT = sorted(set(ACTIVATIONS) - {"step"})
+OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
 
 #: What networks take that learn from targets.
 TARGETS = {
     "output_activation": ParameterRow(
         "auto",
-        [StrOptions({"auto", *_OUTPUT}), Activation],
+        [StrOptions({"auto", *OUTPUT_ACTIVATIONS}), Activation],
         """output_activation : str or Activation, default='auto'
         Activation of the output layer. 'auto': softmax for several classes, logistic for two or
         for multilabel targets; identity in regression, exp for ``loss='poisson'``.""",
@@ -160,7 +160,7 @@ class SupervisedNet(NeuralEstimator):
     def _output_activation(self):
         """Return the output's activation; the label binarizer knows the kind of the targets."""
         if self.output_activation != "auto":
-            return check_activation(self.output_activation, "output_activation", _OUTPUT)
+            return check_activation(self.output_activation, "output_activation", OUTPUT_ACTIVATIONS)
         if not self._classifies:
             return Activation("exp" if self._loss_name() == "poisson" else "identity")
         several = self._label_binarizer.y_type_ == "multiclass"
@@ -350,31 +350,38 @@ class SupervisedNet(NeuralEstimator):
         # What goes on goes on in the type of its weights, as in scikit-learn.
         dtype = self._computing_dtype(X if first else None)
         if first:
-            progress = Progress(self._first_values(network, random_state, dtype))
+            progress = Progress(self._first_values(network, random_state, dtype, X, weights))
         else:
             progress = self._progress(network, dtype, incremental)
         data = self._data(X, y, weights, network.loss)
         held = self._given_validation(*validation, network.loss)
         if self.early_stopping and self.solver != "lbfgs" and held is None:
             data, held = self._split(data, random_state)
-        epochs = 1 if incremental else self.max_iter
-        callbacks = FitCallbacks(self, *given, epochs)
-        if self.solver == "lbfgs":
-            self._fit_lbfgs(network, progress, data, held, dtype, callbacks)
-        else:
-            trainer = Trainer(
-                self, network, dtype, progress, data, held, self._score_outputs, random_state, seed
-            )
-            trainer.fit(
-                epochs,
-                incremental,
-                lambda: callbacks.begin_epoch(
-                    lambda: self._attributes(network, trainer.current_values())
-                ),
-            )
+        callbacks = FitCallbacks(self, *given, 1 if incremental else self.max_iter)
+        self._train(
+            network, progress, data, held, dtype, callbacks, random_state, seed, incremental
+        )
         self._commit(network, progress, held is not None)
         callbacks.end()
         return self
+
+    def _given_values(self):
+        """Return the arrays that `initializer` holds."""
+        return self.initializer if isinstance(self.initializer, list) else []
+
+    def _with_given(self, values):
+        """Return first parameters with those in place that `initializer` gives, checked."""
+        given = [np.asarray(value) for value in self._given_values()]
+        shapes = [value.shape for value in values]
+        for i, value in enumerate(given):
+            if i >= len(shapes) or value.shape != shapes[i]:
+                raise ValueError(
+                    f"initializer[{i}] is an array of shape {value.shape}; expected those of the "
+                    f"first of the network's parameters, of the shapes {shapes}."
+                )
+            if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+                raise ValueError(f"initializer[{i}] is not finite; expected an array of numbers.")
+        return [*given, *values[len(given) :]]
 
     def _describe_network(self, inputs, n_outputs):
         """Return the Network for a sample's shape and a number of outputs, with known classes."""
@@ -404,6 +411,24 @@ class SupervisedNet(NeuralEstimator):
         progress.no_improvement = getattr(self, "_no_improvement_count", 0)
         progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
         return progress
+
+    def _train(
+        self, network, progress, data, held, dtype, callbacks, random_state, seed, incremental
+    ):
+        """Train by the solver: change `progress`."""
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(network, progress, data, held, dtype, callbacks)
+            return
+        trainer = Trainer(
+            self, network, dtype, progress, data, held, self._score_outputs, random_state, seed
+        )
+        trainer.fit(
+            1 if incremental else self.max_iter,
+            incremental,
+            lambda: callbacks.begin_epoch(
+                lambda: self._attributes(network, trainer.current_values())
+            ),
+        )
 
     def _fit_lbfgs(self, network, progress, data, held, dtype, callbacks):
         def after_iteration(values):
@@ -520,22 +545,6 @@ class SupervisedNet(NeuralEstimator):
             return np.vstack([1 - outputs, outputs]).T
         return outputs
 
-    def predict(self, X):
-        """Predict class labels, or the targets of a regression.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predictions, for each step if y was so, and then for a list X a list of arrays. A
-            sample's are the same bits alone and in any batch.
-        """
-        return self._converted(X, self._decisions)
-
     @property
     def history_(self):
         """Losses and validation scores by epoch, as a DataFrame."""
@@ -572,7 +581,27 @@ def _classifies(estimator):
     return True
 
 
-class ClassifierMethods:
+class _Predicts:
+    """What every network does that predicts targets."""
+
+    def predict(self, X):
+        """Predict class labels, or the targets of a regression.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions, for each step if y was so, and then for a list X a list of arrays. A
+            sample's are the same bits alone and in any batch.
+        """
+        return self._converted(X, self._decisions)
+
+
+class ClassifierMethods(_Predicts):
     """What classification adds."""
 
     @available_if(lambda self: self._check_solver())
@@ -634,7 +663,7 @@ class ClassifierMethods:
             return self._converted(X, lambda outputs: np.log(self._probabilities(outputs)))
 
 
-class RegressorMethods:
+class RegressorMethods(_Predicts):
     """What regression adds."""
 
     @available_if(lambda self: self._check_solver())

@@ -14,6 +14,7 @@ has one kernel for each backend and one NumPy definition in the tests. An operat
 Consecutive operations of one kind make a phase; phases are where threads meet.
 """
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import prod
 
@@ -71,12 +72,20 @@ OPERATIONS = {
     "softmax": _row("blocks", "x", "y", "units steps"),
     "softmax_gradient": _row("blocks", "y dy", "dx", "units steps"),
     "dropout": _row("blocks", "x", "y", "units layer threshold scale"),
-    "gaussian_noise": _row("blocks", "x", "y", "units layer deviation"),
+    "gaussian_noise": _row("blocks", "x", "y", "units layer deviation least most"),
+    "salt_and_pepper": _row("blocks", "x", "y", "units layer threshold least most"),
+    "draw_normal": _row("blocks", "x", "z", "units layer"),
+    "draw_normal_gradient": _row("blocks", "x z weights dz", "dx", "units beta"),
     "augment": _row(
         "blocks", "x", "y",
         "height width channels out_height out_width layer low rows left columns upside_down mirror",
     ),
     "activity_penalty": _row("blocks", "a weights da", "dx", "units l1 l2 steps"),
+    "column_norms": _row("units", "w", "norms", "inputs"),
+    "contraction": _row(
+        "blocks", "a norms weights da", "factors dx", "units strength parameter"
+    ),
+    "unit_sums": _row("units", "a", "sums", "units"),
     "local_response": _row("blocks", "x", "y scale", "positions channels size alpha beta k"),
     "local_response_gradient": _row(
         "blocks", "x y scale dy", "dx", "positions channels size alpha beta k"
@@ -101,7 +110,12 @@ OPERATIONS = {
         "blocks", "z w u h extra dy dh lengths", "dz extra dh scratch", _STEPS + " truncate"
     ),
     "draw": _row("blocks", "z", "", "units"),
-    "loss": _row("blocks", "a y weights", "da", "units parameter scale steps"),
+    "square_distances": _row("blocks", "x w", "z", "inputs units"),
+    "square_distances_gradient": _row("blocks", "x w dz", "dx", "inputs units"),
+    "radial": _row("blocks", "z s", "a", "units"),
+    "radial_gradient": _row("blocks", "z s a da", "dz ds", "units"),
+    "weigh_samples": _row("blocks", "x weights", "y", "units"),
+    "loss": _row("blocks", "a y weights", "da", "units parameter scale slope steps"),
     "log_loss_softmax": _row("blocks", "a weights", "da", "units steps"),
     "batch_statistics": _row(
         "units", "x", "mean deviation running_mean running_variance",
@@ -128,6 +142,7 @@ OPERATIONS = {
     "bias_gradient": _row("parameters", "packed", "", "positions units"),
     "channel_sums": _row("parameters", "dz", "", "positions channels"),
     "shared_gradient": _row("parameters", "gradient"),
+    "add_weights": _row("parameters", "factors", "", "inputs scale"),
     "regularize": _row("parameters", "", "", "l2 l1"),
     "clip_value": _row("parameters", "", "", "limit"),
     "square_sum": _row("parameters"),
@@ -275,6 +290,8 @@ class Tape:
         self.axis = 0  # which of a sequence's lengths holds at this point of the network
         self._lengths, self._weights = {}, {}
         self._gradients, self._pending = [], []
+        self._more, self._missing = defaultdict(list), Counter()
+        self._named = {}
         self._kept = set()
         self._random = 0
 
@@ -325,6 +342,18 @@ class Tape:
         self.parameters.append(parameter)
         return parameter
 
+    def call(self, parameter, name):
+        """Give a parameter a name by which other layers find it."""
+        self._named[name] = parameter
+
+    def called(self, name):
+        """Return the parameter of a name, or None."""
+        return self._named.get(name)
+
+    def share(self, parameter):
+        """Say that one layer more uses a parameter, and will add to its gradient."""
+        self._missing[parameter] += 1
+
     def add(self, name, reads=(), writes=(), attributes=(), variant=(), extent=0):
         """Append an operation, in a new phase if it is not of the last one's kind; return it."""
         op = Op(name, tuple(reads), tuple(writes), tuple(attributes), tuple(variant), extent)
@@ -357,10 +386,24 @@ class Tape:
         return True, op.reads[1]
 
     def gradient(self, parameter, name, reads, attributes=(), variant=(), work=1, grain=8):
-        """Say which operation gives the gradient of `parameter`; `work` and `grain` are an Op's."""
+        """Say which operation gives the gradient of `parameter`; `work` and `grain` are an Op's.
+
+        A parameter that several layers use gets the sum of what they say.
+        """
         op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant), work=work, grain=grain)
+        if any(parameter is known for known, _ in self._gradients):
+            if name != "weight_gradient":
+                raise ValueError(f"{parameter} is shared; {name!r} cannot add to its gradient.")
+            self._missing[parameter] -= 1
+            self.add_to_gradient(parameter, name, reads, attributes, (*variant, True))
+            return
         self._gradients.append((parameter, op))
         self._pending.append((parameter, op))
+
+    def add_to_gradient(self, parameter, name, reads=(), attributes=(), variant=()):
+        """Say which operation adds to the gradient of `parameter`, after the one that gives it."""
+        op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant))
+        self._more[parameter].append(op)
 
     def settle(self, everything=False):
         """Have the gradients computed whose operands are complete, if that is worth a phase.
@@ -372,16 +415,18 @@ class Tape:
         if everything or any(op.work > 1 for _, op in self._pending):
             if not self.phases or self.phases[-1].kind != "parameters":
                 self.phases.append(Phase("parameters"))
-            self.phases[-1].ops += [(p, self._chain(p, op)) for p, op in self._pending]
-            self._pending = []
+            ready = [item for item in self._pending if not self._missing[item[0]]]
+            self.phases[-1].ops += [(p, self._chain(p, op)) for p, op in ready]
+            self._pending = [item for item in self._pending if self._missing[item[0]]]
 
     def _chain(self, parameter, gradient):
         """Return what is done to each slice of a gradient: penalties, clipping, the update."""
         solver = self.solver
+        gradients = [gradient, *self._more[parameter]]
         if solver is None:
-            return [gradient]
+            return gradients
         l2, l1 = parameter.penalties(solver.l2, solver.l1)
-        chain = [gradient, Op("regularize", attributes=(l2, l1), variant=(l1 > 0,))]
+        chain = [*gradients, Op("regularize", attributes=(l2, l1), variant=(l1 > 0,))]
         if solver.clip_value is not None:
             chain.append(Op("clip_value", attributes=(solver.clip_value,)))
         if solver.clip_norm is not None:

@@ -322,7 +322,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         random_state = check_random_state(self.random_state)
         seed = noise_seed(random_state)
         if first:
-            progress = Progress(self._first_values(network, random_state, dtype))
+            progress = Progress(self._first_values(network, random_state, dtype, None, None))
         else:
             progress = self._progress(network, dtype, incremental)
         epochs = 1 if incremental else self.max_iter

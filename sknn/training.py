@@ -133,7 +133,11 @@ def _amounts(weights, steps, rows):
 
 @dataclass
 class Progress:
-    """The state of training between epochs."""
+    """The state of training between epochs.
+
+    The curves of the data's loss, which is without the penalties of weights, and of divergences
+    are of this fit only.
+    """
 
     values: list
     optimizer: Optimizer | None = None
@@ -143,6 +147,8 @@ class Progress:
     loss_curve: list = field(default_factory=list)
     validation_loss_curve: list = field(default_factory=list)
     validation_scores: list = field(default_factory=list)
+    data_loss_curve: list = field(default_factory=list)
+    divergence_curve: list = field(default_factory=list)
     best_loss: float = np.inf
     best_validation_score: float = -np.inf
     no_improvement: int = 0
@@ -361,7 +367,11 @@ class Trainer:
         optimizer = self.progress.optimizer
         counted = optimizer.t
         rates = np.hstack([once.rates, optimizer.rates(self.estimator, len(once.rates))])
-        return float(self._run(once.rows, rates, counted, once.bound)) / once.total
+        loss = float(self._run(once.rows, rates, counted, once.bound)) / once.total
+        session, progress = self._session, self.progress
+        progress.data_loss_curve.append(float(session.data_loss) / once.total)
+        progress.divergence_curve.append(float(session.divergence) / once.total)
+        return loss
 
     def _run(self, rows, rates, counted, bound):
         """Train on `rows`, after `counted` steps; return the sum that the session gives."""

@@ -97,6 +97,28 @@ _INVERSES = {
 }
 
 
+def _slopes_of_logistic(s):
+    return s * (1 - s), s * (1 - s) * (1 - 2 * s)
+
+
+def _slopes_of_elu(a, p):
+    below = np.minimum(a, 0) + p
+    return np.where(a < 0, below, 1.0), np.where(a < 0, below, 0.0)
+
+
+#: First and second derivative of activations by their input, from the output and the parameter.
+SLOPES = {
+    "identity": lambda a, p: (np.ones_like(a), np.zeros_like(a)),
+    "logistic": lambda a, p: _slopes_of_logistic(a),
+    "tanh": lambda a, p: (1 - a**2, -2 * a * (1 - a**2)),
+    "relu": lambda a, p: ((a > 0) * 1.0, np.zeros_like(a)),
+    "leaky_relu": lambda a, p: (np.where(a < 0, p, 1.0), np.zeros_like(a)),
+    "elu": _slopes_of_elu,
+    # the derivative is the logistic function of the input: 1 - exp(-a)
+    "softplus": lambda a, p: (-np.expm1(-a), -np.expm1(-a) * np.exp(-a)),
+}
+
+
 def _log_loss(a, y, p):
     return -(y * np.log(a) + (1 - y) * np.log(1 - a))
 
@@ -193,6 +215,14 @@ def activity_penalty(at, a, weights, da, units, l1, l2, steps):
     return da + (weights * (l1 * np.sign(a) + l2 * a)).reshape(steps * units, -1)
 
 
+def contraction(at, a, norms, weights, da, units, strength, parameter):
+    slope, bend = SLOPES[at.variant[0]](a, parameter)
+    norms = strength * norms[:, None]
+    at.loss += (weights * norms * slope**2).sum()
+    # the output changes by the slope, with which the slope changes by its own
+    return weights * slope**2, da + weights * norms * 2 * bend
+
+
 def softmax(at, x, units, steps):
     x = x.reshape(steps, units, -1)
     e = np.exp(x - x.max(axis=1, keepdims=True))
@@ -209,14 +239,41 @@ def dropout(at, x, units, layer, threshold, scale):
     return np.where(words < threshold, 0.0, x * scale)
 
 
-def gaussian_noise(at, x, units, layer, deviation):
-    words = words_of(at, -(-units // 4), x.shape[1], layer)
+def normals_of(at, units, samples, layer):
+    """Return a normal number for each unit and each sample of the block at hand."""
+    words = words_of(at, -(-units // 4), samples, layer)
     u = [(word + 0.5) / 2**32 for word in words]  # never 0
     normals = []
     for size, angle in (u[:2], u[2:]):  # Box and Muller's method
         radius = np.sqrt(-2 * np.log(size))
         normals += [radius * np.cos(2 * np.pi * angle), radius * np.sin(2 * np.pi * angle)]
-    return x + deviation * by_unit(normals, units)
+    return by_unit(normals, units)
+
+
+def gaussian_noise(at, x, units, layer, deviation, least, most):
+    return np.clip(x + deviation * normals_of(at, units, x.shape[1], layer), least, most)
+
+
+def salt_and_pepper(at, x, units, layer, threshold, least, most):
+    words = by_unit(words_of(at, -(-units // 4), x.shape[1], layer), units)
+    pepper = words < threshold // 2
+    return np.select([pepper, words < threshold], [least, most], x)
+
+
+def draw_normal(at, x, units, layer):
+    mean, variance = x[:units], np.exp(x[units:])
+    return mean + np.sqrt(variance) * normals_of(at, units, x.shape[1], layer)
+
+
+def draw_normal_gradient(at, x, z, weights, dz, units, beta):
+    mean, variance = x[:units], np.exp(x[units:])
+    divergence = (weights * (variance + mean**2 - 1 - x[units:]) / 2).sum()
+    at.divergence += divergence
+    at.loss += beta * divergence
+    # the logarithm of a variance makes the deviation half as much larger
+    return np.vstack(
+        [dz + beta * weights * mean, (dz * (z - mean) + beta * weights * (variance - 1)) / 2]
+    )
 
 
 def augment(
@@ -251,7 +308,7 @@ def extract_channels(at, x, positions, channels, total, offset):
     return part.reshape(positions * channels, -1)
 
 
-def loss(at, a, y, weights, units, parameter, scale, steps):
+def loss(at, a, y, weights, units, parameter, scale, slope, steps):
     name, canonical = at.variant
     value, derivative = LOSS_FUNCTIONS[name]
     weights = np.repeat(weights, units, axis=0)
@@ -259,7 +316,7 @@ def loss(at, a, y, weights, units, parameter, scale, steps):
     if name == "log_loss":
         a = np.clip(a, at.epsilon, 1 - at.epsilon)
     at.loss += scale * (value(a, y, parameter) * weights).sum()
-    return (a - y if canonical else derivative(a, y, parameter)) * weights
+    return (a - y if canonical else derivative(a, y, parameter)) * slope * weights
 
 
 def log_loss_softmax(at, a, weights, units, steps):
@@ -474,6 +531,44 @@ def draw(at, z, units):
     shares = np.exp(z - z.max()).cumsum()
     token = np.searchsorted(shares, uniform * shares[-1], side="right")
     at.outputs[at.start + 1] = min(token, np.flatnonzero(z > -np.inf)[-1])
+
+
+# --- radial basis functions
+
+
+#: Each function and its derivative, of the squared distance in units of the width.
+RADIAL_FUNCTIONS = {
+    "gaussian": (lambda u: np.exp(-u / 2), lambda u: -np.exp(-u / 2) / 2),
+    "multiquadric": (lambda u: np.sqrt(1 + u), lambda u: 0.5 / np.sqrt(1 + u)),
+    "inverse_multiquadric": (lambda u: 1 / np.sqrt(1 + u), lambda u: -0.5 * (1 + u) ** -1.5),
+    "thin_plate": (
+        lambda u: np.where(u > 0, u * np.log(np.where(u > 0, u, 1.0)) / 2, 0.0),
+        lambda u: np.where(u > 0, (np.log(np.where(u > 0, u, 1.0)) + 1) / 2, 0.0),
+    ),
+}
+
+
+def square_distances(at, x, w, inputs, units):
+    assert w.shape == (inputs, units)
+    return ((x[:, None] - w[:, :, None]) ** 2).sum(axis=0)
+
+
+def square_distances_gradient(at, x, w, dz, inputs, units):
+    return ((w[:, :, None] - x[:, None]) * dz).sum(axis=1)
+
+
+def radial(at, z, s, units):
+    return RADIAL_FUNCTIONS[at.variant[0]][0](z / s[:, None] ** 2)
+
+
+def radial_gradient(at, z, s, a, da, units):
+    s = s[:, None]
+    du = da * RADIAL_FUNCTIONS[at.variant[0]][1](z / s**2)
+    return -2 * du / s**2, -2 * du * z / s**3
+
+
+def weigh_samples(at, x, weights, units):
+    return x * weights
 
 
 # --- normalisation: of each unit of a vector, which has one position, or each channel of an image
@@ -748,6 +843,14 @@ def normalize_sums(at, x, dy, mean, deviation, gamma, beta, positions, channels)
     return products.sum(axis=(0, 2)), _by_channel(dy, positions, channels).sum(axis=(0, 2))
 
 
+def column_norms(at, w, inputs):
+    return (w.reshape(inputs, -1) ** 2).sum(axis=0)
+
+
+def unit_sums(at, a, units):
+    return a.sum(axis=1)
+
+
 def total_norm(at, limit):
     norm = np.sqrt(at.squares)
     return np.array([min(1.0, limit / norm if norm else 1.0)])
@@ -757,7 +860,12 @@ def total_norm(at, limit):
 
 
 def weight_gradient(at, x, packed, inputs):
-    return (x @ packed.T).reshape(at.value.shape)
+    before = at.gradient if at.variant[2:] == (True,) else 0.0
+    return before + (x @ packed.T).reshape(at.value.shape)
+
+
+def add_weights(at, factors, inputs, scale):
+    return at.gradient + scale * factors * at.value
 
 
 def lookup_gradient(at, x, packed, steps, inputs, units):
@@ -796,7 +904,7 @@ def shared_gradient(at, gradient):
 
 
 def regularize(at, l2, l1):
-    at.loss += l2 * (at.value**2).sum() / 2 + l1 * np.abs(at.value).sum()
+    at.penalties += l2 * (at.value**2).sum() / 2 + l1 * np.abs(at.value).sum()
     return (at.gradient + l2 * at.value + l1 * np.sign(at.value)) * at.rates[0]
 
 
@@ -889,14 +997,16 @@ REFERENCE = {
         weigh_steps, fill, load_state, save_state, lookup, lookup_unbiased, simple_rnn,
         simple_rnn_gradient, lstm, lstm_gradient, gru, gru_gradient, gru_after,
         gru_after_gradient, draw,
+        square_distances, square_distances_gradient, radial, radial_gradient, weigh_samples,
         batch_statistics, normalize, normalize_running, normalize_running_gradient,
         normalize_sums, normalize_gradient, total_norm, weight_gradient, lookup_gradient,
         kernel_gradient, kernel_gradient_narrow, bias_gradient, channel_sums, shared_gradient,
-        regularize, clip_value, square_sum, scale_gradient, update,
+        salt_and_pepper, draw_normal, draw_normal_gradient, column_norms, contraction, unit_sums,
+        add_weights, regularize, clip_value, square_sum, scale_gradient, update,
     )
 }  # fmt: skip
 
-#: Those that begin the chain of a parameter: they give its gradient.
+#: Those that may begin the chain of a parameter: they give its gradient.
 GRADIENTS = {
     "weight_gradient", "lookup_gradient", "kernel_gradient", "kernel_gradient_narrow",
     "bias_gradient", "channel_sums", "shared_gradient",
@@ -912,6 +1022,9 @@ class Executor:
         In their documented shapes.
     states : dict of Parameter to list of two ndarrays
         Of the optimizer; a rule with fewer leaves the others zero.
+    data_loss, divergence : float
+        Of the last run: the loss without the penalties of weights, and the divergences, each times
+        its step's share.
     """
 
     def __init__(self, tape, values, dtype="float64"):
@@ -932,17 +1045,20 @@ class Executor:
         """
         if outputs is None:
             outputs = np.full((len(rows), self._outputs()), np.nan)
-        total = 0.0
+        total = self.data_loss = self.divergence = 0.0
         for step, start in enumerate(range(0, len(rows), batch)):
             at = SimpleNamespace(
                 data=data, weights=weights, outputs=outputs, seed=seed, step=counted + step,
                 start=start, count=min(batch, len(rows) - start), rates=rates[step],
-                epsilon=self.epsilon, loss=0.0, squares=0.0, lengths=lengths, resets=resets,
-                carry=carry, width=self.tape.width,
+                epsilon=self.epsilon, loss=0.0, penalties=0.0, divergence=0.0, squares=0.0,
+                lengths=lengths, resets=resets, carry=carry, width=self.tape.width,
             )  # fmt: skip
             self._before = dict(self.gradients) if accumulate else {}
             self._step(at, rows[start : start + batch])
-            total += at.loss * rates[step][1]
+            share = rates[step][1]
+            total += (at.loss + at.penalties) * share
+            self.data_loss += at.loss * share
+            self.divergence += at.divergence * share
         return total, outputs
 
     def _outputs(self):
@@ -1002,9 +1118,9 @@ class Executor:
         at.value, at.states = self.values[parameter], self.states[parameter]
         at.gradient = self.gradients.get(parameter)
         blocks = self._joined(at)
-        for op in chain:
+        for i, op in enumerate(chain):
             at.gradient = REFERENCE[op.name](at, *self._arguments(op, at, blocks))
-            if op.name in GRADIENTS:
+            if i == 0 and op.name in GRADIENTS:  # those behind it add to what is there
                 at.gradient = at.gradient + self._before.get(parameter, 0.0)
         self.values[parameter], self.states[parameter] = at.value, at.states
         self.gradients[parameter] = at.gradient
@@ -1022,7 +1138,8 @@ def start_values(network, dtype, seed=0):
             scale = 1.5 / np.sqrt(parameter.inputs) if len(parameter.shape) > 1 else 0.3
             value = random.normal(0.0, scale, parameter.shape)
             # what a deviation or a variance is multiplied by or divided by stays away from zero
-            values.append(1.0 + value**2 if parameter.name in ("gamma", "variance") else value)
+            positive = parameter.name in ("gamma", "variance", "widths")
+            values.append(1.0 + value**2 if positive else value)
     return [value.astype(dtype) for value in values]
 
 
@@ -1066,6 +1183,7 @@ def run_engine(
         total = session.run(len(rows), batch, rates, counted, accumulate)
     return SimpleNamespace(
         program=made, packed=packed, values=unpack(made, packed), total=float(total), outputs=out,
+        data_loss=float(session.data_loss), divergence=float(session.divergence),
         states=[unpack(made, state) for state in states], raw_states=states,
         gradients=None if gradient is None else unpack(made, gradient),
     )  # fmt: skip

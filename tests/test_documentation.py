@@ -46,6 +46,7 @@ ARGUMENTS = {
     "Activation": ("relu",),
     "Bidirectional": (layers.LSTM(3),),
     "Concatenate": ([[], [layers.Dense(3)]],),
+    "ContractivePenalty": ("code", "tanh", 0.1),
     "Conv2D": (4, 3),
     "Conv2DTranspose": (4, 3),
     "Dense": (3,),
@@ -55,11 +56,16 @@ ARGUMENTS = {
     "GRU": (3,),
     "GaussianNoise": (0.1,),
     "LSTM": (3,),
+    "MaskingNoise": (0.1,),
     "RandomCrop": (8, 8),
     "RandomShift": (1, 1),
+    "RepeatVector": (3,),
+    "Reshape": ((3,),),
     "Residual": ([layers.Dense(3)],),
+    "SaltAndPepperNoise": (0.1,),
     "Sequential": ([layers.Dense(3)],),
     "SimpleRNN": (3,),
+    "TiedDense": ("code", 3),
 }
 
 

@@ -12,6 +12,7 @@ from sknn.layers import (
     BatchNormalization,
     Bidirectional,
     Concatenate,
+    ContractivePenalty,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -19,12 +20,17 @@ from sknn.layers import (
     Embedding,
     EncoderDecoder,
     GaussianNoise,
+    GaussianSampling,
     GlobalAveragePooling2D,
     LocalResponseNormalization,
+    MaskingNoise,
     MaxPooling2D,
     RandomFlip,
+    RepeatVector,
     Residual,
+    SaltAndPepperNoise,
     SimpleRNN,
+    TiedDense,
     UpSampling2D,
 )
 from sknn.losses import Loss
@@ -83,6 +89,18 @@ NETWORKS = {
                         [LSTM(12, n_tokens=8, return_sequences=True), Dropout(0.1),
                          LSTM(40, return_sequences=True)], 4),
          Dense(8), Activation("softmax")), 9, CROSS_ENTROPY,
+    ),
+    "tied weights": Network(
+        (MaskingNoise(0.2), SaltAndPepperNoise(0.1), GaussianNoise(0.1, (0.0, 1.0)),
+         Dense(20, activation="tanh", name="outer"),
+         Dense(33, activation="logistic", name="inner"),
+         ContractivePenalty("inner", "logistic", 0.1), TiedDense("inner", 20), Activation("tanh"),
+         TiedDense("outer", 9), Activation("logistic")),
+        9, Loss("log_loss", "logistic", over_outputs="mean"),
+    ),
+    "sampled codes": Network(
+        (LSTM(6), Dense(10), GaussianSampling(0.5), RepeatVector(6),
+         SimpleRNN(5, return_sequences=True), Dense(4), Activation("identity")), (6, 4), SQUARED,
     ),
 }  # fmt: skip
 CARRYING = Network(
@@ -179,10 +197,6 @@ def _parameter_without_gradient(tape):
     tape.parameter(Parameter("extra", (3,), 8))
 
 
-def _two_gradients(tape):
-    tape.gradient(tape.parameters[0], "shared_gradient", ())
-
-
 def _parameter_without_update(tape):
     tape.phases[-1].ops.pop()
 
@@ -208,7 +222,6 @@ BROKEN = {
     _blocks_write_what_is_shared: "written by every block",
     _blocks_write_a_parameter: "written by every block",
     _parameter_without_gradient: "one gradient",
-    _two_gradients: "one gradient",
     _parameter_without_update: "one update",
     _parameter_updated_twice: "one update",
 }
@@ -221,6 +234,34 @@ def test_a_broken_tape_is_rejected(harm):
     harm(tape)
     with pytest.raises(ValueError, match=BROKEN[harm]):
         tape.verify()
+
+
+def test_a_second_gradient_is_rejected_unless_it_can_be_added():
+    tape = Tape(32)
+    x, w = tape.buffer("x", 3), tape.parameter(Parameter("kernel", (3, 8), 8))
+    tape.share(w)
+    for _ in range(2):
+        tape.gradient(w, "weight_gradient", (x, x), (3,), (3, 8))
+    with pytest.raises(ValueError, match="'shared_gradient' cannot add"):
+        tape.gradient(w, "shared_gradient", (x,))
+    tape.finish()
+    ((_, chain),) = tape.phases[-1].ops
+    assert [op.variant for op in chain] == [(3, 8), (3, 8, True)]
+
+
+def test_a_gradient_waits_for_all_layers_that_share_its_parameter():
+    tape = Tape(32)
+    x = tape.buffer("x", 3)
+    shared, own = (tape.parameter(Parameter(name, (3, 8), 8)) for name in ("shared", "own"))
+    tape.share(shared)
+    for parameter in (shared, own):
+        tape.gradient(parameter, "weight_gradient", (x, x), (3,), (3, 8), work=2)
+    tape.settle()
+    assert [parameter for parameter, _ in tape.phases[-1].ops] == [own]
+    tape.gradient(shared, "weight_gradient", (x, x), (3,), (3, 8))
+    tape.settle()
+    tape.finish()
+    assert [parameter for parameter, _ in tape.phases[-1].ops] == [own, shared]
 
 
 def test_an_operation_in_a_new_kind_of_phase_is_rejected():

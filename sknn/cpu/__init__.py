@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    contraction,
     convolution,
     data,
     dense,
@@ -10,6 +11,7 @@ from . import (
     normalization,
     perceptron,
     pooling,
+    radial,
     random,
     recurrent,
     run,
@@ -19,6 +21,7 @@ from . import (
 
 __all__ = [
     "activations",
+    "contraction",
     "convolution",
     "data",
     "dense",
@@ -27,6 +30,7 @@ __all__ = [
     "normalization",
     "perceptron",
     "pooling",
+    "radial",
     "random",
     "recurrent",
     "run",

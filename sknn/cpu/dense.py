@@ -273,8 +273,8 @@ def _pack_one(t, pack):
 
 
 @kernel
-def weight_gradient(t, rows, pack):
-    """dw[first:last] = sum over the batch of dz x^T, in rows of one pack each.
+def weight_gradient(t, rows, pack, adds=False):
+    """dw[first:last] = sum over the batch of dz x^T, in rows of one pack each, or added to dw.
 
     op: first byte of the slice in the parameter, its byte in the gradient, elements in it, byte of
     the parameter, x, packed dz, inputs.
@@ -292,7 +292,7 @@ def weight_gradient(t, rows, pack):
             count = min(tile_rows, min(last - row, inputs - k))
             for v in range(0, pack, span):
                 sums = tile_zero(tile)
-                if frame[ACCUMULATE]:
+                if adds or frame[ACCUMULATE]:
                     sums = tile_load(tile, g, v, pack)
                 block = frame[WORKSPACE]
                 for start in range(0, frame[COUNT], width):

@@ -29,6 +29,7 @@ OPERANDS = 24
     SEED,
     RATES,  # address of the float64 values of this step: see RATE_*
     LOSSES,  # address of one float64 a block: the summed loss of its samples
+    DIVERGENCES,  # address of one float64 a block: what a loss has of divergence, unscaled
     SUMS,  # address of pairs of float64: a penalty, and the sum of squares of a gradient
     N_SUMS,
     OUT,  # address of the outputs, a row a sample
@@ -47,7 +48,7 @@ OPERANDS = 24
     CARRY_STRIDE,  # bytes from one row of them to the next
     CARRY_ROWS,  # number of streams: a position's is its remainder
     N_FIELDS,
-) = range(34)
+) = range(35)
 
 #: What stands in a step's row of RATES: one over the batch's sum of weights; what its mean loss
 #: counts in the sum over steps; then what the optimizer asked for.

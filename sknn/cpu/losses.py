@@ -108,7 +108,8 @@ def _epsilon(real):
 def loss(t, name, canonical):
     """The loss of a block against target columns, and its gradient.
 
-    op: a, y, weights (of each step), da, units, parameter, scale of the reported value, steps.
+    op: a, y, weights (of each step), da, units, parameter, scale of the reported value, scale of
+    the gradient, steps.
     """
     vector, width, lanes = t.vector, t.width, t.vector.lanes
     value, derivative = map(
@@ -119,18 +120,19 @@ def loss(t, name, canonical):
         a, y, weights, da = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
         p = splat(vector, bits_to_float64(op[5]))
         total = 0.0
-        for step in range(op[7]):
+        slope = splat(vector, bits_to_float64(op[7]))
+        for step in range(op[8]):
             begin, end = step * op[4] * width, (step + 1) * op[4] * width
             for n in range(0, width, lanes):
                 weight = load(vector, weights, step * width + n)
-                sums = splat(vector, 0.0)
+                sums, factor = splat(vector, 0.0), weight * slope
                 for i in range(begin + n, end, width):
                     output, target = load(vector, a, i), load(vector, y, i)
                     sums = sums + value(output, target, p)
                     if canonical:
-                        store(da, i, (output - target) * weight)
+                        store(da, i, (output - target) * factor)
                     else:
-                        store(da, i, derivative(output, target, p) * weight)
+                        store(da, i, derivative(output, target, p) * factor)
                 total += lane_sum(sums * weight)
         put(frame[LOSSES], frame[BLOCK], total * bits_to_float64(op[6]))
 

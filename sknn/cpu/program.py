@@ -33,7 +33,7 @@ _idle, _idle_lock = [], threading.Lock()
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
-    "deviation", "alpha", "beta", "k", "value",
+    "deviation", "alpha", "beta", "k", "value", "slope", "least", "most", "strength",
 }  # fmt: skip
 
 
@@ -366,8 +366,9 @@ class Session:
         self._shared = aligned(program.shared_bytes)
         self._sync = aligned(BARRIER_BYTES)
         self._losses = np.zeros(2 * blocks)
+        self._divergences = np.zeros(2 * blocks)
         self._sums = np.zeros(4 * max(1, program.n_sums))
-        self._result = np.zeros(1)
+        self._result = np.zeros(3)
         # One row a thread, on cache lines of its own: each has its own place in the batch.
         self._frames = aligned(team.size * 512).view(np.int64).reshape(team.size, 64)
         self._frame = np.zeros(f.N_FIELDS, np.int64)
@@ -396,6 +397,7 @@ class Session:
                 header.SLOT_PER_BLOCK: program.keeps_blocks,
                 header.SCRATCH_BYTES: scratch,
                 header.STEP_LOSSES: _address(self._losses),
+                header.STEP_DIVERGENCES: _address(self._divergences),
                 header.MOST_BLOCKS: blocks,
                 header.STEP_SUMS: _address(self._sums),
                 header.RESULT: _address(self._result),
@@ -405,6 +407,7 @@ class Session:
         self._pointers = [frame.ctypes.data_as(_POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(_POINTER)
         self._steps_per_call = 1
+        self.data_loss = self.divergence = 0.0
 
     @staticmethod
     def _set(array, fields):
@@ -467,6 +470,9 @@ class Session:
     def run(self, total, batch, rates, counted=0, accumulate=False):
         """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
 
+        What that sum is without the penalties of weights, and the sum of divergences, is left in
+        `data_loss` and `divergence`.
+
         `rates` has a row for each step, of the columns that ``frame`` names RATE_*. Comes back to
         Python about every 100 ms, so that signals are served; an interrupt is raised between
         steps.
@@ -477,7 +483,7 @@ class Session:
         self._header[header.STEP_RATES] = _address(rates)
         self._header[header.RATE_COLUMNS] = rates.shape[1]
         self._frame[f.ACCUMULATE] = accumulate
-        self._result[0] = 0.0
+        self._result[:] = 0.0
         step = 0
         while step < steps:
             last = min(steps, step + self._steps_per_call)
@@ -491,6 +497,7 @@ class Session:
             elif seconds > 0.15:
                 self._steps_per_call = max(1, self._steps_per_call // 2)
             step = last
+        _, self.data_loss, self.divergence = self._result
         return self._result[0]
 
     def _call(self):

@@ -1,4 +1,4 @@
-"""The counter-based generator, dropout and noise.
+"""The counter-based generator: dropout, noise, draws from normal distributions.
 
 Philox 4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"): ten rounds
 turn a key and a counter into four random words. The key is the seed, the counter the step, the
@@ -9,15 +9,18 @@ on the device, and is drawn again for the gradient instead of being kept.
 from numba.core import types
 from numba.extending import register_jitable
 
-from .frame import BLOCK, SEED, STEP, kernel
+from .frame import BLOCK, DIVERGENCES, LOSSES, SEED, STEP, kernel
 from .functions import functions
 from .simd import (
     Vector,
     bits_to_float64,
     convert,
+    get,
     iota,
+    lane_sum,
     load,
     multiply_high,
+    put,
     select,
     splat,
     sqrt,
@@ -70,28 +73,48 @@ def dropout(t):
 
 
 @kernel
-def gaussian_noise(t):
-    """y = x + normal noise (Box and Muller, 1958). op: x, y, units, layer, deviation."""
-    vector, width, lanes = t.vector, t.width, t.vector.lanes
-    words, f = Vector(types.uint32, lanes), functions(t.vector)
-    log, cos_sin = f.log, f.cos_sin
+def salt_and_pepper(t):
+    """y = x, or one of two numbers, each with half of a probability.
 
-    def gaussian_noise(op, frame, slot):
+    op: x, y, units, layer, threshold, least, most. The threshold is the probability times 2^32.
+    """
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    words = Vector(types.uint32, lanes)
+
+    def salt_and_pepper(op, frame, slot):
         x, y = slot + op[0], slot + op[1]
-        deviation = bits_to_float64(op[4])
+        units, layer, threshold = op[2], op[3], op[4]
+        least, most = splat(vector, bits_to_float64(op[5])), splat(vector, bits_to_float64(op[6]))
         low, high = frame[SEED] & 0xFFFFFFFF, (frame[SEED] >> 32) & 0xFFFFFFFF
         for n in range(0, width, lanes):
             sample = iota(words) + (frame[BLOCK] * width + n)
-            for unit in range(0, op[2], 4):
-                a, b, c, d = philox(
-                    sample, splat(words, unit // 4), splat(words, op[3]),
+            for unit in range(0, units, 4):
+                four = philox(
+                    sample, splat(words, unit // 4), splat(words, layer),
                     splat(words, frame[STEP]), low, high,
                 )  # fmt: skip
-                first, second = _two_normals(a, b), _two_normals(c, d)
-                four = first[0], first[1], second[0], second[1]
-                for j in range(min(4, op[2] - unit)):
+                for j in range(min(4, units - unit)):
+                    word = four[j]
                     i = (unit + j) * width + n
-                    store(y, i, load(vector, x, i) + four[j] * deviation)
+                    value = select(word < threshold, most, load(vector, x, i))
+                    store(y, i, select(word < threshold // 2, least, value))
+
+    return salt_and_pepper
+
+
+def _four_normals(t):
+    """Return a function that makes four vectors of normal numbers (Box and Muller, 1958).
+
+    Its arguments are the vectors of the generator's counter and the scalar key.
+    """
+    vector, f = t.vector, functions(t.vector)
+    log, cos_sin = f.log, f.cos_sin
+
+    @register_jitable
+    def four_normals(sample, four, layer, step, low, high):
+        a, b, c, d = philox(sample, four, layer, step, low, high)
+        first, second = _two_normals(a, b), _two_normals(c, d)
+        return first[0], first[1], second[0], second[1]
 
     @register_jitable
     def _two_normals(a, b):
@@ -102,5 +125,87 @@ def gaussian_noise(t):
     @register_jitable
     def _uniform(word):
         return (convert(vector, word) + 0.5) * 2.0**-32
+
+    return four_normals
+
+
+@kernel
+def draw_normal(t):
+    """z = mean + deviation times normal noise. op: x, z, units, layer.
+
+    x has the means and, behind them, the logarithms of the variances.
+    """
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    words, exp, normals = Vector(types.uint32, lanes), functions(t.vector).exp, _four_normals(t)
+
+    def draw_normal(op, frame, slot):
+        x, z, units = slot + op[0], slot + op[1], op[2]
+        low, high = frame[SEED] & 0xFFFFFFFF, (frame[SEED] >> 32) & 0xFFFFFFFF
+        for n in range(0, width, lanes):
+            sample = iota(words) + (frame[BLOCK] * width + n)
+            for unit in range(0, units, 4):
+                four = normals(
+                    sample, splat(words, unit // 4), splat(words, op[3]),
+                    splat(words, frame[STEP]), low, high,
+                )  # fmt: skip
+                for j in range(min(4, units - unit)):
+                    i = (unit + j) * width + n
+                    deviation = exp(load(vector, x, i + units * width) * 0.5)
+                    store(z, i, load(vector, x, i) + deviation * four[j])
+
+    return draw_normal
+
+
+@kernel
+def draw_normal_gradient(t):
+    """The gradient of such a draw, and of beta times its divergence from the standard normal.
+
+    op: x, z, weights, dz, dx, units, beta. What the noise was follows from z.
+    """
+    vector, width, lanes, exp = t.vector, t.width, t.vector.lanes, functions(t.vector).exp
+
+    def draw_normal_gradient(op, frame, slot):
+        x, z, weights, dz, dx = slot + op[0], slot + op[1], slot + op[2], slot + op[3], slot + op[4]
+        units, beta, total = op[5], bits_to_float64(op[6]), 0.0
+        for n in range(0, width, lanes):
+            weight, sums = load(vector, weights, n), splat(vector, 0.0)
+            for i in range(n, units * width, width):
+                mean, spread = load(vector, x, i), load(vector, x, i + units * width)
+                gradient, excess = load(vector, dz, i), exp(spread) - 1.0
+                sums = sums + (excess - spread + mean * mean) * 0.5
+                store(dx, i, gradient + mean * weight * beta)
+                noise = (load(vector, z, i) - mean) * gradient
+                store(dx, i + units * width, (noise + excess * weight * beta) * 0.5)
+            total += lane_sum(sums * weight)
+        put(frame[DIVERGENCES], frame[BLOCK], total)
+        loss = get(types.float64, frame[LOSSES], frame[BLOCK])
+        put(frame[LOSSES], frame[BLOCK], loss + beta * total)
+
+    return draw_normal_gradient
+
+
+@kernel
+def gaussian_noise(t):
+    """y = x + normal noise, within limits. op: x, y, units, layer, deviation, least, most."""
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    words, normals = Vector(types.uint32, lanes), _four_normals(t)
+
+    def gaussian_noise(op, frame, slot):
+        x, y = slot + op[0], slot + op[1]
+        deviation = bits_to_float64(op[4])
+        least, most = splat(vector, bits_to_float64(op[5])), splat(vector, bits_to_float64(op[6]))
+        low, high = frame[SEED] & 0xFFFFFFFF, (frame[SEED] >> 32) & 0xFFFFFFFF
+        for n in range(0, width, lanes):
+            sample = iota(words) + (frame[BLOCK] * width + n)
+            for unit in range(0, op[2], 4):
+                four = normals(
+                    sample, splat(words, unit // 4), splat(words, op[3]),
+                    splat(words, frame[STEP]), low, high,
+                )  # fmt: skip
+                for j in range(min(4, op[2] - unit)):
+                    i = (unit + j) * width + n
+                    value = load(vector, x, i) + four[j] * deviation
+                    value = select(value < least, least, value)
+                    store(y, i, select(value > most, most, value))
 
     return gaussian_noise

@@ -8,7 +8,7 @@ the bits do not depend on their number.
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from . import frame as f
 from .frame import OPERANDS, kernel
@@ -34,11 +34,13 @@ from .team import barrier
     SLOT_PER_BLOCK,  # 1: every block keeps its workspace until the step ends; 0: every thread one
     SCRATCH_BYTES,  # of each thread's scratch for gradients; 0: they share the whole gradient
     STEP_LOSSES,  # address of the losses of blocks: twice as many as a batch has
+    STEP_DIVERGENCES,  # address of their divergences, likewise
     MOST_BLOCKS,
     STEP_SUMS,  # address of the sums over weights, likewise
-    RESULT,  # address of the float64 sum over steps of the loss times its share
+    RESULT,  # address of three float64: sums over steps of the loss times its share; of that
+    # without the penalties of weights; and of divergences
     N_HEADER,
-) = range(22)
+) = range(23)
 
 BLOCKS, TASKED = 0, 1
 
@@ -61,6 +63,10 @@ def run(t):
     """Called as a kernel: the header, the thread's frame, the thread's rank."""
     int64, float64 = types.int64, types.float64
 
+    @register_jitable
+    def _add_to(address, i, value):
+        put(address, i, get(float64, address, i) + value)
+
     def run(header, frame, rank):
         size, width = header[SIZE], header[WIDTH]
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
@@ -73,6 +79,7 @@ def run(t):
             frame[f.STEP] = header[COUNTED] + step
             frame[f.RATES] = header[STEP_RATES] + step * header[RATE_COLUMNS] * 8
             frame[f.LOSSES] = header[STEP_LOSSES] + odd * header[MOST_BLOCKS] * 8
+            frame[f.DIVERGENCES] = header[STEP_DIVERGENCES] + odd * header[MOST_BLOCKS] * 8
             frame[f.SUMS] = header[STEP_SUMS] + odd * frame[f.N_SUMS] * 16
             for phase in range(header[N_PHASES]):
                 kind = get(int64, header[PHASES], 3 * phase)
@@ -97,12 +104,16 @@ def run(t):
                 if size > 1:
                     barrier(header[SYNC], size)
             if rank == 0:
-                loss = 0.0
+                loss, divergence = 0.0, 0.0
                 for block in range(blocks):
                     loss += get(float64, frame[f.LOSSES], block)
+                    divergence += get(float64, frame[f.DIVERGENCES], block)
+                samples = loss
                 for i in range(frame[f.N_SUMS]):
                     loss += get(float64, frame[f.SUMS], 2 * i)
-                loss *= get(float64, frame[f.RATES], f.RATE_SHARE)
-                put(header[RESULT], 0, get(float64, header[RESULT], 0) + loss)
+                share = get(float64, frame[f.RATES], f.RATE_SHARE)
+                _add_to(header[RESULT], 0, loss * share)
+                _add_to(header[RESULT], 1, samples * share)
+                _add_to(header[RESULT], 2, divergence * share)
 
     return run

@@ -4,15 +4,31 @@ A layer can be read whole in one place: its parameters, its shapes, its forward 
 the function that `forward` returns, its backward ones.
 """
 
-from .activation import Activation, ActivityRegularization, Dropout, GaussianNoise
+from .activation import (
+    Activation,
+    ActivityRegularization,
+    Dropout,
+    GaussianNoise,
+    GaussianSampling,
+    MaskingNoise,
+    SaltAndPepperNoise,
+)
 from .augmentation import RandomCrop, RandomFlip, RandomShift
 from .base import Layer
 from .convolution import Conv2D, Conv2DTranspose
-from .dense import Dense, Flatten
+from .dense import Dense, Flatten, Reshape
 from .merging import Concatenate, Residual, Sequential
 from .normalization import BatchNormalization, LocalResponseNormalization
-from .pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D, UpSampling2D
+from .pooling import (
+    AveragePooling2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    RepeatVector,
+    UpSampling2D,
+)
+from .radial import RadialBasis
 from .recurrent import GRU, LSTM, Bidirectional, Embedding, EncoderDecoder, SimpleRNN
+from .tied import ContractivePenalty, TiedDense
 
 __all__ = [
     "Activation",
@@ -21,6 +37,7 @@ __all__ = [
     "BatchNormalization",
     "Bidirectional",
     "Concatenate",
+    "ContractivePenalty",
     "Conv2D",
     "Conv2DTranspose",
     "Dense",
@@ -30,16 +47,23 @@ __all__ = [
     "Flatten",
     "GRU",
     "GaussianNoise",
+    "GaussianSampling",
     "GlobalAveragePooling2D",
     "LSTM",
     "Layer",
     "LocalResponseNormalization",
+    "MaskingNoise",
     "MaxPooling2D",
+    "RadialBasis",
     "RandomCrop",
     "RandomFlip",
     "RandomShift",
+    "RepeatVector",
+    "Reshape",
     "Residual",
+    "SaltAndPepperNoise",
     "Sequential",
     "SimpleRNN",
+    "TiedDense",
     "UpSampling2D",
 ]

@@ -1,11 +1,20 @@
 """Layers that act on each element, and have no parameters."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from ..activations import ACTIVATIONS
-from .base import Layer, check_choice, check_count, check_number, positions, size
+from .base import (
+    Layer,
+    check_choice,
+    check_count,
+    check_number,
+    describe,
+    positions,
+    size,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,18 +153,145 @@ class GaussianNoise(Layer):
     ----------
     stddev : float
         The noise's standard deviation.
+    limits : pair of float or None, default=None
+        What the sum is clipped to, as if that had no slope of its own.
     """
 
     stddev: float
+    limits: tuple | None = None
 
     def __post_init__(self):
         check_number(self, "stddev")
+        if self.limits is not None:
+            _check_limits(self)
 
     def forward(self, tape, x, shape, parameters, training):
         index = tape.next_random()
         if not training or self.stddev == 0:
             return x, lambda dy, needed: dy
         y = tape.in_place(x, "y")
-        tape.add("gaussian_noise", (x,), (y,), (size(shape), index, self.stddev))
+        limits = (-np.inf, np.inf) if self.limits is None else self.limits
+        tape.add("gaussian_noise", (x,), (y,), (size(shape), index, self.stddev, *limits))
         return y, lambda dy, needed: dy
+
+
+@dataclass(frozen=True, repr=False)
+class MaskingNoise(Layer):
+    """In training, each input is zero with probability `rate`, and else unchanged.
+
+    Parameters
+    ----------
+    rate : float
+        The probability, in [0, 1).
+    """
+
+    rate: float
+
+    def __post_init__(self):
+        check_number(self, "rate", high=1.0)
+
+    def forward(self, tape, x, shape, parameters, training):
+        index = tape.next_random()
+        if not training or self.rate == 0:
+            return x, lambda dy, needed: dy
+        numbers = (size(shape), index, int(self.rate * 2**32), 1.0)
+        y = tape.in_place(x, "y")
+        tape.add("dropout", (x,), (y,), numbers)
+
+        def backward(dy, needed):
+            dx = tape.in_place(dy, "dx")
+            tape.add("dropout", (dy,), (dx,), numbers)
+            return dx
+
+        return y, backward
+
+
+@dataclass(frozen=True, repr=False)
+class SaltAndPepperNoise(Layer):
+    """In training, each input is one of two numbers with probability `rate`, half for each.
+
+    It is for a network's input: the gradient passes as if there was no noise.
+
+    Parameters
+    ----------
+    rate : float
+        The probability, in [0, 1).
+    limits : pair of float, default=(0.0, 1.0)
+        The two numbers: pepper and salt.
+    """
+
+    rate: float
+    limits: tuple = (0.0, 1.0)
+
+    def __post_init__(self):
+        check_number(self, "rate", high=1.0)
+        _check_limits(self)
+
+    def forward(self, tape, x, shape, parameters, training):
+        index = tape.next_random()
+        if not training or self.rate == 0:
+            return x, lambda dy, needed: dy
+        y = tape.in_place(x, "y")
+        numbers = (size(shape), index, int(self.rate * 2**32), *self.limits)
+        tape.add("salt_and_pepper", (x,), (y,), numbers)
+        return y, lambda dy, needed: dy
+
+
+@dataclass(frozen=True, repr=False)
+class GaussianSampling(Layer):
+    """Draws from normal distributions; half of its inputs are means, half log variances.
+
+    In training it adds `beta` times the divergence from the standard normal distribution, the sum
+    over units of ``(variance + mean ** 2 - 1 - log(variance)) / 2``, to a sample's loss. A
+    prediction gets the means. (Kingma and Welling, 2014, "Auto-encoding variational Bayes".)
+
+    Parameters
+    ----------
+    beta : float, default=1.0
+        Weight of the divergence in the sample's loss.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self):
+        check_number(self, "beta")
+
+    def output_shape(self, shape):
+        if len(shape) != 1 or shape[0] % 2:
+            raise ValueError(
+                f"{self} got an input of {describe(shape)}; needs as many means as variances."
+            )
+        return (shape[0] // 2,)
+
+    def forward(self, tape, x, shape, parameters, training):
+        index, units = tape.next_random(), shape[0] // 2
+        if not training:
+            return tape.view(x, 0, units), lambda dy, needed: dy
+        tape.keep(x)
+        z, weights = tape.buffer("code", units), tape.weights()
+        tape.keep(z)
+        tape.add("draw_normal", (x,), (z,), (units, index))
+
+        def backward(dz, needed):
+            dx = tape.buffer("dx", x.rows)
+            tape.add("draw_normal_gradient", (x, z, weights, dz), (dx,), (units, self.beta))
+            return dx
+
+        return z, backward
+
+
+def _check_limits(layer):
+    """Check that limits are two numbers, the smaller one first, and store them as floats."""
+    limits = layer.limits
+    good = isinstance(limits, (tuple, list)) and len(limits) == 2
+    if not good or not all(isinstance(limit, Real) for limit in limits):
+        raise TypeError(
+            f"limits of {type(layer).__name__} is {limits!r}; expected two numbers, the smaller "
+            "one first."
+        )
+    if not limits[0] < limits[1]:
+        raise ValueError(
+            f"limits of {type(layer).__name__} is {limits!r}; expected the smaller one first."
+        )
+    object.__setattr__(layer, "limits", tuple(map(float, limits)))
 

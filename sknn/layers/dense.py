@@ -1,8 +1,9 @@
 """Fully connected layers."""
 
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 
-from .base import Layer, check_count, positions, size
+from .base import Layer, check_count, describe, positions, size
 from .weighted import (
     Weighted,
     add_bias_gradient,
@@ -112,7 +113,41 @@ class Dense(Weighted):
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None
+        if self.name is not None:
+            tape.call(w, self.name)
         return add_dense(tape, x, *self._split(shape), self.units, w, b, training)
+
+
+@dataclass(frozen=True, repr=False)
+class Reshape(Layer):
+    """The same numbers in another shape, in the order (height, width, channels).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (units,), (time, units) or (height, width, channels).
+    """
+
+    shape: tuple
+
+    def __post_init__(self):
+        shape = self.shape
+        good = isinstance(shape, (tuple, list)) and all(isinstance(n, Integral) for n in shape)
+        if not good or not 1 <= len(shape) <= 3 or min(shape) < 1:
+            raise ValueError(
+                f"shape of Reshape is {shape!r}; expected one to three int of at least 1."
+            )
+        object.__setattr__(self, "shape", tuple(map(int, shape)))
+
+    def output_shape(self, shape):
+        if size(shape) != size(self.shape):
+            raise ValueError(
+                f"{self} got an input of {describe(shape)}; needs {size(self.shape)} numbers."
+            )
+        return self.shape
+
+    def forward(self, tape, x, shape, parameters, training):
+        return x, lambda dy, needed: dy
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .activation import Activation
-from .base import Layer, check_choice, check_pair, image, size
+from .base import Layer, check_choice, check_count, check_pair, describe, image, size
 from .convolution import check_padding, window
 
 
@@ -146,13 +146,41 @@ class UpSampling2D(Layer):
         return height * self.size[0], width * self.size[1], channels
 
     def forward(self, tape, x, shape, parameters, training):
-        numbers, variant = (*shape, *self.size), (self.interpolation == "bilinear",)
-        y = tape.buffer("y", size(self.output_shape(shape)))
-        tape.add("upsample", (x,), (y,), numbers, variant)
+        return _add_upsampling(tape, x, (*shape, *self.size), self.interpolation == "bilinear")
 
-        def backward(dy, needed):
-            dx = tape.buffer("dx", x.rows)
-            tape.add("upsample_gradient", (dy,), (dx,), numbers, variant)
-            return dx
 
-        return y, backward
+@dataclass(frozen=True, repr=False)
+class RepeatVector(Layer):
+    """A row of numbers as a sequence of which each step is that row.
+
+    Parameters
+    ----------
+    steps : int
+        How often.
+    """
+
+    steps: int
+
+    def __post_init__(self):
+        check_count(self, "steps")
+
+    def output_shape(self, shape):
+        if len(shape) != 1:
+            raise ValueError(f"{self} got an input of {describe(shape)}; needs a row of units.")
+        return (self.steps, *shape)
+
+    def forward(self, tape, x, shape, parameters, training):
+        return _add_upsampling(tape, x, (1, 1, *shape, self.steps, 1), False)
+
+
+def _add_upsampling(tape, x, numbers, bilinear):
+    """Put the enlargement of images of one size by two factors on a tape."""
+    y = tape.buffer("y", x.rows * size(numbers[3:]))
+    tape.add("upsample", (x,), (y,), numbers, (bilinear,))
+
+    def backward(dy, needed):
+        dx = tape.buffer("dx", x.rows)
+        tape.add("upsample_gradient", (dy,), (dx,), numbers, (bilinear,))
+        return dx
+
+    return y, backward

@@ -1,0 +1,124 @@
+"""Layers of radial basis functions."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from ..tape import Parameter
+from .base import Layer, check_choice, check_count, check_flag, check_name, size
+from .weighted import add_bias_gradient, pack_width, tile_rows, transpose
+
+#: The functions of the squared distance in units of the width.
+FUNCTIONS = ("gaussian", "multiquadric", "inverse_multiquadric", "thin_plate")
+
+
+def add_square_distances(tape, x, inputs, units, centers):
+    """Put the squared distances to the centers on a tape, and return their buffer."""
+    z = tape.buffer("z", units)
+    variant = (tile_rows(units), centers.pack)
+    tape.add("square_distances", (x, centers), (z,), (inputs, units), variant)
+    return z
+
+
+@dataclass(frozen=True, repr=False)
+class RadialBasis(Layer):
+    """Radial basis functions: each output is a function of the distance to a center of its own.
+
+    With u = |x - c|^2 / s^2, c the center and s its width, an output is exp(-u / 2) ('gaussian'),
+    sqrt(1 + u) ('multiquadric'), 1 / sqrt(1 + u) ('inverse_multiquadric') or u log(u) / 2, which is
+    zero at the center ('thin_plate'). Images and sequences are taken as a row of numbers.
+
+    Centers begin at standard normal numbers and widths at the root of the number of inputs, which
+    suits inputs of unit variance.
+
+    Parameters
+    ----------
+    units : int
+        Number of centers.
+    function : {'gaussian', 'multiquadric', 'inverse_multiquadric', 'thin_plate'}, \
+default='gaussian'
+        The function.
+    trainable : bool, default=True
+        False: training leaves centers and widths as they are.
+    train_centers : bool, default=True
+        Whether training changes the centers, if it changes anything.
+    train_widths : bool, default=True
+        Whether it changes the widths.
+    name : str or None, default=None
+        What its parameters are called.
+    """
+
+    units: int
+    function: str = "gaussian"
+    _: KW_ONLY
+    trainable: bool = True
+    train_centers: bool = True
+    train_widths: bool = True
+    name: str | None = None
+
+    def __post_init__(self):
+        check_count(self, "units")
+        check_choice(self, "function", FUNCTIONS)
+        for name in ("trainable", "train_centers", "train_widths"):
+            check_flag(self, name)
+        check_name(self)
+
+    @property
+    def learns(self):
+        return self.trainable and (self.train_centers or self.train_widths)
+
+    def output_shape(self, shape):
+        return (self.units,)
+
+    def operations(self, shape):
+        return size(shape) * self.units
+
+    def parameters(self, shape, lanes):
+        pack = pack_width(self.units, lanes)
+        centers, widths = (
+            self.trainable and learns for learns in (self.train_centers, self.train_widths)
+        )
+        return (
+            Parameter("centers", (size(shape), self.units), pack, centers),
+            Parameter("widths", (self.units,), pack, widths),
+        )
+
+    def draw(self, shape, random_state, initializer, last=False):
+        inputs = size(shape)
+        centers = random_state.standard_normal((inputs, self.units))
+        return [centers, np.full(self.units, np.sqrt(inputs))]
+
+    def forward(self, tape, x, shape, parameters, training):
+        inputs, units = size(shape), self.units
+        centers, widths = next(parameters), next(parameters)
+        if training:
+            tape.keep(x)
+        z = add_square_distances(tape, x, inputs, units, centers)
+        a = tape.buffer("a", units) if training else z
+        tape.add("radial", (z, widths), (a,), (units,), (self.function,))
+        if training:
+            tape.keep(a)
+
+        def backward(da, needed):
+            dz, ds = tape.buffer("dz", units), tape.buffer("ds", units)
+            function = (self.function,)
+            tape.add("radial_gradient", (z, widths, a, da), (dz, ds), (units,), function)
+            if widths.trainable:
+                add_bias_gradient(tape, widths, ds, 1, units, None)
+            variant, dx = (tile_rows(inputs), centers.pack), None
+            if needed:
+                dx = tape.buffer("dx", inputs)
+                numbers = (inputs, units)
+                tape.add("square_distances_gradient", (x, centers, dz), (dx,), numbers, variant)
+            if centers.trainable:
+                # the sum over samples of dz (x - c), with the factor that dz has
+                packed = transpose(tape, dz, 1, units, units, centers.pack)
+                sums = tape.buffer("sums", units, shared=True)
+                tape.add("unit_sums", (dz,), (sums,), (units,), extent=units)
+                tape.gradient(centers, "weight_gradient", (x, packed), (inputs,), variant)
+                tape.add_to_gradient(
+                    centers, "add_weights", (sums,), (inputs, -1.0), (centers.pack,)
+                )
+            return dx
+
+        return a, backward

@@ -1,0 +1,180 @@
+"""Layers that use the weights of another one, which they find by its name."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from ..activations import ACTIVATIONS
+from .activation import Activation
+from .base import (
+    Layer,
+    check_choice,
+    check_count,
+    check_flag,
+    check_name,
+    check_number,
+    size,
+)
+from .weighted import Weighted, add_bias_gradient, tile_rows, transpose
+
+#: Whose slope is a function of their output, as the contractive penalty needs it.
+CONTRACTED = ("identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus")
+
+
+def _find(layer, tape, shape):
+    """Return the weights, of shape (inputs, units), that a layer uses."""
+    w = tape.called(layer.of)
+    if w is None:
+        raise ValueError(
+            f"{layer} uses the weights of {layer.of!r}; expected the name of a Dense layer before "
+            "it."
+        )
+    if w.shape[-1] != size(shape):
+        raise ValueError(
+            f"{layer} got an input of {size(shape)} units; needs {w.shape[-1]}, as many as "
+            f"{layer.of!r} has."
+        )
+    return w
+
+
+@dataclass(frozen=True, repr=False)
+class TiedDense(Layer):
+    """A fully connected layer whose weights are those of an earlier one, transposed.
+
+    Parameters
+    ----------
+    of : str
+        The name of that layer, a :class:`Dense` on rows of numbers.
+    units : int
+        Number of outputs: of that layer's inputs.
+    use_bias : bool, default=True
+        Whether it has a bias, of its own.
+    trainable : bool, default=True
+        False: training leaves the bias as it is; the weights are the other layer's.
+    name : str or None, default=None
+        What its bias is called in a file.
+    """
+
+    of: str
+    units: int
+    _: KW_ONLY
+    use_bias: bool = True
+    trainable: bool = True
+    name: str | None = None
+
+    def __post_init__(self):
+        check_count(self, "units")
+        check_flag(self, "use_bias")
+        check_flag(self, "trainable")
+        check_name(self)
+
+    @property
+    def learns(self):
+        return self.trainable
+
+    _bias = Weighted._bias
+
+    def output_shape(self, shape):
+        return (self.units,)
+
+    def operations(self, shape):
+        return size(shape) * self.units
+
+    def parameters(self, shape, lanes):
+        return self._bias(self.units, lanes)
+
+    def draw(self, shape, random_state, initializer, last=False):
+        return [np.zeros(self.units)] * self.use_bias
+
+    def forward(self, tape, x, shape, parameters, training):
+        w = _find(self, tape, shape)
+        if w.shape[:-1] != (self.units,):
+            raise ValueError(f"{self} has {self.units} units; {self.of!r} has {w.inputs} inputs.")
+        if training and w.trainable:
+            tape.share(w)
+        b = next(parameters) if self.use_bias else None
+        hidden, inputs = w.shape[-1], self.units
+        if training:
+            tape.keep(x)
+        z = tape.buffer("z", inputs)
+        numbers = (inputs, hidden, 1)
+        tape.add("dense_input_gradient", (x, w), (z,), numbers, (tile_rows(inputs), w.pack))
+        if b:
+            tape.add("add_bias", (z, b), (z,), (1, inputs))
+
+        def backward(dz, needed):
+            tape.keep(dz)  # gradients of weights are computed when the blocks are done
+            if w.trainable:
+                packed = transpose(tape, x, 1, hidden, hidden, w.pack)
+                variant = (tile_rows(inputs), w.pack)
+                tape.gradient(w, "weight_gradient", (dz, packed), (inputs,), variant)
+            if b and b.trainable:
+                add_bias_gradient(tape, b, dz, 1, inputs, None)
+            if not needed:
+                return None
+            dx = tape.buffer("dx", x.rows)
+            variant = (tile_rows(hidden), w.pack)
+            tape.add("dense_unbiased", (dz, w), (dx,), numbers, variant)
+            return dx
+
+        return z, backward
+
+
+@dataclass(frozen=True, repr=False)
+class ContractivePenalty(Layer):
+    """A penalty on the slopes of an earlier layer at a sample; what passes through is unchanged.
+
+    It adds `strength` times the sum of squares of the Jacobian of that layer's outputs by its
+    inputs to a sample's loss (Rifai et al., 2011). It stands behind the layer's activation.
+
+    Parameters
+    ----------
+    of : str
+        The name of that layer, a :class:`Dense` on rows of numbers.
+    activation : str or Activation
+        Its activation: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu' or 'softplus'.
+    strength : float
+        Weight of the penalty in the sample's loss.
+    """
+
+    of: str
+    activation: object
+    strength: float
+
+    def __post_init__(self):
+        check_number(self, "strength")
+        given = self.activation
+        if not isinstance(given, Activation):
+            check_choice(self, "activation", CONTRACTED)
+            object.__setattr__(self, "activation", Activation(given))
+        check_choice(self, "activation", CONTRACTED, self.activation.function)
+        number = self.activation.parameter
+        if self.activation.function == "elu" and number is not None and number < 0:
+            check_number(self.activation, "parameter")
+
+    def forward(self, tape, x, shape, parameters, training):
+        if not training:
+            return x, lambda dy, needed: dy
+        tape.keep(x)
+        w, weights = _find(self, tape, shape), tape.weights()
+        units = w.shape[-1]
+        norms = tape.buffer("norms", units, shared=True)
+        packs = -(-units // w.pack)
+        tape.add("column_norms", (w,), (norms,), (w.inputs,), (w.pack,), extent=packs)
+        function = self.activation.function
+        given = self.activation.parameter
+        number = ACTIVATIONS[function].parameter if given is None else given
+
+        def backward(dy, needed):
+            dx, factors = tape.in_place(dy, "dx"), tape.buffer("factors", units)
+            numbers = (units, self.strength, float(number or 0.0))
+            reads = (x, norms, weights, dy)
+            tape.add("contraction", reads, (factors, dx), numbers, (function,))
+            if w.trainable:
+                sums = tape.buffer("sums", units, shared=True)
+                tape.add("unit_sums", (factors,), (sums,), (units,), extent=units)
+                numbers = (w.inputs, 2 * self.strength)
+                tape.add_to_gradient(w, "add_weights", (sums,), numbers, (w.pack,))
+            return dx
+
+        return x, backward
