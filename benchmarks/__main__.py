@@ -20,7 +20,16 @@ warnings.simplefilter("ignore")
 
 import joblib  # noqa: E402
 
-from . import accuracy, conv_kernels, convnets, processes, recurrent, speed  # noqa: E402
+from . import (  # noqa: E402
+    accuracy,
+    autoencoders,
+    conv_kernels,
+    convnets,
+    processes,
+    radial,
+    recurrent,
+    speed,
+)
 from .table import HEADER, Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +49,16 @@ POINTS = {
     recurrent.SPEED: "training steps of character models, and sampling",
     recurrent.MEMORY: "memory of these",
     recurrent.ACCURACY: "likelihood of a play",
+    autoencoders.SPEED: "epochs",
+    autoencoders.ACCURACY: "errors of reconstruction",
+    radial.SPEED: "a fit, predictions, and memory of a fit",
+    radial.ACCURACY: "cross-validated R2, and training errors",
 }
+
+#: Where they are.
+MODULES = (
+    speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial,
+)  # fmt: skip
 
 
 def main():
@@ -49,7 +67,7 @@ def main():
     repeats = options.repeats or (1 if options.quick else 5)
     settings = Settings(repeats, options.quick, options.data, options.text)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
-    for module in (speed, processes, accuracy, convnets, conv_kernels, recurrent):
+    for module in MODULES:
         for task in module.tasks():
             if str(task.point) in options.only and options.row in task.name:
                 for row in task.run(settings):

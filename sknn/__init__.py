@@ -8,6 +8,7 @@ from .mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
 from .perceptron import PerceptronClassifier
 from .rbf import RBFNetClassifier, RBFNetRegressor
 from .recurrent import RNNClassifier, RNNRegressor
+from .sequence_autoencoder import SequenceAutoencoderTransformer
 from .text import CharRNN
 from .translation import Seq2SeqRNN
 from .variational import VariationalAutoencoderTransformer
@@ -29,5 +30,6 @@ __all__ = [
     "RNNClassifier",
     "RNNRegressor",
     "Seq2SeqRNN",
+    "SequenceAutoencoderTransformer",
     "VariationalAutoencoderTransformer",
 ]

@@ -246,10 +246,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return the limits of noise for the data X."""
         if self.noise_range is not None:
             limits = tuple(map(float, np.ravel(self.noise_range)))
-            if len(limits) != 2 or not limits[0] < limits[1]:
+            good = len(limits) == 2 and np.isfinite(limits).all() and limits[0] < limits[1]
+            if not good:
                 raise ValueError(
-                    f"noise_range is {self.noise_range!r}; expected two numbers, the smaller one "
-                    "first."
+                    f"noise_range is {self.noise_range!r}; expected two finite numbers, the "
+                    "smaller one first."
                 )
             return limits
         if self.loss == "log_loss":
@@ -274,10 +275,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     # --- the data
 
     def _check_X_y(self, X, y, reset):
+        """Return X to fit, and what it is to become; remember the limits of noise."""
+        X, clean = self._check_pair(X, y, reset)
+        if reset:
+            vars(self).pop("noise_range_", None)
+        if getattr(self, "noise", 0) and not hasattr(self, "noise_range_"):
+            self.noise_range_ = self._limits(X)
+        return X, clean
+
+    def _check_pair(self, X, y, reset=False):
         """Return X, and what it is to become, or None for itself."""
         X = self._validate(X, reset=reset)
-        if reset and getattr(self, "noise", 0):
-            self.noise_range_ = self._limits(X)
         clean = X if y is None else self._validate(y)
         if clean.shape[0] != X.shape[0]:
             raise ValueError(
@@ -304,7 +312,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             if clean is not None or weights is not None:
                 raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
             return None
-        X_val, clean = self._check_X_y(X_val, clean, reset=False)
+        X_val, clean = self._check_pair(X_val, clean)
         weights = check_weights(weights, X_val, "sample_weight_val")
         return self._data(X_val, clean, weights, loss)
 
@@ -330,7 +338,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The samples; networks for images also take them as (n_samples, height, width) or
-            (n_samples, height, width, channels).
+            (n_samples, height, width, channels), those for sequences as (n_samples, time, features)
+            or a list of arrays.
         y : array-like, default=None
             If it has the shape of X, what `X_clean` is; else, as labels in a pipeline, ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -420,13 +429,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         samples : ndarray of shape (n_samples, n_features)
             Samples as those that were fitted: where these were images, images.
         """
+        codes = self._check_codes(X)
+        return self._decode(codes).reshape(len(codes), *self._sample_shape())
+
+    def _check_codes(self, X):
+        """Return codes as an array, checked."""
         check_is_fitted(self)
         codes = check_array(X, input_name="X", dtype=[np.float64, np.float32])
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns; expected codes of {self._n_features_out} numbers."
             )
-        return self._decode(codes).reshape(len(codes), *self._sample_shape())
+        return codes
 
     def _decode(self, codes):
         return checked(self._run(self._decoder(), codes))
@@ -489,7 +503,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             Minus the mean of what `score_samples` returns.
         """
         check_is_fitted(self)
-        X, clean = self._check_X_y(X, self._clean(X, y, None), reset=False)
+        X, clean = self._check_pair(X, self._clean(X, y, None))
         weights = check_weights(sample_weight, X)
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=weights))
 

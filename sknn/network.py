@@ -219,7 +219,7 @@ def lower(network, dtype, width, purpose, source, targets=None, solver=None, car
         for parameter in group:
             tape.parameter(parameter)
     parameters, shape = iter(tape.parameters), network.input_shape
-    x = _gather(tape, "x", size(shape), X, source)
+    x = gather(tape, tape.buffer("x", size(shape)), X, source)
     if targets == INPUTS.key:
         tape.keep(x)
     *hidden, link = (*network.augmentation, *network.layers)
@@ -244,12 +244,12 @@ def lower(network, dtype, width, purpose, source, targets=None, solver=None, car
     return tape
 
 
-def _gather(tape, name, columns, field, key):
+def gather(tape, out, field, key):
+    """Put what reads rows of a source into a buffer on a tape; return the buffer."""
     operation, variant = key
     # Eight bytes a sample, whatever the scalar type: the addresses of the rows.
     addresses = tape.buffer("addresses", 2)
-    out = tape.buffer(name, columns)
-    tape.add(operation, (), (addresses, out), (columns, field), variant)
+    tape.add(operation, (), (addresses, out), (out.rows, field), variant)
     return out
 
 
@@ -262,7 +262,7 @@ def _add_loss(tape, network, x, a, targets):
     if loss.counts_classes:
         tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps))
     else:
-        y = x if targets == INPUTS.key else _gather(tape, "y", a.rows, Y, targets)
+        y = x if targets == INPUTS.key else gather(tape, tape.buffer("y", a.rows), Y, targets)
         numbers = (units, loss.parameter, loss.scale(units), loss.slope(units), steps)
         variant = (loss.name, loss.canonical)
         tape.add("loss", (a, y, weights), (delta,), numbers, variant)

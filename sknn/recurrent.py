@@ -1,22 +1,31 @@
 """Recurrent networks for sequences: one prediction a sequence, or one a step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import cleandoc
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_y, check_is_fitted
 
 from .base import ParameterRow, takes
 from .data import Source
 from .layered import CELLS, LAYERED_TRAINING, LayeredNet, recurrent_layer
 from .layers import Bidirectional, Dense, Dropout, Embedding
 from .network import Network
+from .sequences import (
+    MASK,
+    SequenceData,
+    TakesSequences,
+    about_features,
+    check_kind,
+    given_vectors,
+    listed,
+    padded,
+)
 from .supervised import (
     CLASSIFICATION_LOSS,
     REGRESSION_LOSS,
@@ -26,13 +35,11 @@ from .supervised import (
     RegressorMethods,
     targets_source,
 )
-from .training import Data, predict
 
 _COUNT = Interval(Integral, 1, None, closed="left")
-#: Numbers of tokens that float32 holds exactly.
-_MOST_TOKENS = 2**24
 
-_LAYERS = {
+#: What recurrent networks are made of.
+LAYERS = {
     "cell": CELLS["cell"],
     "hidden_size": ParameterRow(
         100,
@@ -77,16 +84,10 @@ default=None
     ),
     "activation": CELLS["activation"],
     "reset_after": CELLS["reset_after"],
-    "mask_value": ParameterRow(
-        None,
-        [Real, None],
-        """mask_value : float or None, default=None
-        Steps at the end of a sequence of an array X in which all numbers are this one are no part
-        of the sequence; NaN is possible.""",
-    ),
+    **MASK,
 }
-_TRAINING = {
-    **LAYERED_TRAINING,
+#: The parameter of training that recurrent networks have another default for.
+CLIPPING = {
     "clip_norm": replace(
         LAYERED_TRAINING["clip_norm"],
         default=1.0,
@@ -95,172 +96,24 @@ _TRAINING = {
         None: there is no limit.""",
     ),
 }
+_TRAINING = {**LAYERED_TRAINING, **CLIPPING}
 _CLASSIFIER = {
-    **_LAYERS,
+    **LAYERS,
     **_TRAINING,
     **CLASSIFICATION_LOSS,
     **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
 }
 _REGRESSOR = {
-    **_LAYERS,
+    **LAYERS,
     **_TRAINING,
     **REGRESSION_LOSS,
     **{k: v for k, v in TARGETS.items() if k != "class_weight"},
 }
 
 
-# --- sequences
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """X as the engine reads it.
-
-    Attributes
-    ----------
-    values : ndarray or sparse matrix of shape (n, time * features)
-        A sequence a row, with something finite behind its end.
-    time : int
-        Steps of the longest.
-    features : int or None
-        Numbers of a step; None: it is a token.
-    lengths : ndarray of int64, or None
-        How many steps each has; None: all of them.
-    listed : bool
-        Whether they came as a list.
-    """
-
-    values: object
-    time: int
-    features: int | None
-    lengths: np.ndarray | None = None
-    listed: bool = False
-
-    @property
-    def shape(self):
-        return self.values.shape
-
-    @property
-    def dtype(self):
-        return self.values.dtype
-
-    @property
-    def inputs(self):
-        """A sequence's shape, as networks take it."""
-        return self.time if self.features is None else (self.time, self.features)
-
-    @property
-    def steps(self):
-        """How many steps each has."""
-        return np.full(self.shape[0], self.time) if self.lengths is None else self.lengths
-
-    @property
-    def mask(self):
-        """Which steps belong to the sequences, an array of shape (n, time)."""
-        return np.arange(self.time) < self.steps[:, None]
-
-
-def _listed(X):
-    """Return X as a list of arrays if it is a list of sequences; None if it is like an array.
-
-    A list of lists that all have one length is like an array.
-    """
-    if sp.issparse(X) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__"):
-        return None
-    items = list(X)
-    if any(isinstance(item, str) or not hasattr(item, "__len__") for item in items):
-        return None
-    arrays = hasattr(X, "ndim") or any(hasattr(item, "ndim") for item in items)
-    if not arrays and len({len(item) for item in items}) < 2:
-        return None
-    return [np.asarray(item) for item in items]
-
-
-def _check_kind(arrays, dimensions, name):
-    """Check that arrays can be sequences of one kind."""
-    first = arrays[0]
-    if first.ndim not in dimensions:
-        wanted = " or ".join(map(str, dimensions))
-        raise ValueError(f"{name}[0] has {first.ndim} dimensions; expected {wanted}.")
-    for i, array in enumerate(arrays):
-        if array.ndim != first.ndim:
-            raise ValueError(
-                f"{name}[{i}] has {array.ndim} dimensions, but {name}[0] has {first.ndim}."
-            )
-        if array.shape[1:] != first.shape[1:]:
-            raise ValueError(
-                f"{name}[{i}] has {array.shape[1]} numbers a step, but {name}[0] has "
-                f"{first.shape[1]}."
-            )
-        if not array.size:
-            raise ValueError(f"{name}[{i}] is empty; expected a sequence of at least one step.")
-
-
-def _joined(arrays, tokens, estimator):
-    """Return sequences as one array of shape (n, time, ...), padded with zeros, and lengths."""
-    _check_kind(arrays, (1,) if tokens else (1, 2), "X")
-    flat = np.concatenate(arrays)
-    checked = check_array(flat.reshape(len(flat), -1), input_name="X", estimator=estimator)
-    lengths = np.array([len(array) for array in arrays])
-    values = _padded(checked.reshape(flat.shape), lengths, lengths.max())
-    return values, lengths if lengths.min() < lengths.max() else None
-
-
-def _padded(flat, lengths, time):
-    """Return steps of sequences, one after the other, as (n, time, ...): zeros behind each."""
-    padded = np.zeros((len(lengths), time, *flat.shape[1:]), flat.dtype)
-    padded[np.arange(time) < lengths[:, None]] = flat
-    return padded
-
-
-def _without_padding(X, mask_value):
-    """Return X, of shape (n, time, ...), with zeros behind each sequence, and the lengths."""
-    unknown = np.isnan(mask_value)
-    steps = X.reshape(*X.shape[:2], -1)
-    real = ~(np.isnan(steps) if unknown else steps == float(mask_value)).all(axis=2)
-    empty = np.flatnonzero(~real.any(axis=1))
-    if len(empty):
-        raise ValueError(
-            f"X[{empty[0]}] is nothing but mask_value={mask_value}; expected a sequence of at "
-            "least one step."
-        )
-    time = X.shape[1]
-    lengths = time - real[:, ::-1].argmax(axis=1)
-    if lengths.min() == time:
-        return X, None
-    padding = np.arange(time) >= lengths[:, None]
-    if mask_value != 0:  # nothing large or unknown is left for the engine to multiply
-        X = X.copy()
-        X[padding] = 0
-    return X, lengths
-
-
-def _vectors(embedding):
-    """Return given vectors of tokens as an array."""
-    return check_array(embedding, dtype=[np.float64, np.float32], input_name="embedding")
-
-
-def _as_tokens(X, n_tokens):
-    """Return token numbers as integers, checked."""
-    smallest, largest = X.min(), X.max()
-    if largest >= _MOST_TOKENS:
-        raise ValueError(
-            f"X has the token {largest}; expected numbers below {_MOST_TOKENS} for an embedding."
-        )
-    if X.dtype.kind == "f" and (X != np.floor(X)).any():
-        raise ValueError(f"X has the token {X[X != np.floor(X)][0]}; expected integers.")
-    if smallest < 0:
-        raise ValueError(f"X has the token {smallest}; expected numbers from 0 on.")
-    if n_tokens is not None and largest >= n_tokens:
-        raise ValueError(
-            f"X has the token {largest}; the largest that the embedding knows is {n_tokens - 1}."
-        )
-    return X if X.dtype.kind in "iu" else X.astype(np.int64)
-
-
 def _flat_targets(y, sequences):
     """Return the targets of all steps, one after the other."""
-    parts = _listed(y)
+    parts = listed(y)
     if parts is None and not sequences.listed:
         y = np.asarray(y)
         if y.ndim in (2, 3):
@@ -273,33 +126,27 @@ def _flat_targets(y, sequences):
             return y[sequences.mask]
     parts = [np.asarray(part) for part in y] if parts is None else parts
     check_consistent_length(sequences, parts)
-    _check_kind(parts, (1, 2), "y")
+    check_kind(parts, (1, 2), "y")
     for i, (part, length) in enumerate(zip(parts, sequences.steps, strict=True)):
         if len(part) != length:
             raise ValueError(f"y[{i}] has {len(part)} steps, but X[{i}] has {length}.")
     return np.concatenate(parts)
 
 
+def layer_sizes(hidden_size):
+    """Return the parameter `hidden_size` as a list of int, checked."""
+    sizes = list(hidden_size) if hasattr(hidden_size, "__iter__") else [hidden_size]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise TypeError(f"hidden_size must be integers, got {sizes}.")
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"hidden_size must be at least one number, each > 0, got {sizes}.")
+    return [int(size) for size in sizes]
+
+
 # --- the estimators
 
 
-@dataclass
-class _SequenceData(Data):
-    """Sequences to learn from, or to validate with: these may have other numbers of steps."""
-
-    inputs: object = None
-
-    def evaluate(self, network, values, dtype, n_jobs, score):
-        """Return the mean loss and ``score(outputs, self)`` for parameters."""
-        return super().evaluate(_of_inputs(network, self.inputs), values, dtype, n_jobs, score)
-
-
-def _of_inputs(network, inputs):
-    """Return a network for sequences of another number of steps; its parameters are the same."""
-    return network if network.inputs == inputs else replace(network, inputs=inputs)
-
-
-class _BaseRNN(LayeredNet):
+class _BaseRNN(TakesSequences, LayeredNet):
     """What the recurrent networks share: all but the constructor and the score."""
 
     # --- the data
@@ -316,7 +163,7 @@ class _BaseRNN(LayeredNet):
             )
         if not self.return_sequences:
             check_consistent_length(sequences, y)
-            if len({part.shape for part in _listed(y) or ()}) > 1:
+            if len({part.shape for part in listed(y) or ()}) > 1:
                 raise ValueError("y has sequences; for these set return_sequences=True.")
         elif getattr(self, "class_weight", None) is not None:
             raise ValueError(
@@ -327,92 +174,13 @@ class _BaseRNN(LayeredNet):
             y = _flat_targets(y, sequences)
         return sequences, _check_y(y, estimator=self, **checks)
 
-    def _sequences(self, X, reset):
-        """Return X as Sequences, checked; if `reset`, remember of what kind they are."""
-        tokens = self.embedding is not None
-        if not reset and tokens != (self._step_features is None):
-            raise ValueError(
-                f"embedding is {self.embedding!r}, but the network was fitted "
-                f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Fit anew, with "
-                "warm_start=False, to change it."
-            )
-        arrays = _listed(X)
-        if arrays is not None:
-            values, lengths = _joined(arrays, tokens, self)
-        else:
-            values, lengths = self._array_of_sequences(X, tokens, reset)
-        n, time, *features = values.shape
-        features = None if tokens else (*features, 1)[0]
-        if reset:
-            self._step_features = features
-            columns = arrays is None and not tokens and values.ndim == 2
-            self._columns = columns and self.mask_value is None  # else padding may be added
-            if not self._columns:
-                self.n_features_in_ = features or 1
-                vars(self).pop("feature_names_in_", None)
-        elif features != self._step_features:
-            raise ValueError(
-                f"X has {features} features a step, but {type(self).__name__} was fitted to "
-                f"{self._step_features}."
-            )
-        if tokens:
-            values = self._tokens(values, reset)
-        if values.ndim == 3:
-            values = values.reshape(n, -1)
-        return Sequences(values, time, features, lengths, arrays is not None)
-
-    def _array_of_sequences(self, X, tokens, reset):
-        """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
-        X = X if hasattr(X, "ndim") else np.asarray(X)
-        unknown = self.mask_value is not None and np.isnan(self.mask_value)
-        checks = {"ensure_all_finite": "allow-nan" if unknown else True}
-        if X.ndim > 2 + (not tokens):
-            raise ValueError(
-                f"X has {X.ndim} dimensions; expected 2, (n, time)"
-                + (", of tokens." if tokens else ", or 3, (n, time, features).")
-            )
-        if X.ndim == 3:
-            if not min(X.shape[1:]):
-                raise ValueError(f"X has the shape {X.shape}: there is nothing in its sequences.")
-            X = check_array(X, allow_nd=True, input_name="X", estimator=self, **checks)
-        elif tokens or self.mask_value is not None or not (reset or self._columns):
-            X = check_array(X, input_name="X", estimator=self, **checks)
-        else:
-            X = validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)
-        if self.mask_value is None:
-            return X, None
-        X, lengths = _without_padding(X, self.mask_value)
-        if unknown:
-            check_array(X, allow_nd=True, input_name="X", estimator=self)
-        return X, lengths
-
-    def _tokens(self, values, reset):
-        """Return token numbers as integers, checked; if `reset`, remember how many there are."""
-        known = self._given_tokens() if reset else self.n_tokens_
-        values = _as_tokens(values, known)
-        if reset:
-            self.n_tokens_ = int(values.max()) + 1 if known is None else known
-        return values
-
-    def _given_tokens(self):
-        """Return the number of tokens that `embedding` knows; None: those that are fitted."""
-        if isinstance(self.embedding, Embedding):
-            return self.embedding.n_tokens
-        if isinstance(self.embedding, (str, Integral)):
-            return None
-        return len(_vectors(self.embedding))
-
-    def _input_shape(self, X):
-        return X.inputs
-
     def _data(self, X, y, weights, loss):
         """Return what training reads, of Sequences and y."""
         y, steps = self._encode(y, loss), None
         if self.return_sequences:
-            steps, y = X.steps, _padded(y, X.steps, X.time)
-        lengths = None if X.lengths is None else X.lengths[:, None]
-        return _SequenceData(
-            Source(X.values), targets_source(y, loss), weights, np.arange(X.shape[0]), y, lengths,
+            steps, y = X.steps, padded(y, X.steps, X.time)
+        return SequenceData(
+            Source(X.values), targets_source(y, loss), weights, np.arange(X.shape[0]), y, X.ends,
             steps, X.inputs,
         )  # fmt: skip
 
@@ -442,12 +210,12 @@ class _BaseRNN(LayeredNet):
             return [given]
         if isinstance(given, Integral):
             return [Embedding(self.n_tokens_, int(given))]
-        vectors = _vectors(given)
+        vectors = given_vectors(given)
         return [Embedding(*vectors.shape, vectors=vectors, trainable=False)]
 
     def _recurrent(self):
         """Return the recurrent layers, with dropout between them."""
-        sizes, layers = self._hidden_sizes(), []
+        sizes, layers = layer_sizes(self.hidden_size), []
         for i, size in enumerate(sizes):
             last = i == len(sizes) - 1
             looks_up = i == 0 and isinstance(self.embedding, str)
@@ -463,15 +231,6 @@ class _BaseRNN(LayeredNet):
                 layers.append(Dropout(float(self.dropout), i))
         return layers
 
-    def _hidden_sizes(self):
-        sizes = self.hidden_size
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if not all(isinstance(size, Integral) for size in sizes):
-            raise TypeError(f"hidden_size must be integers, got {sizes}.")
-        if not sizes or min(sizes) < 1:
-            raise ValueError(f"hidden_size must be at least one number, each > 0, got {sizes}.")
-        return [int(size) for size in sizes]
-
     # --- predicting
 
     def _predict(self, X):
@@ -479,16 +238,11 @@ class _BaseRNN(LayeredNet):
 
         Steps behind the end of a sequence have the outputs of its last one.
         """
-        weights = self._weights
-        network = _of_inputs(weights.network, X.inputs)
-        lengths = None if X.lengths is None else X.lengths[:, None]
-        outputs = predict(
-            network, weights.packed, weights.dtype, Source(X.values), self.n_jobs, lengths=lengths
-        )
-        if network.steps is None:
+        outputs = self._run(self._weights, X)
+        if not self._by_step:
             return outputs
-        if lengths is not None:
-            steps = np.minimum(np.arange(X.time), lengths - 1)
+        if X.lengths is not None:
+            steps = np.minimum(np.arange(X.time), X.ends - 1)
             outputs = outputs.reshape(*steps.shape, -1)[np.arange(len(steps))[:, None], steps]
         return outputs.reshape(-1, self.n_outputs_)
 
@@ -503,20 +257,14 @@ class _BaseRNN(LayeredNet):
         if not sequences.listed:
             return values
         parts = np.empty(len(values), dtype=object)
-        for i, length in enumerate(sequences.steps):
-            parts[i] = values[i, :length]
+        for i, part in enumerate(sequences.cut(values)):
+            parts[i] = part
         return parts
 
     @property
     def _by_step(self):
         """Whether the fitted network has an output for each step."""
         return self._weights.network.steps is not None
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.sparse = self.embedding is None and self.mask_value is None
-        return tags
 
 
 class _Score:
@@ -555,11 +303,7 @@ _ATTRIBUTES = """layers_ : list of layers
         Copies of the parameters, by layer: 'kernel', 'recurrent_kernel', 'bias' and so on.
     n_tokens_ : int
         With an embedding: the number of tokens.
-    """ + TRAINED.replace(
-    """Number of features, and their names where X has them.""",
-    """Number of columns of an X of shape (n, time), and their names where it has them;
-        else of the numbers of a step.""",
-)
+    """ + about_features(TRAINED)
 
 
 @takes(_CLASSIFIER, positional=2)

@@ -330,7 +330,8 @@ class Tape:
 
     def in_place(self, x, name):
         """Return the buffer for what is computed from `x` element by element: x, unless kept."""
-        return self.buffer(name, x.rows) if x in self._kept else x
+        kept = x in self._kept or x.whole in self._kept
+        return self.buffer(name, x.rows) if kept else x
 
     def next_random(self):
         """Return the number of the next layer that draws random numbers."""
@@ -426,7 +427,7 @@ class Tape:
         if solver is None:
             return gradients
         l2, l1 = parameter.penalties(solver.l2, solver.l1)
-        chain = [*gradients, Op("regularize", attributes=(l2, l1), variant=(l1 > 0,))]
+        chain = [*gradients, Op("regularize", attributes=(l2, l1), variant=(l1 > 0, l2 > 0))]
         if solver.clip_value is not None:
             chain.append(Op("clip_value", attributes=(solver.clip_value,)))
         if solver.clip_norm is not None:
@@ -441,6 +442,9 @@ class Tape:
     def finish(self):
         """End the tape with what is left to do: gradients, and clipping by their norm."""
         self.settle(everything=True)
+        if self._pending:
+            names = ", ".join(str(parameter) for parameter, _ in self._pending)
+            raise ValueError(f"Not every layer that shares {names} gives a gradient.")
         if self.solver is not None and self.solver.clip_norm is not None:
             scale = self.buffer("scale", 1, shared=True)
             self.add("total_norm", (), (scale,), (self.solver.clip_norm,), extent=1)

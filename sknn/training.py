@@ -7,12 +7,13 @@ import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .base import count_threads
 from .cpu.program import Session, Team, aligned, pack, unpack
@@ -217,8 +218,13 @@ def predict(
 _blas_users, _blas_holder, _blas_lock = 0, None, threading.Lock()
 
 
+@cache  # looking for the libraries takes milliseconds
+def _libraries():
+    return ThreadpoolController()
+
+
 def _limit_blas(limited, lifted):
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         limited.set()
         lifted.wait()
 

@@ -57,6 +57,7 @@ ARGUMENTS = {
     "GaussianNoise": (0.1,),
     "LSTM": (3,),
     "MaskingNoise": (0.1,),
+    "RadialBasis": (3,),
     "RandomCrop": (8, 8),
     "RandomShift": (1, 1),
     "RepeatVector": (3,),

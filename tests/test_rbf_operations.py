@@ -1,4 +1,4 @@
-"""Radial basis functions: every operation against its NumPy definition, and the layer's gradient."""
+"""Radial basis functions: operations against their NumPy definitions, and the layer."""
 
 import numpy as np
 import pytest

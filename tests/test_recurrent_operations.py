@@ -206,11 +206,11 @@ def test_operations_that_hold_no_sequence_are_those_of_each_step():
     at = SimpleNamespace(variant=("squared_error", True), loss=0.0)
     a, y, weights = (random.normal(size=(k, 5)) for k in (12, 12, 4))
     whole = REFERENCE["softmax"](at, a, 3, 4)
-    delta = REFERENCE["loss"](at, a, y, weights, 3, 0.0, 0.5, 4)
+    delta = REFERENCE["loss"](at, a, y, weights, 3, 0.0, 0.5, 1.0, 4)
     total, at.loss = at.loss, 0.0
     for t in range(4):
         rows = slice(3 * t, 3 * t + 3)
-        alone = REFERENCE["loss"](at, a[rows], y[rows], weights[t : t + 1], 3, 0.0, 0.5, 1)
+        alone = REFERENCE["loss"](at, a[rows], y[rows], weights[t : t + 1], 3, 0.0, 0.5, 1.0, 1)
         np.testing.assert_array_equal(delta[rows], alone)
         np.testing.assert_array_equal(whole[rows], REFERENCE["softmax"](at, a[rows], 3, 1))
     assert total == pytest.approx(at.loss)
@@ -537,7 +537,7 @@ def test_losses_of_each_step(width, dtype):
         arrays = {k: random.normal(size=(units * steps, n)) for k in ("a", "y")}
         arrays["weights"] = np.maximum(random.uniform(-0.5, 1.0, (steps, n)), 0.0)
         arrays["da"] = np.full_like(arrays["a"], np.nan)
-        numbers, variant = (units, 0.0, 0.25, steps), ("squared_error", True)
+        numbers, variant = (units, 0.0, 0.25, 1.0, steps), ("squared_error", True)
         run_operation("loss", dtype, width, arrays, numbers, variant)
         logits = {"x": arrays["a"], "y": arrays["a"]}
         arrays["a"] = run_operation("softmax", dtype, width, logits, (units, steps))["y"]

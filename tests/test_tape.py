@@ -25,6 +25,7 @@ from sknn.layers import (
     LocalResponseNormalization,
     MaskingNoise,
     MaxPooling2D,
+    RadialBasis,
     RandomFlip,
     RepeatVector,
     Residual,
@@ -101,6 +102,10 @@ NETWORKS = {
     "sampled codes": Network(
         (LSTM(6), Dense(10), GaussianSampling(0.5), RepeatVector(6),
          SimpleRNN(5, return_sequences=True), Dense(4), Activation("identity")), (6, 4), SQUARED,
+    ),
+    "radial basis functions": Network(
+        (Dense(6, activation="tanh"), RadialBasis(40), RadialBasis(3, "thin_plate"), Dense(4),
+         Activation("identity")), 5, SQUARED,
     ),
 }  # fmt: skip
 CARRYING = Network(
@@ -304,7 +309,7 @@ def test_a_printed_tape_shows_every_operation(name, purpose):
             assert all(f"{name}=" in str(op) for name in op.row.attributes)
 
 
-def test_the_networks_here_use_every_operation_but_those_for_sparse_input():
+def test_the_networks_here_use_every_operation_but_those_of_estimators():
     used = set()
     for network in NETWORKS.values():
         for purpose in ("predict", "evaluate", "train"):
@@ -312,7 +317,7 @@ def test_the_networks_here_use_every_operation_but_those_for_sparse_input():
             used |= {op.name for phase in tape.phases for op in phase.all_ops()}
     tape = lower(CARRYING, "float64", 1, "sample", DENSE_X, carries=True)
     used |= {op.name for phase in tape.phases for op in phase.all_ops()}
-    assert set(OPERATIONS) - used == {"gather_csr"}
+    assert set(OPERATIONS) - used == {"gather_csr", "weigh_samples"}
 
 
 # --- memory

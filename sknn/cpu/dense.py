@@ -273,8 +273,10 @@ def _pack_one(t, pack):
 
 
 @kernel
-def weight_gradient(t, rows, pack, adds=False):
+def weight_gradient(t, rows, pack, adds=False, lower=False):
     """dw[first:last] = sum over the batch of dz x^T, in rows of one pack each, or added to dw.
+
+    Of a symmetric matrix, only the rows from the diagonal on.
 
     op: first byte of the slice in the parameter, its byte in the gradient, elements in it, byte of
     the parameter, x, packed dz, inputs.
@@ -290,7 +292,8 @@ def weight_gradient(t, rows, pack, adds=False):
         while row < last:
             unit, k = row // inputs * pack, row % inputs
             count = min(tile_rows, min(last - row, inputs - k))
-            for v in range(0, pack, span):
+            columns = 0 if lower and k + count <= unit else pack
+            for v in range(0, columns, span):
                 sums = tile_zero(tile)
                 if adds or frame[ACCUMULATE]:
                     sums = tile_load(tile, g, v, pack)

@@ -177,9 +177,12 @@ def draw_normal_gradient(t):
                 noise = (load(vector, z, i) - mean) * gradient
                 store(dx, i + units * width, (noise + excess * weight * beta) * 0.5)
             total += lane_sum(sums * weight)
-        put(frame[DIVERGENCES], frame[BLOCK], total)
-        loss = get(types.float64, frame[LOSSES], frame[BLOCK])
-        put(frame[LOSSES], frame[BLOCK], loss + beta * total)
+        _add_to(frame[DIVERGENCES], frame[BLOCK], total)
+        _add_to(frame[LOSSES], frame[BLOCK], beta * total)
+
+    @register_jitable
+    def _add_to(address, i, value):
+        put(address, i, get(types.float64, address, i) + value)
 
     return draw_normal_gradient
 

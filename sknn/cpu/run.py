@@ -108,6 +108,7 @@ def run(t):
                 for block in range(blocks):
                     loss += get(float64, frame[f.LOSSES], block)
                     divergence += get(float64, frame[f.DIVERGENCES], block)
+                    put(frame[f.DIVERGENCES], block, 0.0)  # the layers of a step add to it
                 samples = loss
                 for i in range(frame[f.N_SUMS]):
                     loss += get(float64, frame[f.SUMS], 2 * i)

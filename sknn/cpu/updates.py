@@ -28,10 +28,11 @@ from numba.core import types  # isort: skip
 
 
 @kernel
-def regularize(t, with_l1):
+def regularize(t, with_l1, with_l2):
     """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty.
 
-    op: ..., l2, l1, number of the slice's first sum, elements in each.
+    op: ..., l2, l1, number of the slice's first sum, elements in each. The weights are not read
+    where nothing depends on them: they are far away, and the gradient is near.
     """
     wide, lanes = t.wide, t.wide.lanes
 
@@ -43,9 +44,12 @@ def regularize(t, with_l1):
         for first in range(0, op[2], op[7]):
             squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
             for i in range(first, min(first + op[7], op[2]), lanes):
-                value = load(wide, w, i)
-                squares = fma(value, value, squares)
-                gradient = load(wide, g, i) + l2s * value
+                gradient = load(wide, g, i)
+                if with_l1 or with_l2:
+                    value = load(wide, w, i)
+                if with_l2:
+                    squares = fma(value, value, squares)
+                    gradient = gradient + l2s * value
                 if with_l1:
                     sizes = sizes + absolute(value)
                     gradient = gradient + select(

@@ -284,14 +284,15 @@ def _check_limits(layer):
     """Check that limits are two numbers, the smaller one first, and store them as floats."""
     limits = layer.limits
     good = isinstance(limits, (tuple, list)) and len(limits) == 2
-    if not good or not all(isinstance(limit, Real) for limit in limits):
+    if not good or not all(isinstance(n, Real) and not isinstance(n, bool) for n in limits):
         raise TypeError(
             f"limits of {type(layer).__name__} is {limits!r}; expected two numbers, the smaller "
             "one first."
         )
-    if not limits[0] < limits[1]:
+    if not limits[0] < limits[1] or not np.isfinite(limits).all():
         raise ValueError(
-            f"limits of {type(layer).__name__} is {limits!r}; expected the smaller one first."
+            f"limits of {type(layer).__name__} is {limits!r}; expected finite numbers, the smaller "
+            "one first."
         )
     object.__setattr__(layer, "limits", tuple(map(float, limits)))
 

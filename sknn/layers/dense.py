@@ -113,9 +113,10 @@ class Dense(Weighted):
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None
-        if self.name is not None:
+        places, inputs = self._split(shape)
+        if self.name is not None and places == 1:
             tape.call(w, self.name)
-        return add_dense(tape, x, *self._split(shape), self.units, w, b, training)
+        return add_dense(tape, x, places, inputs, self.units, w, b, training)
 
 
 @dataclass(frozen=True, repr=False)

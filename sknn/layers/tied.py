@@ -21,13 +21,21 @@ from .weighted import Weighted, add_bias_gradient, tile_rows, transpose
 CONTRACTED = ("identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus")
 
 
+def _check_of(layer):
+    """Check that what a layer says of another one can be its name."""
+    if not isinstance(layer.of, str) or not layer.of:
+        raise TypeError(
+            f"of of {type(layer).__name__} is {layer.of!r}; expected the name of a layer."
+        )
+
+
 def _find(layer, tape, shape):
     """Return the weights, of shape (inputs, units), that a layer uses."""
     w = tape.called(layer.of)
     if w is None:
         raise ValueError(
-            f"{layer} uses the weights of {layer.of!r}; expected the name of a Dense layer before "
-            "it."
+            f"{layer} uses the weights of {layer.of!r}; expected the name of a Dense layer on rows "
+            "of numbers, before it."
         )
     if w.shape[-1] != size(shape):
         raise ValueError(
@@ -63,6 +71,7 @@ class TiedDense(Layer):
     name: str | None = None
 
     def __post_init__(self):
+        _check_of(self)
         check_count(self, "units")
         check_flag(self, "use_bias")
         check_flag(self, "trainable")
@@ -142,6 +151,7 @@ class ContractivePenalty(Layer):
     strength: float
 
     def __post_init__(self):
+        _check_of(self)
         check_number(self, "strength")
         given = self.activation
         if not isinstance(given, Activation):
@@ -149,8 +159,11 @@ class ContractivePenalty(Layer):
             object.__setattr__(self, "activation", Activation(given))
         check_choice(self, "activation", CONTRACTED, self.activation.function)
         number = self.activation.parameter
-        if self.activation.function == "elu" and number is not None and number < 0:
-            check_number(self.activation, "parameter")
+        if number is not None and number <= 0 and ACTIVATIONS[self.activation.function].parameter:
+            raise ValueError(
+                f"activation of ContractivePenalty is {self.activation}; expected a parameter "
+                "greater than 0, so that outputs tell slopes."
+            )
 
     def forward(self, tape, x, shape, parameters, training):
         if not training:

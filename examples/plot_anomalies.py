@@ -1,0 +1,127 @@
+"""
+Anomalies: what a network cannot reconstruct
+============================================
+
+An autoencoder that has only seen some kinds of digits reconstructs these well, and others badly. So
+its error says how unusual an image is, without a single example of what to look for. Each digit in
+turn plays the unknown one; the errors of principal components and the scores of an isolation forest
+are there for comparison.
+"""
+
+# %%
+# One digit is missing
+# --------------------
+# The network is fitted to 1,000 images of nine digits. ``score_samples`` is the mean squared error
+# of each image: large for what is unlike the rest. (In most of scikit-learn, as in the isolation
+# forest, unusual samples have small scores.)
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import roc_auc_score
+
+from sknn import AutoencoderTransformer
+
+X, y = load_digits(return_X_y=True)
+X = X.astype(np.float32) / 16
+warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+
+
+def split(unknown):
+    """Return images to fit, others to judge, and the latter's digits."""
+    known = np.random.RandomState(0).permutation(np.flatnonzero(y != unknown))
+    judged = np.r_[known[1000:], np.flatnonzero(y == unknown)]
+    return X[known[:1000]], X[judged], y[judged]
+
+
+def autoencoder(fitted):
+    net = AutoencoderTransformer(
+        (128, 64, 8), ["relu", "relu", "identity"], batch_size=32, learning_rate_init=3e-3,
+        max_iter=100, random_state=0,
+    )  # fmt: skip
+    return net.fit(fitted)
+
+
+def component_errors(fitted, judged):
+    pca = PCA(8, random_state=0).fit(fitted)
+    return np.mean((pca.inverse_transform(pca.transform(judged)) - judged) ** 2, axis=1)
+
+
+unknown = 5
+fitted, judged, digits = split(unknown)
+net = autoencoder(fitted)
+errors = net.score_samples(judged)
+
+figure, panels = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+for panel, name, values in zip(
+    panels, ("autoencoder", "PCA"), (errors, component_errors(fitted, judged))
+):
+    bins = np.linspace(0, values.max(), 45)
+    panel.hist(values[digits != unknown], bins, alpha=0.6, label="digits it knows")
+    panel.hist(values[digits == unknown], bins, alpha=0.6, label=f"{unknown}, which it does not")
+    area = roc_auc_score(digits == unknown, values)
+    panel.set(xlabel="error of reconstruction", ylabel="images")
+    panel.set_title(f"{name} with 8 numbers: area under ROC curve {area:.3f}", fontsize="medium")
+    panel.spines[["top", "right"]].set_visible(False)
+panels[0].legend(frameon=False)
+plt.show()
+
+# %%
+# The images
+# ----------
+# The errors order all images. Of the known digits, those with the largest errors are written in an
+# unusual way; of the unknown one, those with the smallest errors look like others. Below each is
+# its reconstruction, made of what the network knows.
+
+
+def gallery(panel, title, rows):
+    images = np.stack([judged[rows], net.reconstruct(judged[rows])]).reshape(2, -1, 8, 8)
+    tiles = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    panel.imshow(tiles.transpose(0, 2, 1, 3).reshape(20, -1), cmap="gray_r", vmin=0, vmax=1)
+    panel.set_title(title, fontsize="medium")
+    panel.set_axis_off()
+    for place, row in enumerate(rows):
+        panel.text(
+            10 * place + 4.5, 22, f"{digits[row]}\n{errors[row]:.3f}", ha="center", va="center",
+            fontsize="small",
+        )  # fmt: skip
+
+
+order = np.argsort(-errors)
+known, new = order[digits[order] != unknown], order[digits[order] == unknown]
+figure, panels = plt.subplots(3, 1, figsize=(8, 6.2), layout="constrained")
+gallery(panels[0], "known digits, the largest errors", known[:12])
+gallery(panels[1], "the unknown digit, the largest errors", new[:12])
+gallery(panels[2], "the unknown digit, the smallest errors", new[::-1][:12])
+plt.show()
+
+# %%
+# Each digit in turn
+# ------------------
+# An area of 1 means that all images of the unknown digit have larger errors than those of the
+# others, 0.5 that errors say nothing. The forest finds an 8 more usual than the digits that it was
+# fitted to: it looks at one pixel at a time, and an 8 has ink where most digits have.
+areas = {"autoencoder": [], "PCA": [], "isolation forest": []}
+for unknown in range(10):
+    fitted, judged, digits = split(unknown)
+    forest = IsolationForest(random_state=0).fit(fitted)
+    for name, values in {
+        "autoencoder": autoencoder(fitted).score_samples(judged),
+        "PCA": component_errors(fitted, judged),
+        "isolation forest": -forest.score_samples(judged),
+    }.items():
+        areas[name].append(roc_auc_score(digits == unknown, values))
+
+figure, panel = plt.subplots(figsize=(8, 3.4), layout="constrained")
+for place, (name, values) in enumerate(areas.items()):
+    panel.bar(np.arange(10) + 0.27 * (place - 1), values, 0.27, label=name)
+    print(f"{name:16s} mean area under the ROC curve {np.mean(values):.3f}")
+panel.axhline(0.5, color="black", linestyle=":", linewidth=1)
+panel.set(xlabel="unknown digit", ylabel="area under ROC curve", xticks=range(10), ylim=(0.4, 1))
+panel.spines[["top", "right"]].set_visible(False)
+panel.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+plt.show()

@@ -1,0 +1,134 @@
+"""
+Denoising: clean digits from noisy ones
+=======================================
+
+A network that is shown noisy images and compares what it gives with the clean ones learns what a
+digit looks like, and takes away what does not. The noise is new at each step of training, so that
+it cannot be learned by heart.
+"""
+
+# %%
+# The digits
+# ----------
+# Pixels in [0, 1]. The noise on those that are held out is made here, once: normal noise, clipped
+# to [0, 1] again; pixels that are lost; pixels that are black or white by accident.
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from sknn import AutoencoderTransformer, ConvAutoencoderTransformer
+from sknn.layers import Conv2D
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(
+    X.astype(np.float32) / 16, y, test_size=0.25, stratify=y, random_state=0
+)
+rng = np.random.RandomState(0)
+replaced = rng.uniform(size=X_test.shape) < 0.25
+noisy = {
+    "gaussian": np.clip(X_test + rng.normal(scale=0.25, size=X_test.shape), 0, 1),
+    "masking": np.where(replaced, 0, X_test),
+    "salt_and_pepper": np.where(replaced, rng.randint(2, size=X_test.shape), X_test),
+}
+
+# %%
+# The networks
+# ------------
+# ``noise`` says how much there is, ``noise_kind`` of which kind; for ``loss="log_loss"`` its limits
+# are 0 and 1. The code of the dense network is larger than an image: it is the noise that keeps it
+# from copying. The convolutional one has no small code either, and sees 3x3 neighbours.
+
+
+def dense(kind):
+    return AutoencoderTransformer((256, 128), noise=0.25, noise_kind=kind, **training)
+
+
+def convolutional(kind):
+    encoder = [Conv2D(24, 3, padding="same", activation="relu") for _ in range(2)]
+    decoder = [Conv2D(24, 3, padding="same", activation="relu"), Conv2D(1, 3, padding="same")]
+    return ConvAutoencoderTransformer(
+        encoder, decoder, image_shape=(8, 8), noise=0.25, noise_kind=kind, **training
+    )
+
+
+training = {
+    "loss": "log_loss",
+    "batch_size": 32,
+    "learning_rate_init": 2e-3,
+    "max_iter": 60,
+    "n_iter_no_change": 60,
+    "random_state": 0,
+}
+warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+
+
+def principal_components(images):
+    """Return the best that components can do, of all their numbers."""
+    found = []
+    for n in range(2, 60, 2):
+        pca = PCA(n, random_state=0).fit(X_train)
+        found.append(pca.inverse_transform(pca.transform(images)))
+    return min(found, key=error)
+
+
+def error(images):
+    return np.mean((images - X_test) ** 2)
+
+
+denoised = {}
+for kind, images in noisy.items():
+    denoised[kind] = {
+        "noisy": images,
+        "PCA": principal_components(images),
+        "dense": dense(kind).fit(X_train).reconstruct(images),
+        "convolutional": convolutional(kind).fit(X_train).reconstruct(images),
+    }
+    errors = ", ".join(f"{name} {error(images):.4f}" for name, images in denoised[kind].items())
+    print(f"{kind}: mean squared error {errors}")
+
+# %%
+# What they make of it
+# --------------------
+# The number of principal components is chosen by the clean digits themselves, which is more than
+# one could know; even so, they remove less.
+shown = [np.flatnonzero(y_test == digit)[1] for digit in range(10)]
+
+
+def show(panel, rows):
+    """Show some images of each of several sets, one set a row, with their names beside them."""
+    tiles = np.array([images[shown].reshape(-1, 8, 8) for images in rows.values()])
+    tiles = np.pad(tiles, [(0, 0), (0, 0), (0, 2), (0, 2)])
+    image = tiles.transpose(0, 2, 1, 3).reshape(10 * len(rows), -1)
+    panel.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    panel.set_xticks([])
+    panel.set_yticks(10 * np.arange(len(rows)) + 3.5, rows)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+
+
+figure, panels = plt.subplots(3, 1, figsize=(7.6, 8.5), layout="compressed")
+for panel, (kind, rows) in zip(panels, denoised.items()):
+    labelled = {f"{name}, error {error(images):.4f}": images for name, images in rows.items()}
+    show(panel, {"clean": X_test, **labelled})
+    panel.set_title(kind.replace("_", " "), fontsize="medium")
+plt.show()
+
+# %%
+# Noise of one's own
+# ------------------
+# Any other damage can be undone too, if pairs are there to learn from: ``X_clean`` is what X is to
+# become. Here the lower half of each image is missing.
+half = np.arange(64) < 32
+net = AutoencoderTransformer((256, 128), **training).fit(X_train * half, X_clean=X_train)
+restored = net.reconstruct(X_test * half)
+mean = np.where(half, X_test, X_train.mean(axis=0))
+print(f"lower half: error {error(restored):.4f}, of the mean digit's {error(mean):.4f}")
+
+figure, panel = plt.subplots(figsize=(7.6, 2.3), layout="constrained")
+show(panel, {"clean": X_test, "upper half": X_test * half, "restored": restored})
+plt.show()

@@ -1,0 +1,91 @@
+"""
+Radial basis functions: bumps that add up to a sine
+===================================================
+
+A network of radial basis functions is a weighted sum of bumps, one around each of its centers. Here
+they are: the bumps, times their weights, below the curve that they and the intercept add up to, for
+two, four and eight centers, and for widths of two kinds.
+"""
+
+# %%
+# The data
+# --------
+# 100 points of a sine, with a little noise.
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sknn import RBFNetRegressor
+
+rng = np.random.RandomState(0)
+x = np.sort(rng.uniform(size=100))
+y = np.sin(2 * np.pi * x) + rng.uniform(-0.1, 0.1, size=100)
+X = x[:, np.newaxis]
+grid = np.linspace(0, 1, 400)
+truth = np.sin(2 * np.pi * grid)
+
+
+def bumps(net):
+    """Return the weighted functions of a network, a row for each of its centers."""
+    distances = grid - net.centers_
+    return net.coef_[:, np.newaxis] * np.exp(-((distances / net.widths_[:, np.newaxis]) ** 2) / 2)
+
+
+# %%
+# Own widths, and one for all
+# ---------------------------
+# ``widths="cluster"`` gives each center the standard deviation of the points that are nearest to
+# it: the bumps of many centers are narrow, hardly overlap, and leave valleys between them.
+# ``widths="shared"`` goes by the largest distance between centers: the bumps are wide and overlap,
+# with large weights of both signs whose sum is smooth.
+figure, panels = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+for line, widths in zip(panels, ("cluster", "shared")):
+    for panel, k in zip(line, (2, 4, 8)):
+        net = RBFNetRegressor(k, widths=widths, random_state=0).fit(X, y)
+        error = np.sqrt(np.mean((net.predict(grid[:, np.newaxis]) - truth) ** 2))
+        print(f"{k} centers, widths {widths!r}: RMS distance to the sine {error:.3f}")
+        panel.plot(x, y, ".", color="0.75", markersize=5)
+        panel.plot([], color="tab:blue", linewidth=1, label="weighted bumps")
+        panel.plot(grid, bumps(net).T, color="tab:blue", linewidth=1, alpha=0.7)
+        panel.axhline(
+            net.intercept_, color="tab:green", linestyle="--", linewidth=1, label="intercept"
+        )
+        panel.plot(
+            grid, net.predict(grid[:, np.newaxis]), color="tab:red", linewidth=2, label="their sum"
+        )
+        marks = {"transform": panel.get_xaxis_transform(), "markersize": 5, "color": "black"}
+        panel.plot(net.centers_[:, 0], np.full(k, 0.03), "^", **marks)
+        panel.set_title(f"{k} centers, widths={widths!r}, RMS error {error:.3f}", fontsize="medium")
+        panel.grid(alpha=0.3)
+panels[0, 0].legend(frameon=False, fontsize="small")
+plt.show()
+
+# %%
+# Least squares, and the online rule
+# ----------------------------------
+# The weights of the best fit come from one linear system (``solver="lstsq"``, the default). The
+# online rule of the textbooks goes to them in small steps, one point at a time
+# (``solver="sgd"``), and has not arrived after 100 epochs.
+warnings.simplefilter("ignore", ConvergenceWarning)  # that is the point
+solved = RBFNetRegressor(4, widths="shared", random_state=0).fit(X, y)
+stepped = RBFNetRegressor(4, widths="shared", solver="sgd", alpha=0, random_state=0).fit(X, y)
+longer = RBFNetRegressor(
+    4, widths="shared", solver="sgd", alpha=0, max_iter=3000, n_iter_no_change=3000, random_state=0
+).fit(X, y)
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+left.plot(x, y, ".", color="0.75", markersize=5)
+for name, net in {"least squares": solved, "100 epochs": stepped, "3,000 epochs": longer}.items():
+    left.plot(grid, net.predict(grid[:, np.newaxis]), label=name)
+    print(f"{name}: half the mean squared error {np.mean((net.predict(X) - y) ** 2) / 2:.5f}")
+left.legend(frameon=False)
+left.set_title("four centers, widths='shared'", fontsize="medium")
+right.plot(np.arange(1, len(longer.loss_curve_) + 1), longer.loss_curve_, label="online rule")
+right.axhline(solved.loss_, color="black", linestyle=":", label="least squares")
+right.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
+right.legend(frameon=False)
+for panel in (left, right):
+    panel.grid(alpha=0.3)
+plt.show()

@@ -1,0 +1,101 @@
+"""
+Codes of sequences: waves of any length
+=======================================
+
+A recurrent autoencoder reads a sequence of any length into one vector and writes the sequence again
+from it. The vector says what kind of sequence it was, though no label was ever given.
+"""
+
+# %%
+# The waves
+# ---------
+# Sines, squares and sawtooths of different frequencies, phases and lengths. ``X`` is a list of
+# arrays, each as long as it happens to be.
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.signal import sawtooth, square
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sknn import SequenceAutoencoderTransformer
+
+rng = np.random.RandomState(0)
+shapes = {"sine": np.sin, "square": square, "sawtooth": sawtooth}
+
+
+def wave(shape, frequency):
+    steps = np.arange(rng.randint(20, 41))
+    return 0.8 * shapes[shape](frequency * steps + rng.uniform(0, 2 * np.pi)).astype(np.float32)
+
+
+kinds = rng.choice(list(shapes), size=1500)
+frequencies = rng.uniform(0.25, 0.6, size=len(kinds))
+X = [wave(kind, frequency) for kind, frequency in zip(kinds, frequencies)]
+X_train, X_test, kinds_train, kinds_test, frequencies_train, frequencies_test = train_test_split(
+    X, kinds, frequencies, train_size=1000, random_state=0
+)
+
+# %%
+# The network
+# -----------
+# The last state of a recurrent layer is the code. A second layer gets it at each step, and what it
+# gives is turned into the numbers of the sequence. Behind the end of a sequence nothing counts.
+net = SequenceAutoencoderTransformer(
+    48, "gru", batch_size=20, learning_rate_init=5e-3, max_iter=60, random_state=0
+)
+warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+net.fit(X_train)
+variance = np.var(np.concatenate(X_test))
+print(f"mean squared error {-net.score(X_test):.4f}, of a variance of {variance:.4f}")
+
+shown = [np.flatnonzero(kinds_test == kind)[i] for i in range(3) for kind in shapes]
+reconstructions = net.reconstruct(X_test)
+figure, panels = plt.subplots(
+    3, 3, figsize=(10, 4.6), sharex=True, sharey=True, layout="constrained"
+)
+for panel, sample in zip(panels.flat, shown):
+    panel.plot(X_test[sample], color="0.6", linewidth=3, label="sequence")
+    panel.plot(reconstructions[sample], color="tab:red", linewidth=1, label="reconstruction")
+    panel.spines[["top", "right"]].set_visible(False)
+for panel, kind in zip(panels[0], shapes):
+    panel.set_title(kind, fontsize="medium")
+for panel in panels[-1]:
+    panel.set_xlabel("step")
+figure.legend(
+    *panels[0, 0].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside upper right"
+)
+plt.show()
+
+# %%
+# The codes
+# ---------
+# What linear models find in them, of shape and frequency, in sequences that neither they nor the
+# network have seen. On the left the two directions that tell the shapes apart, on the right the
+# first two principal components.
+codes_train, codes_test = net.transform(X_train), net.transform(X_test)
+discriminants = LinearDiscriminantAnalysis().fit(codes_train, kinds_train)
+accuracy = discriminants.score(codes_test, kinds_test)
+frequency_model = make_pipeline(StandardScaler(), Ridge()).fit(codes_train, frequencies_train)
+r2 = frequency_model.score(codes_test, frequencies_test)
+print(f"linear models on the codes: shape {accuracy:.1%} right, frequency R2 {r2:.3f}")
+
+by_shape = discriminants.transform(codes_test)
+places = PCA(2, random_state=0).fit(codes_train).transform(codes_test)
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+for kind in shapes:
+    left.scatter(*by_shape[kinds_test == kind].T, s=10, label=kind)
+left.legend(frameon=False)
+left.set_title(f"shapes (a linear model: {accuracy:.0%} right)", fontsize="medium")
+points = right.scatter(*places.T, s=10, c=frequencies_test)
+figure.colorbar(points, label="radians a step")
+right.set_title(f"frequencies (a linear model: R2 {r2:.2f})", fontsize="medium")
+for panel in (left, right):
+    panel.set(xticks=[], yticks=[])
+plt.show()
