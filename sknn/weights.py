@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layers import Concatenate, Dense, Flatten, Residual
+from .layers import Concatenate, Dense, Flatten, RadialBasis, Reshape, Residual
 from .layers.base import output_shape, primitives, size
 
 _ENDINGS = {
@@ -21,6 +21,8 @@ _ENDINGS = {
     "beta": "bias",
     "mean": "running_mean",
     "variance": "running_var",
+    "centers": "centers",
+    "widths": "widths",
 }
 
 #: PyTorch's axes among ours, for each number of them.
@@ -74,8 +76,8 @@ def tensors(layers, input_shape):
                 raise ValueError(f"Two layers are named {path!r}; needs different names.")
             own = parameter.shape
             theirs = tuple(own[axis] for axis in _AXES[len(own)])
-            # A bias goes by the layer's outputs, all else on a row by its inputs.
-            rows = order if parameter.name != "bias" else None
+            # A bias and widths go by the layer's outputs, all else on a row by its inputs.
+            rows = None if parameter.name in ("bias", "widths") else order
             result[name] = Tensor(name, theirs, own, rows)
     return list(result.values())
 
@@ -89,11 +91,13 @@ def _orders(layers, shape, order):
     for layer in layers:
         inner = layer.children(shape)
         if inner is None:
-            if len(shape) == 3 and isinstance(layer, (Dense, Flatten)):
+            if len(shape) == 3 and isinstance(layer, (Dense, Flatten, RadialBasis)):
                 order = _image_order(shape)
             orders.append(order)
-            if isinstance(layer, Dense):
+            if isinstance(layer, (Dense, RadialBasis)):
                 order = None
+            if isinstance(layer, Reshape):
+                raise ValueError(f"{layer} has an order of its own in PyTorch; none is known here.")
         else:
             parts = [_orders(some, start, order) for _, some, start in inner]
             for part, _ in parts:

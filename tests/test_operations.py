@@ -44,21 +44,26 @@ from sknn.layers import (
     BatchNormalization,
     Bidirectional,
     Concatenate,
+    ContractivePenalty,
     Conv2D,
     Conv2DTranspose,
     Dense,
     Dropout,
     GaussianNoise,
+    GaussianSampling,
     GlobalAveragePooling2D,
     LocalResponseNormalization,
     MaxPooling2D,
+    RadialBasis,
     RandomCrop,
     RandomFlip,
     Residual,
+    SaltAndPepperNoise,
+    TiedDense,
     UpSampling2D,
 )
 from sknn.losses import CANONICAL, MEAN_OVER_OUTPUTS, Loss
-from sknn.network import Network, lower
+from sknn.network import Network, lower, prediction_width
 from sknn.optimizers import SOLVERS, Optimizer, Solver, make_solver
 from sknn.tape import OPERATIONS
 from sknn.training import predict
@@ -526,6 +531,14 @@ def _images():
     return [Network((*some, Dense(16), Activation("softmax")), (6, 6, 5), loss) for some in layers]
 
 
+def _coding():
+    """Return layers from nine numbers to as many, over radial units and a code that is drawn."""
+    code = Dense(17, name="code"), Activation("tanh"), ContractivePenalty("code", "tanh", 0.1)
+    noise = GaussianNoise(0.1, (-1.0, 1.0)), SaltAndPepperNoise(0.2)
+    back = Dense(17), TiedDense("code", 9), RadialBasis(9), Activation("identity")
+    return (*noise, *code, Dense(6), GaussianSampling(0.5), *back)
+
+
 def run_beside_guard_pages():
     """Train and predict where a step outside of an array ends the process; print all bits."""
     engine.aligned = _guarded
@@ -544,6 +557,8 @@ def run_beside_guard_pages():
         (in_a_row, "float32", False, 33),
         (in_branches, "float64", False, 5),
         (Network(recurrent, (4, 3), make_loss("log_loss", "softmax")), "float32", False, 33),
+        (Network(_coding(), 9, make_loss("squared_error", "identity")), "float32", False, 33),
+        (Network(_coding(), 9, make_loss("squared_error", "identity")), "float64", False, 5),
     ):
         p = make_problem(network, dtype, 70, weighted=True, sparse=sparse)
         x = p.data[X]
@@ -567,7 +582,7 @@ def run_beside_guard_pages():
             bits.update(outputs.tobytes())
         cut = run_engine(
             network, dtype, "evaluate", made.values, source, targets, rows[:1], 1, rates[:1],
-            width=1, threads=2,
+            width=prediction_width(network, 1, np.dtype(dtype)), threads=2,
         )  # fmt: skip
         assert (cut.outputs == outputs[:1]).all()
     print(bits.hexdigest())

@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from sknn import RBFNetClassifier, RBFNetRegressor
-from sknn.layers import RadialBasis
 from sknn.centers import distinct_rows
+from sknn.layers import RadialBasis
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

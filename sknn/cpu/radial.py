@@ -6,22 +6,13 @@ batch it comes in; of differences, since |x|^2 - 2 x c + |c|^2 cancels where the
 """
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
 
 from .dense import transposed_product
 from .frame import PARAMETERS, kernel
 from .functions import functions
 from .simd import (
-    _I64,
-    _LLVM,
-    _call,
-    _element,
-    _load_vector,
-    _parts,
-    _splat,
-    _tile,
     fma,
     get,
     load,
@@ -31,6 +22,7 @@ from .simd import (
     sqrt,
     store,
     tile_load,
+    tile_squares_rows,
     tile_store,
     tile_zero,
 )
@@ -78,31 +70,6 @@ def _functions(t, name):
     """Return a function and its derivative for the vectors of a target."""
     tiny = float(np.finfo("f4" if t.real == types.float32 else "f8").tiny)
     return map(register_jitable, FUNCTIONS[name](functions(t.vector), tiny))
-
-
-@intrinsic
-def tile_squares_rows(typingctx, tile, rows, s_index, x, x_index):
-    """Return the tile plus the squares of x less a scalar, as tile_outer_rows has its operands."""
-
-    def codegen(context, builder, sig, args):
-        value, rows, s_index, x, x_index = args
-        vector = tile.vector
-        operands = [
-            _load_vector(
-                builder, vector, x, builder.add(x_index, ir.Constant(_I64, v * vector.lanes))
-            )
-            for v in range(tile.vectors)
-        ]
-        parts = _parts(builder, tile, value)
-        for r in range(tile.rows):
-            pointer = _element(builder, _LLVM[vector.real], builder.extract_value(rows, r), s_index)
-            center = _splat(builder, builder.load(pointer), vector.lanes)
-            for v, operand in enumerate(operands):
-                d, j = builder.fsub(operand, center), r * tile.vectors + v
-                parts[j] = _call(builder, "fma", vector.llvm, [d, d, parts[j]])
-        return _tile(builder, tile, parts)
-
-    return tile(tile, rows, *[types.int64] * 3), codegen
 
 
 @kernel

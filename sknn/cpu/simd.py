@@ -557,9 +557,12 @@ def packed_rows(typingctx, tile, address, first, last, pack, stride):
     return result(tile, *[types.int64] * 5), codegen
 
 
-@intrinsic
-def tile_outer_rows(typingctx, tile, rows, s_index, x, x_index):
-    """Return the tile plus an outer product, as tile_outer, of scalars at the rows' addresses."""
+def _with_rows(tile, change):
+    """Return what writes code that changes each part of a tile by its row's scalar.
+
+    The scalars are at the rows' addresses; ``change(builder, scalar, vector of x, part)`` returns
+    the new part.
+    """
 
     def codegen(context, builder, sig, args):
         value, rows, s_index, x, x_index = args
@@ -573,13 +576,34 @@ def tile_outer_rows(typingctx, tile, rows, s_index, x, x_index):
         parts = _parts(builder, tile, value)
         for r in range(tile.rows):
             pointer = _element(builder, _LLVM[vector.real], builder.extract_value(rows, r), s_index)
-            factor = _splat(builder, builder.load(pointer), vector.lanes)
+            scalar = _splat(builder, builder.load(pointer), vector.lanes)
             for v, operand in enumerate(operands):
                 j = r * tile.vectors + v
-                parts[j] = _call(builder, "fma", vector.llvm, [factor, operand, parts[j]])
+                parts[j] = change(builder, scalar, operand, parts[j])
         return _tile(builder, tile, parts)
 
-    return tile(tile, rows, *[types.int64] * 3), codegen
+    return codegen
+
+
+@intrinsic
+def tile_outer_rows(typingctx, tile, rows, s_index, x, x_index):
+    """Return the tile plus an outer product, as tile_outer, of scalars at the rows' addresses."""
+
+    def add_product(builder, scalar, operand, part):
+        return _call(builder, "fma", tile.vector.llvm, [scalar, operand, part])
+
+    return tile(tile, rows, *[types.int64] * 3), _with_rows(tile, add_product)
+
+
+@intrinsic
+def tile_squares_rows(typingctx, tile, rows, s_index, x, x_index):
+    """Return the tile plus squares of x less a scalar, of operands as tile_outer_rows has them."""
+
+    def add_square(builder, scalar, operand, part):
+        difference = builder.fsub(operand, scalar)
+        return _call(builder, "fma", tile.vector.llvm, [difference, difference, part])
+
+    return tile(tile, rows, *[types.int64] * 3), _with_rows(tile, add_square)
 
 
 @intrinsic
