@@ -103,8 +103,8 @@ plt.show()
 # Each digit in turn
 # ------------------
 # An area of 1 means that all images of the unknown digit have larger errors than those of the
-# others, 0.5 that errors say nothing. The forest finds an 8 more usual than the digits that it was
-# fitted to: it looks at one pixel at a time, and an 8 has ink where most digits have.
+# others, 0.5 that errors say nothing. The forest, which looks at one pixel at a time, finds an 8
+# more usual than the digits that it was fitted to.
 areas = {"autoencoder": [], "PCA": [], "isolation forest": []}
 for unknown in range(10):
     fitted, judged, digits = split(unknown)

@@ -77,8 +77,13 @@ longer = RBFNetRegressor(
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 left.plot(x, y, ".", color="0.75", markersize=5)
-for name, net in {"least squares": solved, "100 epochs": stepped, "3,000 epochs": longer}.items():
-    left.plot(grid, net.predict(grid[:, np.newaxis]), label=name)
+fits = {
+    "least squares": (solved, "-"),
+    "100 epochs": (stepped, "-"),
+    "3,000 epochs": (longer, "--"),
+}
+for name, (net, style) in fits.items():
+    left.plot(grid, net.predict(grid[:, np.newaxis]), style, label=name)
     print(f"{name}: half the mean squared error {np.mean((net.predict(X) - y) ** 2) / 2:.5f}")
 left.legend(frameon=False)
 left.set_title("four centers, widths='shared'", fontsize="medium")

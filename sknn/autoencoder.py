@@ -211,6 +211,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return out
 
     def _make_loss(self, n_outputs, out):
+        if out.function == "softmax" and n_outputs == 1:
+            raise ValueError(
+                "output_activation='softmax' needs several features, got 1; expected another one."
+            )
         return Loss(self.loss, out.function, over_outputs=self._over_outputs)
 
     def _count_outputs(self, y):
@@ -245,18 +249,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     def _limits(self, X):
         """Return the limits of noise for the data X."""
         if self.noise_range is not None:
-            limits = tuple(map(float, np.ravel(self.noise_range)))
-            good = len(limits) == 2 and np.isfinite(limits).all() and limits[0] < limits[1]
-            if not good:
-                raise ValueError(
-                    f"noise_range is {self.noise_range!r}; expected two finite numbers, the "
-                    "smaller one first."
-                )
-            return limits
+            return _two_numbers(self.noise_range)
         if self.loss == "log_loss":
             return 0.0, 1.0
         if self.noise_kind != "salt_and_pepper":
             return None
+        known = getattr(self, "noise_range_", None)
+        if known is not None:  # of the data that it was first fitted to
+            return known
         least, most = float(X.min()), float(X.max())
         return least, most if most > least else least + 1.0
 
@@ -270,7 +270,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         whole = self._weights if weights is None else weights
         network = part_of(whole.network, self._bounds[1], None, self._code_shape)
         kept = sum(len(group) for group in network.parameters(whole.dtype))
-        return Weights(network, whole.values[-kept:], whole.dtype)
+        values = whole.values
+        return Weights(network, values[len(values) - kept :], whole.dtype)
 
     # --- the data
 
@@ -279,27 +280,44 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         X, clean = self._check_pair(X, y, reset)
         if reset:
             vars(self).pop("noise_range_", None)
-        if getattr(self, "noise", 0) and not hasattr(self, "noise_range_"):
+        if getattr(self, "noise", 0):
             self.noise_range_ = self._limits(X)
         return X, clean
 
-    def _check_pair(self, X, y, reset=False):
+    def _check_pair(self, X, y, reset=False, names=("X", "X_clean")):
         """Return X, and what it is to become, or None for itself."""
         X = self._validate(X, reset=reset)
-        clean = X if y is None else self._validate(y)
+        if y is None:
+            self._check_range(X, names[0])
+            return X, None
+        clean = self._check_clean(y, names[1])
         if clean.shape[0] != X.shape[0]:
             raise ValueError(
-                f"X_clean has {clean.shape[0]} samples; expected {X.shape[0]}, as X has."
+                f"{names[1]} has {clean.shape[0]} samples; expected {X.shape[0]}, as {names[0]} "
+                "has."
             )
-        self._check_range(clean)
-        return X, None if y is None else clean
+        self._check_range(clean, names[1])
+        return X, clean
 
-    def _check_range(self, X):
+    def _check_clean(self, clean, name):
+        """Return what X is to become, checked as X is, but under its own name."""
+        if len(_shape(clean)) > 2:
+            return self._validate(clean)
+        clean = check_array(
+            clean, accept_sparse=["csr", "csc"], input_name=name, estimator=self
+        )
+        if clean.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{name} has {clean.shape[1]} features; expected {self.n_features_in_}, as X has."
+            )
+        return clean
+
+    def _check_range(self, X, name="X"):
         """Check that a binary cross-entropy with what X has makes sense."""
         if self.loss == "log_loss" and (X.min() < 0 or X.max() > 1):
             raise ValueError(
-                f"X has values from {X.min():g} to {X.max():g}; loss='log_loss' needs values in "
-                "[0, 1]: scale X, or set loss='squared_error'."
+                f"{name} has values from {X.min():g} to {X.max():g}; loss='log_loss' needs values "
+                f"in [0, 1]: scale {name}, or set loss='squared_error'."
             )
 
     def _data(self, X, y, weights, loss):
@@ -312,7 +330,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             if clean is not None or weights is not None:
                 raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
             return None
-        X_val, clean = self._check_pair(X_val, clean)
+        X_val, clean = self._check_pair(X_val, clean, names=("X_val", "X_val_clean"))
         weights = check_weights(weights, X_val, "sample_weight_val")
         return self._data(X_val, clean, weights, loss)
 
@@ -391,6 +409,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             The estimator.
         """
         return self._fit(X, self._clean(X, y, X_clean), sample_weight, True)
+
+    def _train(self, network, progress, data, held, dtype, *others):
+        super()._train(network, progress, data, held, dtype, *others)
+        # what lbfgs has found in float64, too
+        progress.values = [value.astype(dtype, copy=False) for value in progress.values]
 
     # --- using it
 
@@ -520,6 +543,20 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _two_numbers(limits):
+    """Return the parameter `noise_range` as a pair of float, checked."""
+    try:
+        numbers = tuple(map(float, np.ravel(limits)))
+        good = len(numbers) == 2 and np.isfinite(numbers).all() and numbers[0] < numbers[1]
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(
+            f"noise_range is {limits!r}; expected two finite numbers, the smaller one first."
+        )
+    return numbers
 
 
 def _shape(array):
@@ -685,6 +722,8 @@ class AutoencoderTransformer(Autoencoder):
             for k, value in zip(own, progress.values, strict=True):
                 values[k] = value
             self.pretraining_loss_curves_.append(progress.loss_curve)
+            if trainer.interrupted:
+                break
             source = Source(self._codes_of(encoder, source, progress.values, dtype))
         return values
 

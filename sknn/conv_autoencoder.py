@@ -8,7 +8,7 @@ from .autoencoder import RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, 
 from .base import ParameterRow, takes
 from .convnet import ConvNetClassifier
 from .images import IMAGE_SHAPE, TakesImages
-from .layers import ActivityRegularization, Conv2D, MaxPooling2D, UpSampling2D
+from .layers import Activation, ActivityRegularization, Conv2D, MaxPooling2D, UpSampling2D
 from .nesting import LayersAsParameters, check_layers
 
 CODERS = {
@@ -92,7 +92,9 @@ def check_coders(encoder, decoder, out):
     for name, layers in (("encoder", encoder), ("decoder", decoder)):
         if not layers:
             raise ValueError(f"{name} is empty; expected at least one layer.")
-    if getattr(decoder[-1], "activation", None) is not None and out != "identity":
+    last = decoder[-1]
+    own = last if isinstance(last, Activation) else getattr(last, "activation", None)
+    if own not in (None, "identity", Activation("identity")) and out != "identity":
         raise ValueError(
             f"decoder ends with {decoder[-1]}; expected no activation there: output_activation, "
             f"which is {out!r}, is applied to what it gives."
@@ -157,7 +159,11 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
         """
         check_is_fitted(self)
         weights = self._encoder()
-        layers = list(weights.network.layers[:-1])
+        layers = [
+            layer
+            for layer in weights.network.layers
+            if not isinstance(layer, ActivityRegularization)
+        ]  # and the last is an activation, so that no layer is taken for the output layer
         n = sum(len(group) for group in weights.network.parameters(weights.dtype))
         return ConvNetClassifier(
             layers, self.image_shape_, initializer=self._weights.values[:n], **params

@@ -120,7 +120,7 @@ class LayeredNet(SupervisedNet):
 
     def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters."""
-        initializer = "auto" if self._given_values() else self.initializer
+        initializer = "auto" if isinstance(self.initializer, list) else self.initializer
         drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
         values = []
         for i, (layer, shape) in enumerate(drawn):

@@ -157,15 +157,20 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         self._time, self.n_steps_ = X.time, max(self.n_steps_, int(X.steps.max()))
         return X.inputs
 
-    def _check_pair(self, X, y, reset=False):
-        X, clean = super()._check_pair(X, y, reset)
+    def _check_clean(self, clean, name):
+        return self._validate(clean)
+
+    def _check_pair(self, X, y, reset=False, names=("X", "X_clean")):
+        X, clean = super()._check_pair(X, y, reset, names)
         if clean is not None and (clean.time != X.time or (clean.steps != X.steps).any()):
             i = int(np.argmax(clean.steps != X.steps))
             ours, theirs = (
                 f"{some.steps[i]} steps{'' if some.listed else f' of {some.time}'}"
                 for some in (clean, X)
             )
-            raise ValueError(f"X_clean[{i}] has {ours}; expected {theirs}, as X[{i}] has.")
+            raise ValueError(
+                f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
+            )
         return X, clean
 
     @staticmethod

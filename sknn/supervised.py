@@ -365,13 +365,14 @@ class SupervisedNet(NeuralEstimator):
         callbacks.end()
         return self
 
-    def _given_values(self):
-        """Return the arrays that `initializer` holds."""
-        return self.initializer if isinstance(self.initializer, list) else []
-
     def _with_given(self, values):
         """Return first parameters with those in place that `initializer` gives, checked."""
-        given = [np.asarray(value) for value in self._given_values()]
+        given, initializer = [], self.initializer
+        for i, value in enumerate(initializer if isinstance(initializer, list) else ()):
+            try:
+                given.append(np.asarray(value))
+            except ValueError as error:
+                raise ValueError(f"initializer[{i}] is no array: {error}") from None
         shapes = [value.shape for value in values]
         for i, value in enumerate(given):
             if i >= len(shapes) or value.shape != shapes[i]:

@@ -294,6 +294,7 @@ class Trainer:
         )  # fmt: skip
         self.packed = pack(self.program, progress.values, dtype)
         self._last = self._session = None
+        self.interrupted = False
         self._best = self.packed.copy() if estimator.early_stopping else None
 
     def fit(self, epochs, partial, on_epoch):
@@ -324,6 +325,7 @@ class Trainer:
                     if self._epoch(partial, on_epoch):
                         break
         except KeyboardInterrupt:
+            self.interrupted = True
             warnings.warn("Training interrupted by user.")
         if estimator.early_stopping and self.validation is not None:
             self.packed[:] = self._best

@@ -133,7 +133,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     ----------
     reconstruction_curve_, kl_curve_ : list of float
         The two parts of each epoch's loss: that of reconstruction, and the divergence, without
-        `beta`.
+        `beta`. (Penalties of weights, by `alpha` or `l1`, are a third one.)
     image_shape_ : tuple
         Height, width and channels of an image.
     {attributes}

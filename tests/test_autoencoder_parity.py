@@ -209,9 +209,9 @@ def values_of(net):
 def with_start(net, X):
     """Return the estimator with random weights to begin with, biases too."""
     still = {"solver": "sgd", "learning_rate_init": 1e-300, "max_iter": 1, "pretrain_epochs": 0}
-    drawn = clone(net).set_params(**{k: v for k, v in still.items() if k in net.get_params()})
+    first = clone(net).set_params(**{k: v for k, v in still.items() if k in net.get_params()})
     random, start = np.random.RandomState(1), []
-    for value in values_of(drawn.fit(X)):
+    for value in values_of(first.fit(X)):
         inputs = int(np.prod(value.shape[:-1]))
         scale = 1.0 / np.sqrt(inputs) if value.ndim > 1 else 0.3
         start.append(random.normal(0.0, scale, value.shape))
@@ -230,7 +230,7 @@ class Optimizer:
     """PyTorch's optimizer for an estimator's parameters; Adam's epsilon is as in scikit-learn's."""
 
     def __init__(self, net, parameters):
-        self.net, self.steps = net, 0
+        self.net, self.steps, self.parameters = net, 0, parameters
         if net.solver == "sgd":
             self.own = torch.optim.SGD(
                 parameters, net.learning_rate_init, net.momentum, nesterov=net.nesterovs_momentum
@@ -246,6 +246,12 @@ class Optimizer:
             self.own.param_groups[0]["eps"] = self.net.epsilon / corrected
         self.own.zero_grad()
         loss.backward()
+        if self.net.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.parameters, self.net.clip_value)
+        if self.net.clip_norm is not None:  # clip_grad_norm_ adds 1e-6 to the norm
+            norm = torch.sqrt(sum((p.grad**2).sum() for p in self.parameters))
+            for p in self.parameters:
+                p.grad *= min(1.0, self.net.clip_norm / norm)
         self.own.step()
 
 
@@ -281,7 +287,7 @@ def train(net, X, clean=None, weights=None):
     return parameters, curve
 
 
-def check(net, X, clean=None, weights=None):
+def check(net, X, clean=None, weights=None, precision=1e-9):
     """Compare losses of each epoch, and the weights then; return the fitted estimator."""
     net = with_start(net, X if clean is None else clean)
     if clean is None and weights is None:
@@ -289,16 +295,16 @@ def check(net, X, clean=None, weights=None):
     else:
         net.fit(X, sample_weight=weights, X_clean=clean)
     parameters, curve = train(net, X, clean, weights)
-    assert_close(net.loss_curve_, curve[:, 0], "losses")
+    assert_close(net.loss_curve_, curve[:, 0], "losses", precision)
     if isinstance(net, VariationalAutoencoderTransformer):
-        assert_close(net.reconstruction_curve_, curve[:, 1], "reconstructions")
-        assert_close(net.kl_curve_, curve[:, 2], "divergences")
+        assert_close(net.reconstruction_curve_, curve[:, 1], "reconstructions", precision)
+        assert_close(net.kl_curve_, curve[:, 2], "divergences", precision)
     names = [(layer, part) for layer, own in net.weights_.items() for part in own]
     for name, ours, theirs, start in zip(
         names, values_of(net), parameters, net.initializer, strict=True
     ):
-        assert ours.dtype == np.float64
-        assert_close(ours, theirs, name)
+        assert ours.dtype == (net.dtype or np.float64)
+        assert_close(ours, theirs, name, precision)
         assert np.abs(ours - start).max() > 1e-6, name  # it has learnt
     return net
 
@@ -341,6 +347,8 @@ DENSE = {
     "masking noise": {"noise": 0.4, "noise_kind": "masking"},
     "salt and pepper": {"noise": 0.4, "noise_kind": "salt_and_pepper", "noise_range": [-1, 2]},
     "salt and pepper, log loss": {"noise": 0.4, "noise_kind": "salt_and_pepper", **LOG_LOSS},
+    "clipped values": {"clip_value": 0.003, "contractive": 0.1, "alpha": 0.3, **TIED},
+    "clipped norms": {"clip_norm": 0.03, "contractive": 0.1, "alpha": 0.3, **TIED},
     "all of it": {
         **THREE, **TIED, **LOG_LOSS, "alpha": 0.1, "l1": 0.01, "activity_l1": 0.01,
         "contractive": 0.03, "noise": 0.2,
@@ -437,8 +445,8 @@ def test_lbfgs_minimizes_what_pytorch_differentiates(params):
     np.testing.assert_allclose(net.loss_curve_, curve, rtol=1e-7)
 
 
-def test_an_autoencoder_with_more_layers_of_pytorch():
-    """The same as modules that nobody here has written, in float32 too."""
+def test_an_autoencoder_of_pytorch_s_modules():
+    """Nothing of this network was written here; in float32 too."""
     for dtype, precision in (("float64", 1e-9), ("float32", 1e-3)):
         net = with_start(small(loss="log_loss", dtype=dtype, max_iter=20), GRAY).fit(GRAY)
         modules = [torch.nn.Linear(*sizes) for sizes in ((7, 5), (5, 3), (3, 5), (5, 7))]
@@ -462,6 +470,17 @@ def test_an_autoencoder_with_more_layers_of_pytorch():
             losses.append(total / len(x))
         # Adam's epsilon of 1e-8 stands elsewhere in scikit-learn's
         assert_close(net.loss_curve_, np.array(losses), "losses", max(precision, 1e-5))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_in_float32_too(solver):
+    params = SOLVERS[solver] | {"dtype": "float32"}
+    precision = 1e-4
+    check(small(**(DENSE["all of it"] | params)), GRAY, precision=precision)
+    net = small(ConvAutoencoderTransformer, **own_layers(), **params, noise=0.3)
+    check(net, COLOURS, precision=precision)
+    net = small(VariationalAutoencoderTransformer, hidden_layer_sizes=5, **params)
+    check(net, X, precision=precision)
 
 
 # --- convolutional ones
