@@ -48,8 +48,8 @@ _BASIS = {
         [StrOptions(set(FUNCTIONS))],
         """function : {'gaussian', 'multiquadric', 'inverse_multiquadric', 'thin_plate'}, \
 default='gaussian'
-        The function of u = ``|x - c|^2 / s^2``, c a center and s its width: exp(-u / 2), sqrt(1 + u),
-        1 / sqrt(1 + u) or u log(u) / 2.""",
+        The function of u = ``|x - c|^2 / s^2``, c a center and s its width: exp(-u / 2),
+        sqrt(1 + u), 1 / sqrt(1 + u) or u log(u) / 2.""",
     ),
     "centers": ParameterRow(
         "kmeans",

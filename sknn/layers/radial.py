@@ -24,9 +24,10 @@ def add_square_distances(tape, x, inputs, units, centers):
 class RadialBasis(Layer):
     """Radial basis functions: each output is a function of the distance to a center of its own.
 
-    With u = ``|x - c|^2 / s^2``, c the center and s its width, an output is exp(-u / 2) ('gaussian'),
-    sqrt(1 + u) ('multiquadric'), 1 / sqrt(1 + u) ('inverse_multiquadric') or u log(u) / 2, which is
-    zero at the center ('thin_plate'). Images and sequences are taken as a row of numbers.
+    With u = ``|x - c|^2 / s^2``, c the center and s its width, an output is exp(-u / 2)
+    ('gaussian'), sqrt(1 + u) ('multiquadric'), 1 / sqrt(1 + u) ('inverse_multiquadric') or
+    u log(u) / 2, which is zero at the center ('thin_plate'). Images and sequences are taken as a
+    row of numbers.
 
     Centers begin at standard normal numbers and widths at the root of the number of inputs, which
     suits inputs of unit variance.
