@@ -1,6 +1,7 @@
 """Autoencoders: networks that learn to give what they get, through a code."""
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from inspect import cleandoc
 from numbers import Integral, Real
@@ -12,7 +13,7 @@ from sklearn.callback import with_callbacks
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from .activations import ACTIVATIONS
 from .base import ParameterRow, all_or_nothing, check_weights, takes
@@ -84,7 +85,8 @@ REGULARIZATION = {
         0.0,
         [_NOT_NEGATIVE],
         """activity_l1 : float, default=0.0
-        Weight of the sum of sizes of a sample's code in its loss: the code becomes sparse.""",
+        Weight of the sum of absolute values of a sample's code in its loss: the code becomes
+        sparse.""",
     ),
     "noise": ParameterRow(
         0.0,
@@ -158,8 +160,8 @@ _DENSE = {
         0,
         [Interval(Integral, 0, None, closed="left")],
         """pretrain_epochs : int, default=0
-        Epochs for which each pair of layers is first trained by itself, from the outside in: to
-        reconstruct what the layers before it give.""",
+        Epochs for which `fit` first trains each pair of layers by itself, from the outside in: to
+        reconstruct what the layers before it give. `noise` is added to what each pair gets.""",
     ),
     **TRAINING,
 }
@@ -240,6 +242,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return the noise of the inputs as a list of layers."""
         if not getattr(self, "noise", 0):
             return []
+        if self.noise_kind != "gaussian" and self.noise >= 1:
+            raise ValueError(
+                f"noise is {self.noise}; expected a probability in [0, 1) for "
+                f"noise_kind={self.noise_kind!r}."
+            )
         if self.noise_kind == "masking":
             return [MaskingNoise(float(self.noise))]
         if self.noise_range_ is None:
@@ -254,11 +261,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             return 0.0, 1.0
         if self.noise_kind != "salt_and_pepper":
             return None
-        known = getattr(self, "noise_range_", None)
-        if known is not None:  # of the data that it was first fitted to
-            return known
-        least, most = float(X.min()), float(X.max())
-        return least, most if most > least else least + 1.0
+        if not hasattr(self, "_range"):  # of the data that it is first fitted to
+            least, most = float(X.min()), float(X.max())
+            self._range = least, most if most > least else least + 1.0
+        return self._range
 
     def _encoder(self):
         """Return the weights of the encoder."""
@@ -266,20 +272,22 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return self._weights.of(part_of(network, *self._bounds, network.input_shape))
 
     def _decoder(self, weights=None):
-        """Return the weights of the decoder: copies, since they are packed from their start."""
+        """Return the weights of the decoder; tied ones are its own there."""
         whole = self._weights if weights is None else weights
-        network = part_of(whole.network, self._bounds[1], None, self._code_shape)
-        kept = sum(len(group) for group in network.parameters(whole.dtype))
-        values = whole.values
-        return Weights(network, values[len(values) - kept :], whole.dtype)
+        layers = whole.network.layers[self._bounds[1] :]
+        if any(isinstance(layer, TiedDense) for layer in layers):
+            return _untied(whole, layers, self._code_shape)
+        return whole.of(part_of(whole.network, self._bounds[1], None, self._code_shape), last=True)
 
     # --- the data
 
     def _check_X_y(self, X, y, reset):
         """Return X to fit, and what it is to become; remember the limits of noise."""
         X, clean = self._check_pair(X, y, reset)
+        self._check_range(X if clean is None else clean, "X" if clean is None else "X_clean")
         if reset:
-            vars(self).pop("noise_range_", None)
+            for name in ("noise_range_", "_range"):
+                vars(self).pop(name, None)
         if getattr(self, "noise", 0):
             self.noise_range_ = self._limits(X)
         return X, clean
@@ -288,7 +296,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return X, and what it is to become, or None for itself."""
         X = self._validate(X, reset=reset)
         if y is None:
-            self._check_range(X, names[0])
             return X, None
         clean = self._check_clean(y, names[1])
         if clean.shape[0] != X.shape[0]:
@@ -296,13 +303,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 f"{names[1]} has {clean.shape[0]} samples; expected {X.shape[0]}, as {names[0]} "
                 "has."
             )
-        self._check_range(clean, names[1])
         return X, clean
 
     def _check_clean(self, clean, name):
         """Return what X is to become, checked as X is, but under its own name."""
         if len(_shape(clean)) > 2:
             return self._validate(clean)
+        if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
+            _check_feature_names(self, clean, reset=False)
         clean = check_array(
             clean, accept_sparse=["csr", "csc"], input_name=name, estimator=self
         )
@@ -313,11 +321,23 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return clean
 
     def _check_range(self, X, name="X"):
-        """Check that a binary cross-entropy with what X has makes sense."""
-        if self.loss == "log_loss" and (X.min() < 0 or X.max() > 1):
+        """Check that a binary cross-entropy with what X has makes sense, but for rounding."""
+        if self.loss != "log_loss":
+            return
+        least, most = X.min(), X.max()
+        slack = 8 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
+        if least < -slack or most > 1 + slack:
             raise ValueError(
-                f"{name} has values from {X.min():g} to {X.max():g}; loss='log_loss' needs values "
-                f"in [0, 1]: scale {name}, or set loss='squared_error'."
+                f"{name} has values from {least} to {most}; loss='log_loss' needs values in "
+                f"[0, 1]: scale {name}, or set loss='squared_error'."
+            )
+
+    def _warn_of_range(self, X):
+        """Warn of what lies far outside of where a binary cross-entropy is defined."""
+        if self.loss == "log_loss" and (X.min() < -1 or X.max() > 2):
+            warnings.warn(
+                f"X has values from {X.min()} to {X.max()}; loss='log_loss' is for values in "
+                "[0, 1], and takes others as 0 or 1."
             )
 
     def _data(self, X, y, weights, loss):
@@ -330,7 +350,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             if clean is not None or weights is not None:
                 raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
             return None
-        X_val, clean = self._check_pair(X_val, clean, names=("X_val", "X_val_clean"))
+        names = "X_val", "X_val_clean"
+        X_val, clean = self._check_pair(X_val, clean, names=names)
+        self._check_range(X_val if clean is None else clean, names[clean is not None])
         weights = check_weights(weights, X_val, "sample_weight_val")
         return self._data(X_val, clean, weights, loss)
 
@@ -339,7 +361,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return what X is to become: X_clean, or y if it has the shape of X, or None."""
         if X_clean is not None or y is None:
             return X_clean
-        return y if _shape(y) == _shape(X) else None
+        return y if _shape(y) == _shape(X) and _is_numeric(y) else None
 
     # --- fitting
 
@@ -505,7 +527,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """
         check_is_fitted(self)
         X = self._validate(X)
-        self._check_range(X)
         return self._errors(X, X)
 
     def score(self, X, y=None, sample_weight=None):
@@ -532,6 +553,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _errors(self, X, targets):
         """Return the error of each row of checked X."""
+        self._warn_of_range(targets)
         weights, errors = self._weights, np.empty(X.shape[0])
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
@@ -559,6 +581,11 @@ def _two_numbers(limits):
     return numbers
 
 
+def _is_numeric(array):
+    kind = getattr(array, "dtype", np.dtype(float)).kind
+    return kind in "fiub"
+
+
 def _shape(array):
     """Return the shape of something like an array."""
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
@@ -571,16 +598,37 @@ def part_of(network, first, last, start):
     return Network(layers, start, Loss("squared_error", "identity"))
 
 
+def _untied(weights, layers, start):
+    """Return the weights of some last layers, of which some use those of layers before."""
+    network = weights.network
+    groups = network.parameters(weights.dtype)
+    values, found = iter(weights.values), []
+    for (_, layer, _), group in zip(network.primitives, groups, strict=True):
+        found.append((layer, [next(values) for _ in group]))
+    kernels = {layer.name: own[0] for layer, own in found if isinstance(layer, Dense)}
+    untied = tuple(
+        Dense(layer.units, use_bias=layer.use_bias) if isinstance(layer, TiedDense) else layer
+        for layer in layers
+    )
+    start = start[0] if len(start) == 1 else start
+    part = Network(untied, start, Loss("squared_error", "identity"))
+    own = []
+    for layer, group in found[len(found) - len(part.primitives) :]:
+        own += [kernels[layer.of].T, *group] if isinstance(layer, TiedDense) else group
+    part = replace(part, layers=(*untied, Activation("identity")))
+    return Weights(part, own, weights.dtype)
+
+
 def dense(X):
-    """Return a matrix as an array."""
-    return X.toarray() if sp.issparse(X) else X
+    """Return a matrix as an array, each row in one piece."""
+    return np.ascontiguousarray(X.toarray() if sp.issparse(X) else X)
 
 
 def error_of(loss, outputs, wanted):
     """Return the squared errors, or binary cross-entropies, of float64 outputs."""
     if loss == "squared_error":
         return (outputs - wanted) ** 2
-    smallest = np.finfo(np.float32).eps
+    wanted, smallest = np.clip(wanted, 0, 1), np.finfo(np.float32).eps
     outputs = np.clip(outputs, smallest, 1 - smallest)
     return -(wanted * np.log(outputs) + (1 - wanted) * np.log1p(-outputs))
 
@@ -670,32 +718,34 @@ class AutoencoderTransformer(Autoencoder):
             return TiedDense(f"encoder_{n_encoder - i}", units, name=name)
         return Dense(units, name=name)
 
-    def _decoder(self):
-        """Return the weights of the decoder; tied ones are its own there."""
-        layers = self._weights.network.layers[self._bounds[1] :]
-        if not any(isinstance(layer, TiedDense) for layer in layers):
-            return super()._decoder()
-        named, values, own = self.weights_, [], []
-        for layer in layers:
-            if isinstance(layer, TiedDense):
-                values += [named[layer.of]["kernel"].T, named[layer.name]["bias"]]
-                layer = Dense(layer.units, name=layer.name)
-            own.append(layer)
-        network = Network(tuple(own), self._n_features_out, self._weights.network.loss)
-        return Weights(network, values, self._weights.dtype)
-
     # --- greedy layer-wise pre-training (Hinton and Salakhutdinov, 2006; Bengio et al., 2007)
+
+    def _fit(self, X, y, sample_weight, incremental, *validation):
+        self._goes_once, self._interrupted = incremental, False
+        super()._fit(X, y, sample_weight, incremental, *validation)
+        vars(self).pop("_wanted", None)
+        return self
+
+    def _check_X_y(self, X, y, reset):
+        X, self._wanted = super()._check_X_y(X, y, reset)  # for pre-training
+        return X, self._wanted
+
+    def _train(self, *others):
+        if not self._interrupted:  # by the user, in pre-training
+            super()._train(*others)
 
     def _first_values(self, network, random_state, dtype, X, weights):
         values = super()._first_values(network, random_state, dtype, X, weights)
         vars(self).pop("pretraining_loss_curves_", None)
-        if self.pretrain_epochs:
+        if self.pretrain_epochs and not self._goes_once:
             values = self._pretrain(network, values, random_state, dtype, X, weights)
         return values
 
     def _pretrain(self, network, values, random_state, dtype, X, weights):
         """Train each pair of layers to reconstruct what those before it give."""
-        if self.decoder_layer_sizes is not None:
+        sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        given = self.decoder_layer_sizes
+        if given is not None and hidden_sizes(given, "decoder_layer_sizes") != sizes[-2::-1]:
             raise ValueError(
                 f"pretrain_epochs={self.pretrain_epochs} trains layers in pairs, so that the "
                 "decoder must mirror the encoder; got decoder_layer_sizes="
@@ -712,7 +762,8 @@ class AutoencoderTransformer(Autoencoder):
             loss = Loss("squared_error", out.function, over_outputs="mean")
             stage = Network(layers, source.n_columns, loss if i else network.loss)
             own = [k for layer in (encoder[0], decoder) for k in places[layer.name]]
-            data = ReconstructionData(source, INPUTS, weights, np.arange(source.n_rows))
+            wanted = INPUTS if i or self._wanted is None else Source(self._wanted)
+            data = ReconstructionData(source, wanted, weights, np.arange(source.n_rows))
             progress = Progress([values[k] for k in own])
             seed = random_state.randint(2**31)
             trainer = Trainer(
@@ -723,6 +774,7 @@ class AutoencoderTransformer(Autoencoder):
                 values[k] = value
             self.pretraining_loss_curves_.append(progress.loss_curve)
             if trainer.interrupted:
+                self._interrupted = True
                 break
             source = Source(self._codes_of(encoder, source, progress.values, dtype))
         return values
@@ -761,7 +813,7 @@ class AutoencoderTransformer(Autoencoder):
             their weights, so that clones of it begin with them too.
         """
         check_is_fitted(self)
-        named = self.weights_
+        named, params = self.weights_, {"dtype": self.dtype} | params
         encoder = [layer for layer in self.layers_ if isinstance(layer, Dense)]
         encoder = [layer for layer in encoder if layer.name.startswith("encoder_")]
         functions = self._weights.network.layers[self._bounds[0] : self._bounds[1]]

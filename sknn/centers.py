@@ -20,6 +20,8 @@ from .training import one_blas_thread
 
 #: Rounds of k-means at most: more of them hardly move a mean.
 _ROUNDS = 50
+#: Rows from which the number of their dimensions is told.
+_MOST_ROWS = 1000
 #: How many times the distance of rows from their center a width is, at most. In several
 #: dimensions rows of a cluster lie about equally far from the center, and others hardly farther;
 #: bumps no wider than that would not overlap. For one feature the factor is 1.
@@ -46,17 +48,17 @@ def distinct_rows(X, weights, most, random_state):
 
 
 def _keys(X):
-    """Return the bytes of each row, which tell rows apart."""
+    """Return bytes that tell rows apart, and order them: alike for all types, dense and sparse."""
     if not sp.issparse(X):
-        X = np.ascontiguousarray(X)
-        X += 0.0  # there are two zeros
+        X = np.ascontiguousarray(X, np.float64) + 0.0  # there are two zeros
         return X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
     X.sum_duplicates()
     X.eliminate_zeros()
-    places = list(pairwise(X.indptr))
-    keys = [X.indices[a:b].tobytes() + X.data[a:b].tobytes() for a, b in places]
-    out = np.empty(len(keys), object)
-    out[:] = keys
+    # as if the zeros were there: what is not zero in an earlier column makes a row greater
+    parts = np.empty(X.nnz, np.dtype([("place", ">u4"), ("value", "<f8")]))
+    parts["place"], parts["value"] = 2**32 - 1 - X.indices.astype(np.int64), X.data
+    out = np.empty(X.shape[0], object)
+    out[:] = [parts[a:b].tobytes() for a, b in pairwise(X.indptr)]
     return out
 
 
@@ -74,7 +76,8 @@ def _cluster_means(X, weights, n_clusters, random_state):
     seed = random_state.randint(2**31 - 1)
     kmeans = KMeans(n_clusters, n_init=1, max_iter=_ROUNDS, random_state=seed)
     # its sums depend on the number of threads, which must not decide what is found
-    with threadpool_limits(1, user_api="openmp"), one_blas_thread():
+    # (In this order: on its way out, the former sets limits of all libraries as they were.)
+    with one_blas_thread(), threadpool_limits(1, user_api="openmp"):
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
@@ -104,16 +107,38 @@ def cluster_widths(X, weights, centers, n_threads):
     # a mean of equal rows differs from them by its rounding
     rounding = 4 * np.finfo(X.dtype).eps * np.abs(centers).max()
     squares[squares <= n_features * rounding**2] = 0.0
+    weights = weights / weights.mean()  # as numbers of rows
     amounts, sums = np.bincount(numbers, weights, k), np.bincount(numbers, weights * squares, k)
-    alone = sums == 0
+    alone = sums == 0  # the rows of a cluster are one, or none
     if n <= k or alone.all():
         return np.full(k, shared_width(centers, n_threads))
     # few rows tell little: their mean is near to them, and their spread uncertain
-    extra, pooled = n_features - 1, sums.sum() / amounts.sum() * n / (n - k)
-    amounts[alone] = 1.0  # of which there may be none
-    widths = min(n_features, _WIDEST) * np.sqrt((sums + extra * pooled) / (amounts + extra))
+    dimensions = _dimensions(X, weights)
+    extra, pooled = dimensions - 1, sums.sum() / amounts.sum() * n / (n - k)
+    amounts[alone] = 1.0
+    widths = min(dimensions, _WIDEST) * np.sqrt((sums + extra * pooled) / (amounts + extra))
     widths[alone] = widths[~alone].mean()
     return widths
+
+
+def _dimensions(X, weights):
+    """Return in how many dimensions rows spread: as if alike in so many, and not in the others.
+
+    That is the squared sum of the covariance's eigenvalues over the sum of their squares, from the
+    products of at most some rows with each other. Columns that are constant, or that come twice,
+    add nothing.
+    """
+    if X.shape[1] == 1:
+        return 1.0
+    some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], _MOST_ROWS)).astype(int)
+    rows, share = X[some].astype(np.float64), weights[some] / weights[some].sum()
+    with one_blas_thread():
+        products = rows @ rows.T
+    products = products.toarray() if sp.issparse(products) else products
+    means = products @ share
+    products += share @ means - means - means[:, None]
+    total = share @ np.diag(products)
+    return float(np.clip(total**2 / (share @ products**2 @ share), 1.0, X.shape[1]))
 
 
 def shared_width(centers, n_threads):

@@ -8,7 +8,14 @@ from .autoencoder import RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, 
 from .base import ParameterRow, takes
 from .convnet import ConvNetClassifier
 from .images import IMAGE_SHAPE, TakesImages
-from .layers import Activation, ActivityRegularization, Conv2D, MaxPooling2D, UpSampling2D
+from .layers import (
+    Activation,
+    ActivityRegularization,
+    ContractivePenalty,
+    Conv2D,
+    MaxPooling2D,
+    UpSampling2D,
+)
 from .nesting import LayersAsParameters, check_layers
 
 CODERS = {
@@ -162,9 +169,10 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
         layers = [
             layer
             for layer in weights.network.layers
-            if not isinstance(layer, ActivityRegularization)
+            if not isinstance(layer, (ActivityRegularization, ContractivePenalty))
         ]  # and the last is an activation, so that no layer is taken for the output layer
         n = sum(len(group) for group in weights.network.parameters(weights.dtype))
+        params = {"dtype": self.dtype} | params
         return ConvNetClassifier(
             layers, self.image_shape_, initializer=self._weights.values[:n], **params
         )

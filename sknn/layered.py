@@ -96,7 +96,8 @@ class LayeredNet(SupervisedNet):
             return np.dtype(self.dtype)
         if X is None:
             return self._weights.dtype
-        return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+        double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
+        return np.dtype(np.float64 if double else np.float32)
 
     def _check_trainable(self, network):
         found = [*network.augmentation, *(layer for _, layer, _ in network.primitives)]

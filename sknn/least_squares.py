@@ -49,6 +49,11 @@ class Moments:
         with one_blas_thread():
             means = self.sums / self.weight
             centred = self.products - np.outer(means, self.sums)
+            if not np.isfinite(centred).all():
+                raise ValueError(
+                    "The sums for least squares are not finite: X, y or sample_weight have values "
+                    "that are too large; scale them."
+                )
             w = _ridge(centred[:k, :k], centred[:k, k:], alpha)
             residual = np.vstack([w, -np.eye(w.shape[1])])
             errors = (residual * (centred @ residual)).sum(axis=0)
@@ -90,7 +95,10 @@ def add_moments(network, centers, widths, data, n_jobs, before=None):
             return unpack(program, gradient)[-2:]
 
         if before is None:
-            first = data.rows[:chunk]
+            first = data.rows
+            if data.weights is not None:
+                first = first[data.weights[first] > 0]
+            first = first[:chunk]
             sums, weight = run(empty[1], first)[1], weight_of(first)
             shifts = sums / weight if weight else sums
             before = Moments(shifts, empty[1], empty[0], 0.0)

@@ -30,7 +30,7 @@ from .supervised import (
 )
 from .training import predict
 
-_HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "exp", "step"})
+_HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
 _TRAINED_OR_STEP = [*_HIDDEN, "step"]
 
 _SIZES = {
@@ -45,7 +45,7 @@ _SIZES = {
         [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
         """activation : str, Activation, or list of them, default='relu'
         The hidden layers' activation, or one for each: 'identity', 'logistic', 'tanh', 'relu',
-        'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus'; an
+        'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus', 'exp'; an
         :class:`~sknn.layers.Activation` to set the slope of 'leaky_relu' (else 0.3) or the limit
         of 'elu'. 'step' is for prediction only: set it on a network fitted with another.""",
     ),

@@ -56,7 +56,7 @@ def _part(whole, key, name):
         if key in valid:
             return getattr(whole, key)
         raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.")
-    if not _holds_layers(whole) or not key.isdigit():
+    if not _holds_layers(whole) or not key.isdecimal():
         raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
     if int(key) >= len(whole):
         raise ValueError(f"Invalid parameter {name!r}: there are {len(whole)} layers.")

@@ -149,8 +149,17 @@ class Weights:
         """Copies of the parameters, in their documented shapes."""
         return unpack(self._layout(), self.packed)
 
-    def of(self, network):
-        """Return the part of these weights that belongs to a network that begins as this one."""
+    def of(self, network, last=False):
+        """Return the part of these weights that belongs to a network that is a part of this one.
+
+        It begins as this one does, or (`last`) ends as it does.
+        """
+        if last:
+            layout, kept = self._layout(), sum(map(len, network.parameters(self.dtype)))
+            starts = [layout.offsets[p] for p in layout.parameters]
+            first = starts[len(starts) - kept] if kept else layout.parameter_bytes
+            packed = self.packed[first // self.dtype.itemsize :]
+            return Weights.of_packed(network, packed, self.dtype)
         return Weights.of_packed(network, self.packed, self.dtype)
 
     def __getstate__(self):

@@ -3,6 +3,8 @@
 Source: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
 """
 
+import copy
+import warnings
 from dataclasses import replace
 from inspect import cleandoc
 from numbers import Integral, Real
@@ -35,13 +37,16 @@ from .training import team_size
 #: Rows for each center that are looked at for it: more of them hardly move a mean.
 _ROWS_PER_CENTER = 256
 _POSITIVE = Interval(Real, 0, None, closed="neither")
+#: The parameters that centers and widths come from, and what is computed of them.
+_FOUND_WITH = ("n_centers", "function", "centers", "widths")
 
 _BASIS = {
     "n_centers": ParameterRow(
         100,
         [Interval(Integral, 1, None, closed="left")],
         """n_centers : int, default=100
-        Number of centers; where X has fewer different rows, these are the centers.""",
+        Number of centers. Of fewer different rows in X each is a center; where `centers` are given,
+        their number counts.""",
     ),
     "function": ParameterRow(
         "gaussian",
@@ -215,15 +220,28 @@ class _BaseRBFNet(LayeredNet):
         """Find centers and widths, and draw the weights that are not solved for."""
         given = None if isinstance(self.centers, str) else self._given_centers(X)
         n_centers = self.n_centers if given is None else len(given)
+        self._found_with = {name: copy.copy(getattr(self, name)) for name in _FOUND_WITH}
         rows, centers = None, given
         if given is None or isinstance(self.widths, str):
             rows, weights = distinct_rows(X, weights, _ROWS_PER_CENTER * n_centers, random_state)
         if given is None:
             centers = find_centers(self.centers, n_centers, rows, weights, random_state)
+            if self._streams and len(centers) < n_centers:
+                warnings.warn(
+                    f"The first samples of partial_fit have {len(centers)} different rows, so that "
+                    f"there will be as many centers, not n_centers={n_centers}. Begin with more "
+                    "samples, or give centers."
+                )
         # what they are rounded to in the end counts from the beginning
         centers = np.asarray(centers, np.float64 if self.dtype is None else self.dtype)
         centers = centers.astype(np.float64)
         widths = self._first_widths(network, rows, weights, centers)
+        widths = widths.astype(self.dtype or np.float64).astype(np.float64)
+        if not (np.isfinite(centers).all() and (widths**2 > 0).all()):
+            raise ValueError(
+                f"Centers are not finite, or widths are zero, in {self.dtype or 'float64'}: X has "
+                "values that are too large or too small; scale it."
+            )
         weights = self._first_weights(len(centers), network.outputs, random_state)
         values = [centers.T, widths, *weights]
         return [np.ascontiguousarray(value, dtype) for value in values]
@@ -245,7 +263,7 @@ class _BaseRBFNet(LayeredNet):
             if self.widths == "cluster":
                 return cluster_widths(rows, weights, centers, n_threads)
             return np.full(k, shared_width(centers, n_threads))
-        if isinstance(self.widths, Real):
+        if np.ndim(self.widths) == 0 and self.widths > 0:
             return np.full(k, float(self.widths))
         widths = check_array(
             self.widths, dtype=np.float64, ensure_2d=False, input_name="widths"
@@ -266,6 +284,13 @@ class _BaseRBFNet(LayeredNet):
         return Dense(n_outputs).draw((n_centers,), random_state, self.initializer, last=True)
 
     def _values_for(self, network, dtype):
+        for name, value in self._found_with.items():
+            if not np.array_equal(value, getattr(self, name)):
+                raise ValueError(
+                    f"{name} has changed since the last fit, to {getattr(self, name)!r}: the "
+                    "centers and widths there are were found with another one. Fit anew, with "
+                    "warm_start=False, or set it back."
+                )
         return super()._values_for(_sized(network, self._weights.values), dtype)
 
     def _attributes(self, network, values):
@@ -273,15 +298,25 @@ class _BaseRBFNet(LayeredNet):
 
     # --- training
 
+    def _fit(self, X, y, sample_weight, incremental, *others, **more):
+        self._streams = incremental
+        return super()._fit(X, y, sample_weight, incremental, *others, **more)
+
+    def _epochs(self, incremental):
+        return 1 if self._solves else super()._epochs(incremental)
+
+    def _commit(self, network, progress, validated):
+        if self._solves and not np.isfinite(progress.loss):
+            raise ValueError(
+                "Least squares gives no finite weights or loss: X or y have values that are too "
+                "large; scale them."
+            )
+        super()._commit(network, progress, validated)
+
     def _train(
         self, network, progress, data, held, dtype, callbacks, random_state, seed, incremental
     ):
         network = _sized(network, progress.values)
-        n_rows, n_centers = len(data.rows), network.layers[0].units
-        if not (incremental or isinstance(self.centers, str)) and n_centers > n_rows:
-            raise ValueError(
-                f"centers are {n_centers}, for {n_rows} samples; expected at most as many."
-            )
         if self._solves:
             self._solve(network, progress, data, held, callbacks, incremental)
             return
@@ -301,7 +336,7 @@ class _BaseRBFNet(LayeredNet):
         values, dtype = progress.values, progress.values[0].dtype
         finish = callbacks.begin_epoch(lambda: self._attributes(network, values))
         evaluate = network, values, dtype, self.n_jobs
-        if errors is None or incremental or self.dtype is not None:
+        if errors is None or incremental or self.dtype is not None:  # else they are exact
             progress.loss, _ = data.evaluate(*evaluate, lambda outputs, data: None)
         else:
             progress.loss = float(errors.mean()) / 2

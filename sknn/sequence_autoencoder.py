@@ -302,6 +302,8 @@ def _by_step(outputs, features, plain):
 
 def _shapes(X):
     """Return the shape of each sequence of something like X."""
+    if not hasattr(X, "__len__"):
+        return None
     parts = listed(X)
     if parts is not None:
         return [part.shape for part in parts]

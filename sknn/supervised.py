@@ -357,7 +357,7 @@ class SupervisedNet(NeuralEstimator):
         held = self._given_validation(*validation, network.loss)
         if self.early_stopping and self.solver != "lbfgs" and held is None:
             data, held = self._split(data, random_state)
-        callbacks = FitCallbacks(self, *given, 1 if incremental else self.max_iter)
+        callbacks = FitCallbacks(self, *given, self._epochs(incremental))
         self._train(
             network, progress, data, held, dtype, callbacks, random_state, seed, incremental
         )
@@ -380,8 +380,12 @@ class SupervisedNet(NeuralEstimator):
                     f"initializer[{i}] is an array of shape {value.shape}; expected those of the "
                     f"first of the network's parameters, of the shapes {shapes}."
                 )
-            if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-                raise ValueError(f"initializer[{i}] is not finite; expected an array of numbers.")
+            if value.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"initializer[{i}] is of the type {value.dtype}; expected an array of numbers."
+                )
+            if not np.isfinite(value).all():
+                raise ValueError(f"initializer[{i}] is not finite.")
         return [*given, *values[len(given) :]]
 
     def _describe_network(self, inputs, n_outputs):
@@ -413,6 +417,10 @@ class SupervisedNet(NeuralEstimator):
         progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
         return progress
 
+    def _epochs(self, incremental):
+        """Return how many epochs there are at most."""
+        return 1 if incremental else self.max_iter
+
     def _train(
         self, network, progress, data, held, dtype, callbacks, random_state, seed, incremental
     ):
@@ -424,7 +432,7 @@ class SupervisedNet(NeuralEstimator):
             self, network, dtype, progress, data, held, self._score_outputs, random_state, seed
         )
         trainer.fit(
-            1 if incremental else self.max_iter,
+            self._epochs(incremental),
             incremental,
             lambda: callbacks.begin_epoch(
                 lambda: self._attributes(network, trainer.current_values())

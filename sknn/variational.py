@@ -120,10 +120,12 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     """A variational autoencoder: codes are normal distributions, near to the standard one.
 
     Its loss is minus the evidence lower bound: the loss of a reconstruction from a code that is
-    drawn, plus `beta` times the divergence of the code's distribution from the standard normal
-    one. New samples come from codes drawn from the latter.
+    drawn, plus `beta` times the Kullback-Leibler divergence of the code's distribution from the
+    standard normal one. New samples come from codes drawn from the latter.
 
-    X is rows of numbers, or images as :class:`ConvAutoencoderTransformer` takes them.
+    X is rows of numbers, or images as :class:`ConvAutoencoderTransformer` takes them. There are no
+    sample weights: since draws go by a sample's place, a sample of twice the weight is not one that
+    comes twice.
 
     Parameters
     ----------
@@ -287,7 +289,28 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
             return super()._encode(X)
         mean, spread = self._distributions(self._weights, X)
         draws = check_random_state(self.random_state).normal(size=mean.shape)
-        return checked(mean + np.exp(spread / 2) * draws).astype(self._weights.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            codes = (mean + np.exp(spread / 2) * draws).astype(self._weights.dtype, copy=False)
+        if not np.isfinite(codes).all():
+            raise ValueError("Codes that were drawn are not finite: variances are too large.")
+        return codes
+
+    def transform(self, X):
+        """Return the codes of samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
+            The samples.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+            A row a sample. The means of the codes' distributions are the same bits alone and in any
+            batch; draws (``codes="sample"``) are by a sample's place in X, from `random_state`, the
+            same at each call if that is an int.
+        """
+        return super().transform(X)
 
     def sample(self, n_samples=1, random_state=None):
         """Return new samples, of codes that are drawn from the standard normal distribution.
@@ -332,13 +355,15 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
         X = self._validate(X)
-        self._check_range(X)
+        self._warn_of_range(X)
         random_state = check_random_state(random_state)
         error, divergence = self._parts_of_loss(self._weights, X, n_samples, random_state)
         return -checked(error + divergence)
 
     def score(self, X, y=None, sample_weight=None):
-        """Return the mean evidence lower bound: the larger, the better.
+        """Return the mean evidence lower bound, in nats: the larger, the better.
+
+        It is not the mean of `score_samples`, which are errors of the means' reconstructions.
 
         Parameters
         ----------

@@ -71,6 +71,8 @@ def tensors(layers, input_shape):
     result = {}
     for (path, layer, shape), order in zip(found, orders):
         for parameter in layer.parameters(shape, 1):
+            if parameter.name not in _ENDINGS:
+                raise ValueError(f"{path}: {layer} has no names in PyTorch that are known here.")
             name = f"{path}.{_ENDINGS[parameter.name]}"
             if name in result:
                 raise ValueError(f"Two layers are named {path!r}; needs different names.")
@@ -96,7 +98,9 @@ def _orders(layers, shape, order):
             orders.append(order)
             if isinstance(layer, (Dense, RadialBasis)):
                 order = None
-            if isinstance(layer, Reshape):
+            sides = (*shape, 1, 1)[:3], (*layer.output_shape(shape), 1, 1)[:3]
+            moved = any(_image_order(side) is not None for side in sides)
+            if isinstance(layer, Reshape) and moved:
                 raise ValueError(f"{layer} has an order of its own in PyTorch; none is known here.")
         else:
             parts = [_orders(some, start, order) for _, some, start in inner]

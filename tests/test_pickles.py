@@ -37,7 +37,22 @@ def estimators():
         "char-rnn": sknn.CharRNN("lstm", 3, 2, boundaries=True, max_iter=2, random_state=0),
         "markov-chain": sknn.CharMarkovChain(2, unknown="?"),
         "seq2seq": sknn.Seq2SeqRNN("rnn", 3, embedding=2, max_iter=2, random_state=0),
-    }
+        "rbf": sknn.RBFNetRegressor(3, random_state=0),
+        "rbf-trained": sknn.RBFNetClassifier(
+            3, solver="sgd", train_centers=True, max_iter=2, random_state=0
+        ),
+        "autoencoder": sknn.AutoencoderTransformer(
+            (3, 2), "tanh", tied_weights=True, contractive=0.1, activity_l1=0.1, noise=0.1,
+            max_iter=2, random_state=0,
+        ),
+        "conv-autoencoder": sknn.ConvAutoencoderTransformer(
+            [Conv2D(2, 1)], [Conv2D(1, 1)], (2, 2), max_iter=2, random_state=0
+        ),
+        "variational": sknn.VariationalAutoencoderTransformer(2, 3, max_iter=2, random_state=0),
+        "sequence-autoencoder": sknn.SequenceAutoencoderTransformer(
+            2, "gru", max_iter=2, random_state=0
+        ),
+    }  # fmt: skip
 
 
 def data_for(estimator):
@@ -51,7 +66,8 @@ def outputs(estimator):
     given, wanted = data_for(estimator)
     if isinstance(estimator, sknn.Seq2SeqRNN):
         return estimator.score_samples(given, wanted)
-    method = "predict_proba" if hasattr(estimator, "predict_proba") else "predict"
+    methods = "predict_proba", "predict", "transform"
+    method = next(name for name in methods if hasattr(estimator, name))
     return np.asarray(getattr(estimator, method)(given), float)
 
 
@@ -70,7 +86,7 @@ def test_old_pickles_load(path):
 def test_pickles_hold_nothing_compiled():
     for estimator in estimators().values():
         given, wanted = data_for(estimator)
-        estimator.fit(given, wanted).predict(given[:1])
+        outputs(estimator.fit(given, wanted))
         assert len(pickle.dumps(estimator)) < 10_000
         for value in vars(estimator).values():
             assert "sknn.cpu" not in type(value).__module__

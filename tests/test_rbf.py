@@ -2,6 +2,7 @@
 
 import pickle
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import RBFNetClassifier, RBFNetRegressor
 from sknn.centers import distinct_rows
@@ -336,9 +337,55 @@ def test_for_several_features_few_rows_lean_on_the_others():
     cluster, least = squares.argmin(axis=1), squares.min(axis=1)
     pooled = least.sum() / (50 - 8)
     amounts, sums = np.bincount(cluster), np.bincount(cluster, least)
-    expected = 3 * np.sqrt((sums + 2 * pooled) / (amounts + 2))
+    spread = np.linalg.eigvalsh(np.cov(X.T))
+    dimensions = spread.sum() ** 2 / (spread**2).sum()
+    extra = dimensions - 1
+    expected = dimensions * np.sqrt((sums + extra * pooled) / (amounts + extra))
     several = amounts > 1
     np.testing.assert_allclose(net.widths_[several], expected[several])
+
+
+def test_columns_that_tell_nothing_change_no_width():
+    X, y = make_data(100, 1)
+    alone = RBFNetRegressor(8, random_state=0).fit(X, y)
+    for others in (np.zeros((100, 3)), np.repeat(X, 3, axis=1)):
+        net = RBFNetRegressor(8, random_state=0).fit(np.hstack([X, others]), y)
+        scale = 2.0 if others.any() else 1.0  # distances are twice as large
+        np.testing.assert_allclose(np.sort(net.widths_), scale * np.sort(alone.widths_))
+
+
+def test_the_type_of_numbers_and_zeros_left_out_change_no_center():
+    X = np.random.RandomState(0).randn(200, 6).astype(np.float32) * (np.arange(6) % 2)
+    y = X.sum(axis=1)
+    first = RBFNetRegressor(10, random_state=0).fit(X, y).predict(X)
+    for other in (X.astype(float), sp.csr_array(X)):
+        found = RBFNetRegressor(10, random_state=0).fit(other, y).predict(X)
+        np.testing.assert_allclose(found, first, atol=1e-3)
+
+
+def test_what_centers_come_from_is_not_changed_on_the_way():
+    X, y = make_data(100, 3)
+    for name, value in {
+        "n_centers": 9, "function": "multiquadric", "widths": "shared", "centers": "random"
+    }.items():  # fmt: skip
+        net = RBFNetRegressor(10, warm_start=True, random_state=0).fit(X, y)
+        for again in (net.set_params(**{name: value}).fit, net.partial_fit):
+            with pytest.raises(ValueError, match=f"{name} has changed since the last fit"):
+                again(X, y)
+
+
+def test_few_first_rows_are_few_centers():
+    X, y = make_data(100, 3)
+    with pytest.warns(UserWarning, match="20 different rows.* n_centers=30"):
+        RBFNetRegressor(30).partial_fit(X[:20], y[:20])
+
+
+def test_fits_at_once_leave_the_number_of_threads_as_it_was():
+    X, y = make_data(2000, 3)
+    before = [library["num_threads"] for library in threadpool_info()]
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(lambda i: RBFNetRegressor(20, random_state=i).fit(X, y), range(8)))
+    assert [library["num_threads"] for library in threadpool_info()] == before
 
 
 def test_the_shared_width():
@@ -522,7 +569,6 @@ def test_initializers():
         ({"widths": -1.0}, "'widths' parameter"),
         ({"centers": "grid"}, "'centers' parameter"),
         ({"centers": np.zeros((5, 2))}, "centers have 2 features; expected 3"),
-        ({"centers": np.zeros((31, 3))}, "centers are 31, for 30 samples"),
         ({"centers": np.full((5, 3), np.nan)}, "centers contains NaN"),
         ({"widths": [1.0, 2.0]}, "widths is an array of shape .2,.; expected 4 positive"),
         ({"widths": [1.0, 2.0, 0.0, 1.0]}, "expected 4 positive"),

@@ -78,8 +78,8 @@ class Activation(Layer):
 class ActivityRegularization(Layer):
     """A penalty on what passes through, unchanged.
 
-    It adds `l1` times the sum of sizes, and half of `l2` times that of squares, to a sample's loss
-    in training, if there is something to train before it.
+    It adds `l1` times the sum of absolute values, and half of `l2` times that of squares, to a
+    sample's loss in training, if there is something to train before it.
 
     Parameters
     ----------

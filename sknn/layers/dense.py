@@ -67,7 +67,7 @@ class Dense(Weighted):
     kernel_l1, kernel_l2 : float or None, default=None
         Penalties of this layer's weights, in place of the estimator's `l1` and `alpha`.
     activity_l1, activity_l2 : float, default=0.0
-        Penalties of its outputs: `activity_l1` times the sum of their sizes, and half of
+        Penalties of its outputs: `activity_l1` times the sum of their absolute values, and half of
         `activity_l2` times the sum of their squares, for each sample.
     trainable : bool, default=True
         False: training leaves it as it is.
