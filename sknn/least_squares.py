@@ -14,9 +14,9 @@ from .network import gather
 from .tape import Parameter
 from .training import one_blas_thread, team_size
 
-#: Memory for what is computed of a chunk of rows: it should stay in the second-level caches, since
-#: each slice of the products reads all of it.
-_CHUNK_BYTES = 2**20
+#: Memory for what is computed of a chunk of rows: each slice of the products reads a part of it,
+#: which should stay in the second-level caches.
+_CHUNK_BYTES = 2**22
 #: How many times the rounding of its parts a sum of squared errors is at least, to count.
 _UNCERTAIN = 1e6
 
@@ -155,7 +155,9 @@ def _moments_program(inputs, units, outputs, function, source, targets, weighted
     numbers = (1, columns, columns)
     tape.add("pack_samples", (amounts,), (packed,), numbers, (pack_of_columns,))
     variant = (tile_rows(columns), pack_of_columns, False, True)
-    tape.gradient(products, "weight_gradient", (shifted, packed), (columns,), variant)
+    # Whole columns: parts of them would differ in what they have of the triangle.
+    reads, numbers = (shifted, packed), (columns,)
+    tape.gradient(products, "weight_gradient", reads, numbers, variant, grain=columns)
     tape.gradient(sums, "bias_gradient", (packed,), (1, columns), (pack_of_columns,))
     tape.finish()
     return Program(tape, "float64")

@@ -6,7 +6,6 @@ An estimator adds its parameters, and how they make a network: ``_make_network``
 X is no matrix says in ``_input_shape`` and ``_data`` what training gets of it.
 """
 
-import copy
 import zlib
 from numbers import Real
 
@@ -578,7 +577,7 @@ def targets_source(y, loss):
 
 def noise_seed(random_state):
     """Return a seed that follows from the random state without drawing from it."""
-    state = copy.deepcopy(random_state).get_state(legacy=False)["state"]
+    state = random_state.get_state(legacy=False)["state"]
     return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(
         state["pos"]
     )
