@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from sklearn.utils.validation import check_is_fitted
 
-from .autoencoder import RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, document
 from .base import ParameterRow, takes
 from .convnet import ConvNetClassifier
 from .images import IMAGE_SHAPE, TakesImages
@@ -17,6 +16,7 @@ from .layers import (
     UpSampling2D,
 )
 from .nesting import LayersAsParameters, check_layers
+from .reconstruction import RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, document
 
 CODERS = {
     "encoder": ParameterRow(

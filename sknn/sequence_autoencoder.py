@@ -6,7 +6,11 @@ from inspect import cleandoc
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .autoencoder import (
+from .base import check_weights, takes
+from .data import INPUTS, Source
+from .layered import CELLS, recurrent_layer
+from .layers import ActivityRegularization, Bidirectional, Dense, Dropout, RepeatVector
+from .reconstruction import (
     ATTRIBUTES,
     CHUNK,
     RECONSTRUCTION,
@@ -18,10 +22,6 @@ from .autoencoder import (
     dense,
     error_of,
 )
-from .base import check_weights, takes
-from .data import INPUTS, Source
-from .layered import CELLS, recurrent_layer
-from .layers import ActivityRegularization, Bidirectional, Dense, Dropout, RepeatVector
 from .recurrent import CLIPPING, LAYERS, layer_sizes
 from .sequences import MASK, SequenceData, TakesSequences, about_features, listed, repeating
 from .training import predict

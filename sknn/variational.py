@@ -10,20 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .autoencoder import (
-    CHUNK,
-    DENSE_LAYERS,
-    RECONSTRUCTION,
-    TRAINING,
-    Autoencoder,
-    ReconstructionData,
-    activations,
-    checked,
-    dense,
-    document,
-    error_of,
-    part_of,
-)
+from .autoencoder import DENSE_LAYERS, activations
 from .base import ParameterRow, all_or_nothing, check_weights, takes
 from .conv_autoencoder import CODERS, check_coders
 from .data import INPUTS, Source
@@ -33,6 +20,18 @@ from .mlp import hidden_sizes
 from .nesting import LayersAsParameters
 from .network import Weights
 from .optimizers import SOLVERS
+from .reconstruction import (
+    CHUNK,
+    RECONSTRUCTION,
+    TRAINING,
+    Autoencoder,
+    ReconstructionData,
+    checked,
+    dense,
+    document,
+    error_of,
+    part_of,
+)
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 
