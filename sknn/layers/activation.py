@@ -133,16 +133,7 @@ class Dropout(Layer):
         index = tape.next_random() if self.index is None else self.index
         if not training or self.rate == 0:
             return x, lambda dy, needed: dy
-        numbers = (size(shape), index, int(self.rate * 2**32), 1 / (1 - self.rate))
-        y = tape.in_place(x, "y")
-        tape.add("dropout", (x,), (y,), numbers)
-
-        def backward(dy, needed):
-            dx = tape.in_place(dy, "dx")
-            tape.add("dropout", (dy,), (dx,), numbers)
-            return dx
-
-        return y, backward
+        return _add_mask(tape, x, index, self.rate, 1 / (1 - self.rate))
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,16 +185,7 @@ class MaskingNoise(Layer):
         index = tape.next_random()
         if not training or self.rate == 0:
             return x, lambda dy, needed: dy
-        numbers = (size(shape), index, int(self.rate * 2**32), 1.0)
-        y = tape.in_place(x, "y")
-        tape.add("dropout", (x,), (y,), numbers)
-
-        def backward(dy, needed):
-            dx = tape.in_place(dy, "dx")
-            tape.add("dropout", (dy,), (dx,), numbers)
-            return dx
-
-        return y, backward
+        return _add_mask(tape, x, index, self.rate, 1.0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -278,6 +260,20 @@ class GaussianSampling(Layer):
             return dx
 
         return z, backward
+
+
+def _add_mask(tape, x, index, rate, scale):
+    """Put on a tape what makes some of x zero, with a probability, and scales the others."""
+    numbers = (x.rows, index, int(rate * 2**32), scale)
+    y = tape.in_place(x, "y")
+    tape.add("dropout", (x,), (y,), numbers)
+
+    def backward(dy, needed):
+        dx = tape.in_place(dy, "dx")
+        tape.add("dropout", (dy,), (dx,), numbers)
+        return dx
+
+    return y, backward
 
 
 def _check_limits(layer):
