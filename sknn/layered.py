@@ -72,6 +72,13 @@ CELLS = {
 }
 
 
+def has_diverged(progress):
+    """Whether the loss, the weights, or the sums of their squares, are no finite numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = [np.vdot(value, value) for value in progress.values]
+    return not np.isfinite([progress.loss or 0.0, *sums]).all()
+
+
 def recurrent_layer(estimator, units, **settings):
     """Return a recurrent layer of the kind that an estimator's parameters say."""
     if estimator.cell == "rnn":
@@ -143,10 +150,12 @@ class LayeredNet(SupervisedNet):
 
     def _commit(self, network, progress, validated):
         finite = all(np.isfinite(value).all() for value in progress.values)
-        if finite and progress.loss is not None and not np.isfinite(progress.loss):
+        if finite and has_diverged(progress):
+            largest = max(np.abs(value).max(initial=0.0) for value in progress.values)
             raise ValueError(
-                f"Training has diverged: the loss is {progress.loss}. The data may have large "
-                "values and need to be scaled; or learning_rate_init="
+                f"Training has diverged: the loss is {progress.loss}, the largest weight "
+                f"{largest:g}. The data may have large values and need to be scaled; or "
+                "learning_rate_init="
                 f"{self.learning_rate_init:g} is too large, or gradients need clip_norm."
             )
         super()._commit(network, progress, validated)

@@ -110,10 +110,9 @@ class LayersAsParameters:
         for name, value in inner.items():
             which, *path, last = name.split("__")
             if not _holds_layers(getattr(self, which)):
-                raise ValueError(
-                    f"Invalid parameter {name!r}: {which}={getattr(self, which)!r} is no list of "
-                    "layers."
-                )
+                value = getattr(self, which)
+                kind = "a name, not a list" if isinstance(value, str) else "no list of layers"
+                raise ValueError(f"Invalid parameter {name!r}: {which}={value!r} is {kind}.")
             groups.setdefault((len(path), which, *path), {})[last] = (value, name)
         for (_, which, *path), values in sorted(groups.items()):  # whole layers first
             name = next(iter(values.values()))[1]

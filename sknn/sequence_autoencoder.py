@@ -302,13 +302,11 @@ def _by_step(outputs, features, plain):
 
 def _shapes(X):
     """Return the shape of each sequence of something like X."""
-    if not hasattr(X, "__len__"):
-        return None
     parts = listed(X)
     if parts is not None:
         return [part.shape for part in parts]
-    n, *shape = X.shape if hasattr(X, "shape") else np.array(X, dtype=object).shape
-    return [tuple(shape)] * n
+    shape = X.shape if hasattr(X, "shape") else np.array(X, dtype=object).shape
+    return [tuple(shape[1:])] * shape[0] if shape else None
 
 
 def _check_lengths(lengths, n):

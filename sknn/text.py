@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .base import TRAINING, FitCallbacks, ParameterRow, all_or_nothing, takes
 from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts
-from .layered import CELLS, LayeredNet, recurrent_layer
+from .layered import CELLS, LayeredNet, has_diverged, recurrent_layer
 from .layers import LSTM, Activation, Dense, Dropout, Embedding
 from .losses import Loss
 from .network import Network
@@ -450,8 +450,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         return begin
 
     def _commit(self, network, progress, validated):
-        finite = progress.loss is None or np.isfinite(progress.loss)
-        if not finite or not all(np.isfinite(value).all() for value in progress.values):
+        if has_diverged(progress):
             raise ValueError(
                 f"Training has diverged with learning_rate_init={self.learning_rate_init:g}, "
                 f"clip_value={self.clip_value} and clip_norm={self.clip_norm}: its loss or weights "
