@@ -171,10 +171,9 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
             for layer in weights.network.layers
             if not isinstance(layer, (ActivityRegularization, ContractivePenalty))
         ]  # and the last is an activation, so that no layer is taken for the output layer
-        n = sum(len(group) for group in weights.network.parameters(weights.dtype))
         params = {"dtype": self.dtype} | params
         return ConvNetClassifier(
-            layers, self.image_shape_, initializer=self._weights.values[:n], **params
+            layers, self.image_shape_, initializer=weights.values, **params
         )
 
 

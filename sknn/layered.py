@@ -128,7 +128,7 @@ class LayeredNet(SupervisedNet):
 
     def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters."""
-        initializer = "auto" if isinstance(self.initializer, list) else self.initializer
+        initializer = self._drawn_by()
         drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
         values = []
         for i, (layer, shape) in enumerate(drawn):

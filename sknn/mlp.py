@@ -198,7 +198,7 @@ class _BaseMLPNet(SupervisedNet):
 
     def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters, as scikit-learn does."""
-        values, initializer = [], "auto" if isinstance(self.initializer, list) else self.initializer
+        values, initializer = [], self._drawn_by()
         for i, group in enumerate(network.parameters(dtype)):
             layer = network.layers[i]
             if isinstance(layer, Dense):

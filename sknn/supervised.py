@@ -364,6 +364,10 @@ class SupervisedNet(NeuralEstimator):
         callbacks.end()
         return self
 
+    def _drawn_by(self):
+        """Return the name of the initializer of what `initializer` does not give."""
+        return "auto" if isinstance(self.initializer, list) else self.initializer
+
     def _with_given(self, values):
         """Return first parameters with those in place that `initializer` gives, checked."""
         given, initializer = [], self.initializer

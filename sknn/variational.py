@@ -89,7 +89,7 @@ _VARIATIONAL = {
         with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
         sum over the features.""",
     ),
-    **{name: row for name, row in TRAINING.items() if name not in ("max_fun",)},
+    **{name: row for name, row in TRAINING.items() if name != "max_fun"},
     "solver": replace(
         TRAINING["solver"],
         constraints=[StrOptions(set(SOLVERS))],
@@ -327,8 +327,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
             The means of what the codes give; images, where these were fitted.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
+        _check_count(n_samples)
         size = n_samples, self._n_features_out
         return self.inverse_transform(check_random_state(random_state).normal(size=size))
 
@@ -351,8 +350,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
             For ``loss='squared_error'`` without the constant of the normal distribution.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
+        _check_count(n_samples)
         X = self._validate(X)
         self._warn_of_range(X)
         random_state = check_random_state(random_state)
@@ -380,6 +378,11 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         """
         bounds = self.elbo(X, random_state=0)
         return float(np.average(bounds, weights=check_weights(sample_weight, bounds)))
+
+
+def _check_count(n_samples):
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
 
 
 document(VariationalAutoencoderTransformer)
