@@ -17,7 +17,8 @@ from numba import njit
 from numba.core import types
 
 from sknn.cpu import frame as f
-from sknn.cpu.program import Program, aligned, lanes_of
+from sknn.cpu.memory import aligned
+from sknn.cpu.program import Program, lanes_of
 from sknn.cpu.run import BLOCKS as OVER_BLOCKS
 from sknn.cpu.simd import LANES, Tile, Vector, tile_outer, tile_shape, tile_store, tile_zero
 from sknn.layers import Conv2D

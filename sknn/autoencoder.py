@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .activations import ACTIVATIONS
-from .base import ParameterRow, takes
+from .base import ParameterRow, consistent, takes
 from .layers import Activation, ActivityRegularization, ContractivePenalty, Dense, TiedDense
 from .mlp import MLPNetClassifier, hidden_sizes, per_layer
 from .pretraining import pretrain
@@ -198,6 +198,7 @@ class AutoencoderTransformer(Autoencoder):
 
     # --- going on
 
+    @consistent
     def to_classifier(self, **params):
         """Return a classifier that begins with the encoder: to train it on with labels.
 

@@ -272,31 +272,83 @@ def takes(parameters, positional=0):
 
 
 def all_or_nothing(method):
-    """Make a method that raises leave the estimator exactly as it was.
+    """Make a method change the estimator at once, when it has come to its end, or not at all.
 
-    New state is made of new objects, so that what the estimator held before is a whole.
+    It works on a copy that nobody else sees. Until it is done, the estimator is what it was before,
+    for other threads and for callbacks too; if the method raises, it stays so. New state is made of
+    new objects, so that what the estimator held before is a whole.
     """
 
     @wraps(method)
     def wrapper(self, *args, **kwargs):
-        before = dict(vars(self))
-        try:
+        if _PUBLIC in vars(self):  # called by such a method
             return method(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+        before = {name: _plain(value) for name, value in dict(vars(self)).items()}
+        worker = _with_state(self, {**before, _PUBLIC: self})
+        result = method(worker, *args, **kwargs)
+        after = vars(worker)
+        del after[_PUBLIC]
+        state = dict(vars(self))
+        for name in before.keys() - after.keys():
+            state.pop(name, None)
+        for name, value in after.items():
+            if name not in before or before[name] is not value:
+                state[name] = value
+        self.__dict__ = state  # in one go: others see the old state or the new one
+        return self if result is worker else result
 
     return wrapper
 
 
+def consistent(method):
+    """Make a method see the estimator as it is when the call begins.
+
+    So a prediction is that of one fit, whatever another thread or a callback does meanwhile.
+    """
+
+    @wraps(method)
+    def wrapper(self, *args, **kwargs):
+        state = vars(self)
+        state = vars(state.get(_PUBLIC, self))  # in a callback: what the last fit has left
+        return method(_with_state(self, dict(state)), *args, **kwargs)
+
+    return wrapper
+
+
+#: Where the copy that a fit works on holds the estimator that others see.
+_PUBLIC = "_public"
+
+
+def _with_state(estimator, state):
+    """Return an estimator of the same class with a state of its own."""
+    other = object.__new__(type(estimator))
+    other.__dict__ = state
+    return other
+
+
+def _plain(value):
+    """Return a NumPy number as Python's, which does not overflow: ``int8(100) * 2`` is -56."""
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return float(value) if value.dtype.kind == "f" else value.item()
+    return value
+
+
 def count_threads(n_jobs):
     """Return the number of threads that `n_jobs` means here and now."""
+    if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs is {n_jobs!r}; expected an int that is not 0, or None.")
     if n_jobs is None:
         # In a worker, joblib's own processes or threads are the parallelism.
         nested = getattr(get_active_backend()[0], "nesting_level", 0) or 0
         return 1 if nested > 0 else joblib.cpu_count()
     return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+
+
+def given_dtype(dtype):
+    """Return what the parameter `dtype` names; predictions do not validate parameters."""
+    if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None.")
+    return np.dtype(dtype)
 
 
 def computing_dtype(dtype, *arrays):
@@ -305,8 +357,24 @@ def computing_dtype(dtype, *arrays):
     float32 stays; every other type of number becomes float64.
     """
     if dtype is not None:
-        return np.dtype(dtype)
+        return given_dtype(dtype)
     return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
+
+
+def check_layer(w, b, inputs, w_name, b_name):
+    """Return a dense layer's weights and biases as arrays; they may have been set by hand."""
+    w, b = np.asarray(w), np.asarray(b)
+    if w.ndim != 2 or w.shape[0] != inputs or w.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{w_name} is of the type {w.dtype} and the shape {w.shape}; expected {inputs} rows of "
+            "numbers."
+        )
+    if b.shape != w.shape[1:] or b.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{b_name} is of the type {b.dtype} and the shape {b.shape}; expected {w.shape[1]} "
+            "numbers."
+        )
+    return w, b
 
 
 def check_weights(sample_weight, X, name="sample_weight"):
@@ -361,7 +429,9 @@ class FitCallbacks:
     """scikit-learn's callbacks around a fit and its epochs; nothing where there are none."""
 
     def __init__(self, estimator, X, y, epochs):
-        self._estimator, self._data = estimator, {"X": X, "y": y}
+        self._fitting, self._data = estimator, {"X": X, "y": y}
+        # What callbacks see is what everybody sees: the last fit, until this one is done.
+        self._estimator = vars(estimator).get(_PUBLIC, estimator)
         self._context = estimator._init_callback_context(max_subtasks=epochs)
         self._active = bool(getattr(estimator, "_skl_callbacks", ()))
         if self._active:
@@ -378,12 +448,22 @@ class FitCallbacks:
         context = self._context.subcontext(task_name="epoch")
         context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         return lambda: context.call_on_fit_task_end(
-            estimator=self._estimator, reconstruction_attributes=attributes, **self._data
+            estimator=self._estimator,
+            reconstruction_attributes=lambda: self._so_far(attributes()),
+            **self._data,
         )
+
+    def _so_far(self, attributes):
+        """Return all that the estimator would hold if the fit ended here."""
+        own = {_PUBLIC, "_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx"}
+        state = {name: value for name, value in vars(self._fitting).items() if name not in own}
+        return state | attributes
 
     def end(self):
         """End the fit."""
         if self._active:
             self._context.call_on_fit_task_end(
-                estimator=self._estimator, reconstruction_attributes=dict, **self._data
+                estimator=self._estimator,
+                reconstruction_attributes=lambda: self._so_far({}),
+                **self._data,
             )

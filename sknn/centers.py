@@ -7,8 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from sklearn.utils.random import sample_without_replacement
-from threadpoolctl import threadpool_limits
 
+from .blas import one_thread
 from .cpu.frame import X as X_FIELD
 from .cpu.program import Program, Session, Team, lanes_of, pack
 from .data import Source
@@ -16,7 +16,6 @@ from .layers.radial import add_square_distances
 from .layers.weighted import pack_width
 from .network import BLOCK_WIDTH, gather
 from .tape import Parameter, Tape
-from .training import one_blas_thread
 
 #: Rounds of k-means at most: more of them hardly move a mean.
 _ROUNDS = 50
@@ -76,8 +75,7 @@ def _cluster_means(X, weights, n_clusters, random_state):
     seed = random_state.randint(2**31 - 1)
     kmeans = KMeans(n_clusters, n_init=1, max_iter=_ROUNDS, random_state=seed)
     # its sums depend on the number of threads, which must not decide what is found
-    # (In this order: on its way out, the former sets limits of all libraries as they were.)
-    with one_blas_thread(), threadpool_limits(1, user_api="openmp"):
+    with one_thread(openmp=True):
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
@@ -132,7 +130,7 @@ def _dimensions(X, weights):
         return 1.0
     some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], _MOST_ROWS)).astype(int)
     rows, share = X[some].astype(np.float64), weights[some] / weights[some].sum()
-    with one_blas_thread():
+    with one_thread():
         products = rows @ rows.T
     products = products.toarray() if sp.issparse(products) else products
     means = products @ share

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import DensityMixin
 from sklearn.utils._param_validation import Interval
 
-from .base import ParameterRow
+from .base import ParameterRow, consistent
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 
@@ -216,6 +216,7 @@ class TextModel(DensityMixin):
     its log-likelihood, and of how many characters.
     """
 
+    @consistent
     def score_samples(self, X):
         """Return the mean log-likelihood of a character in each text, in nats.
 
@@ -233,6 +234,7 @@ class TextModel(DensityMixin):
         sums, n_chars = self._log_likelihoods(X)
         return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
 
+    @consistent
     def score(self, X, y=None):
         """Return the mean log-likelihood of a character, in nats.
 
@@ -257,6 +259,7 @@ class TextModel(DensityMixin):
             )
         return float(sums.sum() / n_chars.sum())
 
+    @consistent
     def perplexity(self, X):
         """Return the perplexity of a character: ``exp(-score(X))``.
 
@@ -272,6 +275,7 @@ class TextModel(DensityMixin):
         """
         return float(np.exp(-self.score(X)))
 
+    @consistent
     def predict(self, X):
         """Return the most probable character after each text.
 

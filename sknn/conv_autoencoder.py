@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sklearn.utils.validation import check_is_fitted
 
-from .base import ParameterRow, takes
+from .base import ParameterRow, consistent, takes
 from .convnet import ConvNetClassifier
 from .images import IMAGE_SHAPE, TakesImages
 from .layers import (
@@ -149,6 +149,7 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
             encoder = [*encoder, ActivityRegularization(float(self.activity_l1))]
         return encoder, decoder
 
+    @consistent
     def to_classifier(self, **params):
         """Return a classifier that begins with the encoder: to train it on with labels.
 

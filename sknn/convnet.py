@@ -26,13 +26,13 @@ from sklearn.utils.validation import (
 
 from . import weights as weight_files
 from .architectures import ARCHITECTURES
-from .base import ParameterRow, all_or_nothing, takes
-from .data import Source
+from .base import ParameterRow, all_or_nothing, consistent, takes
+from .data import Source, sound
 from .images import IMAGE_SHAPE, TakesImages, check_image_shape
 from .layered import LAYERED_TRAINING, LayeredNet, check_names
 from .layers import Activation, Dense
 from .layers.augmentation import Augmentation
-from .layers.base import output_shape, path_of
+from .layers.base import describe, output_shape, path_of, size
 from .losses import Loss
 from .nesting import LayersAsParameters, check_layers
 from .network import Network
@@ -45,7 +45,7 @@ from .supervised import (
     ClassifierMethods,
     RegressorMethods,
 )
-from .training import predict
+from .training import finite, predict
 
 _LAYERS = {
     "layers": ParameterRow(
@@ -148,8 +148,16 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
         _check_augmentation(network)
         check_names(network)
+        if network.output_shape != (n_outputs,):
+            raise ValueError(
+                f"layers give {describe(network.output_shape)} for a sample; expected {n_outputs} "
+                "units. Before the output layer an image or a sequence must become one row of "
+                "numbers, by Flatten(), by a pool, or by a recurrent layer without "
+                "return_sequences."
+            )
         return network
 
+    @consistent
     def summary(self, image_shape=None):
         """Return a table of the layers: output shapes, parameters, multiply-adds.
 
@@ -179,6 +187,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
 
     # --- files
 
+    @consistent
     def save_weights(self, path):
         """Write the parameters to a safetensors file, under PyTorch's names and layouts.
 
@@ -227,7 +236,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if self.image_shape is None:
             raise ValueError("image_shape is None; loading weights needs the shape of the images.")
         self.image_shape_ = check_image_shape(self.image_shape)
-        self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.n_features_in_ = size(self.image_shape_)
         network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
@@ -385,6 +394,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
         return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Fit the network, if it is not fitted yet.
@@ -404,9 +414,9 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         net = ConvNetClassifier(random_state=0) if self.net is None else _thawed(self.net)
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
+        net = copy.copy(net)  # as it is now: a later fit of it makes another network
         if net._is_fitted():
             net._validate(X)
-            net = copy.copy(net)  # as it is now: a later fit of it makes another network
         else:
             if y is None:
                 raise ValueError(
@@ -423,6 +433,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 setattr(self, name, getattr(net, name))
         return self
 
+    @consistent
     def transform(self, X):
         """Return the layer's outputs.
 
@@ -437,13 +448,15 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             A row a sample; an image in the order (height, width, channels).
         """
         check_is_fitted(self)
-        X = X if hasattr(X, "ndim") else np.asarray(X)
+        X = sound(X) if hasattr(X, "ndim") else np.asarray(X)
         if X.ndim < 3:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         else:
             X = self.net_._validate(X)
         weights = self._weights
-        return predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
+        return finite(
+            predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

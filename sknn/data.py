@@ -1,5 +1,6 @@
 """What a fit or a prediction reads, where it lies: no copy is made of X."""
 
+import copy
 from functools import lru_cache
 
 import numpy as np
@@ -24,10 +25,15 @@ class Source:
         What that operation's kernel is compiled for.
     fields : list of int
         Address and strides, or the addresses of a sparse matrix's arrays.
+    stored : int
+        Elements that a sparse matrix stores.
     """
+
+    n_classes, stored = None, 0
 
     def __init__(self, data):
         self.n_rows, self.n_columns = data.shape
+        self._tokens = None
         if sp.issparse(data):
             self._gather_sparse(data.tocsr())
         else:
@@ -44,17 +50,53 @@ class Source:
 
     def _gather_sparse(self, data):
         values = data.data.astype(_gathered(data.data.dtype), copy=False)
-        index = np.result_type(data.indptr, data.indices)
+        both = np.result_type(data.indptr, data.indices)
+        index = np.dtype(np.int32 if both == np.int32 else np.int64)
         indices, indptr = (a.astype(index, copy=False) for a in (data.indices, data.indptr))
         self.operation = "gather_csr"
         self.variant = (_scalar(values.dtype), index.name)
-        self._arrays = values, indices, indptr
+        self._arrays = values, indices, indptr = tuple(
+            map(np.ascontiguousarray, (values, indices, indptr))
+        )
+        self.stored = min(len(values), len(indices))
+        if len(indptr) != self.n_rows + 1:
+            raise ValueError(
+                f"X is a sparse matrix of {self.n_rows} rows, with {len(indptr)} places where rows "
+                "begin or end."
+            )
         self.fields = [array.ctypes.data for array in self._arrays]
 
     @property
     def key(self):
         """What distinguishes the programs that read from it."""
         return self.operation, self.variant
+
+    def check_tokens(self, below):
+        """Raise ValueError unless some columns hold numbers of tokens.
+
+        Parameters
+        ----------
+        below : dict of (int, int) to int
+            By first column, and the one behind the last: how many tokens there are.
+        """
+        if self._tokens == below:
+            return
+        for (first, last), n_tokens in below.items():
+            if self.operation == "gather":
+                part = self._arrays[:, first:last]
+            else:  # what is not stored is token 0
+                part = self._arrays[0]
+            if not part.size:
+                continue
+            strange = ~((part >= 0) & (part < n_tokens))
+            if part.dtype.kind == "f":
+                strange |= part != np.floor(part)
+            if strange.any():
+                raise ValueError(
+                    f"X has the token {part[strange][0]}; expected integers from 0 to "
+                    f"{n_tokens - 1}, which the network knows."
+                )
+        self._tokens = dict(below)
 
 
 class ClassNumbers:
@@ -63,12 +105,27 @@ class ClassNumbers:
     Parameters
     ----------
     numbers : ndarray of shape (n_rows,) or (n_rows, n_steps)
-        int64 is read where it lies, in any order.
+        int64 is read where it lies, in any order. Nobody may change it: addresses follow from it.
+    among : ndarray or None
+        What `numbers` are windows of, if they are: these numbers are looked at in its place.
+
+    Attributes
+    ----------
+    n_classes : int
+        All numbers are below.
     """
 
-    def __init__(self, numbers):
+    operation = variant = None
+    stored = 0
+
+    def __init__(self, numbers, among=None):
         self._numbers = np.asarray(numbers, np.int64)
         self.n_rows = len(self._numbers)
+        self.n_columns = 1 if self._numbers.ndim == 1 else self._numbers.shape[1]
+        some = self._numbers if among is None else among
+        if some.min(initial=0) < 0:
+            raise ValueError(f"y has the class number {some.min()}; expected numbers from 0 on.")
+        self.n_classes = int(some.max(initial=-1)) + 1
         strides = self._numbers.strides
         self.fields = [self._numbers.ctypes.data, strides[0], strides[-1]]
         self.key = None
@@ -79,6 +136,7 @@ class _Inputs:
 
     key = ("inputs",)
     fields = (0, 0, 0)
+    n_rows, n_classes, stored = 2**62, None, 0
 
 
 INPUTS = _Inputs()
@@ -98,3 +156,66 @@ def _gathered(dtype):
 def _scalar(dtype):
     """Return the engine's name of a NumPy type: a boolean is one byte, 0 or 1."""
     return "uint8" if dtype.kind == "b" else dtype.name
+
+
+# --- sparse matrices, before anything goes by their indices
+
+
+def sound(X, name="X"):
+    """Return X; in place of a sparse matrix, one on the same arrays, which have been checked.
+
+    SciPy's conversions, like our kernels, go where indices point, and scikit-learn does not look at
+    them. What is returned holds the arrays that were checked, whatever becomes of X.
+
+    Parameters
+    ----------
+    X : object
+        Only sparse matrices are looked at.
+    name : str
+        What errors call it.
+    """
+    if not sp.issparse(X):
+        return X
+    own = copy.copy(X)
+    if own.format in ("csr", "csc", "bsr"):
+        _check_compressed(own, name)
+        return own
+    if own.format == "lil" and any(len(a) != len(b) for a, b in zip(own.rows, own.data)):
+        _refuse(name, "rows and data have different lengths")
+    own = own.tocoo()
+    own.coords = tuple(map(np.asarray, own.coords))
+    for places, length in zip(own.coords, own.shape):
+        _check_places(places, length, name)
+        if len(places) != len(own.data):
+            _refuse(name, "coordinates and data have different lengths")
+    return own
+
+
+def _check_compressed(X, name):
+    """Check the arrays of a matrix of compressed rows, columns or rows of blocks."""
+    data, indices, indptr = map(np.asarray, (X.data, X.indices, X.indptr))
+    X.data, X.indices, X.indptr = data, indices, indptr
+    blocks = X.blocksize if X.format == "bsr" else (1, 1)
+    rows, columns = (n // block for n, block in zip(X.shape, blocks))
+    if X.format == "csc":
+        rows, columns = columns, rows
+    if indptr.ndim != 1 or indptr.dtype.kind not in "iu" or len(indptr) != rows + 1:
+        _refuse(name, f"indptr has the shape {indptr.shape} and the type {indptr.dtype}")
+    if X.format == "bsr" and data.shape[1:] != blocks:
+        _refuse(name, f"data has the shape {data.shape}")
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        _refuse(name, "indptr does not begin with 0, or decreases")
+    if indptr[-1] > min(len(data), len(indices)):
+        _refuse(name, f"indptr ends with {indptr[-1]}, beyond the data")
+    _check_places(indices[: indptr[-1]], columns, name)
+
+
+def _check_places(places, length, name):
+    if places.ndim != 1 or places.dtype.kind not in "iu":
+        _refuse(name, f"its indices have the shape {places.shape} and the type {places.dtype}")
+    if len(places) and not (0 <= places.min() and places.max() < length):
+        _refuse(name, f"it has indices from {places.min()} to {places.max()}, beyond its {length}")
+
+
+def _refuse(name, why):
+    raise ValueError(f"{name} is not a valid sparse matrix: {why}.")

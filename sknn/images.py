@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
 from .base import ParameterRow
-from .layers.base import describe
+from .layers.base import describe, size
 
 IMAGE_SHAPE = {
     "image_shape": ParameterRow(
@@ -78,10 +78,10 @@ class TakesImages:
         if self.image_shape is None:
             return 1, n_features, 1
         shape = check_image_shape(self.image_shape)
-        if np.prod(shape) != n_features:
+        if size(shape) != n_features:
             raise ValueError(
                 f"X has {n_features} features; image_shape={tuple(self.image_shape)} needs "
-                f"{np.prod(shape)}."
+                f"{size(shape)}."
             )
         return shape
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .base import TRAINING, ParameterRow
+from .base import TRAINING, ParameterRow, consistent
 from .data import Source
 from .layers import (
     GRU,
@@ -173,6 +173,7 @@ class LayeredNet(SupervisedNet):
         return predict(weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs)
 
     @property
+    @consistent
     def weights_(self):
         """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
         check_is_fitted(self)
@@ -184,6 +185,7 @@ class LayeredNet(SupervisedNet):
             if group
         }
 
+    @consistent
     def summary(self):
         """Return a table of the layers: output shapes, parameters, multiply-adds.
 

@@ -6,13 +6,14 @@ from functools import lru_cache
 import numpy as np
 import scipy.linalg
 
+from .blas import one_thread
 from .centers import chunk_rows, distances_tape
 from .cpu.frame import Y as Y_FIELD
 from .cpu.program import Program, Session, Team, lanes_of, pack, unpack
 from .layers.weighted import pack_width, tile_rows
 from .network import gather
 from .tape import Parameter
-from .training import one_blas_thread, team_size
+from .training import team_size
 
 #: Memory for what is computed of a chunk of rows: each slice of the products reads a part of it,
 #: which should stay in the second-level caches.
@@ -46,7 +47,7 @@ class Moments:
 
         And the mean squared error of each output, or None where rounding makes it uncertain.
         """
-        with one_blas_thread():
+        with one_thread():
             means = self.sums / self.weight
             centred = self.products - np.outer(means, self.sums)
             if not np.isfinite(centred).all():

@@ -16,15 +16,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from .base import ParameterRow, all_or_nothing, takes
+from .base import ParameterRow, all_or_nothing, consistent, takes
 from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts, draw
 
 _PARAMETERS = {
     "order": ParameterRow(
         3,
-        [Interval(Integral, 0, None, closed="left")],
+        [Interval(Integral, 0, 1000, closed="both")],
         """order : int, default=3
-        The number of characters that the next one depends on; 0 for none.""",
+        The number of characters that the next one depends on, at most 1000; 0 for none.""",
     ),
     **VOCABULARY,
     "random_state": ParameterRow(
@@ -161,6 +161,7 @@ class CharMarkovChain(TextModel, BaseEstimator):
             np.bincount(document, minlength=n_documents),
         )
 
+    @consistent
     def predict_proba(self, X):
         """Return the distribution of the character that follows each document.
 
@@ -182,6 +183,7 @@ class CharMarkovChain(TextModel, BaseEstimator):
         ])  # fmt: skip
 
     @validate_params(SAMPLING, prefer_skip_nested_validation=True)
+    @consistent
     def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
         """Draw text, one character after the other.
 
@@ -210,6 +212,7 @@ class CharMarkovChain(TextModel, BaseEstimator):
         random_state = check_random_state(
             self.random_state if random_state is None else random_state
         )
+        n_chars = int(n_chars)
         codes = np.empty(n_chars, np.int64)
         for i, uniform in enumerate(random_state.random_sample(n_chars)):
             codes[i] = draw(_distribution(self.counts_, contexts), temperature, top_k, uniform)
@@ -217,6 +220,7 @@ class CharMarkovChain(TextModel, BaseEstimator):
         return self._characters.decode(codes)
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
+    @consistent
     def beam_search(self, n_chars, prime="", beam_width=5):
         """Search the most probable text, going on with the few best beginnings at each character.
 
@@ -261,6 +265,7 @@ class CharMarkovChain(TextModel, BaseEstimator):
             contexts = _advance(self.counts_, contexts, code)
         return contexts
 
+    @consistent
     def transition_matrix(self, order=1):
         """Return the textbook's transition probabilities: the matrix of counts, normalised.
 

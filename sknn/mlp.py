@@ -11,7 +11,7 @@ from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .activations import ACTIVATIONS
-from .base import TRAINING, ParameterRow, computing_dtype, takes
+from .base import TRAINING, ParameterRow, check_layer, computing_dtype, consistent, takes
 from .data import Source
 from .initializers import draw_dense
 from .layers import Activation, BatchNormalization, Dense, Dropout
@@ -32,6 +32,8 @@ from .training import predict
 
 _HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
 _TRAINED_OR_STEP = [*_HIDDEN, "step"]
+#: What batch normalisation keeps of a layer.
+_NORM = "gamma", "beta", "mean", "variance"
 
 _SIZES = {
     "hidden_layer_sizes": ParameterRow(
@@ -138,6 +140,18 @@ def _prediction_network(inputs, sizes, activations, batch_norm, out):
     return Network((*layers, Dense(sizes[-1]), out), inputs, loss)
 
 
+def _check_norm(norm, units, name):
+    """Return what batch normalisation keeps of a layer, checked."""
+    values = [np.asarray(norm.get(key, ())) for key in _NORM]
+    for key, value in zip(_NORM, values):
+        if value.shape != (units,) or value.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{name}[{key!r}] is of the type {value.dtype} and the shape {value.shape}; "
+                f"expected {units} numbers."
+            )
+    return values
+
+
 class _BaseMLPNet(SupervisedNet):
     """What the three multilayer perceptrons share: all but the constructor."""
 
@@ -156,19 +170,38 @@ class _BaseMLPNet(SupervisedNet):
         layers = _hidden_layers(sizes, self._activations(len(sizes)), self.batch_norm, rates)
         return Network((*layers, Dense(n_outputs), out), inputs, loss)
 
-    def _fitted_network(self):
-        """Return the Network of the fitted parameters, for predicting.
+    def _fitted(self):
+        """Return the Network of the fitted parameters, for predicting, and these.
 
-        As in scikit-learn, the hidden activation is what the parameter says now; so 'step' can be
-        set on a network that was trained with another.
+        They may have been set by hand, so their shapes are checked; they are looked at once. As in
+        scikit-learn, the hidden activation is what the parameter says now; so 'step' can be set on
+        a network that was trained with another.
         """
-        sizes = tuple(w.shape[1] for w in self.coefs_)
+        coefs, intercepts = list(self.coefs_), list(self.intercepts_)
+        norms = list(getattr(self, "batch_norm_", ()))
+        values, sizes, inputs = [], [], self.n_features_in_
+        if not coefs or len(intercepts) != len(coefs) or len(norms) not in (0, len(coefs) - 1):
+            raise ValueError(
+                f"coefs_ and intercepts_ have {len(coefs)} and {len(intercepts)} entries; expected "
+                "one of each for every layer."
+            )
+        for i, (w, b) in enumerate(zip(coefs, intercepts)):
+            names = f"coefs_[{i}]", f"intercepts_[{i}]"
+            values += check_layer(w, b, inputs, *names)
+            inputs = values[-2].shape[1]
+            sizes.append(inputs)
+            if i < len(norms):
+                values += _check_norm(norms[i], inputs, f"batch_norm_[{i}]")
+        if inputs != self.n_outputs_:
+            raise ValueError(f"coefs_ lead to {inputs} outputs; expected {self.n_outputs_}.")
         out = self.output_activation
         if not isinstance(out, Activation):
             out = Activation(self.out_activation_)
         activations = self._activations(len(sizes) - 1)
-        inputs = self.coefs_[0].shape[0]
-        return _prediction_network(inputs, sizes, activations, hasattr(self, "batch_norm_"), out)
+        network = _prediction_network(
+            self.n_features_in_, tuple(sizes), activations, bool(norms), out
+        )
+        return network, values
 
     def _is_fitted(self):
         return hasattr(self, "coefs_")
@@ -179,9 +212,10 @@ class _BaseMLPNet(SupervisedNet):
 
     def _predict(self, X):
         """Return the network's outputs."""
-        dtype = computing_dtype(self.dtype, X, *self.coefs_)
-        values = [np.asarray(value, dtype) for value in self._values()]
-        return predict(self._fitted_network(), values, dtype, Source(X), self.n_jobs)
+        network, values = self._fitted()
+        dtype = computing_dtype(self.dtype, X, *(value for value in values if value.ndim == 2))
+        values = [np.asarray(value, dtype) for value in values]
+        return predict(network, values, dtype, Source(X), self.n_jobs)
 
     def _check_trainable(self, network):
         steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]
@@ -219,7 +253,7 @@ class _BaseMLPNet(SupervisedNet):
         for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             values += [w, b]
             if i < len(getattr(self, "batch_norm_", ())):
-                values += [self.batch_norm_[i][k] for k in ("gamma", "beta", "mean", "variance")]
+                values += [self.batch_norm_[i][k] for k in _NORM]
         return values
 
     def _values_for(self, network, dtype):
@@ -250,9 +284,8 @@ class _BaseMLPNet(SupervisedNet):
             "n_layers_": len(layers) + 1,
         }
         if self.batch_norm:
-            names = ("gamma", "beta", "mean", "variance")
             attributes["batch_norm_"] = [
-                dict(zip(names, layer[2:], strict=True)) for layer in layers[:-1]
+                dict(zip(_NORM, layer[2:], strict=True)) for layer in layers[:-1]
             ]
         return attributes
 
@@ -356,6 +389,7 @@ class MLPNet(ClassifierMethods, _BaseMLPNet):
     def _classifies(self):
         return self.task == "classification"
 
+    @consistent
     def score(self, X, y, sample_weight=None):
         """Return the accuracy, or in regression the coefficient of determination.
 

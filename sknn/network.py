@@ -1,14 +1,14 @@
 """A network: its layers from input to output, and how it is lowered to tapes."""
 
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
 from .cpu.frame import X, Y
 from .cpu.program import Layout, Program, lanes_of, pack, unpack
 from .data import INPUTS
-from .layers.base import forward, output_shape, primitives, size
+from .layers.base import check_tokens, forward, output_shape, primitives, size
 from .layers.recurrent import Embedding, Recurrent
 from .layers.tied import TiedDense
 from .losses import Loss
@@ -18,6 +18,25 @@ from .tape import Tape
 BLOCK_WIDTH = 32
 #: Bytes of one layer's output for a block of samples, above which single samples go through.
 _LARGEST_BLOCK = 32 * 2**20
+
+
+class _once:
+    """A property that is computed once for each object.
+
+    Unlike Python 3.11's own, it takes no lock: a forked child might wait for that for ever.
+    """
+
+    def __init__(self, compute):
+        self._compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        value = vars(instance)[self._name] = self._compute(instance)
+        return value
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class Network:
     def __hash__(self):
         return self._hash
 
-    @cached_property
+    @_once
     def _hash(self):  # asked at each prediction
         return hash((self.layers, self.inputs, self.loss, self.augmentation))
 
@@ -56,17 +75,17 @@ class Network:
         """The shape of one sample."""
         return (self.inputs,) if isinstance(self.inputs, int) else self.inputs
 
-    @cached_property
+    @_once
     def start_shape(self):
         """The shape of what the first layer gets."""
         return output_shape(self.augmentation, self.input_shape)
 
-    @cached_property
+    @_once
     def output_shape(self):
         """The shape of the outputs: ``(units,)``, or of a sequence, ``(time, units)``."""
         return output_shape(self.layers, self.start_shape)
 
-    @cached_property
+    @_once
     def outputs(self):
         """Number of outputs, of all steps."""
         return size(self.output_shape)
@@ -76,33 +95,35 @@ class Network:
         """Number of steps of outputs that are a sequence, else None."""
         return self.output_shape[0] if len(self.output_shape) == 2 else None
 
-    @cached_property
+    @_once
     def sequential(self):
         """Whether anything in it goes over time."""
         return any(isinstance(layer, (Recurrent, Embedding)) for _, layer, _ in self.primitives)
 
-    @cached_property
+    @_once
     def transposes(self):
         """Whether it uses weights transposed: then sums for a single sample have another order."""
         return any(isinstance(layer, TiedDense) for _, layer, _ in self.primitives)
 
-    @cached_property
+    @_once
     def state_size(self):
         """Numbers that its recurrent layers carry from one batch to the next."""
         recurrent = (layer for _, layer, _ in self.primitives if isinstance(layer, Recurrent))
         return sum(layer.state_size for layer in recurrent)
 
-    @cached_property
+    @_once
     def primitives(self):
         """Path, layer and input shape of each layer that holds no others, from input to output."""
-        return tuple(primitives(self.layers, self.start_shape))
+        found = tuple(primitives(self.layers, self.start_shape))
+        check_tokens(self.layers, self.start_shape)
+        return found
 
     def parameters(self, dtype):
         """Return the parameters of each of the primitives."""
         lanes = lanes_of(dtype)
         return [layer.parameters(shape, lanes) for _, layer, shape in self.primitives]
 
-    @cached_property
+    @_once
     def largest(self):
         """Numbers in the largest input or output of a layer."""
         return max(
@@ -110,7 +131,7 @@ class Network:
             for _, layer, shape in self.primitives
         )
 
-    @cached_property
+    @_once
     def operations(self):
         """Multiply-adds of one sample's forward pass."""
         return sum(layer.operations(shape) for _, layer, shape in self.primitives)

@@ -144,7 +144,10 @@ class Optimizer:
         """Follow the schedule 'invscaling'."""
         if self.solver == "sgd" and estimator.learning_rate == "invscaling":
             start = float(estimator.learning_rate_init)
-            self.learning_rate = start / (samples_seen + 1) ** estimator.power_t
+            try:
+                self.learning_rate = start / (samples_seen + 1) ** estimator.power_t
+            except OverflowError:
+                self.learning_rate = 0.0
 
     def stops(self, estimator, message):
         """Whether training ends when it no longer improves; 'adaptive' first lowers the rate."""

@@ -18,17 +18,19 @@ from .base import (
     NeuralEstimator,
     ParameterRow,
     all_or_nothing,
+    check_layer,
     computing_dtype,
+    consistent,
     takes,
     weigh_samples,
 )
 from .cpu import perceptron as operands
 from .cpu.program import RawKernel, lanes_of
-from .data import ClassNumbers, Source
+from .data import ClassNumbers, Source, sound
 from .layers import Activation, Dense
 from .losses import Loss
 from .network import Network
-from .training import predict
+from .training import finite, predict
 
 #: Multiply-adds between two looks at Python.
 _WORK_PER_CALL = 50_000_000
@@ -188,7 +190,7 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
 
     def _fit(self, X, y, sample_weight, epochs, first):
         """Train for at most `epochs` epochs; None is one pass over part of the data."""
-        X, y = validate_data(self, X, y, accept_sparse="csr", reset=first)
+        X, y = validate_data(self, sound(X), y, accept_sparse="csr", reset=first)
         check_classification_targets(y)
         numbers = self._class_numbers(y, known=epochs is None or not first)
         weights = weigh_samples(
@@ -256,6 +258,7 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
             )
         return ClassNumbers(numbers)
 
+    @consistent
     def decision_function(self, X):
         """Return the neurons' weighted sums.
 
@@ -270,16 +273,23 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
             For two classes, at least 0 means the second.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", reset=False)
-        dtype = computing_dtype(self.dtype, X, self.coef_)
-        units = len(self.coef_)
-        network = Network(
-            (Dense(units), Activation("identity")), X.shape[1], Loss("squared_error", "identity")
+        X = validate_data(self, sound(X), accept_sparse="csr", reset=False)
+        w, b = check_layer(
+            np.asarray(self.coef_).T, self.intercept_, X.shape[1], "coef_.T", "intercept_"
         )
-        values = [self.coef_.T.astype(dtype), self.intercept_.astype(dtype)]
-        sums = predict(network, values, dtype, Source(X), self.n_jobs)
+        dtype = computing_dtype(self.dtype, X, w)
+        inputs, units = w.shape
+        expected = 1 if len(self.classes_) == 2 else len(self.classes_)
+        if units != expected:
+            raise ValueError(f"coef_ has {units} rows; expected {expected}, as classes_ say.")
+        network = Network(
+            (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
+        )
+        values = [w.astype(dtype), b.astype(dtype)]
+        sums = finite(predict(network, values, dtype, Source(X), self.n_jobs))
         return sums.ravel() if units == 1 else sums
 
+    @consistent
     def predict(self, X):
         """Predict classes.
 
@@ -358,6 +368,7 @@ class _Pass:
         op[operands.INPUTS], op[operands.UNITS] = source.n_columns, state.units
         op[operands.RATE] = np.float64(estimator.learning_rate_init).view(np.int64)
         op[operands.INTERCEPT] = estimator.fit_intercept
+        op[operands.N_ROWS] = self._kernel.n_rows
         for field, array in (
             (operands.WEIGHTS, state.weights),
             (operands.BIASES, state.biases),
@@ -376,5 +387,7 @@ class _Pass:
             part = rows[first : first + self._rows_per_call]
             self._kernel.operands[operands.SEEN] = self._state.seen
             self._kernel(part)
+            if self._kernel.operands[operands.STRAY]:
+                raise ValueError("A row to read is not one of those that there are.")
             self._state.seen += len(part)
         return self._outcome

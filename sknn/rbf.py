@@ -14,7 +14,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .base import ParameterRow, takes
+from .base import ParameterRow, consistent, takes
 from .centers import cluster_widths, distinct_rows, find_centers, shared_width
 from .initializers import INITIALIZERS
 from .layered import LAYERED_TRAINING, LayeredNet
@@ -354,22 +354,26 @@ class _BaseRBFNet(LayeredNet):
     # --- what is fitted
 
     @property
+    @consistent
     def centers_(self):
         """The centers."""
         return self.weights_["layers.0"]["centers"].T.copy()
 
     @property
+    @consistent
     def widths_(self):
         """The width of each center."""
         return np.abs(self.weights_["layers.0"]["widths"])  # of which the square counts
 
     @property
+    @consistent
     def coef_(self):
         """The weights, as linear models have them."""
         coef = self.weights_["layers.1"]["kernel"].T.copy()
         return coef.ravel() if self._is_flat else coef
 
     @property
+    @consistent
     def intercept_(self):
         """The intercepts, as linear models have them."""
         intercept = self.weights_["layers.1"]["bias"]

@@ -14,15 +14,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from .base import ParameterRow, all_or_nothing, check_weights
-from .data import INPUTS, Source
+from .base import ParameterRow, all_or_nothing, check_weights, consistent
+from .data import INPUTS, Source, sound
 from .layered import LAYERED_TRAINING, LayeredNet, check_names
 from .layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
 from .layers.base import describe, output_shape, size
 from .losses import Loss
 from .network import Network, Weights
 from .supervised import OUTPUT_ACTIVATIONS, TRAINED, check_activation
-from .training import Data, predict
+from .training import Data, finite, predict
 
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 #: Rows whose errors are computed at once.
@@ -243,7 +243,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
             _check_feature_names(self, clean, reset=False)
         clean = check_array(
-            clean, accept_sparse=["csr", "csc"], input_name=name, estimator=self
+            sound(clean, name), accept_sparse=["csr", "csc"], input_name=name, estimator=self
         )
         if clean.shape[1] != self.n_features_in_:
             raise ValueError(
@@ -370,6 +370,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     # --- using it
 
+    @consistent
     def transform(self, X):
         """Return the codes of samples.
 
@@ -387,11 +388,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return self._encode(self._validate(X))
 
     def _encode(self, X):
-        return checked(self._run(self._encoder(), X))
+        return finite(self._run(self._encoder(), X))
 
     def _run(self, weights, X):
         return predict(weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs)
 
+    @consistent
     def inverse_transform(self, X):
         """Return what codes stand for.
 
@@ -419,12 +421,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return codes
 
     def _decode(self, codes):
-        return checked(self._run(self._decoder(), codes))
+        return finite(self._run(self._decoder(), codes))
 
     def _sample_shape(self):
         """Return the shape of a sample, as `inverse_transform` gives it."""
         return getattr(self, "_given_shape", (self.n_features_in_,))
 
+    @consistent
     def reconstruct(self, X):
         """Return what the network makes of samples: those of their codes.
 
@@ -442,6 +445,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         checked = self._validate(X)
         return self._outputs(checked).reshape(_shape(X))
 
+    @consistent
     def score_samples(self, X):
         """Return the error of reconstruction of each sample: large for what is unlike the rest.
 
@@ -460,6 +464,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         X = self._validate(X)
         return self._errors(X, X)
 
+    @consistent
     def score(self, X, y=None, sample_weight=None):
         """Return minus the mean error of reconstruction: the larger, the better.
 
@@ -488,7 +493,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         weights, errors = self._weights, np.empty(X.shape[0])
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
-            outputs = checked(self._run(weights, X[rows])).astype(np.float64, copy=False)
+            outputs = finite(self._run(weights, X[rows])).astype(np.float64, copy=False)
             errors[rows] = error_of(self.loss, outputs, dense(targets[rows])).mean(axis=1)
         return errors
 
@@ -562,15 +567,6 @@ def error_of(loss, outputs, wanted):
     wanted, smallest = np.clip(wanted, 0, 1), np.finfo(np.float32).eps
     outputs = np.clip(outputs, smallest, 1 - smallest)
     return -(wanted * np.log(outputs) + (1 - wanted) * np.log1p(-outputs))
-
-
-def checked(outputs):
-    """Return outputs, if they are numbers."""
-    if np.isnan(outputs).any():
-        raise ValueError(
-            f"The network's outputs are not numbers: X has values too large for {outputs.dtype}."
-        )
-    return outputs
 
 
 def document(cls):

@@ -11,7 +11,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_y, check_is_fitted
 
-from .base import ParameterRow, takes
+from .base import ParameterRow, consistent, takes
 from .data import Source
 from .layered import CELLS, LAYERED_TRAINING, LayeredNet, recurrent_layer
 from .layers import Bidirectional, Dense, Dropout, Embedding
@@ -270,6 +270,7 @@ class _BaseRNN(TakesSequences, LayeredNet):
 class _Score:
     """The score of predictions, over all steps where the network has them."""
 
+    @consistent
     def score(self, X, y, sample_weight=None):
         """Return the accuracy, or in regression the coefficient of determination.
 

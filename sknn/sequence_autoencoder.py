@@ -6,10 +6,11 @@ from inspect import cleandoc
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .base import check_weights, takes
+from .base import check_weights, consistent, takes
 from .data import INPUTS, Source
 from .layered import CELLS, recurrent_layer
 from .layers import ActivityRegularization, Bidirectional, Dense, Dropout, RepeatVector
+from .layers.base import MOST
 from .reconstruction import (
     ATTRIBUTES,
     CHUNK,
@@ -18,13 +19,12 @@ from .reconstruction import (
     TRAINING,
     Autoencoder,
     ReconstructionData,
-    checked,
     dense,
     error_of,
 )
 from .recurrent import CLIPPING, LAYERS, layer_sizes
 from .sequences import MASK, SequenceData, TakesSequences, about_features, listed, repeating
-from .training import predict
+from .training import finite, predict
 
 _PARAMETERS = {
     "hidden_size": replace(
@@ -188,6 +188,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
 
     # --- using it
 
+    @consistent
     def inverse_transform(self, X, lengths=None):
         """Return what codes stand for.
 
@@ -209,7 +210,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         if lengths is not None:
             steps = _check_lengths(lengths, len(codes))
         weights = self._decoder()
-        outputs = checked(
+        outputs = finite(
             predict(
                 repeating(weights.network, int(steps.max())), weights.packed, weights.dtype,
                 Source(codes), self.n_jobs, lengths=steps[:, None],
@@ -220,6 +221,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
             return outputs
         return [some[:length] for some, length in zip(outputs, steps, strict=True)]
 
+    @consistent
     def reconstruct(self, X):
         """Return what the network makes of sequences: those of their codes.
 
@@ -235,7 +237,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         """
         check_is_fitted(self)
         X = self._validate(X)
-        outputs = checked(self._run(self._weights, X))
+        outputs = finite(self._run(self._weights, X))
         outputs = _by_step(outputs, X.features, X.plain)
         if X.listed:
             return X.cut(outputs)
@@ -243,6 +245,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
             outputs[~X.mask] = self.mask_value
         return outputs
 
+    @consistent
     def score_samples(self, X):
         """Return the error of reconstruction of each sequence: large for what is unlike the rest.
 
@@ -259,6 +262,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         """
         return super().score_samples(X)
 
+    @consistent
     def score(self, X, y=None, sample_weight=None):
         """Return minus the mean error of reconstruction: the larger, the better.
 
@@ -288,7 +292,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
             part, wanted = X.part(rows), dense(targets.values[rows])
-            outputs = checked(self._run(self._weights, part)).astype(np.float64, copy=False)
+            outputs = finite(self._run(self._weights, part)).astype(np.float64, copy=False)
             found = _by_step(error_of(self.loss, outputs, wanted), X.features, False).mean(axis=2)
             ends = np.cumsum(part.steps)
             errors[rows] = np.add.reduceat(found[part.mask], ends - part.steps) / part.steps
@@ -317,8 +321,9 @@ def _check_lengths(lengths, n):
             f"lengths has the shape {lengths.shape} and the type {lengths.dtype}; expected an int "
             f"for each of {n} codes."
         )
-    if lengths.min() < 1:
-        raise ValueError(f"lengths has {lengths.min()}; expected at least 1 for each.")
+    if lengths.min() < 1 or lengths.max() > MOST:
+        strange = lengths.min() if lengths.min() < 1 else lengths.max()
+        raise ValueError(f"lengths has {strange}; expected 1 to {MOST} for each.")
     return lengths.astype(np.int64)
 
 

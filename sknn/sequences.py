@@ -9,7 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .base import ParameterRow
-from .data import Source
+from .data import Source, sound
 from .layers import Embedding, RepeatVector
 from .training import Data, predict
 
@@ -122,7 +122,7 @@ def listed(X):
     if sp.issparse(X) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__"):
         return None
     items = list(X)
-    if any(isinstance(item, str) or not hasattr(item, "__len__") for item in items):
+    if not items or any(isinstance(item, str) or not hasattr(item, "__len__") for item in items):
         return None
     arrays = hasattr(X, "ndim") or any(hasattr(item, "ndim") for item in items)
     if not arrays and len({len(item) for item in items}) < 2:
@@ -289,7 +289,7 @@ class TakesSequences:
 
     def _array_of_sequences(self, X, tokens, reset):
         """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
-        X = X if hasattr(X, "ndim") else np.asarray(X)
+        X = sound(X) if hasattr(X, "ndim") else np.asarray(X)
         unknown = self.mask_value is not None and np.isnan(self.mask_value)
         checks = {"ensure_all_finite": "allow-nan" if unknown else True}
         if X.ndim > 2 + (not tokens):

@@ -197,7 +197,7 @@ def make_streams(texts, network, dtype, n_streams, reduction):
     schedule = deal(starts, lengths, time, n_streams)
     return Streams(
         Source(_windows(codes, time)),
-        ClassNumbers(_windows(codes, time)[1:]),
+        ClassNumbers(_windows(codes, time)[1:], among=codes),
         None,
         schedule.rows.ravel(),
         lengths=schedule.lengths.reshape(-1, 1),

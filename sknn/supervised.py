@@ -32,12 +32,13 @@ from .base import (
     ParameterRow,
     all_or_nothing,
     check_weights,
+    consistent,
     weigh_samples,
 )
-from .data import ClassNumbers, Source
+from .data import ClassNumbers, Source, sound
 from .layers import Activation
 from .losses import Loss
-from .training import Data, Progress, Trainer, fit_lbfgs
+from .training import Data, Progress, Trainer, finite, fit_lbfgs
 
 _POSITIVE = ["exp", "logistic", "softplus"]
 OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
@@ -205,6 +206,7 @@ class SupervisedNet(NeuralEstimator):
 
     def _validate(self, X, y="no_validation", reset=False, **checks):
         """Return X as rows of numbers, and y where there is one, both checked."""
+        X, y = sound(X), sound(y, "y")
         return validate_data(self, X, y, accept_sparse=["csr", "csc"], reset=reset, **checks)
 
     def _learn_classes(self, y, incremental, classes):
@@ -526,13 +528,7 @@ class SupervisedNet(NeuralEstimator):
 
     def _outputs(self, X):
         """Return the network's outputs for checked X."""
-        outputs = self._predict(X)
-        if np.isnan(outputs).any():
-            raise ValueError(
-                f"The network's outputs are not numbers: X has values too large for "
-                f"{outputs.dtype}."
-            )
-        return outputs
+        return finite(self._predict(X))
 
     def _converted(self, X, convert):
         """Return what `convert` makes of the network's outputs for X."""
@@ -545,6 +541,11 @@ class SupervisedNet(NeuralEstimator):
         if not self._classifies:
             return outputs.ravel() if self.n_outputs_ == 1 else outputs
         if self._label_binarizer.y_type_ == "multiclass" and self.n_outputs_ > 1:
+            if len(self.classes_) != outputs.shape[1]:
+                raise ValueError(
+                    f"classes_ has {len(self.classes_)} labels; expected {outputs.shape[1]}, one "
+                    "for each output."
+                )
             return self.classes_[outputs.argmax(axis=1)]
         return self._label_binarizer.inverse_transform(
             outputs.ravel() if self.n_outputs_ == 1 else outputs
@@ -558,6 +559,7 @@ class SupervisedNet(NeuralEstimator):
         return outputs
 
     @property
+    @consistent
     def history_(self):
         """Losses and validation scores by epoch, as a DataFrame."""
         import pandas as pd
@@ -596,6 +598,7 @@ def _classifies(estimator):
 class _Predicts:
     """What every network does that predicts targets."""
 
+    @consistent
     def predict(self, X):
         """Predict class labels, or the targets of a regression.
 
@@ -642,6 +645,7 @@ class ClassifierMethods(_Predicts):
         return self._fit(X, y, sample_weight, True, classes=classes)
 
     @available_if(_classifies)
+    @consistent
     def predict_proba(self, X):
         """Return the probability of each class.
 
@@ -658,6 +662,7 @@ class ClassifierMethods(_Predicts):
         return self._converted(X, self._probabilities)
 
     @available_if(_classifies)
+    @consistent
     def predict_log_proba(self, X):
         """Return the logarithm of the probability of each class.
 

@@ -308,14 +308,15 @@ class Tape:
 
     def lengths(self, steps):
         """Return the buffer of the lengths of sequences of at most `steps`, at this point."""
-        if self.axis not in self._lengths:
-            self._lengths[self.axis] = out = self.buffer("lengths", 1)
+        where = self.axis, steps
+        if where not in self._lengths:
+            self._lengths[where] = out = self.buffer("lengths", 1)
             self.add("lengths", (), (out,), (steps, self.axis))
-        return self._lengths[self.axis]
+        return self._lengths[where]
 
     def weights(self, steps=None):
         """Return the buffer of the samples' weights, or of those of each of their `steps`."""
-        where = None if steps is None else self.axis
+        where = None if steps is None else (self.axis, steps)
         if where not in self._weights:
             self._weights[where] = out = self.buffer("weights", steps or 1)
             if steps is None:

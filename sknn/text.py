@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from .base import TRAINING, FitCallbacks, ParameterRow, all_or_nothing, takes
+from .base import TRAINING, FitCallbacks, ParameterRow, all_or_nothing, consistent, takes
 from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts
 from .layered import CELLS, LayeredNet, has_diverged, recurrent_layer
 from .layers import LSTM, Activation, Dense, Dropout, Embedding
@@ -34,6 +34,8 @@ from .training import Progress, Trainer
 from .writing import search, write
 
 _COUNT = Interval(Integral, 1, None, closed="left")
+#: How many recurrent layers may stand one upon the other.
+LAYERS = Interval(Integral, 1, 256, closed="both")
 
 #: How models of text describe their layers.
 TEXT_LAYERS = {
@@ -46,9 +48,9 @@ TEXT_LAYERS = {
     ),
     "n_layers": ParameterRow(
         1,
-        [_COUNT],
+        [LAYERS],
         """n_layers : int, default=1
-        How many stand one upon the other.""",
+        How many stand one upon the other, at most 256.""",
     ),
     "embedding": ParameterRow(
         None,
@@ -472,6 +474,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
 
     # --- what comes next
 
+    @consistent
     def predict_proba(self, X):
         """Return the distribution of the character that follows each text.
 
@@ -505,6 +508,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         probabilities = next_probabilities(weights, last, states, self.n_jobs)
         return states, probabilities
 
+    @consistent
     def transform(self, X):
         """Return the state of the last recurrent layer after each text, as features.
 
@@ -526,6 +530,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         return np.ascontiguousarray(states[:, :units])
 
     @validate_params(SAMPLING, prefer_skip_nested_validation=True)
+    @consistent
     def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
         """Write text, drawing one character after the other.
 
@@ -566,6 +571,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         return "".join(self._characters.decode(part) for part in codes)
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
+    @consistent
     def beam_search(self, n_chars, prime="", beam_width=5):
         """Search the most probable text, going on with the few best beginnings at each character.
 

@@ -3,20 +3,18 @@
 What a fit changes is a :class:`Progress`; the estimator commits it when all went well.
 """
 
-import threading
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
-from threadpoolctl import ThreadpoolController
 
 from .base import count_threads
-from .cpu.program import Session, Team, aligned, pack, unpack
+from .blas import one_thread
+from .cpu.memory import aligned
+from .cpu.program import ONES, Session, Team, pack, unpack
 from .network import BLOCK_WIDTH, block_width, prediction_width, program
 from .optimizers import Optimizer, make_solver
 
@@ -97,7 +95,7 @@ class Data:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
-        return int(np.clip(wanted, 1, n))
+        return max(1, min(int(wanted), n))
 
     def once(self, batch, order=None):
         """Return the Pass that goes through the rows once, `batch` a step.
@@ -205,7 +203,8 @@ def predict(
     with Team(size) as team:
         session = made.borrow(chunk, team)
         session.bind(packed, source, targets, weights, rows, out, lengths=lengths)
-        total = session.run(n_rows, chunk, np.ones((-(-n_rows // chunk), 2)))
+        n_runs = -(-n_rows // chunk)
+        total = session.run(n_rows, chunk, ONES if n_runs == 1 else np.ones((n_runs, 2)))
     made.give_back(session)
     if lengths is not None:
         in_order, out = out, np.empty_like(out)
@@ -215,46 +214,14 @@ def predict(
     return out, total / _amounts(weights, steps, np.arange(n_rows) if rows is None else rows).sum()
 
 
-_blas_users, _blas_holder, _blas_lock = 0, None, threading.Lock()
-
-
-@cache  # looking for the libraries takes milliseconds
-def _libraries():
-    return ThreadpoolController()
-
-
-def _limit_blas(limited, lifted):
-    with _libraries().limit(limits=1, user_api="blas"):
-        limited.set()
-        lifted.wait()
-
-
-@contextmanager
-def one_blas_thread():
-    """Keep BLAS to one thread: SciPy's L-BFGS sums by it, and more threads change the bits.
-
-    The limit is the process's; fits in several threads share it, and the last one lifts it. A
-    thread of its own holds it, since threadpoolctl lets only the thread that has set a limit
-    change it.
-    """
-    global _blas_users, _blas_holder
-    with _blas_lock:
-        if not _blas_users:
-            limited, lifted = threading.Event(), threading.Event()
-            holder = threading.Thread(target=_limit_blas, args=(limited, lifted), daemon=True)
-            holder.start()
-            limited.wait()
-            _blas_holder = holder, lifted
-        _blas_users += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if not _blas_users:
-                holder, lifted = _blas_holder
-                lifted.set()
-                holder.join()
+def finite(outputs):
+    """Return a network's outputs, if all of them are finite numbers."""
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            "The network's outputs are not finite numbers: X has values too large for "
+            f"{outputs.dtype}."
+        )
+    return outputs
 
 
 class Trainer:
@@ -469,7 +436,7 @@ class Objective:
 def fit_lbfgs(estimator, network, progress, train, on_step):
     """Train by L-BFGS over all rows at once, in float64."""
     rows = min(len(train.rows), _CHUNK)
-    with Team(team_size(estimator.n_jobs, network, rows)) as team, one_blas_thread():
+    with Team(team_size(estimator.n_jobs, network, rows)) as team, one_thread():
         objective = Objective(network, train, estimator.alpha, estimator.l1, team)
         first = pack(objective.program, progress.values, np.float64)
         last = [first]

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .base import ParameterRow, all_or_nothing, takes
+from .base import ParameterRow, all_or_nothing, consistent, takes
 from .characters import VOCABULARY, Characters, as_texts
 from .cpu.program import Layout
 from .data import ClassNumbers, Source
@@ -26,7 +26,7 @@ from .layers import (
 from .losses import Loss
 from .network import Network
 from .streams import final_states, reading
-from .text import TEXT_LAYERS
+from .text import LAYERS, TEXT_LAYERS
 from .training import Data, predict
 
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -40,9 +40,9 @@ _LAYERS = {
     **TEXT_LAYERS,
     "n_layers": ParameterRow(
         1,
-        [_COUNT],
+        [LAYERS],
         """n_layers : int, default=1
-        How many of them the encoder has, and the decoder, one upon the other.""",
+        How many of them the encoder has, and the decoder, one upon the other; at most 256.""",
     ),
 }
 _SEARCH = {
@@ -448,6 +448,7 @@ class Seq2SeqRNN(LayeredNet):
 
     # --- predicting
 
+    @consistent
     def predict(self, X):
         """Write the outputs that are most probable, as far as a beam search finds them.
 
@@ -469,16 +470,18 @@ class Seq2SeqRNN(LayeredNet):
         codes, offsets = self._input_characters.encode(as_texts(X))
         encoder, decoder = encoder_and_decoder(self._weights)
         states = final_states(encoder, np.split(codes, offsets[1:-1]), self.n_jobs)
-        longest = self.max_length or 2 * self.longest_output_
+        width = int(self.beam_width)
+        longest = int(self.max_length or 2 * self.longest_output_)
         order = np.argsort(np.diff(offsets), kind="stable")  # similar ones end together
         predictions = np.empty(len(order), dtype=object)
-        together = max(1, _TOGETHER // self.beam_width)
+        together = max(1, _TOGETHER // width)
         for first in range(0, len(order), together):
             places = order[first : first + together]
-            found = search(decoder, states[places], self.beam_width, longest, self.n_jobs)
+            found = search(decoder, states[places], width, longest, self.n_jobs)
             predictions[places] = [self._output_characters.decode(output) for output in found]
         return predictions
 
+    @consistent
     def score(self, X, y):
         """Return the part of outputs that `predict` finds exactly.
 
@@ -497,6 +500,7 @@ class Seq2SeqRNN(LayeredNet):
         X, y = _as_pairs(X, y)
         return float(np.mean([found == wanted for found, wanted in zip(self.predict(X), y)]))
 
+    @consistent
     def score_samples(self, X, y):
         """Return the log-likelihood of each output, given its input, in nats.
 

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .autoencoder import DENSE_LAYERS, activations
-from .base import ParameterRow, all_or_nothing, check_weights, takes
+from .base import ParameterRow, all_or_nothing, check_weights, consistent, takes
 from .conv_autoencoder import CODERS, check_coders
 from .data import INPUTS, Source
 from .images import IMAGE_SHAPE, TakesImages
@@ -26,12 +26,12 @@ from .reconstruction import (
     TRAINING,
     Autoencoder,
     ReconstructionData,
-    checked,
     dense,
     document,
     error_of,
     part_of,
 )
+from .training import finite
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 
@@ -274,6 +274,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
             setattr(self, name, [*getattr(self, name, ())[:before], *curve])
 
     @property
+    @consistent
     def history_(self):
         """Losses, their parts, and validation scores by epoch, as a DataFrame."""
         frame = super().history_
@@ -294,6 +295,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
             raise ValueError("Codes that were drawn are not finite: variances are too large.")
         return codes
 
+    @consistent
     def transform(self, X):
         """Return the codes of samples.
 
@@ -311,6 +313,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         """
         return super().transform(X)
 
+    @consistent
     def sample(self, n_samples=1, random_state=None):
         """Return new samples, of codes that are drawn from the standard normal distribution.
 
@@ -331,6 +334,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         size = n_samples, self._n_features_out
         return self.inverse_transform(check_random_state(random_state).normal(size=size))
 
+    @consistent
     def elbo(self, X, n_samples=1, random_state=None):
         """Return an estimate of the evidence lower bound of each sample.
 
@@ -355,8 +359,9 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         self._warn_of_range(X)
         random_state = check_random_state(random_state)
         error, divergence = self._parts_of_loss(self._weights, X, n_samples, random_state)
-        return -checked(error + divergence)
+        return -finite(error + divergence)
 
+    @consistent
     def score(self, X, y=None, sample_weight=None):
         """Return the mean evidence lower bound, in nats: the larger, the better.
 

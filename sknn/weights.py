@@ -232,8 +232,10 @@ def save(path, layers, input_shape, values):
     ------
     ValueError
         Naming the first tensor that a value is missing for or does not fit; nothing is written.
+    OSError
+        If the file cannot be written.
     """
-    _library()
+    safetensors = _library()
     from safetensors.numpy import save_file
 
     needed, values = tensors(layers, input_shape), [np.asarray(value) for value in values]
@@ -248,7 +250,11 @@ def save(path, layers, input_shape, values):
         raise ValueError(f"{tensor.name!r} got no value; needs one of {tensor.own_shape}.")
     if len(values) > len(needed):
         raise ValueError(f"Got {len(values)} values; needs {len(needed)}, one for each tensor.")
-    save_file({t.name: to_torch(value, t) for t, value in zip(needed, values)}, os.fspath(path))
+    path = os.fspath(path)
+    try:
+        save_file({t.name: to_torch(value, t) for t, value in zip(needed, values)}, path)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from None
 
 
 def _library():

@@ -31,6 +31,7 @@ def write(weights, n, start, frequencies, end, temperature, top_k, random_state)
     top_k : int or None
     random_state : RandomState
     """
+    n = int(n)
     if n and not len(start):
         first = draw(frequencies, temperature, top_k, random_state.random_sample())
         start, n = np.array([first]), n - 1
@@ -55,7 +56,7 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     # beyond that, what is not the largest has no probability in float32 either
     rates[:, 2] = 1 / max(temperature, 1e-30)
     rates[:, 3] = random_state.random_sample(n)
-    rates[:, 4] = min(top_k or 0, network.outputs)
+    rates[:, 4] = min(int(top_k or 0), network.outputs)
     made = program(network, weights.dtype.name, 1, "sample", TOKENS, carries=True)
     with Team(1) as team:
         session = made.borrow(1, team)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -89,8 +90,8 @@ def copied(tmp_path):
 def test_a_process_loads_what_others_compiled(filled):
     folder, first = filled
     before = files(folder)
-    assert len(before) == 2 * first["kernels"]  # an index and the code: nothing half-written
-    assert {path.suffix for path in before} == {".nbi", ".nbc"}
+    assert len(before) == first["kernels"]  # nothing half-written
+    assert {path.suffix for path in before} == {".kernel"}
     assert all(first["digest"] in str(path) for path in before)
     assert run(folder) == first | {"hits": first["kernels"]}
     assert files(folder) == before
@@ -150,18 +151,96 @@ def test_no_writable_folder_means_no_cache_and_no_error(filled, tmp_path):
     assert file.read_text() == "not a folder"
 
 
-def test_damaged_files_are_compiled_anew(filled, tmp_path):
+def _flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place(len(content))] ^= 4
+    path.write_bytes(content)
+
+
+class _Harm:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+HARM = bytes(32) + pickle.dumps(_Harm(), protocol=5)
+
+#: What may happen to a file, five at a time: the network of the script has as many kernels.
+DAMAGES = {
+    "in size": [
+        lambda path, other: path.write_bytes(other),
+        lambda path, other: path.write_bytes(b""),
+        lambda path, other: path.write_bytes(path.read_bytes()[:-10]),
+        lambda path, other: path.write_bytes(path.read_bytes() + b"more"),
+        lambda path, other: path.unlink(),
+    ],
+    "in content": [
+        lambda path, other: _flip(path, lambda n: 5),  # of the checksum
+        lambda path, other: _flip(path, lambda n: 32),  # right behind it
+        lambda path, other: _flip(path, lambda n: n // 2),
+        lambda path, other: _flip(path, lambda n: n - 1),
+        lambda path, other: path.write_bytes(HARM),
+    ],
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_files_are_compiled_anew(filled, tmp_path, how):
     folder, first = filled
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    indexes, kernels = (sorted(tmp_path.rglob(f"*{suffix}")) for suffix in (".nbi", ".nbc"))
-    assert len(indexes) == len(kernels) == first["kernels"] == 5
-    indexes[0].write_bytes(b"")
-    indexes[1].write_bytes(indexes[1].read_bytes()[:-10])
-    kernels[2].write_bytes(b"")
-    kernels[3].write_bytes(kernels[3].read_bytes()[:-10])
-    kernels[4].unlink()
+    kernels = sorted(tmp_path.rglob("*.kernel"))
+    assert len(kernels) == first["kernels"] == 5
+    last = kernels[-1].read_bytes()
+    for path, damage in zip(kernels, DAMAGES[how], strict=True):
+        damage(path, last)
     assert run(tmp_path) == first
     assert run(tmp_path) == first | {"hits": first["kernels"]}
+
+
+def test_files_of_another_processor_or_version_are_not_read(filled, tmp_path):
+    folder, first = filled
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    before = files(tmp_path)
+    other = "import numba; numba.__version__ = '0.0.1'\n" + SCRIPT
+    assert run(tmp_path, other) == first
+    assert len(files(tmp_path)) == 2 * len(before)
+    narrow = run(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    assert narrow["hits"] == 0
+    assert run(tmp_path)["hits"] == first["kernels"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="folders have no owners here")
+def test_only_the_user_can_read_or_write_the_files(filled, tmp_path):
+    folder, first = filled
+    script = "import os; os.umask(0)\n" + SCRIPT
+    assert run(tmp_path, script) == first
+    for path in pathlib.Path(tmp_path, "sknn").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+    assert run(tmp_path)["hits"] == first["kernels"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="folders have no owners here")
+@pytest.mark.parametrize("what", ["the folder", "the folder above", "a file"])
+def test_what_others_may_write_to_is_not_used(filled, tmp_path, what):
+    folder, first = filled
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    inner = tmp_path / "sknn" / first["digest"]
+    kernels = sorted(inner.glob("*.kernel"))
+    {"the folder": inner, "the folder above": inner.parent, "a file": kernels[0]}[what].chmod(0o777)
+    hits = len(kernels) - 1 if what == "a file" else 0
+    before = files(tmp_path)
+    assert run(tmp_path) == first | {"hits": hits}
+    if what != "a file":
+        assert files(tmp_path) == before
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away"
+)
+def test_what_belongs_to_others_is_not_used(filled, tmp_path):
+    folder, first = filled
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    os.chown(tmp_path / "sknn" / first["digest"], 12345, 12345)
+    assert run(tmp_path) == first
 
 
 def test_threads_may_compile_at_once(filled, tmp_path):

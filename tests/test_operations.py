@@ -1,9 +1,7 @@
 """Every operation against its NumPy definition, in whole programs, and gradients by differences."""
 
-import ctypes
 import hashlib
 import inspect
-import mmap
 import os
 import pathlib
 import subprocess
@@ -29,11 +27,11 @@ from reference import (
 )
 
 import sknn
-import sknn.cpu.program as engine
 from sknn.activations import ACTIVATIONS
 from sknn.base import TRAINING
 from sknn.cpu import activations, losses, updates
 from sknn.cpu.frame import KERNELS
+from sknn.cpu.memory import between_guards, guarded
 from sknn.cpu.program import pack
 from sknn.data import ClassNumbers, Source
 from sknn.layers import (
@@ -500,19 +498,8 @@ def test_x_is_not_copied():
 # --- memory, and machines with other registers
 
 
-def _guarded(n_bytes):
-    """Return bytes after which, and a page before which, memory must not be touched."""
-    page = mmap.PAGESIZE
-    size = -(-max(n_bytes, 1) // page) * page
-    memory = mmap.mmap(-1, size + 2 * page)
-    whole = np.frombuffer(memory, np.uint8)
-    for guard in (whole.ctypes.data, whole.ctypes.data + page + size):
-        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
-    return whole[page + size - n_bytes : page + size]
-
-
 def _moved(array):
-    moved = _guarded(array.nbytes).view(array.dtype).reshape(array.shape)
+    moved = between_guards(array.nbytes).view(array.dtype).reshape(array.shape)
     moved[...] = array
     return moved
 
@@ -541,7 +528,7 @@ def _coding():
 
 def run_beside_guard_pages():
     """Train and predict where a step outside of an array ends the process; print all bits."""
-    engine.aligned = _guarded
+    assert guarded()
     bits = hashlib.sha256()
     after = (Activation("tanh"), Dropout(0.2))
     whole_packs = mlp(31, (33, *after), outputs=16, loss="log_loss", link="softmax")
@@ -572,7 +559,7 @@ def run_beside_guard_pages():
         rates = _moved(step_rates(weights, rows, batch))
         made = run_engine(
             network, dtype, "train", p.values, source, targets, rows, batch, rates,
-            solver=solver, weights=weights, threads=2,
+            solver=solver, weights=weights, threads=2, fill=np.nan,
         )  # fmt: skip
         bits.update(made.packed.tobytes() + made.raw_states.tobytes())
         for n in (1, 7, 70):
@@ -591,7 +578,9 @@ def run_beside_guard_pages():
 def _bits(features=None):
     script = "import test_operations; test_operations.run_beside_guard_pages()"
     roots = [pathlib.Path(__file__).parent, pathlib.Path(sknn.__file__).parents[1]]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, roots)), "SKNN_GUARD_PAGES": "1",
+    }  # fmt: skip
     if features:
         environment["NUMBA_CPU_FEATURES"] = features
     done = subprocess.run(

@@ -5,6 +5,13 @@ source of the whole engine (this folder), so a stale kernel never runs: neither 
 where Numba's own cache would notice changes in one file only, nor after an upgrade. Where nothing
 can be written there is no cache, and no error.
 
+What is loaded is machine code, so nothing is taken on trust. A file begins with a checksum of all
+that it was made for (the kernel's name and signature, the engine's digest, the processor and its
+features, the versions of Python, Numba and LLVM's binding) and of its content, and is not looked
+into unless that fits: a damaged file, or one in another's place, is compiled anew. Files are
+written beside their place and moved there, and only their owner can read or write them. A folder
+that belongs to somebody else, or that others may write to, is not used.
+
 The cache lives in ``$NUMBA_CACHE_DIR/sknn`` where that is set, else in the user's cache folder.
 This file alone leans on private classes of Numba.
 """
@@ -13,8 +20,14 @@ import hashlib
 import itertools
 import os
 import pathlib
+import pickle
+import stat
+import sys
+import tempfile
 from contextlib import suppress
 
+import llvmlite
+import numba
 from numba.core import config, types
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -52,6 +65,13 @@ def folder():
     return os.path.join(base, digest())
 
 
+def _is_ours(status):
+    """Return whether what has this status belongs to the user, and nobody else may write to it."""
+    if not hasattr(os, "geteuid"):  # Windows, where the user's folders are his own
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 class _Locator(_CacheLocator):
     def __init__(self, function):
         self._function = function
@@ -64,6 +84,15 @@ class _Locator(_CacheLocator):
 
     def get_disambiguator(self):
         return None  # the qualified name tells specialisations apart already
+
+    def ensure_cache_path(self):
+        path = pathlib.Path(folder())
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        for some in (path.parent, path):
+            some.mkdir(mode=0o700, exist_ok=True)
+        if not all(_is_ours(os.stat(some)) for some in (path, path.parent)):
+            raise PermissionError(f"{path} belongs to others, or they may write to it.")
+        tempfile.TemporaryFile(dir=path).close()
 
     @classmethod
     def from_function(cls, function, path):
@@ -79,25 +108,66 @@ class _Implementation(CompileResultCacheImpl):
     _locator_classes = [_Locator]
 
 
+class _Files:
+    """The files of one kernel: one for each kind of processor, and for each set of versions."""
+
+    def __init__(self, folder, name):
+        self._folder, self._name = pathlib.Path(folder), name
+
+    def _path(self, key):
+        return self._folder / f"{self._name}-{hashlib.sha256(key).hexdigest()[:12]}.kernel"
+
+    @staticmethod
+    def _checksum(key, content):
+        return hashlib.sha256(hashlib.sha256(key).digest() + content).digest()
+
+    def load(self, key):
+        """Return what was saved under a key, or None."""
+        with suppress(OSError), open(self._path(key), "rb") as file:
+            if not _is_ours(os.fstat(file.fileno())):
+                return None
+            checksum, content = file.read(32), file.read()
+            if checksum == self._checksum(key, content):
+                return pickle.loads(content)
+        return None
+
+    def save(self, key, data):
+        content = pickle.dumps(data, protocol=5)
+        # made for the user alone, whatever the umask
+        handle, beside = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._checksum(key, content) + content)
+            os.replace(beside, self._path(key))
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(beside)
+            raise
+
+
 class _EngineCache(FunctionCache):
     _impl_class = _Implementation
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._cache_file = _Files(self._cache_path, function.__name__)
 
     def _index_key(self, sig, codegen):
         # Numba's own key pickles the closure, which differs between processes when it holds an
         # intrinsic: such a kernel would never be found again.
-        return sig, codegen.magic_tuple(), self._py_func.__qualname__
+        versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
+        parts = self._py_func.__qualname__, str(sig), codegen.magic_tuple(), digest(), versions
+        return repr(parts).encode()
 
     def save_overload(self, sig, data):
-        # A full or read-only disk, or a damaged file, costs the next process a compilation.
+        # A full or read-only disk costs the next process a compilation.
         with suppress(Exception):
             super().save_overload(sig, data)
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # whatever unpickling a damaged file raises
-            with suppress(OSError):
-                self.flush()
+        except Exception:  # what has the right checksum, and still can't be used here
             return None
 
 
@@ -126,3 +196,19 @@ def compile_function(function, name, arguments=KERNEL):
 def _number(name):
     """Return where to begin to number the closures of the kernel `name`."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
+
+
+def _wait_for_compilers():
+    global_compiler_lock._lock.acquire()
+
+
+def _go_on():
+    global_compiler_lock._lock.release()
+
+
+# A child forked while another thread compiles would wait for that thread, which it does not have.
+# So a fork waits until nobody compiles; that takes a second at most.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_wait_for_compilers, after_in_parent=_go_on, after_in_child=_go_on
+    )

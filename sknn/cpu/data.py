@@ -13,6 +13,9 @@ from .frame import (
     ROWS,
     START,
     WEIGHT,
+    X_STORED,
+    Y_STORED,
+    X,
     kernel,
 )
 from .simd import (
@@ -77,22 +80,30 @@ def gather(t, source, contiguous):
 
 @kernel
 def gather_csr(t, source, index):
-    """The same from compressed sparse rows. op: addresses, out, columns, field."""
+    """The same from compressed sparse rows. op: addresses, out, columns, field.
+
+    The matrix is the caller's own, who may change it while it is read: whatever its arrays say
+    then, nothing outside of them is read, and nothing outside of the block is written.
+    """
     width, real, vector, lanes = t.width, t.real, t.vector, t.vector.lanes
     source, index = getattr(types, source), getattr(types, index)
 
     def gather_csr(op, frame, slot):
         out, columns, field = slot + op[1], op[2], op[3]
         data, indices, indptr = frame[field], frame[field + 1], frame[field + 2]
+        stored = frame[X_STORED if field == X else Y_STORED]
         first = frame[BLOCK] * width
         samples = samples_in_block(frame, width)
         for i in range(0, columns * width, lanes):
             store(out, i, splat(vector, 0.0))
         for n in range(samples):
             row = row_number(frame, first + n)
-            for i in range(get(index, indptr, row), get(index, indptr, row + 1)):
-                j = types.int64(get(index, indices, i)) * width + n
-                put(out, j, real(get(real, out, j) + get(source, data, i)))
+            begin, end = types.int64(get(index, indptr, row)), get(index, indptr, row + 1)
+            for i in range(max(begin, 0), min(types.int64(end), stored)):
+                column = types.int64(get(index, indices, i))
+                if 0 <= column < columns:
+                    j = column * width + n
+                    put(out, j, real(get(real, out, j) + get(source, data, i)))
 
     return gather_csr
 
@@ -117,7 +128,7 @@ def weigh(t):
 
 @kernel
 def lengths(t):
-    """The length of each lane's sequence. op: out, steps, column of the lengths."""
+    """The length of each lane's sequence, at most all steps. op: out, steps, column of lengths."""
     width, real = t.width, t.real
 
     def lengths(op, frame, slot):
@@ -128,7 +139,7 @@ def lengths(t):
             length = steps
             if frame[LENGTHS]:
                 row = frame[LENGTHS] + (first + (n if n < samples else 0)) * frame[LENGTHS_STRIDE]
-                length = get(types.int64, row, op[2])
+                length = min(max(get(types.int64, row, op[2]), 0), steps)
             put(out, n, real(length))
 
     return lengths

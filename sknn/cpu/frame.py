@@ -47,8 +47,10 @@ OPERANDS = 24
     CARRY,  # address of the states that recurrent layers carry along, a row a stream
     CARRY_STRIDE,  # bytes from one row of them to the next
     CARRY_ROWS,  # number of streams: a position's is its remainder
+    X_STORED,  # elements that a sparse X stores, and those of a sparse Y
+    Y_STORED,
     N_FIELDS,
-) = range(35)
+) = range(37)
 
 #: What stands in a step's row of RATES: one over the batch's sum of weights; what its mean loss
 #: counts in the sum over steps; then what the optimizer asked for.

@@ -3,7 +3,7 @@
 from numba.core import types
 
 from .data import row_number
-from .frame import COUNT, WEIGHT, X_COLUMN, X_ROW, X, Y, kernel
+from .frame import COUNT, WEIGHT, X_COLUMN, X_ROW, X_STORED, X, Y, kernel
 from .simd import (
     absolute,
     bits_to_float64,
@@ -30,7 +30,9 @@ from .simd import (
     INTERCEPT,  # 1: learn biases
     SEEN,  # samples seen before
     OUTCOME,  # address of two float64 to add to: number of errors, and loss
-) = range(11)
+    N_ROWS,  # rows that there are
+    STRAY,  # set to 1 where a row is none of them; nothing is done from there on
+) = range(13)
 
 
 @kernel
@@ -52,6 +54,9 @@ def perceptron(t, source, index):
         errors, loss = 0.0, 0.0
         for n in range(frame[COUNT]):
             row = row_number(frame, n)
+            if not 0 <= row < op[N_ROWS]:
+                op[STRAY] = 1
+                break
             weight = 1.0
             if frame[WEIGHT]:
                 weight = get(types.float64, frame[WEIGHT], row)
@@ -60,11 +65,13 @@ def perceptron(t, source, index):
             if sparse:
                 for k in range(inputs):
                     put(x, k, real(0))
-                for i in range(
-                    get(whole, frame[X_COLUMN], row), get(whole, frame[X_COLUMN], row + 1)
-                ):
+                # whatever the caller's arrays say by now, nothing outside of them is touched
+                begin = types.int64(get(whole, frame[X_COLUMN], row))
+                end = types.int64(get(whole, frame[X_COLUMN], row + 1))
+                for i in range(max(begin, 0), min(end, frame[X_STORED])):
                     k = types.int64(get(whole, frame[X_ROW], i))
-                    put(x, k, real(get(real, x, k) + get(number, frame[X], i)))
+                    if 0 <= k < inputs:
+                        put(x, k, real(get(real, x, k) + get(number, frame[X], i)))
             else:
                 address = frame[X] + row * frame[X_ROW]
                 for k in range(inputs):

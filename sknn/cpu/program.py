@@ -5,22 +5,25 @@ data, and shared by any number of fits at once. A :class:`Session` binds it to a
 """
 
 import ctypes
+import os
 import threading
 import time
 from dataclasses import replace
 from functools import cache
 
+import joblib
 import numpy as np
 
 from ..tape import Buffer, Parameter
 from . import frame as f
 from . import run as header
+from . import wall
 from .cache import compile_function
 from .frame import KERNELS, OPERANDS, Target, real_type
+from .memory import ALIGN, aligned, scratch
 from .simd import LANES
-from .team import BARRIER_BYTES, Team
+from .team import BARRIER_BYTES, SPINS, Team
 
-_ALIGN = 64
 _SPARE_ROWS = 16  # a register tile may read that many rows beyond the last one, and not use them
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
 #: be some slices for each thread, but not so few that the calls would count.
@@ -30,6 +33,9 @@ _SLICE_OF_POSITIONS = 16384
 #: How many sessions lie idle, of all programs, and the most memory for a block that one may keep.
 _MOST_IDLE, _MOST_IDLE_BYTES = 16, 2**22
 _idle, _idle_lock = [], threading.Lock()
+#: Seconds of work for which Python's lock is worth giving away: to get it back, where other threads
+#: want it, takes longer than less work does.
+_WORTH_A_SWITCH = 1e-4
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 _FLOATS = {
     "parameter", "scale", "epsilon", "momentum", "limit", "l1", "l2", "a", "b", "decay",
@@ -59,6 +65,15 @@ def _round(value, multiple):
     return -(-value // multiple) * multiple
 
 
+def _operand(op, name, value):
+    """Return a number of an operation as the int64 that a kernel reads."""
+    if name in _FLOATS:
+        return int(np.float64(value).view(np.int64))
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{op.name}: {name} is {value}, which 64 bits do not hold.")
+    return int(value)
+
+
 def parameter_offsets(parameters, itemsize):
     """Return the byte offset of each parameter, and the bytes of all, with slack at the end.
 
@@ -67,7 +82,7 @@ def parameter_offsets(parameters, itemsize):
     offsets, end = {}, 0
     for parameter in parameters:
         offsets[parameter] = end
-        end += _round(parameter.elements * itemsize, _ALIGN)
+        end += _round(parameter.elements * itemsize, ALIGN)
     return offsets, end + _SPARE_ROWS * 32 * itemsize
 
 
@@ -126,6 +141,8 @@ class Program:
         self.scratch_bytes = self.n_sums = 0
         self.parts = parts
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
+        self.needs = wall.needs_of(tape, self.dtype, self.parameter_bytes)
+        self.row_seconds = np.inf  # what a row takes, as far as runs on one thread have shown
         for phase in tape.phases:
             if phase.kind == "blocks" and tape.width == 1 and parts > 1:
                 self._add_parts(phase, parts)
@@ -169,7 +186,7 @@ class Program:
         for buffer, (first, last) in sorted(uses.items(), key=lambda item: item[1][0]):
             if buffer.shared:
                 self.buffers[buffer] = shared
-                shared += _round(_round(buffer.rows, 32) * self.dtype.itemsize, _ALIGN)
+                shared += _round(_round(buffer.rows, 32) * self.dtype.itemsize, ALIGN)
                 continue
             size = self._buffer_bytes(buffer)
             alive = sorted((o, s) for o, s, end in placed if end >= first)
@@ -180,15 +197,15 @@ class Program:
                 offset = max(offset, start + length)
             self.buffers[buffer] = offset
             placed.append((offset, size, last))
-        self.shared_bytes = shared or _ALIGN
-        spare = _round(_SPARE_ROWS * self.width * self.dtype.itemsize, _ALIGN)
+        self.shared_bytes = shared or ALIGN
+        spare = _round(_SPARE_ROWS * self.width * self.dtype.itemsize, ALIGN)
         self.workspace_bytes = max((o + s for o, s, _ in placed), default=0) + spare
 
     def _buffer_bytes(self, buffer):
         # Whole packs of rows, and one spare: kernels go over units by vectors, and the loss keeps
         # the targets' probabilities behind the gradient.
         rows = _round(buffer.rows + 1, 32)
-        return _round(max(rows * self.width * self.dtype.itemsize, 8 * self.width), _ALIGN)
+        return _round(max(rows * self.width * self.dtype.itemsize, 8 * self.width), ALIGN)
 
     def _offset(self, operand):
         if isinstance(operand, Parameter):
@@ -200,7 +217,7 @@ class Program:
         for i, shift in enumerate(shifts):
             values[i] += shift
         for name, value in zip(op.row.attributes, op.attributes, strict=True):
-            values.append(int(np.float64(value).view(np.int64)) if name in _FLOATS else int(value))
+            values.append(_operand(op, name, value))
         values += after
         self._operands.append(values + [0] * (OPERANDS - len(values)))
         self._addresses.append((op.name, op.variant))
@@ -252,7 +269,7 @@ class Program:
             place = first if self.whole_gradient else 0
             # a register tile reads, and does not use, what lies behind the last row
             spare = _SPARE_ROWS * 32 * size
-            self.scratch_bytes = max(self.scratch_bytes, _round(length * size + spare, _ALIGN))
+            self.scratch_bytes = max(self.scratch_bytes, _round(length * size + spare, ALIGN))
             for op in chain:
                 sums = [self.n_sums, each] if op.name in ("regularize", "square_sum") else []
                 self._add_op(op, before=[first, place, length, base], after=sums)
@@ -358,12 +375,18 @@ class Session:
             raise ValueError("A program that cuts operations on a sample takes one at a time.")
         blocks = -(-most_rows // program.width)
         slots = blocks if program.keeps_blocks else min(blocks, team.size)
-        if program.whole_gradient and gradient is None:
-            gradient = aligned(program.parameter_bytes)
-        scratch = 0 if program.whole_gradient else program.scratch_bytes
-        self._gradient = aligned(scratch * team.size) if gradient is None else gradient
-        self._workspace = aligned(program.workspace_bytes * slots)
-        self._shared = aligned(program.shared_bytes)
+        dtype, slice_bytes = program.dtype, program.scratch_bytes
+        if gradient is not None:
+            wall.check_piece("gradient", gradient, dtype, program.parameter_bytes, writes=True)
+        if program.whole_gradient:
+            slice_bytes = 0
+            if gradient is None:
+                gradient = scratch(program.parameter_bytes, dtype)
+        if gradient is None:
+            gradient = scratch(slice_bytes * team.size, dtype)
+        self._gradient = gradient
+        self._workspace = scratch(program.workspace_bytes * slots, dtype)
+        self._shared = scratch(program.shared_bytes, dtype)
         self._sync = aligned(BARRIER_BYTES)
         self._losses = np.zeros(2 * blocks)
         self._divergences = np.zeros(2 * blocks)
@@ -395,18 +418,20 @@ class Session:
                 header.OPERATIONS: _address(program.operands),
                 header.WIDTH: program.width,
                 header.SLOT_PER_BLOCK: program.keeps_blocks,
-                header.SCRATCH_BYTES: scratch,
+                header.SCRATCH_BYTES: slice_bytes,
                 header.STEP_LOSSES: _address(self._losses),
                 header.STEP_DIVERGENCES: _address(self._divergences),
                 header.MOST_BLOCKS: blocks,
                 header.STEP_SUMS: _address(self._sums),
                 header.RESULT: _address(self._result),
+                header.SPINS: SPINS if team.size <= _cores() else 0,
             },
         )
-        self._run = kernel("run", np.float64).ctypes
+        self._run, self._run_and_hold = _loop()
         self._pointers = [frame.ctypes.data_as(_POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(_POINTER)
         self._steps_per_call = 1
+        self._bound, self._positions = {}, 0
         self.data_loss = self.divergence = 0.0
 
     @staticmethod
@@ -443,29 +468,56 @@ class Session:
         carry : ndarray of shape (n_streams, network.state_size), or None
             The states that recurrent layers begin with, and where they leave theirs.
         """
-        frame = self._frame
-        frame[f.X : f.X + 3] = source.fields
+        frame, needs, bound = self._frame, self.program.needs, self._bound
+        if parameters is not bound.get("parameters"):
+            needs.check_parameters(parameters)
+            frame[f.PARAMETERS] = _address(parameters)
+        if source is not bound.get("source"):
+            needs.check_source(f.X, source)
+            frame[f.X : f.X + 3], frame[f.X_STORED] = source.fields, source.stored
+        if targets is not bound.get("targets", self):
+            needs.check_targets(targets)
+            if targets is not None:
+                frame[f.Y : f.Y + 3], frame[f.Y_STORED] = targets.fields, targets.stored
+        if weights is not bound.get("weights", self):
+            wall.check_weights(weights)
+            frame[f.WEIGHT] = _address(weights)
+        if states is not bound.get("states", self):
+            needs.check_states(states)
+            frame[f.STATE] = _address(states)
+            frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
+        if carry is not bound.get("carry", self):
+            needs.check_carry(carry)
+            frame[f.CARRY] = _address(carry)
+            frame[f.CARRY_STRIDE] = 0 if carry is None else carry.strides[0]
+            frame[f.CARRY_ROWS] = 1 if carry is None else len(carry)
+        n_rows = source.n_rows
         if targets is not None:
-            frame[f.Y : f.Y + 3] = targets.fields
-        frame[f.PARAMETERS] = _address(parameters)
-        frame[f.WEIGHT] = _address(weights)
+            n_rows = min(n_rows, targets.n_rows)
+        if weights is not None:
+            n_rows = min(n_rows, len(weights))
+        self._header[header.N_ROWS] = n_rows
+        # how many positions there are of what is read by position
+        self._positions = min(
+            n_rows if rows is None else wall.check_rows(rows),
+            needs.check_out(out),
+            needs.check_lengths(lengths),
+            wall.check_resets(resets),
+        )
         frame[f.ROWS] = _address(rows)
         frame[f.OUT] = _address(out)
         frame[f.OUT_STRIDE] = 0 if out is None else out.strides[0]
-        frame[f.STATE] = _address(states)
-        frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
         frame[f.SEED] = seed
         frame[f.LENGTHS], frame[f.RESETS] = _address(lengths), _address(resets)
         frame[f.LENGTHS_STRIDE] = 0 if lengths is None else lengths.strides[0]
-        frame[f.CARRY] = _address(carry)
-        frame[f.CARRY_STRIDE] = 0 if carry is None else carry.strides[0]
-        frame[f.CARRY_ROWS] = 1 if carry is None else len(carry)
-        self._bound = parameters, source, targets, weights, rows, out, states
-        self._bound += lengths, resets, carry
+        self._bound = {
+            "parameters": parameters, "source": source, "targets": targets, "weights": weights,
+            "states": states, "carry": carry, "others": (rows, out, lengths, resets),
+        }  # fmt: skip
 
     def release(self):
         """Let go of the arrays that the session is bound to."""
-        self._bound = None
+        self._bound, self._positions = {}, 0
 
     def run(self, total, batch, rates, counted=0, accumulate=False):
         """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
@@ -477,11 +529,19 @@ class Session:
         Python about every 100 ms, so that signals are served; an interrupt is raised between
         steps.
         """
+        if not (0 <= total <= self._positions and 1 <= batch <= self.most_rows):
+            raise ValueError(
+                f"A run of {total} rows, {batch} a step, is more than the session was made for: "
+                f"{self._positions} rows, {self.most_rows} a step."
+            )
         steps = -(-total // batch)
+        if rates is not ONES or steps > 1 or self.program.needs.rates > 2:
+            self.program.needs.check_rates(rates, steps)
         self._header[header.BATCH], self._header[header.TOTAL] = batch, total
         self._header[header.COUNTED] = counted
-        self._header[header.STEP_RATES] = _address(rates)
+        self._header[header.STEP_RATES] = _ONES_ADDRESS if rates is ONES else _address(rates)
         self._header[header.RATE_COLUMNS] = rates.shape[1]
+        self._header[header.STRAY] = 0
         self._frame[f.ACCUMULATE] = accumulate
         self._result[:] = 0.0
         step = 0
@@ -490,8 +550,10 @@ class Session:
             self._header[header.FIRST], self._header[header.LAST] = step, last
             self._frames[:, : f.N_FIELDS] = self._frame
             start = time.perf_counter()
-            self._call()
+            self._call(min(last * batch, total) - step * batch)
             seconds = time.perf_counter() - start
+            if self._header[header.STRAY]:
+                raise ValueError("A row to read is not one of those that there are.")
             if seconds < 0.05 and last - step == self._steps_per_call:
                 self._steps_per_call *= 2 if seconds > 0.005 else 8
             elif seconds > 0.15:
@@ -500,12 +562,54 @@ class Session:
         _, self.data_loss, self.divergence = self._result
         return self._result[0]
 
-    def _call(self):
-        run, head, frames = self._run, self._header_pointer, self._pointers
-        if self.threads == 1:
-            run(head, frames[0], 0)
-        else:
+    def _call(self, rows):
+        """Run the steps that the header says, of so many rows in all.
+
+        Work that takes less than a switch between threads keeps Python's lock.
+        """
+        head, frames, program = self._header_pointer, self._pointers, self.program
+        if self.threads > 1:
+            run = self._run
             self._team.run(lambda rank: run(head, frames[rank], rank))
+            return
+        if program.row_seconds * rows < _WORTH_A_SWITCH:
+            start = time.perf_counter()
+            self._run_and_hold(head, frames[0], 0)
+            seconds = time.perf_counter() - start
+        else:
+            start = time.thread_time()  # without the wait for the lock
+            self._run(head, frames[0], 0)
+            seconds = time.thread_time() - start
+        before, now = program.row_seconds, seconds / rows
+        program.row_seconds = now if before == np.inf else before + 0.25 * (now - before)
+
+
+@cache
+def _loop():
+    """Return the loop as functions that give Python's lock away, and that keep it."""
+    run = kernel("run", np.float64)
+    keeping = ctypes.PYFUNCTYPE(None, _POINTER, _POINTER, ctypes.c_int64)
+    return run.ctypes, keeping(run.address)
+
+
+@cache
+def _cores():
+    return joblib.cpu_count()
+
+
+def _after_fork():
+    global _idle_lock
+    _idle_lock = threading.Lock()  # a thread that the child does not have may have held the old one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+#: The rates of a single step of prediction.
+ONES = np.ones((1, 2))
+ONES.flags.writeable = False
+_ONES_ADDRESS = ONES.ctypes.data
 
 
 class RawKernel:
@@ -515,6 +619,8 @@ class RawKernel:
     ----------
     operands : ndarray of int64
         The caller fills them in.
+    n_rows : int
+        Rows that there are of what it is bound to.
     """
 
     def __init__(self, name, dtype, variant):
@@ -524,9 +630,13 @@ class RawKernel:
 
     def bind(self, source, targets, weights):
         """Say which data to read."""
+        if targets.fields[1] != 8:
+            raise ValueError("The class numbers do not lie side by side.")
         self._frame[f.X : f.X + 3] = source.fields
         self._frame[f.Y : f.Y + 3] = targets.fields
+        self._frame[f.X_STORED] = source.stored
         self._frame[f.WEIGHT] = _address(weights)
+        self.n_rows = min(source.n_rows, targets.n_rows, wall.check_weights(weights))
         self._bound = source, targets, weights
 
     def __call__(self, rows):
@@ -535,13 +645,6 @@ class RawKernel:
         self._frame[f.ROWS], self._frame[f.COUNT] = rows.ctypes.data, len(rows)
         pointers = (a.ctypes.data_as(_POINTER) for a in (self.operands, self._frame))
         self._kernel(*pointers, 0)
-
-
-def aligned(n_bytes):
-    """Return zeroed bytes that begin on a cache line."""
-    array = np.zeros(n_bytes + _ALIGN, np.uint8)
-    shift = -array.ctypes.data % _ALIGN
-    return array[shift : shift + n_bytes]
 
 
 def pack(layout, values, dtype):

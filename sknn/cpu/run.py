@@ -39,8 +39,11 @@ from .team import barrier
     STEP_SUMS,  # address of the sums over weights, likewise
     RESULT,  # address of three float64: sums over steps of the loss times its share; of that
     # without the penalties of weights; and of divergences
+    SPINS,  # how often to look, at a barrier, before the core is left to others
+    N_ROWS,  # rows that there are of everything that is read by row
+    STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
     N_HEADER,
-) = range(23)
+) = range(26)
 
 BLOCKS, TASKED = 0, 1
 
@@ -67,6 +70,14 @@ def run(t):
     def _add_to(address, i, value):
         put(address, i, get(float64, address, i) + value)
 
+    @register_jitable
+    def _leads_out(rows, first, last, n_rows):
+        """Return whether any of some row numbers is not one of the data's."""
+        for n in range(first, last):
+            if not 0 <= get(int64, rows, n) < n_rows:
+                return True
+        return False
+
     def run(header, frame, rank):
         size, width = header[SIZE], header[WIDTH]
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
@@ -75,6 +86,9 @@ def run(t):
             count = min(header[BATCH], header[TOTAL] - start)
             blocks = (count + width - 1) // width
             odd = step & 1  # a thread may be a phase ahead of the one that adds up the losses
+            if frame[f.ROWS] and _leads_out(frame[f.ROWS], start, start + count, header[N_ROWS]):
+                header[STRAY] = step + 1  # every thread sees it, so none waits for another
+                return
             frame[f.START], frame[f.COUNT] = start, count
             frame[f.STEP] = header[COUNTED] + step
             frame[f.RATES] = header[STEP_RATES] + step * header[RATE_COLUMNS] * 8
@@ -102,7 +116,7 @@ def run(t):
                             address = get(int64, header[ADDRESSES], i)
                             _call(address, operands, frame, frame[f.WORKSPACE])
                 if size > 1:
-                    barrier(header[SYNC], size)
+                    barrier(header[SYNC], size, header[SPINS])
             if rank == 0:
                 loss, divergence = 0.0, 0.0
                 for block in range(blocks):

@@ -59,12 +59,16 @@ def _yield(typingctx):
 
 #: Bytes of a barrier: its count of arrivals and its generation, each on a cache line of its own.
 BARRIER_BYTES = 128
-_SPINS = 2000
+#: How often a thread looks before it lets others have its core: some microseconds' worth.
+SPINS = 2000
 
 
 @register_jitable
-def barrier(sync, size):
-    """Wait until `size` threads have come here."""
+def barrier(sync, size, most_spins):
+    """Wait until `size` threads have come here; look `most_spins` times before yielding the core.
+
+    Where there are more threads than cores, the one waited for may be the one whose core this is.
+    """
     generation = _load(sync + 64)
     if _fetch_add(sync, 1) == size - 1:
         _store(sync, 0)
@@ -73,7 +77,7 @@ def barrier(sync, size):
     spins = 0
     while _load(sync + 64) == generation:
         spins += 1
-        if spins > _SPINS:
+        if spins > most_spins:
             _yield()
 
 

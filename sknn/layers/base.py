@@ -5,11 +5,18 @@ everything in the engine. Token numbers are a row of units.
 """
 
 from dataclasses import fields
+from math import prod
 from numbers import Integral, Real
 
 import numpy as np
 
 from ..initializers import INITIALIZERS
+
+#: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
+#: engine computes from them then fits into 64 bits.
+MOST = 2**31 - 1
+#: How deep layers of layers may be nested.
+_DEEPEST = 50
 
 
 class Layer:
@@ -22,6 +29,9 @@ class Layer:
     returns the output's buffer and a function that adds the backward ones: from the gradient of the
     output, it returns that of the input (None if `needed` is False).
     """
+
+    #: Whether its inputs are numbers of tokens, and whether it gives its inputs unchanged.
+    reads_tokens, keeps_numbers = False, False
 
     def parameters(self, shape, lanes):
         return ()
@@ -68,7 +78,7 @@ class Layer:
 
 def size(shape):
     """Return the number of elements of a shape."""
-    return int(np.prod(shape))
+    return prod(shape)
 
 
 def positions(shape):
@@ -109,6 +119,21 @@ def _fail(layer, name, value, expected, kind=ValueError):
     raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.")
 
 
+def _at_most(least):
+    return f"an int from {least} to {MOST}"
+
+
+def check_depth(layer, *parts):
+    """Check how deep the layers in a layer are nested, and remember it."""
+    depth = 1 + max((getattr(a, "_depth", 0) for part in parts for a in part), default=0)
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"Layers are nested more than {_DEEPEST} deep in {type(layer).__name__}; expected "
+            "less: a list of layers holds any number of them side by side."
+        )
+    object.__setattr__(layer, "_depth", depth)
+
+
 def check_count(layer, name, least=1, optional=False):
     """Check that a parameter is an integer of at least `least`, and store it as an int."""
     value = getattr(layer, name)
@@ -118,6 +143,8 @@ def check_count(layer, name, least=1, optional=False):
         _fail(layer, name, value, f"an int of at least {least}", TypeError)
     if value < least:
         _fail(layer, name, value, f"an int of at least {least}")
+    if value > MOST:
+        _fail(layer, name, value, _at_most(least))
     object.__setattr__(layer, name, int(value))
 
 
@@ -143,6 +170,8 @@ def check_pair(layer, name, least=1):
         _fail(layer, name, value, words, TypeError)
     if len(pair) != 2 or min(pair) < least:
         _fail(layer, name, value, words)
+    if max(pair) > MOST:
+        _fail(layer, name, value, f"{_at_most(least)}, or two")
     object.__setattr__(layer, name, tuple(map(int, pair)))
 
 
@@ -211,9 +240,40 @@ def shape_after(layer, shape, path):
         shape = layer.output_shape(shape)
         for part in layer.following():
             shape = part.output_shape(shape)
+        if size(shape) > MOST:
+            raise ValueError(
+                f"{layer} gives {describe(shape)}; expected at most {MOST} numbers for a sample."
+            )
         return shape
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def check_tokens(layers, shape, prefix="layers", raw=True):
+    """Check that layers that read numbers of tokens get these, and not what others make of them.
+
+    Return whether the numbers at the end are still those at the beginning, which `raw` says of the
+    beginning.
+    """
+    for i, layer in enumerate(layers):
+        path = path_of(layer, prefix, i)
+        if layer.reads_tokens and not raw:
+            raise ValueError(
+                f"{path}: {layer} reads numbers of tokens, but a layer before it has changed them; "
+                "it must come first."
+            )
+        inner = layer.children(shape)
+        if inner is None:
+            raw = raw and layer.keeps_numbers
+        else:
+            ends = [
+                check_tokens(some, start, f"{path}.{part}" if part else path, raw)
+                for part, some, start in inner
+            ]
+            raw = all(ends) and layer.keeps_numbers
+        raw = raw and not layer.following()
+        shape = shape_after(layer, shape, path)
+    return raw
 
 
 def path_of(layer, prefix, i):

@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
-from .base import Layer, check_count, describe, positions, size
+from .base import MOST, Layer, check_count, describe, positions, size
 from .weighted import (
     Weighted,
     add_bias_gradient,
@@ -131,12 +131,14 @@ class Reshape(Layer):
 
     shape: tuple
 
+    keeps_numbers = True
+
     def __post_init__(self):
         shape = self.shape
         good = isinstance(shape, (tuple, list)) and all(isinstance(n, Integral) for n in shape)
-        if not good or not 1 <= len(shape) <= 3 or min(shape) < 1:
+        if not good or not 1 <= len(shape) <= 3 or min(shape) < 1 or max(shape) > MOST:
             raise ValueError(
-                f"shape of Reshape is {shape!r}; expected one to three int of at least 1."
+                f"shape of Reshape is {shape!r}; expected one to three int from 1 to {MOST}."
             )
         object.__setattr__(self, "shape", tuple(map(int, shape)))
 
@@ -154,6 +156,8 @@ class Reshape(Layer):
 @dataclass(frozen=True, repr=False)
 class Flatten(Layer):
     """An image, or a sequence, as a row of numbers, in the order (height, width, channels)."""
+
+    keeps_numbers = True
 
     def output_shape(self, shape):
         return (size(shape),)

@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 
-from .base import Layer, check_name, describe, forward, learns, output_shape, size
+from .base import Layer, check_depth, check_name, describe, forward, learns, output_shape, size
 
 
 def _as_layers(owner, name, value):
@@ -31,9 +31,12 @@ class Sequential(Layer):
     _: KW_ONLY
     name: str | None = None
 
+    keeps_numbers = True
+
     def __post_init__(self):
         check_name(self)
         object.__setattr__(self, "layers", _as_layers(self, "layers", self.layers))
+        check_depth(self, self.layers)
 
     @property
     def learns(self):
@@ -73,6 +76,7 @@ class Residual(Layer):
         check_name(self)
         for name in ("block", "shortcut"):
             object.__setattr__(self, name, _as_layers(self, name, getattr(self, name)))
+        check_depth(self, self.block, self.shortcut)
 
     @property
     def learns(self):
@@ -134,6 +138,7 @@ class Concatenate(Layer):
             )
         branches = tuple(_as_layers(self, "branches", branch) for branch in self.branches)
         object.__setattr__(self, "branches", branches)
+        check_depth(self, *branches)
 
     @property
     def learns(self):

@@ -107,6 +107,8 @@ class Embedding(Layer):
             vectors.flags.writeable = False
             object.__setattr__(self, "vectors", vectors)
 
+    reads_tokens = True
+
     @property
     def learns(self):
         return self.trainable
@@ -186,6 +188,10 @@ class Recurrent(Layer):
     @property
     def learns(self):
         return self.trainable
+
+    @property
+    def reads_tokens(self):
+        return self.n_tokens is not None
 
     @property
     def state_size(self):

@@ -1,0 +1,234 @@
+"""The wall in front of the engine: what kernels assume of the arrays that reach them by address.
+
+A kernel sees no shapes. What it reads and writes follows from the tape; so what it needs of each
+array does, too. :func:`needs_of` collects that once for a program, and a session checks every array
+against it before it takes an address: type, shape, strides, size, who may write.
+
+While it runs, a session owns what it was bound to:
+
+- It holds a reference to each array, and takes no second look at where that came from: an attribute
+  or a list may be replaced meanwhile by another thread, or by a callback.
+- What it writes (parameters in training, the optimizer's states, states that are carried along,
+  outputs) belongs to it alone.
+- What addresses are computed from (numbers of rows and of classes, lengths) was made by the library
+  for it, and is checked: class numbers when they become a source, row numbers by the loop, lengths
+  by the kernel that reads them. The indices of a sparse matrix and the numbers of tokens remain the
+  caller's, who might change them at any time: they are checked when they are given, and whatever
+  they say later, kernels keep to the arrays' bounds.
+- All else are numbers that are only computed with. Who changes his X while it is read gets the
+  results of some mixture, and nothing worse.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..tape import Parameter
+from .frame import RATE_FIRST, X, Y
+from .updates import RULES
+
+_INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
+_NAMES = {X: "X", Y: "y"}
+
+
+@dataclass
+class Needs:
+    """What the kernels of a program assume of the arrays that it is bound to.
+
+    Attributes
+    ----------
+    dtype : dtype
+        What it computes in.
+    parameter_bytes : int
+        The least size of the packed parameters.
+    changes : bool
+        Whether it writes to them.
+    sources : dict of int to (str, tuple, int)
+        For X and Y, where rows are gathered from them: operation, variant, columns.
+    tokens : dict of (int, int) to int
+        By first and last column: the numbers of X there are numbers of tokens below this.
+    classes : tuple or None
+        Number of classes, and of steps, where targets are class numbers.
+    lengths : int
+        Columns of lengths that are read.
+    outputs : int
+        Numbers that are written for each row.
+    draws : bool
+        Whether tokens are drawn, which are written behind those that are read.
+    states : int
+        Arrays of an optimizer's states.
+    carried : int
+        Numbers that a stream carries along.
+    rates : int
+        Columns of the rates of a step.
+    """
+
+    dtype: np.dtype
+    parameter_bytes: int
+    changes: bool = False
+    sources: dict = field(default_factory=dict)
+    tokens: dict = field(default_factory=dict)
+    classes: tuple | None = None
+    lengths: int = 0
+    outputs: int = 0
+    draws: bool = False
+    states: int = 0
+    carried: int = 0
+    rates: int = RATE_FIRST
+
+    def check_parameters(self, parameters):
+        check_piece("parameters", parameters, self.dtype, self.parameter_bytes, self.changes)
+
+    def check_states(self, states):
+        if states is None and self.states:
+            raise ValueError("The optimizer's states are missing.")
+        if states is not None:
+            if states.ndim != 2 or len(states) < self.states:
+                raise ValueError(
+                    f"The optimizer's states have the shape {states.shape}; expected at least "
+                    f"{self.states} rows."
+                )
+            least = len(states) * self.parameter_bytes
+            check_piece("states", states, self.dtype, least, writes=True)
+
+    def check_source(self, place, source):
+        """Check X or Y, a :class:`~sknn.data.Source`, or None where nothing reads it."""
+        if place not in self.sources:
+            return
+        if source is None:
+            raise ValueError(f"{_NAMES[place]} is missing.")
+        operation, variant, columns = self.sources[place]
+        if source.n_columns != columns:
+            raise ValueError(
+                f"{_NAMES[place]} has {source.n_columns} columns, but the network takes {columns}."
+            )
+        if (source.operation, source.variant) != (operation, variant):
+            raise ValueError(f"{_NAMES[place]} is not of the kind that the program was made for.")
+        if place == X and self.tokens:
+            source.check_tokens(self.tokens)
+
+    def check_targets(self, targets):
+        """Check the targets: class numbers, or a source."""
+        if self.classes is None:
+            self.check_source(Y, targets)
+            return
+        classes, steps = self.classes
+        if targets is None or targets.n_classes is None:
+            raise ValueError("y is missing; expected class numbers.")
+        if targets.n_classes > classes or targets.n_columns < steps:
+            raise ValueError(
+                f"y has {targets.n_columns} class numbers a row, below {targets.n_classes}; the "
+                f"network takes {steps}, below {classes}."
+            )
+
+    def check_carry(self, carry):
+        if carry is None:
+            if self.carried:
+                raise ValueError("There are no states to carry along.")
+            return
+        if carry.ndim != 2 or not len(carry) or carry.shape[1] < self.carried:
+            raise ValueError(
+                f"The states to carry along have the shape {carry.shape}; expected at least one "
+                f"row, and {self.carried} columns."
+            )
+        check_piece("carry", carry, self.dtype, 0, writes=True)
+
+    def check_out(self, out):
+        """Check where outputs go; return how many rows there is room for."""
+        if out is None:
+            if self.outputs or self.draws:
+                raise ValueError("There is no array for the outputs.")
+            return _MANY
+        if self.draws:  # behind each token the next one
+            check_piece("out", out, _INT64, 0, writes=True)
+            return len(out) - 1
+        if out.ndim != 2 or out.shape[1] < self.outputs:
+            raise ValueError(
+                f"The array for outputs has the shape {out.shape}; expected {self.outputs} columns."
+            )
+        check_piece("out", out, self.dtype, 0, writes=True)
+        return len(out)
+
+    def check_lengths(self, lengths):
+        """Check lengths of sequences; return of how many."""
+        if lengths is None:
+            return _MANY
+        if lengths.ndim != 2 or lengths.shape[1] < self.lengths:
+            raise ValueError(
+                f"lengths have the shape {lengths.shape}; expected {self.lengths} columns."
+            )
+        check_piece("lengths", lengths, _INT64)
+        return len(lengths)
+
+    def check_rates(self, rates, steps):
+        if rates.ndim != 2 or rates.shape[0] < steps or rates.shape[1] < self.rates:
+            raise ValueError(
+                f"rates have the shape {rates.shape}; expected ({steps}, {self.rates}) at least."
+            )
+        check_piece("rates", rates, _FLOAT64)
+
+
+_MANY = 2**62  # rows for which there is room where an array is not read
+
+
+def check_by_row(name, array, dtype):
+    """Check an array that is read by row or by position; return its length."""
+    if array is None:
+        return _MANY
+    if array.ndim != 1:
+        raise ValueError(f"{name} has the shape {array.shape}; expected one dimension.")
+    check_piece(name, array, dtype)
+    return array.size
+
+
+def check_rows(rows):
+    return check_by_row("rows", rows, _INT64)
+
+
+def check_weights(weights):
+    return check_by_row("weights", weights, _FLOAT64)
+
+
+def check_resets(resets):
+    return check_by_row("resets", resets, _UINT8)
+
+
+def check_piece(name, array, dtype, n_bytes=0, writes=False):
+    """Check that an array is one piece of memory, of a type, and large enough."""
+    flags = array.flags
+    if array.dtype != dtype or array.nbytes < n_bytes:
+        raise ValueError(
+            f"{name} has {array.nbytes} bytes of {array.dtype}; expected {dtype}, and at least "
+            f"{n_bytes} bytes."
+        )
+    if not (flags.c_contiguous and flags.aligned):
+        raise ValueError(f"{name} does not lie in one piece, or not where {dtype} may begin.")
+    if writes and not flags.writeable:
+        raise ValueError(f"{name} is read-only; expected an array that can be written.")
+
+
+def needs_of(tape, dtype, parameter_bytes):
+    """Return the Needs of a tape for one scalar type."""
+    needs = Needs(np.dtype(dtype), parameter_bytes)
+    for op in (op for phase in tape.phases for op in phase.all_ops()):
+        numbers = dict(zip(op.row.attributes, op.attributes))
+        needs.changes |= op.name == "update" or any(isinstance(o, Parameter) for o in op.writes)
+        if op.name in ("gather", "gather_csr"):
+            needs.sources[numbers["field"]] = op.name, op.variant, numbers["columns"]
+        elif op.name.startswith("lookup"):
+            x = op.reads[0]
+            columns = x.first, x.first + x.rows
+            needs.tokens[columns] = min(numbers["inputs"], needs.tokens.get(columns, 2**62))
+        elif op.name == "log_loss_softmax":
+            needs.classes = numbers["units"], numbers["steps"]
+        elif op.name == "lengths":
+            needs.lengths = max(needs.lengths, numbers["column"] + 1)
+        elif op.name == "scatter":
+            needs.outputs = numbers["units"]
+        elif op.name in ("load_state", "save_state"):
+            needs.carried = max(needs.carried, numbers["offset"] + numbers["units"])
+        elif op.name == "draw":
+            needs.draws, needs.rates = True, RATE_FIRST + 4
+        elif op.name == "update":
+            needs.states, needs.rates = RULES[op.variant[0]][1], RATE_FIRST + 3
+    return needs
