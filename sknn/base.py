@@ -201,6 +201,15 @@ default='adam'
         """clip_norm : float or None, default=None
         Limit of the norm of the whole gradient, for minibatches.""",
     ),
+    "average": ParameterRow(
+        False,
+        ["boolean", Interval(numbers.Real, 0, 1, closed="neither")],
+        """average : bool or float, default=False
+        Whether the weights are averages over the steps, for minibatches: of a decay that grows to
+        0.999, or to the number given. They predict, are validated after each epoch, and are what
+        early stopping keeps; `partial_fit` and `warm_start` go on from the weights as they were
+        trained.""",
+    ),
     "dtype": ParameterRow(
         None,
         [StrOptions({"float32", "float64"}), None],
@@ -423,6 +432,13 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        # What came after the version that has pickled it has its default.
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if name not in vars(self):
+                setattr(self, name, parameter.default)
 
 
 class FitCallbacks:

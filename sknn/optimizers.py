@@ -24,6 +24,8 @@ class Solver:
         Decoupled weight decay.
     clip_value, clip_norm : float or None
         Limits of the gradient's elements and of its norm.
+    average : bool
+        Whether the parameters are averaged over the steps.
     """
 
     rule: str
@@ -35,10 +37,21 @@ class Solver:
     decay: float = 0.0
     clip_value: float | None = None
     clip_norm: float | None = None
+    average: bool = False
 
     @property
     def constants(self):
         return self.a, self.b, self.epsilon
+
+    @property
+    def n_states(self):
+        """Number of state arrays: the rule's own, and behind them the average if there is one."""
+        return _STATES[self.rule] + self.average
+
+    @property
+    def n_rates(self):
+        """How many numbers each step needs."""
+        return _RATES + self.average
 
 
 #: Solver's name: the rule, its number of states, and which parameters its decay rates are. Sources:
@@ -54,6 +67,24 @@ SOLVERS = {
     "adagrad": ("adagrad", 1, (None, None)),
     "adadelta": ("adadelta", 2, ("beta_1", None)),
 }
+#: By rule, how many states it has.
+_STATES = {rule: n for rule, n, _ in SOLVERS.values()} | {"nesterov": 1}
+#: How many numbers a rule gets anew for each step.
+_RATES = 3
+
+
+#: The decay of averages with ``average=True``.
+_DECAY = 0.999
+
+
+def _shares(average, t):
+    """Return which part of the average is new in the steps `t`, counted from 1.
+
+    At first the average is over the last tenth of all steps or so, so that the first weights are
+    soon forgotten; in the end it is exponential.
+    """
+    decay = _DECAY if isinstance(average, (bool, np.bool_)) else average
+    return np.maximum(1 - decay, 9 / (t + 8))
 
 
 def make_solver(estimator):
@@ -73,6 +104,7 @@ def make_solver(estimator):
         decay=float(estimator.alpha) if decoupled else 0.0,
         clip_value=_limit(estimator.clip_value),
         clip_norm=_limit(estimator.clip_norm),
+        average=bool(estimator.average),
     )
 
 
@@ -111,17 +143,23 @@ class Optimizer:
         return self.solver == estimator.solver and shapes[0] == shapes[1]
 
     def rates(self, estimator, n_steps):
-        """Return what the update rule needs in each of the next steps, three columns; count them.
+        """Return what the update needs in each of the next steps; count them.
 
-        Computed as scikit-learn and PyTorch do, in float64.
+        Three columns for the rule, computed as scikit-learn and PyTorch do, in float64; and where
+        parameters are averaged, one for that.
         """
-        first_step = self.t + 1
+        t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
         self.t += n_steps
-        columns = np.zeros((n_steps, 3))
+        columns = self._rule_rates(estimator, t)
+        if not estimator.average:
+            return columns
+        return np.column_stack([columns, _shares(estimator.average, t)])
+
+    def _rule_rates(self, estimator, t):
+        columns = np.zeros((len(t), _RATES))
         columns[:, 0] = self.learning_rate
         if self.solver not in ("adam", "adamw", "nadam"):
             return columns
-        t = np.arange(first_step, self.t + 1, dtype=np.float64)
         rate = estimator.learning_rate_init
         first, second = 1 - estimator.beta_1**t, 1 - estimator.beta_2**t
         if self.solver == "adam":

@@ -42,6 +42,7 @@ def pretrain(estimator, network, noise, values, random_state, dtype, X, wanted, 
     places, curves, source = _places(network, dtype), [], Source(X)
     trained = copy.copy(estimator)
     trained.early_stopping, trained.max_iter = False, estimator.pretrain_epochs
+    trained.average = False
     for i, (encoder, decoder, out) in enumerate(_pairs(network)):
         layers = (*_noise_of(i, noise), *encoder, decoder, out)
         loss = Loss("squared_error", out.function, over_outputs="mean") if i else network.loss

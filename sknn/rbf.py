@@ -174,7 +174,7 @@ class _BaseRBFNet(LayeredNet):
         super()._check_loss()
         if not self._solves:
             return
-        for name in ("train_centers", "train_widths", "early_stopping", "l1"):
+        for name in ("train_centers", "train_widths", "early_stopping", "average", "l1"):
             value = getattr(self, name)
             if value:
                 raise ValueError(

@@ -38,6 +38,7 @@ from .base import (
 from .data import ClassNumbers, Source, sound
 from .layers import Activation
 from .losses import Loss
+from .optimizers import SOLVERS
 from .training import Data, Progress, Trainer, finite, fit_lbfgs
 
 _POSITIVE = ["exp", "logistic", "softplus"]
@@ -420,6 +421,9 @@ class SupervisedNet(NeuralEstimator):
         progress.best_loss = np.inf if best is None else best
         progress.no_improvement = getattr(self, "_no_improvement_count", 0)
         progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
+        raw = getattr(self, "_raw_values", None) or []
+        if [value.shape for value in raw] == [value.shape for value in progress.values]:
+            progress.raw = [value.astype(dtype) for value in raw]
         return progress
 
     def _epochs(self, incremental):
@@ -468,6 +472,7 @@ class SupervisedNet(NeuralEstimator):
         vars(self).update(self._attributes(network, progress.values))
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
         self.loss_curve_ = progress.loss_curve
+        self._raw_values = progress.raw if self.solver in SOLVERS else None
         self._no_improvement_count = progress.no_improvement
         stopping = self.early_stopping and self.solver != "lbfgs"
         if self.solver != "lbfgs":

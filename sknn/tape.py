@@ -148,6 +148,7 @@ OPERATIONS = {
     "square_sum": _row("parameters"),
     "scale_gradient": _row("parameters", "scale"),
     "update": _row("parameters", "", "", "a b epsilon decay"),
+    "average": _row("parameters", "", "", "state"),
 }
 
 
@@ -433,12 +434,16 @@ class Tape:
             chain.append(Op("clip_value", attributes=(solver.clip_value,)))
         if solver.clip_norm is not None:
             return [*chain, Op("square_sum")]
-        return [*chain, self._update(parameter)]
+        return [*chain, *self._update(parameter)]
 
     def _update(self, parameter):
+        """Return the optimizer's step, and what follows it."""
         solver = self.solver
         decay = solver.decay if parameter.penalized and parameter.l2 is None else 0.0
-        return Op("update", (), (), (*solver.constants, decay), (solver.rule,))
+        update = Op("update", (), (), (*solver.constants, decay), (solver.rule,))
+        if not solver.average:
+            return [update]
+        return [update, Op("average", attributes=(solver.n_states - 1,))]  # behind the rule's own
 
     def finish(self):
         """End the tape with what is left to do: gradients, and clipping by their norm."""
@@ -450,7 +455,7 @@ class Tape:
             scale = self.buffer("scale", 1, shared=True)
             self.add("total_norm", (), (scale,), (self.solver.clip_norm,), extent=1)
             chains = [
-                (p, [Op("scale_gradient", (scale,)), self._update(p)]) for p, _ in self._gradients
+                (p, [Op("scale_gradient", (scale,)), *self._update(p)]) for p, _ in self._gradients
             ]
             self.phases.append(Phase("parameters", chains))
 
@@ -467,7 +472,7 @@ class Tape:
                 _verify_op(op, phase, written, self)
                 written.update(getattr(o, "whole", o) for o in op.writes)
             if phase.kind == "parameters":
-                updated += [p for p, chain in phase.ops if chain[-1].name == "update"]
+                updated += [p for p, chain in phase.ops if any(op.name == "update" for op in chain)]
         graded = [p for p, _ in self._gradients]
         trainable = [p for p in self.parameters if p.trainable]
         if self._gradients and sorted(map(id, graded)) != sorted(map(id, trainable)):

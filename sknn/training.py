@@ -135,10 +135,12 @@ class Progress:
     """The state of training between epochs.
 
     The curves of the data's loss, which is without the penalties of weights, and of divergences
-    are of this fit only.
+    are of this fit only. Where parameters are averaged, `values` are the averages, and training
+    goes on from `raw`.
     """
 
     values: list
+    raw: list | None = None
     optimizer: Optimizer | None = None
     n_iter: int = 0
     t: int = 0
@@ -259,10 +261,13 @@ class Trainer:
             train.source.key, train.targets.key, make_solver(estimator), self._threads,
             carries=train.carries,
         )  # fmt: skip
-        self.packed = pack(self.program, progress.values, dtype)
+        # What is trained, and what predicts: the same, or the averages of the former.
+        self.packed = self._shown = pack(self.program, progress.raw or progress.values, dtype)
+        if estimator.average:
+            self._shown = pack(self.program, progress.values, dtype)
         self._last = self._session = None
         self.interrupted = False
-        self._best = self.packed.copy() if estimator.early_stopping else None
+        self._best = self._copies() if estimator.early_stopping else None
 
     def fit(self, epochs, partial, on_epoch):
         """Train for at most `epochs` epochs.
@@ -278,11 +283,13 @@ class Trainer:
             progress.optimizer = optimizer.copy()
         else:
             progress.optimizer = Optimizer(estimator, progress.values)
-        states = progress.optimizer.states
-        self._states = aligned(len(states) * self.packed.nbytes).view(self.dtype)
-        self._states = self._states.reshape(len(states), -1)
-        for packed, values in zip(self._states, states, strict=True):
+        states, n_states = progress.optimizer.states, self.program.n_states
+        self._states = aligned(n_states * self.packed.nbytes).view(self.dtype)
+        self._states = self._states.reshape(n_states, -1)
+        for packed, values in zip(self._states, states):
             packed[:] = pack(self.program, values, self.dtype)
+        if estimator.average:
+            self._states[-1] = self._shown
         progress.optimizer.states = None  # until training ends
         progress.n_iter = 0
         try:
@@ -294,15 +301,33 @@ class Trainer:
         except KeyboardInterrupt:
             self.interrupted = True
             warnings.warn("Training interrupted by user.")
+        self._show()
         if estimator.early_stopping and self.validation is not None:
-            self.packed[:] = self._best
+            self._shown[:], self.packed[:] = self._best
         self._session = None
-        progress.values = unpack(self.program, self.packed)
-        progress.optimizer.states = [unpack(self.program, state) for state in self._states]
+        progress.values = unpack(self.program, self._shown)
+        progress.raw = unpack(self.program, self.packed) if estimator.average else None
+        own = self._states[: len(states)]
+        progress.optimizer.states = [unpack(self.program, state) for state in own]
 
     def current_values(self):
-        """Return copies of the parameters as they stand."""
-        return unpack(self.program, self.packed)
+        """Return copies of the parameters to predict with, as they stand."""
+        return unpack(self.program, self._shown)
+
+    def _copies(self):
+        shown = self._shown.copy()
+        return shown, self.packed.copy() if self.estimator.average else shown
+
+    def _show(self):
+        """Have the averages predict; what no optimizer touches is taken as it is."""
+        if not self.estimator.average:
+            return
+        self._shown[:] = self._states[-1]
+        for parameter, start in self.program.offsets.items():
+            if not parameter.trainable:
+                start //= self.dtype.itemsize
+                part = slice(start, start + parameter.elements)
+                self._shown[part] = self.packed[part]
 
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
@@ -314,6 +339,7 @@ class Trainer:
         progress.loss_curve.append(progress.loss)
         if estimator.verbose:
             print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
+        self._show()
         self._validate()
         self._count_improvement()
         progress.optimizer.epoch_ends(estimator, progress.t)
@@ -368,7 +394,7 @@ class Trainer:
             return
         data, progress = self.validation, self.progress
         loss, score = data.evaluate(
-            self.network, self.packed, self.dtype, self.estimator.n_jobs, self.score
+            self.network, self._shown, self.dtype, self.estimator.n_jobs, self.score
         )
         progress.validation_loss_curve.append(loss)
         progress.validation_scores.append(score)
@@ -383,7 +409,7 @@ class Trainer:
             worse = score < progress.best_validation_score + tol
             if score > progress.best_validation_score:
                 progress.best_validation_score = score
-                self._best[:] = self.packed
+                self._best = self._copies()
         else:
             worse = progress.loss > progress.best_loss - tol
             progress.best_loss = min(progress.best_loss, progress.loss)

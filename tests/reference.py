@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+import sknn.cpu.program as engine
 from sknn.activations import ACTIVATIONS
 from sknn.cpu.frame import X, Y
 from sknn.cpu.program import Session, Team, pack, unpack
@@ -979,9 +980,15 @@ UPDATE_RULES = {
 
 
 def update(at, a, b, epsilon, decay):
-    at.value, *at.states = UPDATE_RULES[at.variant[0]](
-        at.value, at.gradient, *at.states, at.rates[2:], a, b, epsilon, decay
+    at.value, *at.states[:2] = UPDATE_RULES[at.variant[0]](
+        at.value, at.gradient, *at.states[:2], at.rates[2:], a, b, epsilon, decay
     )
+    return at.gradient
+
+
+def average(at, state):
+    share = at.rates[5]
+    at.states[state] = (1 - share) * at.states[state] + share * at.value
     return at.gradient
 
 
@@ -1003,6 +1010,7 @@ REFERENCE = {
         kernel_gradient, kernel_gradient_narrow, bias_gradient, channel_sums, shared_gradient,
         salt_and_pepper, draw_normal, draw_normal_gradient, column_norms, contraction, unit_sums,
         add_weights, regularize, clip_value, square_sum, scale_gradient, update,
+        average,
     )
 }  # fmt: skip
 
@@ -1020,8 +1028,8 @@ class Executor:
     ----------
     values, gradients : dict of Parameter to ndarray
         In their documented shapes.
-    states : dict of Parameter to list of two ndarrays
-        Of the optimizer; a rule with fewer leaves the others zero.
+    states : dict of Parameter to list of three ndarrays
+        Of the optimizer, and the average behind them; a rule with fewer leaves the others zero.
     data_loss, divergence : float
         Of the last run: the loss without the penalties of weights, and the divergences, each times
         its step's share.
@@ -1030,7 +1038,7 @@ class Executor:
     def __init__(self, tape, values, dtype="float64"):
         self.tape = tape
         self.values = dict(zip(tape.parameters, (np.array(v, np.float64) for v in values)))
-        self.states = {p: [np.zeros(p.shape), np.zeros(p.shape)] for p in tape.parameters}
+        self.states = {p: [np.zeros(p.shape) for _ in range(3)] for p in tape.parameters}
         self.gradients = {}
         self.epsilon = np.finfo(dtype).eps
 
@@ -1143,7 +1151,7 @@ def start_values(network, dtype, seed=0):
     return [value.astype(dtype) for value in values]
 
 
-def step_rates(weights, rows, batch, rates=(0.05, 0.03, 1.2)):
+def step_rates(weights, rows, batch, rates=(0.05, 0.03, 1.2, 0.3)):
     """Return what a step gets: one over the sum of its weights, its share, rates that differ."""
     weights = np.ones(rows.max() + 1) if weights is None else weights
     table = []
@@ -1156,7 +1164,7 @@ def step_rates(weights, rows, batch, rates=(0.05, 0.03, 1.2)):
 
 def run_engine(
     network, dtype, purpose, values, source, targets, rows, batch, rates, *, solver=None,
-    weights=None, seed=0, counted=0, accumulate=False, threads=1, n_states=2, width=None, fill=0.0,
+    weights=None, seed=0, counted=0, accumulate=False, threads=1, n_states=3, width=None, fill=0.0,
     lengths=None, resets=None, carry=None,
 ):  # fmt: skip
     """Run a network's program as a trainer would; return all that it leaves behind.
@@ -1171,7 +1179,7 @@ def run_engine(
         carries=carry is not None,
     )  # fmt: skip
     packed = pack(made, values, dtype)
-    states = np.zeros((n_states, len(packed)), dtype)
+    states = engine.aligned(n_states * packed.nbytes).view(dtype).reshape(n_states, -1)
     gradient = np.zeros_like(packed) if purpose == "gradient" else None
     out = np.zeros((len(rows), network.outputs), dtype)
     with Team(threads) as team:

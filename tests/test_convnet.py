@@ -613,6 +613,7 @@ THREADED = {
         },
     ),
     "clipped": (ConvNetRegressor, {"layers": [WIDE, *MIXED], "clip_norm": 0.1, "solver": "sgd"}),
+    "averaged": (ConvNetRegressor, {"layers": [WIDE, *MIXED], "average": 0.9}),
     "lbfgs": (ConvNetClassifier, {"layers": [WIDE, WIDE], "solver": "lbfgs"}),
     "varied": (
         ConvNetRegressor,
@@ -1285,6 +1286,7 @@ def test_features_of_loaded_weights(path):
         {"l1": 1.0, "alpha": 1.0},
         {"clip_norm": 0.01},
         {"early_stopping": True},
+        {"average": True},
     ],
     ids=str,
 )

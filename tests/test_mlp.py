@@ -876,6 +876,94 @@ def test_the_same_seed_is_the_same_and_another_is_not():
 
 # --- in scikit-learn's company
 
+# --- averages over steps
+
+
+AVERAGED = [
+    {"average": True},
+    {"average": True, "clip_norm": 1.0},
+]
+
+
+@pytest.mark.parametrize("params", AVERAGED, ids=str)
+def test_threads_do_not_change_a_bit_of_averages(params):
+    params |= {"hidden_layer_sizes": (200, 100), "solver": "sgd", "dropout": 0.1}
+    nets = [small(n_jobs=n, batch_size=200, **params).fit(DIGITS, DIGIT) for n in (1, 2, 3)]
+    for other in nets[1:]:
+        assert_same_bits(nets[0], other)
+
+
+def test_lbfgs_takes_no_notice_of_averages():
+    plain, other = (
+        small(MLPNetRegressor, solver="lbfgs", **params).fit(PATIENTS, PROGRESSION)
+        for params in ({}, {"average": True})
+    )
+    assert_same_bits(plain, other)
+    # nor do averages of an earlier fit come back
+    net = small(MLPNetRegressor, average=True, warm_start=True).fit(PATIENTS, PROGRESSION)
+    net.set_params(solver="lbfgs").fit(PATIENTS, PROGRESSION)
+    before = net.loss_
+    net.set_params(**STILL).partial_fit(PATIENTS, PROGRESSION)
+    np.testing.assert_allclose(net.loss_, before, rtol=1e-4)  # which is without the penalty here
+
+
+def new_parts(decay, steps):
+    """Return which part of the average is new in each step."""
+    return [max(1 - decay, 9 / (8 + t)) for t in range(1, steps + 1)]
+
+
+@pytest.mark.parametrize("average, decay", [(True, 0.999), (0.5, 0.5)])
+@pytest.mark.parametrize("params", [{}, {"clip_norm": 0.1, "solver": "sgd"}], ids=str)
+def test_averages_are_exponential_and_forget_the_first_weights(average, decay, params):
+    params |= {"batch_size": 300, "shuffle": False, "batch_norm": True, "learning_rate_init": 0.05}
+    steps = 12
+    path = [small(max_iter=n, **params).fit(DIGITS, DIGIT) for n in range(1, steps + 1)]
+    net = small(max_iter=steps, average=average, **params).fit(DIGITS, DIGIT)
+    assert net.loss_curve_ == path[-1].loss_curve_
+    mean = 0.0
+    for passed, part in zip(path, new_parts(decay, steps)):
+        mean = (1 - part) * mean + part * passed.coefs_[0]
+    np.testing.assert_allclose(net.coefs_[0], mean, rtol=1e-12, atol=1e-12)
+    for name in ("mean", "variance"):  # these are averages already
+        assert (net.batch_norm_[0][name] == path[-1].batch_norm_[0][name]).all()
+
+
+@pytest.mark.parametrize("goes_on", ["partial_fit", "warm_start"])
+def test_training_goes_on_from_the_weights_before_averaging(goes_on):
+    nets = [small(average=a, warm_start=True, max_iter=1, shuffle=False) for a in (True, False)]
+    for _ in range(3):
+        for i, net in enumerate(nets):
+            if goes_on == "partial_fit":
+                net.partial_fit(DIGITS, DIGIT, classes=np.arange(10))
+            else:
+                net.fit(DIGITS, DIGIT)
+            nets[i] = pickle.loads(pickle.dumps(net))
+    averaged, plain = nets
+    assert averaged.loss_curve_ == plain.loss_curve_
+    assert not np.array_equal(averaged.coefs_[0], plain.coefs_[0])
+    if goes_on == "partial_fit":
+        whole = small(average=True, max_iter=3, shuffle=False).fit(DIGITS, DIGIT)
+        assert_same_bits(averaged, whole)
+    averaged.set_params(average=False).partial_fit(DIGITS, DIGIT)
+    assert_same_bits(averaged, plain.partial_fit(DIGITS, DIGIT))
+
+
+def test_averages_are_validated_and_kept_by_early_stopping():
+    params = {"average": 0.9, "learning_rate_init": 0.05, "batch_norm": True}
+    given = {"X_val": DIGITS[200:], "y_val": DIGIT[200:]}
+    net = small(**params).fit(DIGITS[:200], DIGIT[:200], **given)
+    assert net.validation_scores_[-1] == net.score(DIGITS[200:], DIGIT[200:])
+    net = small(**params, early_stopping=True, max_iter=40).fit(DIGITS[:200], DIGIT[:200], **given)
+    assert net.best_validation_score_ == net.score(DIGITS[200:], DIGIT[200:])
+    assert net.best_validation_score_ == max(net.validation_scores_)
+
+
+def test_grid_search_over_averages():
+    grid = {"average": [False, True, 0.9]}
+    search = GridSearchCV(small(learning_rate_init=0.05), grid, cv=2).fit(DIGITS, DIGIT)
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
+
+
 COPIES = {
     "deepcopy": copy.deepcopy,
     "pickle": lambda net: pickle.loads(pickle.dumps(net)),

@@ -253,6 +253,11 @@ SMALL = mlp(1, (1, Activation("logistic")), outputs=1)
             id="both clips, weights",
         ),
         pytest.param(DEEP, 33, 99, replace(ADAM, clip_norm=1e6), {}, id="no clip"),
+        pytest.param(DEEP, 33, 99, replace(ADAM, average=True), {"threads": 2}, id="average"),
+        pytest.param(
+            WIDE, 33, 99, Solver("nesterov", 0.9, clip_norm=0.1, average=True), {},
+            id="average, clip_norm, one other state",
+        ),
         pytest.param(WIDE, 32, 96, ADAM, {"weighted": True}, id="batch norm, dropout, weights"),
         pytest.param(WIDE, 75, 200, replace(ADAM, clip_norm=0.1), {"threads": 3}, id="threads"),
         pytest.param(WIDE, 5, 11, replace(ADAM, l1=0.2), {"sparse": True}, id="sparse"),
@@ -281,6 +286,23 @@ def test_update_rules(name, dtype):
     network = mlp(3, (10, Activation("tanh")), outputs=1)
     made = compare(network, dtype, 7, 21, solver)
     assert not made.raw_states[n_states:].any()
+
+
+def test_arrays_too_small_for_the_update_are_rejected():
+    network = mlp(1, outputs=1)
+    problem = make_problem(network, "float64", 3)
+    rates = step_rates(None, problem.rows, 1)
+    for solver, n_states, given, expected in (
+        (ADAM, 1, rates, "needs 2 state arrays"),
+        (replace(ADAM, average=True), 2, rates, "needs 3 state arrays"),
+        (replace(ADAM, average=True), 3, rates[:, :5], "rates for 3 steps, 6 for each"),
+        (ADAM, 2, rates[:2], "rates for 3 steps, 5 for each"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            run_engine(
+                network, "float64", "train", problem.values, problem.source, problem.targets,
+                problem.rows, 1, given, solver=solver, n_states=n_states,
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -535,7 +557,7 @@ def run_beside_guard_pages():
     in_a_row, in_branches = _images()
     recurrent = (LSTM(17, return_sequences=True), Bidirectional(GRU(5, truncate=3)))
     recurrent += Dense(3), Activation("softmax")
-    solver = replace(ADAM, clip_norm=0.5, l2=0.1)
+    solver = replace(ADAM, clip_norm=0.5, l2=0.1, average=True)
     for network, dtype, sparse, batch in (
         (whole_packs, "float32", False, 33),
         (whole_packs, "float64", True, 33),

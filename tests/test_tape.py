@@ -42,7 +42,7 @@ from sknn.tape import OPERATIONS, Buffer, Op, Parameter, Phase, Tape
 DENSE_X = ("gather", ("float64", True))
 SQUARED = Loss("squared_error", "identity")
 CROSS_ENTROPY = Loss("log_loss", "softmax")
-CLIPPING = Solver("adam", 0.9, 0.999, clip_value=1.0, clip_norm=1.0)
+CLIPPING = Solver("adam", 0.9, 0.999, clip_value=1.0, clip_norm=1.0, average=True)
 
 NETWORKS = {
     "one layer": Network((Dense(1), Activation("identity")), 1, SQUARED),

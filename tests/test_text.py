@@ -264,9 +264,13 @@ def test_several_texts_begin_with_a_state_of_zero():
     assert rnn.loss_ == pytest.approx(-rnn.score(NAMES), rel=1e-8)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_recording_steps_changes_nothing(reduction):
-    plain = small(reduction=reduction).fit(TEXT)
+@pytest.mark.parametrize(
+    "params",
+    [{"reduction": "mean"}, {"reduction": "sum"}, {"average": 0.9}],
+    ids=str,
+)
+def test_recording_steps_changes_nothing(params):
+    plain = small(**params).fit(TEXT)
     recorded = clone(plain).set_params(record_steps=True).fit(TEXT)
     np.testing.assert_array_equal(plain._weights.packed, recorded._weights.packed)
     assert plain.step_loss_curve_ is None

@@ -53,8 +53,9 @@ OPERANDS = 24
 ) = range(37)
 
 #: What stands in a step's row of RATES: one over the batch's sum of weights; what its mean loss
-#: counts in the sum over steps; then what the optimizer asked for.
-RATE_WEIGHT, RATE_SHARE, RATE_FIRST = 0, 1, 2
+#: counts in the sum over steps; then three numbers that the optimizer asked for, and where the
+#: parameters are averaged, the part of the average that is new.
+RATE_WEIGHT, RATE_SHARE, RATE_FIRST, RATE_AVERAGE = 0, 1, 2, 5
 
 KERNELS = {}
 

@@ -112,6 +112,8 @@ class Program:
         Sizes of the arenas: parameters, what a batch shares, one block, one slice of a gradient.
     n_sums : int
         Sums over weights that a step leaves.
+    n_states : int
+        How many state arrays a step needs.
     parts : int
     keeps_blocks : bool
         Whether later phases read what blocks have left.
@@ -133,7 +135,7 @@ class Program:
         # A slice is finished before the next begins, unless the gradient is asked for itself, or
         # its norm is needed first: then it is kept whole.
         self.whole_gradient = any(
-            chain[-1].name != "update"
+            all(op.name != "update" for op in chain)
             for phase in tape.phases
             if phase.kind == "parameters"
             for _, chain in phase.ops
@@ -142,6 +144,7 @@ class Program:
         self.parts = parts
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
         self.needs = wall.needs_of(tape, self.dtype, self.parameter_bytes)
+        self.n_states = self.needs.states
         self.row_seconds = np.inf  # what a row takes, as far as runs on one thread have shown
         for phase in tape.phases:
             if phase.kind == "blocks" and tape.width == 1 and parts > 1:
@@ -457,7 +460,7 @@ class Session:
         out : ndarray, or None
             Where predictions go.
         states : ndarray, or None
-            The optimizer's.
+            The optimizer's, a row each: as many as the program's `n_states`.
         seed : int
             Of dropout, noise and augmentation.
         lengths : ndarray of int64 of shape (n_rows, n_columns), or None

@@ -12,6 +12,7 @@ from .frame import (
     GRADIENT,
     N_SUMS,
     PARAMETERS,
+    RATE_AVERAGE,
     RATE_FIRST,
     RATE_WEIGHT,
     RATES,
@@ -227,3 +228,22 @@ def update(t, name):
                 store(second, i, v)
 
     return update
+
+
+@kernel
+def average(t):
+    """Move the average of a parameter towards what it is now.
+
+    op: ..., byte of the parameter, which of the state arrays is the average.
+    """
+    wide, lanes = t.wide, t.wide.lanes
+
+    def average(op, frame, slot):
+        w = frame[PARAMETERS] + op[0]
+        mean = frame[STATE] + op[4] * frame[STATE_STRIDE] + op[0]
+        share = splat(wide, get(types.float64, frame[RATES], RATE_AVERAGE))
+        for i in range(0, op[2], lanes):
+            before = load(wide, mean, i)
+            store(mean, i, before + share * (load(wide, w, i) - before))
+
+    return average

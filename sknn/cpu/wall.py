@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..tape import Parameter
-from .frame import RATE_FIRST, X, Y
+from .frame import RATE_AVERAGE, RATE_FIRST, X, Y
 from .updates import RULES
 
 _INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
@@ -230,5 +230,9 @@ def needs_of(tape, dtype, parameter_bytes):
         elif op.name == "draw":
             needs.draws, needs.rates = True, RATE_FIRST + 4
         elif op.name == "update":
-            needs.states, needs.rates = RULES[op.variant[0]][1], RATE_FIRST + 3
+            needs.states = max(needs.states, RULES[op.variant[0]][1])
+            needs.rates = max(needs.rates, RATE_FIRST + 3)
+        elif op.name == "average":
+            needs.states = max(needs.states, numbers["state"] + 1)
+            needs.rates = max(needs.rates, RATE_AVERAGE + 1)
     return needs
