@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from .initializers import INITIALIZERS
-from .optimizers import SOLVERS
+from .optimizers import SCHEDULES, SOLVERS
 
 _POSITIVE = Interval(numbers.Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(numbers.Real, 0, None, closed="left")
@@ -69,16 +69,28 @@ default='adam'
     ),
     "learning_rate": ParameterRow(
         "constant",
-        [StrOptions({"constant", "invscaling", "adaptive"})],
-        """learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule of the rate for ``solver='sgd'``: constant; divided by ``t ** power_t``; or
-        divided by 5 each time that training no longer improves.""",
+        [StrOptions({"constant", "invscaling", "adaptive", *SCHEDULES})],
+        """learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle'}, \
+default='constant'
+        Schedule of the rate. For ``solver='sgd'``: constant; divided by ``t ** power_t``; or
+        divided by 5 each time that training no longer improves. For every solver with minibatches:
+        'cosine' falls from `learning_rate_init` to zero by half a cosine; 'one_cycle' first rises
+        to it, from a 25th, and falls to a 250,000th, as PyTorch's ``OneCycleLR`` with a constant
+        momentum. These two go by the step, over all of `max_iter` epochs: only early stopping
+        ends them before, not `tol`; and `partial_fit`, which has no end, does not take them.""",
     ),
     "learning_rate_init": ParameterRow(
         1e-3,
         [_POSITIVE],
         """learning_rate_init : float, default=0.001
-        The initial learning rate.""",
+        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
+    ),
+    "warmup": ParameterRow(
+        None,
+        [_FRACTION, None],
+        """warmup : float or None, default=None
+        The part of all steps in which 'cosine' and 'one_cycle' raise the rate, the former along a
+        line. None: 0 for 'cosine', 0.3 for 'one_cycle'.""",
     ),
     "power_t": ParameterRow(
         0.5,

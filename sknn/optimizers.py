@@ -73,6 +73,35 @@ _STATES = {rule: n for rule, n, _ in SOLVERS.values()} | {"nesterov": 1}
 _RATES = 3
 
 
+def _cosine(step, steps, warmup):
+    """Rise linearly, then fall by half a cosine (Loshchilov and Hutter 2016, without restarts)."""
+    rising = round(warmup * steps)
+    fallen = np.maximum(step - rising, 0) / max(steps - rising, 1)
+    return np.where(step < rising, (step + 1) / (rising + 1), _half_cosine(1.0, 0.0, fallen))
+
+
+def _one_cycle(step, steps, warmup):
+    """Rise from 1/25 and fall to 1/250,000, each by half a cosine (Smith and Topin 2017).
+
+    As PyTorch's OneCycleLR with its defaults: the last step on either way has its final rate.
+    """
+    peak = warmup * steps - 1
+    risen = step / peak if peak > 0 else np.ones_like(step)
+    fallen = (step - peak) / (steps - 1 - peak)
+    up, down = _half_cosine(1 / 25, 1.0, risen), _half_cosine(1.0, 1 / 25e4, fallen)
+    return np.where(step <= peak, up, down)
+
+
+def _half_cosine(start, end, part):
+    """Go from one number to another: `part` of the way, by half a cosine."""
+    return end + (start - end) * (1 + np.cos(np.pi * np.clip(part, 0.0, 1.0))) / 2
+
+
+#: Schedules over all steps of a fit, whose number is planned: functions of the number of a step, of
+#: how many there are, and of the part of them in which the rate rises, that give the rate's share
+#: of the largest; and which part that is by default.
+SCHEDULES = {"cosine": (_cosine, 0.0), "one_cycle": (_one_cycle, 0.3)}
+
 #: The decay of averages with ``average=True``.
 _DECAY = 0.999
 
@@ -121,6 +150,8 @@ class Optimizer:
         The current one.
     t : int
         Steps taken.
+    planned : int
+        The steps of a fit from its first to its last epoch, which schedules need.
     states : list of list of ndarray
         Velocities, or moments: each has the shapes of the network's parameters.
     """
@@ -128,7 +159,7 @@ class Optimizer:
     def __init__(self, estimator, values):
         self.solver = estimator.solver
         self.learning_rate = float(estimator.learning_rate_init)
-        self.t = 0
+        self.t = self.planned = 0
         n_states = SOLVERS[self.solver][1]
         self.states = [[np.zeros(v.shape, v.dtype) for v in values] for _ in range(n_states)]
         self._momentum_product = 1.0
@@ -155,12 +186,27 @@ class Optimizer:
             return columns
         return np.column_stack([columns, _shares(estimator.average, t)])
 
+    def _scheduled(self, estimator, t):
+        """Return what a schedule over all steps makes of the initial rate in the steps `t`."""
+        schedule, warmup = SCHEDULES[estimator.learning_rate]
+        warmup = warmup if estimator.warmup is None else estimator.warmup
+        step = np.maximum(t - 1, 0)
+        return estimator.learning_rate_init * schedule(step, self.planned, warmup)
+
     def _rule_rates(self, estimator, t):
         columns = np.zeros((len(t), _RATES))
-        columns[:, 0] = self.learning_rate
+        scheduled = estimator.learning_rate in SCHEDULES
+        rate = self._scheduled(estimator, t) if scheduled else estimator.learning_rate_init
+        columns[:, 0] = rate if scheduled else self.learning_rate
+        if self.solver == "sgd":
+            # Velocities have the rate of their step in them, and change with it, so that the
+            # momentum is PyTorch's; scikit-learn's own schedules leave them as they are.
+            columns[:, 1] = 1.0
+            if scheduled:
+                before = self._scheduled(estimator, t - 1)
+                np.divide(rate, before, out=columns[:, 1], where=before > 0)
         if self.solver not in ("adam", "adamw", "nadam"):
             return columns
-        rate = estimator.learning_rate_init
         first, second = 1 - estimator.beta_1**t, 1 - estimator.beta_2**t
         if self.solver == "adam":
             columns[:, 0] = rate * np.sqrt(second) / first

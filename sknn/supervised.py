@@ -38,7 +38,7 @@ from .base import (
 from .data import ClassNumbers, Source, sound
 from .layers import Activation
 from .losses import Loss
-from .optimizers import SOLVERS
+from .optimizers import SCHEDULES, SOLVERS
 from .training import Data, Progress, Trainer, finite, fit_lbfgs
 
 _POSITIVE = ["exp", "logistic", "softplus"]
@@ -334,8 +334,8 @@ class SupervisedNet(NeuralEstimator):
     ):
         """Check everything, then train; `validation` is X_val, y_val and their weights."""
         self._check_loss()
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental:
+            self._check_incremental()
         first = not self._is_fitted() or (not self.warm_start and not incremental)
         given = X, y
         X, y = self._check_X_y(X, y, reset=first)
@@ -366,6 +366,16 @@ class SupervisedNet(NeuralEstimator):
         self._commit(network, progress, held is not None)
         callbacks.end()
         return self
+
+    def _check_incremental(self):
+        """Check that the parameters make sense for partial fits."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.solver in SOLVERS and self.learning_rate in SCHEDULES:
+            raise ValueError(
+                f"partial_fit does not support learning_rate={self.learning_rate!r}, a schedule "
+                "over all steps of a fit: nobody knows how many are to come."
+            )
 
     def _drawn_by(self):
         """Return the name of the initializer of what `initializer` does not give."""

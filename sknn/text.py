@@ -137,7 +137,7 @@ default='adam'
         TRAINING["learning_rate_init"],
         default=2e-3,
         doc="""learning_rate_init : float, default=0.002
-        The initial learning rate.""",
+        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
     ),
     "max_iter": replace(
         TRAINING["max_iter"],
@@ -313,8 +313,8 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
 
     def _fit(self, X, y, X_val, incremental):
         """Check everything, then train."""
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental:
+            self._check_incremental()
         first = not self._is_fitted() or not (self.warm_start or incremental)
         train, held = self._read(as_texts(X), X_val, first)
         network = self._make_network(max((len(text) - 1 for text in train), default=1))

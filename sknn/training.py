@@ -16,7 +16,7 @@ from .blas import one_thread
 from .cpu.memory import aligned
 from .cpu.program import ONES, Session, Team, pack, unpack
 from .network import BLOCK_WIDTH, block_width, prediction_width, program
-from .optimizers import Optimizer, make_solver
+from .optimizers import SCHEDULES, Optimizer, make_solver
 
 _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 #: Multiply-adds in a step below which one thread more costs more than it brings.
@@ -283,6 +283,7 @@ class Trainer:
             progress.optimizer = optimizer.copy()
         else:
             progress.optimizer = Optimizer(estimator, progress.values)
+        progress.optimizer.planned = epochs * -(-self.n_samples // self.batch)
         states, n_states = progress.optimizer.states, self.program.n_states
         self._states = aligned(n_states * self.packed.nbytes).view(self.dtype)
         self._states = self._states.reshape(n_states, -1)
@@ -344,7 +345,9 @@ class Trainer:
         self._count_improvement()
         progress.optimizer.epoch_ends(estimator, progress.t)
         stop = bool(finish())
-        if progress.no_improvement > estimator.n_iter_no_change:
+        planned = estimator.learning_rate in SCHEDULES  # goes on to its end, unless stopped early
+        waits = planned and not estimator.early_stopping
+        if progress.no_improvement > estimator.n_iter_no_change and not waits:
             what = "Validation score" if estimator.early_stopping else "Training loss"
             message = (
                 f"{what} did not improve more than tol={estimator.tol:f} for "
@@ -353,7 +356,7 @@ class Trainer:
             if progress.optimizer.stops(estimator, message):
                 return True
             progress.no_improvement = 0
-        if not partial and not stop and progress.n_iter == estimator.max_iter:
+        if not (partial or planned or stop) and progress.n_iter == estimator.max_iter:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
                 "optimization hasn't converged yet.",

@@ -83,7 +83,7 @@ _TRAINING = {
         LAYERED_TRAINING["learning_rate_init"],
         default=5e-3,
         doc="""learning_rate_init : float, default=0.005
-        The initial learning rate.""",
+        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
     ),
     "max_iter": replace(
         LAYERED_TRAINING["max_iter"],

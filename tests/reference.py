@@ -923,12 +923,12 @@ def scale_gradient(at, scale):
 
 
 def _sgd(w, g, v, u, r, a, b, epsilon, decay):
-    v = a * v - r[0] * g
+    v = a * (r[1] * v) - r[0] * g
     return w + v, v, u
 
 
 def _nesterov(w, g, v, u, r, a, b, epsilon, decay):
-    v = a * v - r[0] * g
+    v = a * (r[1] * v) - r[0] * g
     return w + a * v - r[0] * g, v, u
 
 

@@ -371,6 +371,7 @@ WRONG = {
     "initializer": [3, "ones"],
     "clip_value": ["a", 0.0, -1.0],
     "clip_norm": ["a", 0.0, -1.0],
+    "warmup": ["a", -0.1, 1.0],
     "average": ["yes", 0.0, 1, -0.5, 2.0],
     "dtype": [np.float32, "float16"],
     "device": [0, "cuda"],

@@ -613,7 +613,9 @@ THREADED = {
         },
     ),
     "clipped": (ConvNetRegressor, {"layers": [WIDE, *MIXED], "clip_norm": 0.1, "solver": "sgd"}),
-    "averaged": (ConvNetRegressor, {"layers": [WIDE, *MIXED], "average": 0.9}),
+    "averaged, one cycle": (
+        ConvNetRegressor, {"layers": [WIDE, *MIXED], "average": 0.9, "learning_rate": "one_cycle"},
+    ),
     "lbfgs": (ConvNetClassifier, {"layers": [WIDE, WIDE], "solver": "lbfgs"}),
     "varied": (
         ConvNetRegressor,

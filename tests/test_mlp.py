@@ -876,27 +876,62 @@ def test_the_same_seed_is_the_same_and_another_is_not():
 
 # --- in scikit-learn's company
 
-# --- averages over steps
+# --- schedules over all steps, and averages over them
 
 
-AVERAGED = [
-    {"average": True},
-    {"average": True, "clip_norm": 1.0},
+SCHEDULED = [
+    {"learning_rate": "one_cycle"},
+    {"learning_rate": "cosine", "warmup": 0.1, "average": True, "clip_norm": 1.0},
 ]
 
 
-@pytest.mark.parametrize("params", AVERAGED, ids=str)
-def test_threads_do_not_change_a_bit_of_averages(params):
+@pytest.mark.parametrize("params", SCHEDULED, ids=str)
+def test_threads_do_not_change_a_bit_of_schedules_and_averages(params):
     params |= {"hidden_layer_sizes": (200, 100), "solver": "sgd", "dropout": 0.1}
     nets = [small(n_jobs=n, batch_size=200, **params).fit(DIGITS, DIGIT) for n in (1, 2, 3)]
     for other in nets[1:]:
         assert_same_bits(nets[0], other)
 
 
-def test_lbfgs_takes_no_notice_of_averages():
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["cosine", "one_cycle"])
+def test_a_schedule_goes_on_to_its_end_unless_stopped_early(name):
+    params = {"learning_rate": name, "tol": 1.0, "n_iter_no_change": 2}
+    assert small(max_iter=9, **params).fit(DIGITS, DIGIT).n_iter_ == 9
+    assert small(max_iter=9, early_stopping=True, **params).fit(DIGITS, DIGIT).n_iter_ < 9
+
+
+def test_schedules_of_very_few_steps():
+    first = small(**STILL).fit(DIGITS, DIGIT).coefs_[0]
+    for name in ("cosine", "one_cycle"):
+        for warmup in (None, 0.0, 0.4, 0.999):
+            for steps in (1, 2, 3):
+                net = small(
+                    learning_rate=name, warmup=warmup, max_iter=steps, batch_size=300,
+                    solver="sgd", alpha=0.0,
+                ).fit(DIGITS, DIGIT)  # fmt: skip
+                assert np.isfinite(net.coefs_[0]).all()
+                assert not np.array_equal(net.coefs_[0], first)
+
+
+def test_each_fit_has_a_schedule_of_its_own():
+    params = {"learning_rate": "one_cycle", "shuffle": False}
+    net = small(warm_start=True, **params).fit(DIGITS, DIGIT)
+    begun = [array for pair in zip(net.coefs_, net.intercepts_) for array in pair]
+    assert_same_bits(net.fit(DIGITS, DIGIT), small(initializer=begun, **params).fit(DIGITS, DIGIT))
+
+
+def test_a_partial_fit_has_no_schedule():
+    net = small(learning_rate="one_cycle").fit(DIGITS, DIGIT)
+    with pytest.raises(ValueError, match="does not support learning_rate='one_cycle'"):
+        net.partial_fit(DIGITS, DIGIT)
+    net.set_params(learning_rate="constant").partial_fit(DIGITS, DIGIT)
+
+
+def test_lbfgs_takes_no_notice_of_schedules_and_averages():
     plain, other = (
         small(MLPNetRegressor, solver="lbfgs", **params).fit(PATIENTS, PROGRESSION)
-        for params in ({}, {"average": True})
+        for params in ({}, {"learning_rate": "cosine", "average": True})
     )
     assert_same_bits(plain, other)
     # nor do averages of an earlier fit come back
@@ -958,8 +993,8 @@ def test_averages_are_validated_and_kept_by_early_stopping():
     assert net.best_validation_score_ == max(net.validation_scores_)
 
 
-def test_grid_search_over_averages():
-    grid = {"average": [False, True, 0.9]}
+def test_grid_search_over_schedules_and_averages():
+    grid = {"learning_rate": ["constant", "one_cycle"], "average": [False, True, 0.9]}
     search = GridSearchCV(small(learning_rate_init=0.05), grid, cv=2).fit(DIGITS, DIGIT)
     assert len(set(search.cv_results_["mean_test_score"])) > 1
 

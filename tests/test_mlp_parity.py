@@ -341,11 +341,11 @@ def first_weights(sizes, seed=0):
 
 def train_in_torch(
     X, y, hidden, n_outputs, make_optimizer, loss, activation=None, alpha=0.0, l1=0.0,
-    batch_norm=False, clip=None, weights=None, batch_size=32, epochs=3,
+    batch_norm=False, clip=None, weights=None, batch_size=32, epochs=3, schedule=None,
 ):  # fmt: skip
     """Train in PyTorch on our loss; return the network's dense and normalising modules.
 
-    `loss` gives the losses of a batch, one a sample.
+    `loss` gives the losses of a batch, one a sample; `schedule` what changes the optimizer's rate.
     """
     torch = pytest.importorskip("torch")
     modules, dense, norms = [], [], []
@@ -366,6 +366,7 @@ def train_in_torch(
     matrices = [layer.weight for layer in dense]
     others = [p for p in net.parameters() if not any(p is m for m in matrices)]
     optimizer = make_optimizer(torch, matrices, others)
+    scheduler = schedule(torch, optimizer) if schedule else None
     X, y = torch.from_numpy(X), torch.from_numpy(y)
     weights = torch.ones(len(X), dtype=torch.float64) if weights is None else weights
     for _ in range(epochs):
@@ -379,13 +380,16 @@ def train_in_torch(
             if clip:
                 clip(torch, list(net.parameters()))
             optimizer.step()
+            if scheduler:
+                scheduler.step()
     return dense, norms
 
 
-def assert_same_weights(net, dense, norms=()):
+def assert_same_weights(net, dense, norms=(), tolerance=1e-8):
+    near = {"rtol": tolerance, "atol": tolerance}
     for ours, ours_b, layer in zip(net.coefs_, net.intercepts_, dense, strict=True):
-        np.testing.assert_allclose(ours, layer.weight.detach().numpy().T, rtol=1e-8, atol=1e-8)
-        np.testing.assert_allclose(ours_b, layer.bias.detach().numpy(), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(ours, layer.weight.detach().numpy().T, **near)
+        np.testing.assert_allclose(ours_b, layer.bias.detach().numpy(), **near)
     for ours, layer in zip(getattr(net, "batch_norm_", ()), norms, strict=True):
         theirs = {
             "gamma": layer.weight, "beta": layer.bias,
@@ -459,6 +463,63 @@ def test_solver_is_pytorch_s(solver):
         X, y, (20, 9), 10, make_optimizer, cross_entropy, alpha=alpha, l1=0.01
     )
     assert_same_weights(net, dense)
+
+
+def one_cycle(warmup):
+    return lambda torch, optimizer: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, optimizer.param_groups[0]["lr"], total_steps=21, pct_start=warmup,
+        cycle_momentum=False,
+    )  # fmt: skip
+
+
+def cosine(rising):
+    def share(step):
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return (1 + np.cos(np.pi * (step - rising) / (21 - rising))) / 2
+
+    return lambda torch, optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
+# Three epochs of seven steps.
+SCHEDULES = {
+    "one_cycle": ({"learning_rate": "one_cycle"}, one_cycle(0.3)),
+    "one_cycle, half of it up": ({"learning_rate": "one_cycle", "warmup": 0.5}, one_cycle(0.5)),
+    "one_cycle, down only": ({"learning_rate": "one_cycle", "warmup": 0.0}, one_cycle(0.0)),
+    "cosine": ({"learning_rate": "cosine"}, cosine(0)),
+    "cosine, warm-up": ({"learning_rate": "cosine", "warmup": 0.2}, cosine(4)),
+}
+# Adam's epsilon is scikit-learn's, and means the same only where it is nothing.
+TINY = {"epsilon": 1e-30}
+SCHEDULED = SOLVERS | {
+    "adam": (
+        {"learning_rate_init": 0.01, **TINY},
+        lambda torch, matrices, others: torch.optim.Adam(
+            matrices + others, lr=0.01, eps=TINY["epsilon"]
+        ),
+    ),
+    "momentum": (
+        {**SGD, "nesterovs_momentum": False},
+        lambda torch, matrices, others: torch.optim.SGD(matrices + others, lr=0.05, momentum=0.9),
+    ),
+}
+
+
+@pytest.mark.parametrize("solver", SCHEDULED)
+def test_schedules_are_pytorch_s(solver):
+    params, make_optimizer = SCHEDULED[solver]
+    X, y = DIGITS[:200], DIGIT[:200]
+    params = {"solver": "sgd" if solver == "momentum" else solver, "alpha": 0.0, **params}
+    for scheduled, schedule in SCHEDULES.values():
+        net = MLPNetClassifier(
+            (20, 9), activation="tanh", batch_size=32, max_iter=3, shuffle=False, random_state=0,
+            **params, **scheduled,
+        ).fit(X, y)  # fmt: skip
+        dense, _ = train_in_torch(
+            X, y, (20, 9), 10, make_optimizer, cross_entropy, schedule=schedule
+        )
+        # PyTorch keeps NAdam's product of momenta in float32
+        assert_same_weights(net, dense, tolerance=1e-8 if solver == "nadam" else 1e-9)
 
 
 def pinball(torch, z, y):

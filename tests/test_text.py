@@ -266,7 +266,7 @@ def test_several_texts_begin_with_a_state_of_zero():
 
 @pytest.mark.parametrize(
     "params",
-    [{"reduction": "mean"}, {"reduction": "sum"}, {"average": 0.9}],
+    [{"reduction": "mean"}, {"reduction": "sum"}, {"learning_rate": "one_cycle", "average": 0.9}],
     ids=str,
 )
 def test_recording_steps_changes_nothing(params):
@@ -574,6 +574,8 @@ def test_what_a_fitted_model_does_not_take(fitted):
         fitted.beam_search(3, beam_width=0)
     with pytest.raises(ValueError, match="early_stopping"):
         small(early_stopping=True).partial_fit(TEXT)
+    with pytest.raises(ValueError, match="learning_rate='cosine'"):
+        small(learning_rate="cosine").partial_fit(TEXT)
 
 
 def test_what_goes_on_must_fit():

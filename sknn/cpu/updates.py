@@ -130,17 +130,18 @@ def scale_gradient(t):
 # Each rule takes a parameter, its gradient and two states, the step's rates r, and the constants
 # a, b (decay rates, or the momentum), their complements ac, bc, epsilon, and the weight decay. It
 # returns the parameter and the states. ``sknn.optimizers`` says where each comes from.
+# A velocity has its step's rate in it; r[1] is by what the last one's is multiplied first.
 
 
 @register_jitable
 def _sgd(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
-    v = a * v - r[0] * g
+    v = a * r[1] * v - r[0] * g
     return w + v, v, u
 
 
 @register_jitable
 def _nesterov(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
-    v = a * v - r[0] * g
+    v = a * r[1] * v - r[0] * g
     return w + (a * v - r[0] * g), v, u
 
 
