@@ -382,20 +382,21 @@ def computing_dtype(dtype, *arrays):
     return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
 
 
-def check_layer(w, b, inputs, w_name, b_name):
-    """Return a dense layer's weights and biases as arrays; they may have been set by hand."""
-    w, b = np.asarray(w), np.asarray(b)
+def check_layer(w, b, inputs, w_name, b_name, i=0):
+    """Check the arrays of a dense layer's weights and biases: they may have been set by hand.
+
+    `w_name` and `b_name` may have a place for `i`, the layer's number.
+    """
     if w.ndim != 2 or w.shape[0] != inputs or w.dtype.kind not in "fiu":
         raise ValueError(
-            f"{w_name} is of the type {w.dtype} and the shape {w.shape}; expected {inputs} rows of "
-            "numbers."
+            f"{w_name.format(i)} is of the type {w.dtype} and the shape {w.shape}; expected "
+            f"{inputs} rows of numbers."
         )
     if b.shape != w.shape[1:] or b.dtype.kind not in "fiu":
         raise ValueError(
-            f"{b_name} is of the type {b.dtype} and the shape {b.shape}; expected {w.shape[1]} "
-            "numbers."
+            f"{b_name.format(i)} is of the type {b.dtype} and the shape {b.shape}; expected "
+            f"{w.shape[1]} numbers."
         )
-    return w, b
 
 
 def check_weights(sample_weight, X, name="sample_weight"):

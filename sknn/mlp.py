@@ -186,9 +186,10 @@ class _BaseMLPNet(SupervisedNet):
                 "one of each for every layer."
             )
         for i, (w, b) in enumerate(zip(coefs, intercepts)):
-            names = f"coefs_[{i}]", f"intercepts_[{i}]"
-            values += check_layer(w, b, inputs, *names)
-            inputs = values[-2].shape[1]
+            w, b = np.asarray(w), np.asarray(b)
+            check_layer(w, b, inputs, "coefs_[{}]", "intercepts_[{}]", i)
+            inputs = w.shape[1]
+            values += w, b
             sizes.append(inputs)
             if i < len(norms):
                 values += _check_norm(norms[i], inputs, f"batch_norm_[{i}]")

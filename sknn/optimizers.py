@@ -48,11 +48,6 @@ class Solver:
         """Number of state arrays: the rule's own, and behind them the average if there is one."""
         return _STATES[self.rule] + self.average
 
-    @property
-    def n_rates(self):
-        """How many numbers each step needs."""
-        return _RATES + self.average
-
 
 #: Solver's name: the rule, its number of states, and which parameters its decay rates are. Sources:
 #: adam Kingma and Ba 2014; adamw Loshchilov and Hutter 2017; nadam Dozat 2016; rmsprop Tieleman and

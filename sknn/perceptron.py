@@ -274,9 +274,8 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, sound(X), accept_sparse="csr", reset=False)
-        w, b = check_layer(
-            np.asarray(self.coef_).T, self.intercept_, X.shape[1], "coef_.T", "intercept_"
-        )
+        w, b = np.asarray(self.coef_).T, np.asarray(self.intercept_)
+        check_layer(w, b, X.shape[1], "coef_.T", "intercept_")
         dtype = computing_dtype(self.dtype, X, w)
         inputs, units = w.shape
         expected = 1 if len(self.classes_) == 2 else len(self.classes_)

@@ -196,7 +196,6 @@ def predict(
     key = None if targets is None else targets.key
     parts = size if n_rows == 1 else 1
     made = program(network, _NAMES[dtype], width, purpose, source.key, key, parts=parts)
-    packed = values if isinstance(values, np.ndarray) else pack(made, values, dtype)
     out = np.empty((n_rows, network.outputs), dtype)
     if lengths is not None:  # blocks of similar lengths end early; no bit depends on the order
         lengths = lengths if rows is None else lengths[rows]
@@ -204,9 +203,11 @@ def predict(
         rows, lengths = order if rows is None else rows[order], lengths[order]
     with Team(size) as team:
         session = made.borrow(chunk, team)
+        packed = values if isinstance(values, np.ndarray) else session.pack(values)
         session.bind(packed, source, targets, weights, rows, out, lengths=lengths)
         n_runs = -(-n_rows // chunk)
-        total = session.run(n_rows, chunk, ONES if n_runs == 1 else np.ones((n_runs, 2)))
+        rates = ONES if n_runs == 1 else np.ones((n_runs, 2))
+        total = session.run(n_rows, chunk, rates, again=False)
     made.give_back(session)
     if lengths is not None:
         in_order, out = out, np.empty_like(out)
@@ -423,6 +424,11 @@ class Objective:
     """The mean loss over all rows as a function of the packed parameters, with its gradient.
 
     In float64 and in bounded memory: the gradient is summed over chunks of rows.
+
+    Attributes
+    ----------
+    size : int
+        Numbers that it is a function of.
     """
 
     def __init__(self, network, data, alpha, l1, team):
@@ -436,6 +442,8 @@ class Objective:
         chunk = min(self.n_rows, _CHUNK, blocks * self.program.width)
         self.packed = np.zeros(self.program.parameter_bytes // 8)
         self.gradient = np.zeros_like(self.packed)
+        # without the slack behind: NumPy gives Python's lock away for more than 500 numbers
+        self.size = max(start // 8 + p.elements for p, start in self.program.offsets.items())
         self._session = Session(self.program, chunk, team, gradient=self.gradient)
         once = data.once(chunk)
         self._session.bind(
@@ -451,10 +459,10 @@ class Objective:
 
     def __call__(self, packed):
         """Return the loss and a new array with its gradient."""
-        self.packed[:] = packed
-        self.gradient[:] = 0.0
+        self.packed[: self.size] = packed
+        self.gradient[: self.size] = 0.0
         loss = self._session.run(self.n_rows, self._chunk, self._rates, accumulate=True)
-        gradient = self.gradient.copy()
+        gradient = self.gradient[: self.size].copy()
         for part, l2, l1 in self._penalized:
             w = self.packed[part]
             loss += 0.5 * l2 * (w @ w) + l1 * np.abs(w).sum()
@@ -467,7 +475,7 @@ def fit_lbfgs(estimator, network, progress, train, on_step):
     rows = min(len(train.rows), _CHUNK)
     with Team(team_size(estimator.n_jobs, network, rows)) as team, one_thread():
         objective = Objective(network, train, estimator.alpha, estimator.l1, team)
-        first = pack(objective.program, progress.values, np.float64)
+        first = pack(objective.program, progress.values, np.float64)[: objective.size]
         last = [first]
 
         def after_iteration(intermediate_result):

@@ -166,7 +166,8 @@ class Program:
 
     def give_back(self, session):
         """Keep a session of one thread for the next prediction, unless it holds much memory."""
-        if session.threads != 1 or self.workspace_bytes > _MOST_IDLE_BYTES:
+        n_bytes = self.workspace_bytes + (self.parameter_bytes if session.has_own_parameters else 0)
+        if session.threads != 1 or n_bytes > _MOST_IDLE_BYTES:
             return
         session.release()
         if _idle_lock.acquire(blocking=False):
@@ -434,7 +435,7 @@ class Session:
         self._pointers = [frame.ctypes.data_as(_POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(_POINTER)
         self._steps_per_call = 1
-        self._bound, self._positions = {}, 0
+        self._bound, self._positions, self._own = {}, 0, None
         self.data_loss = self.divergence = 0.0
 
     @staticmethod
@@ -518,11 +519,25 @@ class Session:
             "states": states, "carry": carry, "others": (rows, out, lengths, resets),
         }  # fmt: skip
 
+    @property
+    def has_own_parameters(self):
+        """Whether it holds memory for parameters."""
+        return self._own is not None
+
+    def pack(self, values):
+        """Return parameters packed into the session's own memory, where others were before."""
+        if self._own is None:
+            packed = aligned(self.program.parameter_bytes).view(self.program.dtype)
+            self._own = packed, _places(self.program, packed)
+        packed, places = self._own
+        _fill(places, values)
+        return packed
+
     def release(self):
         """Let go of the arrays that the session is bound to."""
         self._bound, self._positions = {}, 0
 
-    def run(self, total, batch, rates, counted=0, accumulate=False):
+    def run(self, total, batch, rates, counted=0, accumulate=False, again=True):
         """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
 
         What that sum is without the penalties of weights, and the sum of divergences, is left in
@@ -531,6 +546,10 @@ class Session:
         `rates` has a row for each step, of the columns that ``frame`` names RATE_*. Comes back to
         Python about every 100 ms, so that signals are served; an interrupt is raised between
         steps.
+
+        `again` says that the caller will soon call again, as training does. Short runs then keep
+        Python's lock: beside other threads each of them would wait for it longer than it takes. A
+        single prediction gives it away, so that others get their turn.
         """
         if not (0 <= total <= self._positions and 1 <= batch <= self.most_rows):
             raise ValueError(
@@ -553,7 +572,7 @@ class Session:
             self._header[header.FIRST], self._header[header.LAST] = step, last
             self._frames[:, : f.N_FIELDS] = self._frame
             start = time.perf_counter()
-            self._call(min(last * batch, total) - step * batch)
+            self._call(min(last * batch, total) - step * batch, again)
             seconds = time.perf_counter() - start
             if self._header[header.STRAY]:
                 raise ValueError("A row to read is not one of those that there are.")
@@ -565,26 +584,27 @@ class Session:
         _, self.data_loss, self.divergence = self._result
         return self._result[0]
 
-    def _call(self, rows):
-        """Run the steps that the header says, of so many rows in all.
-
-        Work that takes less than a switch between threads keeps Python's lock.
-        """
-        head, frames, program = self._header_pointer, self._pointers, self.program
+    def _call(self, rows, again):
+        """Run the steps that the header says, of so many rows in all."""
+        run, head, frames = self._run, self._header_pointer, self._pointers
         if self.threads > 1:
-            run = self._run
             self._team.run(lambda rank: run(head, frames[rank], rank))
             return
-        if program.row_seconds * rows < _WORTH_A_SWITCH:
+        if not again:
+            run(head, frames[0], 0)
+            return
+        expected = self.program.row_seconds
+        if expected * rows < _WORTH_A_SWITCH:
             start = time.perf_counter()
             self._run_and_hold(head, frames[0], 0)
-            seconds = time.perf_counter() - start
+            seconds = (time.perf_counter() - start) / rows
         else:
             start = time.thread_time()  # without the wait for the lock
-            self._run(head, frames[0], 0)
-            seconds = time.thread_time() - start
-        before, now = program.row_seconds, seconds / rows
-        program.row_seconds = now if before == np.inf else before + 0.25 * (now - before)
+            run(head, frames[0], 0)
+            seconds = (time.thread_time() - start) / rows
+        # an average, since how much work a row is may change: sequences have lengths
+        change = 0.0 if expected == np.inf else 0.75 * (expected - seconds)
+        self.program.row_seconds = seconds + change
 
 
 @cache
@@ -660,21 +680,42 @@ def pack(layout, values, dtype):
         In the order of ``layout.parameters``, in their documented shapes.
     """
     packed = aligned(layout.parameter_bytes).view(dtype)
-    for parameter, value in zip(layout.parameters, values, strict=True):
-        start = layout.offsets[parameter] // packed.itemsize
-        if value.ndim == 1:
-            packed[start : start + value.size] = value
-            continue
-        value = value.reshape(-1, value.shape[-1])
-        (inputs, units), width = value.shape, parameter.pack
-        view = packed[start : start + parameter.elements].reshape(-1, inputs, width)
-        whole = units // width
-        if whole:
-            body = value if whole * width == units else value[:, : whole * width]
-            view[:whole] = body.reshape(inputs, whole, width).transpose(1, 0, 2)
-        if whole * width < units:
-            view[whole, :, : units - whole * width] = value[:, whole * width :]
+    _fill(_places(layout, packed), values)
     return packed
+
+
+def _places(layout, packed):
+    """Return, for each parameter, the parts of the packed array that it goes to.
+
+    Of a matrix these are the whole packs, as (inputs, packs, pack), and what is left over.
+    """
+    places = []
+    for parameter in layout.parameters:
+        start = layout.offsets[parameter] // packed.itemsize
+        part = packed[start : start + parameter.elements]
+        units, width = parameter.shape[-1], parameter.pack
+        if len(parameter.shape) == 1:
+            places.append((part[:units], None))
+            continue
+        view = part.reshape(-1, parameter.inputs, width)
+        whole, left = divmod(units, width)
+        packs = view[:whole].transpose(1, 0, 2) if whole else None
+        places.append((packs, view[whole, :, :left] if left else None))
+    return places
+
+
+def _fill(places, values):
+    """Put the parameters' values where they belong."""
+    for (packs, left), value in zip(places, values, strict=True):
+        if value.ndim == 1:
+            packs[...] = value
+            continue
+        n = 0 if packs is None else packs.shape[1] * packs.shape[2]
+        value = value.reshape(-1, value.shape[-1])
+        if packs is not None:
+            packs[...] = (value if left is None else value[:, :n]).reshape(packs.shape)
+        if left is not None:
+            left[...] = value[:, n:]
 
 
 def unpack(layout, packed):
