@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
@@ -296,8 +296,8 @@ def all_or_nothing(method):
     """Make a method change the estimator at once, when it has come to its end, or not at all.
 
     It works on a copy that nobody else sees. Until it is done, the estimator is what it was before,
-    for other threads and for callbacks too; if the method raises, it stays so. New state is made of
-    new objects, so that what the estimator held before is a whole.
+    for other threads and for callbacks too; if the method or a callback raises, it stays so. New
+    state is made of new objects, so that what the estimator held before is a whole.
     """
 
     @wraps(method)
@@ -306,7 +306,8 @@ def all_or_nothing(method):
             return method(self, *args, **kwargs)
         before = {name: _plain(value) for name, value in dict(vars(self)).items()}
         worker = _with_state(self, {**before, _PUBLIC: self})
-        result = method(worker, *args, **kwargs)
+        # callbacks are set up and torn down with the estimator that others see
+        result = with_callbacks(lambda public: method(worker, *args, **kwargs))(self)
         after = vars(worker)
         del after[_PUBLIC]
         state = dict(vars(self))
@@ -461,8 +462,9 @@ class FitCallbacks:
         self._fitting, self._data = estimator, {"X": X, "y": y}
         # What callbacks see is what everybody sees: the last fit, until this one is done.
         self._estimator = vars(estimator).get(_PUBLIC, estimator)
-        self._context = estimator._init_callback_context(max_subtasks=epochs)
         self._active = bool(getattr(estimator, "_skl_callbacks", ()))
+        if self._active or hasattr(estimator, "_parent_callback_ctx"):
+            self._context = self._estimator._init_callback_context(max_subtasks=epochs)
         if self._active:
             self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
 
@@ -484,7 +486,7 @@ class FitCallbacks:
 
     def _so_far(self, attributes):
         """Return all that the estimator would hold if the fit ended here."""
-        own = {_PUBLIC, "_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx"}
+        own = {_PUBLIC, "_parent_callback_ctx"}
         state = {name: value for name, value in vars(self._fitting).items() if name not in own}
         return state | attributes
 

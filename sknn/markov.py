@@ -131,7 +131,7 @@ class CharMarkovChain(TextModel, BaseEstimator):
                 "Call fit to change them."
             )
         more = _count(self._read(texts), self.order, len(self._characters))
-        self.counts_ = _add(self.counts_, more)
+        self.counts_ = _add(self._checked_counts(), more)
         return self
 
     def _fit(self, texts):
@@ -139,6 +139,18 @@ class CharMarkovChain(TextModel, BaseEstimator):
         self.vocabulary_ = self._characters.vocabulary
         self.counts_ = _count(self._read(texts), self.order, len(self._characters))
         return self
+
+    def _checked_counts(self):
+        """Return the tables of counts, if they are such: they may have been set by hand."""
+        tables, n_rows = list(self.counts_), 1
+        for order, table in enumerate(tables):
+            shape = n_rows, len(self._characters)
+            if not sp.issparse(table) or table.format != "csr" or table.shape != shape:
+                raise ValueError(f"counts_[{order}] is no csr_array of the shape {shape}.")
+            n_rows = table.nnz
+        if not tables:
+            raise ValueError("counts_ is empty; expected a table for each order.")
+        return tables
 
     def _read(self, texts):
         """Return the numbers of all characters, with -1 after each document."""
@@ -148,11 +160,12 @@ class CharMarkovChain(TextModel, BaseEstimator):
     def _log_likelihoods(self, X):
         """Return, for each document, its log-likelihood, and of how many characters."""
         check_is_fitted(self)
+        counts = self._checked_counts()
         codes = self._read(as_texts(X))
         scored = codes >= 0
         scored[1:] &= codes[:-1] >= 0
         scored[0] = False
-        logs = np.log(_probabilities(self.counts_, codes)[scored])
+        logs = np.log(_probabilities(counts, codes)[scored])
         ends = codes < 0
         document = np.cumsum(ends)[scored]
         n_documents = np.count_nonzero(ends)
@@ -176,9 +189,10 @@ class CharMarkovChain(TextModel, BaseEstimator):
             The columns are in the order of `vocabulary_`.
         """
         check_is_fitted(self)
+        counts = self._checked_counts()
         codes, offsets = self._characters.encode(as_texts(X))
         return np.array([
-            _distribution(self.counts_, self._contexts(codes[start:end]))
+            _distribution(counts, _contexts(counts, codes[start:end]))
             for start, end in zip(offsets, offsets[1:])
         ])  # fmt: skip
 
@@ -208,15 +222,16 @@ class CharMarkovChain(TextModel, BaseEstimator):
             The new characters, without `prime`.
         """
         check_is_fitted(self)
-        contexts = self._contexts(self._characters.encode(prime, "prime")[0])
+        counts = self._checked_counts()
+        contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
         random_state = check_random_state(
             self.random_state if random_state is None else random_state
         )
         n_chars = int(n_chars)
         codes = np.empty(n_chars, np.int64)
         for i, uniform in enumerate(random_state.random_sample(n_chars)):
-            codes[i] = draw(_distribution(self.counts_, contexts), temperature, top_k, uniform)
-            contexts = _advance(self.counts_, contexts, codes[i])
+            codes[i] = draw(_distribution(counts, contexts), temperature, top_k, uniform)
+            contexts = _advance(counts, contexts, codes[i])
         return self._characters.decode(codes)
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
@@ -241,29 +256,23 @@ class CharMarkovChain(TextModel, BaseEstimator):
             The logarithm of their probability, in nats.
         """
         check_is_fitted(self)
-        contexts = self._contexts(self._characters.encode(prime, "prime")[0])
+        counts = self._checked_counts()
+        contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
         beams = [(0.0, [], contexts)]
         for _ in range(n_chars):
             scores = np.array([
-                score + np.log(_distribution(self.counts_, contexts))
+                score + np.log(_distribution(counts, contexts))
                 for score, _, contexts in beams
             ])  # fmt: skip
             kept = np.argsort(-scores, axis=None, kind="stable")[:beam_width]
             grown = []
             for parent, code in zip(*np.divmod(kept, scores.shape[1])):
                 _, codes, contexts = beams[parent]
-                contexts = _advance(self.counts_, contexts, code)
+                contexts = _advance(counts, contexts, code)
                 grown.append((scores[parent, code], [*codes, code], contexts))
             beams = grown
         score, codes, _ = beams[0]
         return self._characters.decode(np.array(codes, np.int64)), float(score)
-
-    def _contexts(self, codes):
-        """Return the row of each order's context after a text; -1 where it was never seen."""
-        contexts = [0] + [-1] * (len(self.counts_) - 1)
-        for code in codes[max(0, len(codes) - len(contexts) + 1) :]:
-            contexts = _advance(self.counts_, contexts, code)
-        return contexts
 
     @consistent
     def transition_matrix(self, order=1):
@@ -284,13 +293,14 @@ class CharMarkovChain(TextModel, BaseEstimator):
             The part of each character among those that followed each context.
         """
         check_is_fitted(self)
-        highest = len(self.counts_) - 1
+        counts = self._checked_counts()
+        highest = len(counts) - 1
         if not (isinstance(order, Integral) and 0 <= order <= highest):
             raise ValueError(f"order is {order!r}; expected an int from 0 to {highest}.")
-        table = self.counts_[order]
+        table = counts[order]
         followed = np.flatnonzero(np.diff(table.indptr))
         contexts = np.empty(len(followed), dtype=object)
-        text = self._characters.decode(_spell(self.counts_, order)[followed].ravel())
+        text = self._characters.decode(_spell(counts, order)[followed].ravel())
         contexts[:] = [text[i * order : (i + 1) * order] for i in range(len(followed))]
         shares = table.data / table.sum(axis=1)[_rows(table)]
         matrix = sp.csr_array((shares, table.indices, table.indptr), shape=table.shape)
@@ -397,6 +407,14 @@ def _find(table, rows, columns):
     there = there[table.indices[low[there]] == columns[there]]
     places[asked[there]] = low[there]
     return places
+
+
+def _contexts(tables, codes):
+    """Return the row of each order's context after a text; -1 where it was never seen."""
+    contexts = [0] + [-1] * (len(tables) - 1)
+    for code in codes[max(0, len(codes) - len(contexts) + 1) :]:
+        contexts = _advance(tables, contexts, code)
+    return contexts
 
 
 def _advance(tables, contexts, code):

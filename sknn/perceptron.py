@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -141,7 +140,6 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
     """
 
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Fit the perceptron.
@@ -164,7 +162,6 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
         return self._fit(X, y, sample_weight, self.max_iter, first)
 
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Go once over the data given, from where training stands.

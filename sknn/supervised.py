@@ -11,7 +11,6 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
@@ -494,7 +493,6 @@ class SupervisedNet(NeuralEstimator):
         self.validation_loss_curve_ = progress.validation_loss_curve if validated else None
 
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
@@ -636,7 +634,6 @@ class ClassifierMethods(_Predicts):
 
     @available_if(lambda self: self._check_solver())
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Go once over the data given, from where training stands.
@@ -700,7 +697,6 @@ class RegressorMethods(_Predicts):
 
     @available_if(lambda self: self._check_solver())
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """Go once over the data given, from where training stands.

@@ -5,7 +5,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
@@ -329,7 +328,6 @@ class Seq2SeqRNN(LayeredNet):
     # --- fitting
 
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, *, X_val=None, y_val=None):
         """Learn the vocabularies and fit the network.
@@ -359,7 +357,6 @@ class Seq2SeqRNN(LayeredNet):
 
     @available_if(lambda self: self._check_solver())
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y):
         """Go once over more pairs, from where training stands; the first call learns vocabularies.

@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -214,7 +213,6 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     # --- fitting
 
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, *, X_val=None):
         """Fit the network.
@@ -243,7 +241,6 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         return self._fit(X, None, None, False, (X_val, None, None))
 
     @all_or_nothing
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Go once over the data given, from where training stands.

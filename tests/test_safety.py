@@ -637,30 +637,22 @@ def test_more_threads_than_cores_finish():
     np.testing.assert_array_equal(several.predict(data[0]), expected)
 
 
-def test_short_work_keeps_the_lock_of_python():
-    """Else every call of the engine waits for all other threads."""
-    net = mlp().fit(X, Y)
-    for _ in range(50):
-        net.predict(X[:1])
-    from sknn.cpu import program as engine
-
-    calls = {"held": 0, "free": 0}
-    run, held = engine._loop()
+@pytest.mark.parametrize("row_seconds, again, expected", [
+    (1e-9, True, "kept"), (1.0, True, "given away"), (1e-9, False, "given away"),
+])  # fmt: skip
+def test_short_work_of_training_keeps_the_lock_of_python(row_seconds, again, expected):
+    """Else each of its many calls would wait for all other threads; a prediction lets them go."""
+    made, arrays = session_arrays()
+    calls = []
 
     def counted(name, function):
-        def call(*args):
-            calls[name] += 1
-            return function(*args)
+        return lambda *args: (calls.append(name), function(*args))
 
-        return call
-
-    real = engine._loop
-    engine._idle.clear()
-    try:
-        engine._loop = lambda: (counted("free", run), counted("held", held))
-        for _ in range(20):
-            net.predict(X[:1])
-    finally:
-        engine._loop = real
-        engine._idle.clear()
-    assert calls == {"held": 20, "free": 0}
+    with Team(1) as team:
+        session = Session(made, 20, team)
+        session.bind(**arrays)
+        session._run = counted("given away", session._run)
+        session._run_and_hold = counted("kept", session._run_and_hold)
+        made.row_seconds = row_seconds
+        session.run(20, 20, np.ones((1, 5)), again=again)
+    assert calls == [expected]
