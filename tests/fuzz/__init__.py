@@ -1,0 +1,13 @@
+"""A fuzzer: random programs that call the package in all the wrong ways, and some right ones.
+
+A case is a program, a few lines of Python that :mod:`.programs` and its neighbours write at random;
+kind, seed and number of a case say what it is. Programs run in a process of their own
+(:mod:`.worker`), which checks after each statement what must always hold (:mod:`.checks`). Its
+parent (:mod:`.session`) sees when it crashes or hangs, and what it found is made as short as can be
+(:mod:`.shrink`) and printed.
+
+    python -m tests.fuzz --cases 10000
+
+Since what is run is text, what is printed is what was run: it can be pasted into an interpreter,
+where a statement that raises does not keep the next from running.
+"""
