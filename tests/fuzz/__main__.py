@@ -23,28 +23,20 @@ def main():
     parser.add_argument("--no-shrink", action="store_true", help="print programs as they are")
     options = parser.parse_args()
     if options.repeat is not None:
+        if len(options.kind) > 1:
+            parser.error("--repeat needs one --kind")
         return _repeat(options)
     return _Session(options).run()
 
 
 def _repeat(options):
-    found = False
-    for kind in options.kind if len(options.kind) < len(KINDS) else parser_needs_a_kind():
-        source = program(kind, options.repeat, options.seed)
-        print(_pasted(source))
-        with Worker() as worker:
-            verdict = worker.run(source, KINDS[kind][1])
-        print(f"# {verdict or 'nothing found'}")
-        found |= verdict is not None
-    return found
-
-
-def parser_needs_a_kind():
-    sys.exit("--repeat needs --kind")
-
-
-def _pasted(source):
-    return f"from tests.fuzz.tools import *\nfrom tests.fuzz.tools import JOBS\n{source}"
+    kind = options.kind[0]
+    source = program(kind, options.repeat, options.seed)
+    print(f"from tests.fuzz.tools import *\n{source}", flush=True)
+    with Worker() as worker:
+        verdict = worker.run(source, KINDS[kind][1])
+    print(f"# {verdict or 'nothing found'}")
+    return verdict is not None
 
 
 class _Session:
@@ -91,8 +83,6 @@ class _Session:
             self._workers.put(worker)
 
     def _report(self, worker, kind, number, source, verdict, limit):
-        hangs = verdict.kind == "hang"
-
         def finds(shorter):
             if time.monotonic() > self._end:
                 return False
@@ -100,7 +90,7 @@ class _Session:
             return again is not None and again.key == verdict.key
 
         if not self._options.no_shrink:
-            source = shrink(source, finds, most=12 if hangs else 80)
+            source = shrink(source, finds, most={"hang": 5, "crash": 30}.get(verdict.kind, 80))
         print(f"\n# {kind} {number}: {verdict}\n{source}", flush=True)
 
 

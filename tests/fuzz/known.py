@@ -28,7 +28,7 @@ est.predict(X0)
     # recurrent layers of different lengths in one network
     """
 X0 = images(12, 6, 6)
-decoder = [RepeatVector(4), LSTM(9, return_sequences=True), Reshape((6, 6, 1))]
+decoder = [RepeatVector(9), LSTM(4, return_sequences=True), Reshape((6, 6, 1))]
 est = ConvAutoencoderTransformer([Reshape((6, 6)), LSTM(3)], decoder, (6, 6), n_jobs=JOBS)
 est.set_params(max_iter=2, random_state=0).fit(X0)
 twice_coded(est, X0)
@@ -43,20 +43,26 @@ X2 = corrupted(sparse(X0), 'indptr', -1, 2**30)
 est.predict(X2)
 """,
     # sizes that do not fit into 64 bits, or into any time
-    "ConvNetRegressor([UpSampling2D(2**32), GlobalAveragePooling2D()], (6, 6)).fit(images(9, 6, 6), range(9))",
-    "ConvNetRegressor([Conv2D(3, 3, strides=2**70)], (6, 6)).fit(images(9, 6, 6), range(9))",
-    "ConvNetRegressor([deep(330, Dense(4))], (6, 6)).fit(images(9, 6, 6), range(9))",
+    """
+layers = [UpSampling2D(2**32), GlobalAveragePooling2D()]
+ConvNetRegressor(layers).fit(images(9, 6, 6), np.ones(9))
+""",
+    "ConvNetRegressor([Conv2D(3, 3, strides=2**70)]).fit(images(9, 6, 6), np.ones(9))",
+    "ConvNetRegressor([deep(330, Dense(4))]).fit(images(9, 6, 6), np.ones(9))",
     "CharRNN(n_layers=2**40).fit('abcab')",
     "Seq2SeqRNN(n_layers=2**40).fit(['ab'], ['ba'])",
     "CharMarkovChain(2**62).fit('abc')",
     "RBFNetClassifier(np.int8(100), max_iter=2).fit(table(200, 3), np.arange(200) % 3)",
-    "MLPNetRegressor(solver='sgd', learning_rate='invscaling', power_t=1e5, max_iter=2).fit(table(9, 3), range(9))",
+    """
+est = MLPNetRegressor(solver='sgd', learning_rate='invscaling', power_t=1e5, max_iter=2)
+est.fit(table(9, 3), np.arange(9))
+""",
     # numbers at the end of their range
     """
 X0 = images(12, 6, 6)
-est = ConvNetRegressor([Conv2D(3, 3)], (6, 6), max_iter=2).fit(X0, np.arange(12))
+est = ConvNetClassifier([Conv2D(3, 3), Conv2D(3, 3)], max_iter=2).fit(X0, np.arange(12) % 3)
 est = ConvNetTransformer(est).fit(X0)
-X1 = X0 * 1e308
+X1 = X0 * 8e307
 est.transform(X1)
 """,
     """
@@ -81,7 +87,39 @@ est.load_weights('.')
 est.set_params(dtype='float16')
 est.predict(X0)
 """,
-    "ConvNetRegressor([Dense(4), Embedding(9, 3)], (6, 6)).fit(images(9, 6, 6), range(9))",
+    # parameters that are changed between fits
+    """
+X0 = table(9, 5)
+est = AutoencoderTransformer((3,), max_iter=2).fit(X0)
+est.set_params(loss=5j)
+est.partial_fit(X0)
+""",
+    # weights of samples that overflow
+    """
+X0 = table(36, 5, dtype='float32')
+est = PerceptronClassifier(max_iter=2)
+est.fit(X0, np.arange(36) % 3, sample_weight=np.full(36, 1e300))
+""",
+    "RNNClassifier('rnn', 3, mask_value=2**70, max_iter=2).fit(table(9, 5), np.arange(9) % 2)",
+    # tokens where a layer gives numbers
+    """
+X0 = images(12, 6, 6)
+est = ConvNetClassifier([Dense(4, activation='relu'), LSTM(3, n_tokens=10)], max_iter=2)
+est.fit(X0, np.arange(12) % 3)
+""",
+    # targets, and data to reconstruct, of odd kinds
+    "ConvNetRegressor([Conv2D(3, 3)]).partial_fit(images(1, 6, 6), sparse(table(1, 3)))",
+    """
+est = SequenceAutoencoderTransformer(3, max_iter=2).fit(table(2, 5))
+est.score_samples(table(2, 5, 'datetime64[s]'))
+""",
+    # a matrix that SciPy's check_format lets pass
+    """
+X0 = table(12, 5)
+est = PerceptronClassifier(max_iter=2).fit(X0, np.arange(12) % 3)
+X1 = corrupted(sparse(X0), 'indptr', -1, -1)
+est.predict(X1)
+""",
 ]
 
 

@@ -101,8 +101,8 @@ def networks(random):
     more = "max_iter=2, random_state=0, n_jobs=JOBS"
     if random.random() < 0.2:
         more += random.choice([
-            ", batch_size=5", ", solver='lbfgs'", ", augmentation=RandomFlip()", ", dtype='float32'",
-            ", early_stopping=True, validation_fraction=0.3", ", solver='sgd'", ", clip_norm=0.5",
+            ", batch_size=5", ", solver='lbfgs'", ", augmentation=RandomFlip()",
+            ", dtype='float32'", ", early_stopping=True, validation_fraction=0.3", ", solver='sgd'", ", clip_norm=0.5",
             ", augmentation=[RandomShift(1, 1), RandomCrop(3, 3)]",
         ])  # fmt: skip
     X = f"images(12, *{shape}, dtype={dtype!r}, seed=1)"

@@ -6,15 +6,15 @@ from .values import BOUNDED, DTYPES, ESTIMATORS, ODD, TEXTS, new, some_X, some_y
 _SEQUENCES = """
 np.empty(0) [] [[]] [[],[]] [[1.0],[]] [np.empty(0),np.ones(3)] [[1,2],[3]] [[1,2],[3,4]]
 [np.ones((3,2)),np.ones((2,3))] [np.ones((3,2)),np.ones(2)] [np.ones((2,2,2))] np.empty((3,0))
-np.empty((0,3)) np.empty((3,0,2)) np.empty((3,2,0)) [[0],[1,2,3]] [None] [3] ['a'] [['a']] [[np.nan]]
-ragged([1,5,2,9]) ragged([3,3,3],2) ragged([2,4,1],2,dtype='float32') steps(4,3,2) table(4,5,'uint8')
+np.empty((0,3)) np.empty((3,0,2)) np.empty((3,2,0)) [[0],[1,2,3]] [None] [3] ['a'] [['a']]
+ragged([1,5,2,9]) ragged([3,3,3],2) ragged([2,4,1],2,dtype='float32') steps(4,3,2)
 np.array([np.ones(2),np.ones(3)],object) [[2**70,1]] [[2**24]] [[-1,0]] [range(3),range(2)]
 [np.ones(3,'>f4'),np.ones(2)] [np.ones(300)] [np.ones(3)*1e39] steps(1,1,1) [[1e308,1e308],[1]]
-[sparse(table(3,2)),sparse(table(2,2))] [np.ones(2,'longdouble')] [np.ma.ones(3),np.ones(2)]
+[[np.nan]] table(4,5,'uint8') [sparse(table(3,2)),sparse(table(2,2))] [np.ones(2,'longdouble')] [np.ma.ones(3),np.ones(2)]
 """.split()
 _LENGTHS = """
-np.array([3,2**63+5],np.uint64) [3,2**40] np.array([3,2**62]) [0,1] [-1,2] [3] [1.5,2] None 3 2**40 -1
-0 'a' [3,3] np.array([2,3],np.int8) np.array([100,100],np.int8) [] [[2,3]] [True,True] [np.nan,1]
+np.array([3,2**63+5],np.uint64) [3,2**40] np.array([3,2**62]) [0,1] [-1,2] [3] [1.5,2]  None 3 2**40
+-1 0 'a' [3,3] np.array([2,3],np.int8) np.array([100,100],np.int8) [] [[2,3]] [True,True] [np.nan,1]
 np.array([2.0,3.0]) np.array([2**63,2**63],np.uint64) [2**70,1]
 """.split()
 
@@ -27,7 +27,8 @@ def texts(random):
     est = new(random, name, random.choice([0, 1, 2]))
     if random.random() < 0.3:
         key = "order" if name == "CharMarkovChain" else "n_layers"
-        est = new(random, name).replace("random_state=", f"{key}={random.choice(ODD)}, random_state=")
+        more = f"{key}={random.choice(ODD)}, random_state="
+        est = new(random, name).replace("random_state=", more)
         est = est.replace("(2, order", "(order")
     lines = [
         f"est = {est}", f"X0 = {some_X(random, name, odd=0.4)}",
@@ -99,7 +100,9 @@ def _fits(random, name):
 
 def threads(random):
     """Return a program that does several things at once."""
-    what = random.choice(["predict_beside_refits", "predict_in_callbacks", "fit_in_threads", "fork"])
+    what = random.choice(
+        ["predict_beside_refits", "predict_in_callbacks", "fit_in_threads", "fork"]
+    )
     if what == "fork":
         busy = random.choice([
             "MLPNetClassifier((64,), max_iter=30, n_jobs=2, random_state=0)",

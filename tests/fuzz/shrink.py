@@ -24,22 +24,18 @@ def _shorter(source):
     """Yield the program without one of its parts: statements, arguments, elements, operations."""
     tree = ast.parse(source)
     for i in reversed(range(len(tree.body))):
-        yield _without(tree, lambda copied: copied.body, i)
+        yield _without(tree, 0, "body", i)
     for place, node in enumerate(ast.walk(tree)):
         for field in ("keywords", "args", "elts"):
             for i in reversed(range(len(getattr(node, field, ())))):
                 if field != "args" or len(node.args) > 1:
-                    yield _without(tree, lambda copied: getattr(_at(copied, place), field), i)
+                    yield _without(tree, place, field, i)
         if isinstance(node, ast.Call) and len(node.args) == 1:  # the argument in the call's place
             text, inner = ast.unparse(node), ast.unparse(node.args[0])
             yield ast.unparse(tree).replace(text, inner, 1) + "\n"
 
 
-def _at(tree, place):
-    return list(ast.walk(tree))[place]
-
-
-def _without(tree, part, i):
+def _without(tree, place, field, i):
     copied = copy.deepcopy(tree)
-    del part(copied)[i]
+    del getattr(list(ast.walk(copied))[place], field)[i]
     return ast.unparse(copied) + "\n"

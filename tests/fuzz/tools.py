@@ -28,7 +28,7 @@ from .scenarios import (
 )
 
 __all__ = [
-    *sknn.__all__, *sknn.layers.__all__, "clone", "copy", "corrupted", "damage", "deep",
+    "JOBS", *sknn.__all__, *sknn.layers.__all__, "clone", "copy", "corrupted", "damage", "deep",
     "fit_in_threads", "fork_while_fitting", "images", "kernels_after", "laid_out", "np", "os",
     "pathlib", "pickle", "predict_beside_refits", "predict_in_callbacks", "ragged", "same_shapes",
     "shortened", "sknn", "sp", "sparse", "steps", "table", "twice_coded", "weights_file",

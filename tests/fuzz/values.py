@@ -1,5 +1,6 @@
 """Values as text: parameters of estimators, and data of every kind."""
 
+import ast
 from functools import cache
 
 import numpy as np  # noqa: F401, for the values
@@ -98,8 +99,6 @@ def new(random, name, n_odd=0):
 
 @cache
 def _positional(given):
-    import ast
-
     return len(ast.parse(f"f({given})", mode="eval").body.args)
 
 
