@@ -102,7 +102,8 @@ def networks(random):
     if random.random() < 0.2:
         more += random.choice([
             ", batch_size=5", ", solver='lbfgs'", ", augmentation=RandomFlip()",
-            ", dtype='float32'", ", early_stopping=True, validation_fraction=0.3", ", solver='sgd'", ", clip_norm=0.5",
+            ", dtype='float32'", ", early_stopping=True, validation_fraction=0.3",
+            ", solver='sgd'", ", clip_norm=0.5",
             ", augmentation=[RandomShift(1, 1), RandomCrop(3, 3)]",
         ])  # fmt: skip
     X = f"images(12, *{shape}, dtype={dtype!r}, seed=1)"

@@ -10,7 +10,8 @@ np.empty((0,3)) np.empty((3,0,2)) np.empty((3,2,0)) [[0],[1,2,3]] [None] [3] ['a
 ragged([1,5,2,9]) ragged([3,3,3],2) ragged([2,4,1],2,dtype='float32') steps(4,3,2)
 np.array([np.ones(2),np.ones(3)],object) [[2**70,1]] [[2**24]] [[-1,0]] [range(3),range(2)]
 [np.ones(3,'>f4'),np.ones(2)] [np.ones(300)] [np.ones(3)*1e39] steps(1,1,1) [[1e308,1e308],[1]]
-[[np.nan]] table(4,5,'uint8') [sparse(table(3,2)),sparse(table(2,2))] [np.ones(2,'longdouble')] [np.ma.ones(3),np.ones(2)]
+[[np.nan]] table(4,5,'uint8')
+[sparse(table(3,2)),sparse(table(2,2))] [np.ones(2,'longdouble')] [np.ma.ones(3),np.ones(2)]
 """.split()
 _LENGTHS = """
 np.array([3,2**63+5],np.uint64) [3,2**40] np.array([3,2**62]) [0,1] [-1,2] [3] [1.5,2]  None 3 2**40
