@@ -6,6 +6,7 @@ A fit that fails leaves an estimator as it was.
 import inspect
 import numbers
 import textwrap
+import weakref
 from dataclasses import dataclass
 from functools import wraps
 
@@ -306,6 +307,8 @@ def all_or_nothing(method):
             return method(self, *args, **kwargs)
         before = {name: _plain(value) for name, value in dict(vars(self)).items()}
         worker = _with_state(self, {**before, _PUBLIC: self})
+        if method.__name__ == "partial_fit":
+            _validate_changes(self, worker)
         # callbacks are set up and torn down with the estimator that others see
         result = with_callbacks(lambda public: method(worker, *args, **kwargs))(self)
         after = vars(worker)
@@ -335,6 +338,22 @@ def consistent(method):
         return method(_with_state(self, dict(state)), *args, **kwargs)
 
     return wrapper
+
+
+#: The parameters that a partial fit has last found valid, by estimator.
+_valid = weakref.WeakKeyDictionary()
+
+
+def _validate_changes(estimator, worker):
+    """Validate the parameters if any of them is another object than at the last partial fit.
+
+    scikit-learn leaves that out once an estimator is fitted, for the time that it takes.
+    """
+    values = [getattr(estimator, name) for name in type(estimator)._parameter_constraints]
+    before = _valid.get(estimator, ())
+    if len(before) != len(values) or any(a is not b for a, b in zip(values, before)):
+        worker._validate_params()
+        _valid[estimator] = values
 
 
 #: Where the copy that a fit works on holds the estimator that others see.

@@ -8,8 +8,9 @@ from sklearn.base import DensityMixin
 from sklearn.utils._param_validation import Interval
 
 from .base import ParameterRow, consistent
+from .layers.base import MOST
 
-_COUNT = Interval(Integral, 1, None, closed="left")
+_COUNT = Interval(Integral, 1, MOST, closed="both")
 
 #: How an estimator chooses its vocabulary.
 VOCABULARY = {
@@ -31,7 +32,7 @@ VOCABULARY = {
 
 #: What is valid for the method `sample`.
 SAMPLING = {
-    "n_chars": [Interval(Integral, 0, None, closed="left")],
+    "n_chars": [Interval(Integral, 0, MOST, closed="both")],
     "prime": [str],
     "temperature": [Interval(Real, 0, None, closed="neither")],
     "top_k": [_COUNT, None],
@@ -290,8 +291,14 @@ class TextModel(DensityMixin):
             Each a str; where a model has `boundaries`, the empty one if the text's end is most
             probable.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.vocabulary_[best]
+        probabilities = self.predict_proba(X)
+        vocabulary = np.asarray(self.vocabulary_, dtype=object)
+        if vocabulary.shape != probabilities.shape[1:]:
+            raise ValueError(
+                f"vocabulary_ has the shape {vocabulary.shape}; expected "
+                f"{probabilities.shape[1:]}."
+            )
+        return vocabulary[probabilities.argmax(axis=1)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -158,6 +158,11 @@ def _scalar(dtype):
     return "uint8" if dtype.kind == "b" else dtype.name
 
 
+def numeric(X):
+    """Return X; as float64 where it holds what scikit-learn lets pass as numbers: times."""
+    return X if X.dtype.kind in _NUMBERS else X.astype(np.float64)
+
+
 # --- sparse matrices, before anything goes by their indices
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
 from .base import ParameterRow
+from .data import numeric
 from .layers.base import describe, size
 
 IMAGE_SHAPE = {
@@ -60,7 +61,7 @@ class TakesImages:
             if not min(shape):
                 raise ValueError(f"X has images of {describe(shape)}: there is nothing in them.")
             self._check_images(shape, reset)
-            X = X.reshape(len(X), -1)
+            X = numeric(X).reshape(len(X), -1)
             if reset:
                 vars(self).pop("feature_names_in_", None)
             _check_n_features(self, X, reset=reset)

@@ -208,6 +208,11 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
                 finish = callbacks.begin_epoch(state.attributes)
                 rows = random_state.permutation(order) if self.shuffle else order
                 wrong, loss = pass_over(rows)
+                if not np.isfinite([wrong, loss]).all():
+                    raise ValueError(
+                        "The weights are no longer finite: X or sample_weight may contain large "
+                        "values and need scaling."
+                    )
                 errors.append(int(wrong))
                 losses.append(float(loss) / len(rows))
                 if self.verbose:

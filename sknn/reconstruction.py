@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from .base import ParameterRow, all_or_nothing, check_weights, consistent
-from .data import INPUTS, Source, sound
+from .data import INPUTS, Source, numeric, sound
 from .layered import LAYERED_TRAINING, LayeredNet, check_names
 from .layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
 from .layers.base import describe, output_shape, size
@@ -248,7 +248,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             raise ValueError(
                 f"{name} has {clean.shape[1]} features; expected {self.n_features_in_}, as X has."
             )
-        return clean
+        return numeric(clean)
 
     def _check_range(self, X, name="X"):
         """Check that a binary cross-entropy with what X has makes sense, but for rounding."""

@@ -9,7 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .base import ParameterRow
-from .data import Source, sound
+from .data import Source, numeric, sound
 from .layers import Embedding, RepeatVector
 from .training import Data, predict
 
@@ -155,6 +155,7 @@ def _joined(arrays, tokens, estimator):
     check_kind(arrays, (1,) if tokens else (1, 2), "X")
     flat = np.concatenate(arrays)
     checked = check_array(flat.reshape(len(flat), -1), input_name="X", estimator=estimator)
+    checked = numeric(checked)
     lengths = np.array([len(array) for array in arrays])
     values = padded(checked.reshape(flat.shape), lengths, lengths.max())
     return values, lengths if lengths.min() < lengths.max() else None
@@ -169,7 +170,7 @@ def padded(flat, lengths, time):
 
 def _without_padding(X, mask_value):
     """Return X, of shape (n, time, ...), with zeros behind each sequence, and the lengths."""
-    unknown = np.isnan(mask_value)
+    unknown = np.isnan(float(mask_value))
     steps = X.reshape(*X.shape[:2], -1)
     real = ~(np.isnan(steps) if unknown else steps == float(mask_value)).all(axis=2)
     empty = np.flatnonzero(~real.any(axis=1))
@@ -290,7 +291,7 @@ class TakesSequences:
     def _array_of_sequences(self, X, tokens, reset):
         """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
         X = sound(X) if hasattr(X, "ndim") else np.asarray(X)
-        unknown = self.mask_value is not None and np.isnan(self.mask_value)
+        unknown = self.mask_value is not None and np.isnan(float(self.mask_value))
         checks = {"ensure_all_finite": "allow-nan" if unknown else True}
         if X.ndim > 2 + (not tokens):
             raise ValueError(
@@ -305,6 +306,7 @@ class TakesSequences:
             X = check_array(X, input_name="X", estimator=self, **checks)
         else:
             X = validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)
+        X = numeric(X)
         if self.mask_value is None:
             return X, None
         X, lengths = _without_padding(X, self.mask_value)

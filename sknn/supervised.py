@@ -10,6 +10,7 @@ import zlib
 from numbers import Real
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
@@ -34,7 +35,7 @@ from .base import (
     consistent,
     weigh_samples,
 )
-from .data import ClassNumbers, Source, sound
+from .data import ClassNumbers, Source, numeric, sound
 from .layers import Activation
 from .losses import Loss
 from .optimizers import SCHEDULES, SOLVERS
@@ -200,14 +201,20 @@ class SupervisedNet(NeuralEstimator):
         """Return X as it lies in memory, and y."""
         numeric = {} if self._classifies else {"y_numeric": True}
         X, y = self._validate(X, y, reset, multi_output=True, **numeric)
-        if y.ndim == 2 and y.shape[1] == 1:
+        if sp.issparse(y) and not self._classifies:
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
             y = column_or_1d(y, warn=True)
         return X, y
 
     def _validate(self, X, y="no_validation", reset=False, **checks):
         """Return X as rows of numbers, and y where there is one, both checked."""
         X, y = sound(X), sound(y, "y")
-        return validate_data(self, X, y, accept_sparse=["csr", "csc"], reset=reset, **checks)
+        checks |= {"accept_sparse": ["csr", "csc"], "reset": reset}
+        checked = validate_data(self, X, y, **checks)
+        if isinstance(y, str):
+            return numeric(checked)
+        return numeric(checked[0]), checked[1]
 
     def _learn_classes(self, y, incremental, classes):
         """Fit the label binarizer, or check y against the classes that are known.

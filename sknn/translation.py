@@ -22,6 +22,7 @@ from .layers import (
     Embedding,
     EncoderDecoder,
 )
+from .layers.base import MOST
 from .losses import Loss
 from .network import Network
 from .streams import final_states, reading
@@ -47,7 +48,7 @@ _LAYERS = {
 _SEARCH = {
     "beam_width": ParameterRow(
         1,
-        [_COUNT],
+        [Interval(Integral, 1, MOST, closed="both")],
         """beam_width : int, default=1
         How many beginnings of an output `predict` goes on with at each character; 1 takes the most
         probable character each time.""",

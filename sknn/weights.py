@@ -178,7 +178,7 @@ def load(path, layers, input_shape, ignore=(), first=None):
         Naming the first tensor that is missing, does not fit or is left over.
     """
     safetensors = _library()
-    path, ignore = os.fspath(path), (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    path, ignore = os.fsdecode(path), (ignore,) if isinstance(ignore, str) else tuple(ignore)
     needed = tensors(layers, input_shape)
     read = [not _begins(tensor.name, ignore) for tensor in needed]
     try:
@@ -250,7 +250,7 @@ def save(path, layers, input_shape, values):
         raise ValueError(f"{tensor.name!r} got no value; needs one of {tensor.own_shape}.")
     if len(values) > len(needed):
         raise ValueError(f"Got {len(values)} values; needs {len(needed)}, one for each tensor.")
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     try:
         save_file({t.name: to_torch(value, t) for t, value in zip(needed, values)}, path)
     except safetensors.SafetensorError as error:
