@@ -297,30 +297,44 @@ def all_or_nothing(method):
     """Make a method change the estimator at once, when it has come to its end, or not at all.
 
     It works on a copy that nobody else sees. Until it is done, the estimator is what it was before,
-    for other threads and for callbacks too; if the method or a callback raises, it stays so. New
-    state is made of new objects, so that what the estimator held before is a whole.
+    for other threads and for callbacks too; only the last of these, at the end of a fit, find it
+    changed. If the method or a callback raises, it is what it was. New state is made of new
+    objects, so that what the estimator held before is a whole.
     """
 
     @wraps(method)
     def wrapper(self, *args, **kwargs):
         if _PUBLIC in vars(self):  # called by such a method
             return method(self, *args, **kwargs)
-        before = {name: _plain(value) for name, value in dict(vars(self)).items()}
+        old = dict(vars(self))
+        before = {name: _plain(value) for name, value in old.items()}
         worker = _with_state(self, {**before, _PUBLIC: self})
         if method.__name__ == "partial_fit":
             _validate_changes(self, worker)
-        # callbacks are set up and torn down with the estimator that others see
-        result = with_callbacks(lambda public: method(worker, *args, **kwargs))(self)
-        after = vars(worker)
-        del after[_PUBLIC]
-        state = dict(vars(self))
-        for name in before.keys() - after.keys():
-            state.pop(name, None)
-        for name, value in after.items():
-            if name not in before or before[name] is not value:
-                state[name] = value
-        self.__dict__ = state  # in one go: others see the old state or the new one
-        return self if result is worker else result
+
+        def run(public):
+            result = method(worker, *args, **kwargs)
+            after = vars(worker)
+            del after[_PUBLIC]
+            end = after.pop(_ENDING, None)
+            state = dict(vars(self))
+            for name in before.keys() - after.keys():
+                state.pop(name, None)
+            for name, value in after.items():
+                if name not in before or before[name] is not value:
+                    state[name] = value
+            self.__dict__ = state  # in one go: others see the old state or the new one
+            if end is not None:
+                end()
+            return self if result is worker else result
+
+        try:
+            # callbacks are set up and torn down with the estimator that others see
+            return with_callbacks(run)(self)
+        except BaseException:
+            if _PUBLIC not in vars(worker):  # it has changed already
+                self.__dict__ = old
+            raise
 
     return wrapper
 
@@ -358,6 +372,8 @@ def _validate_changes(estimator, worker):
 
 #: Where the copy that a fit works on holds the estimator that others see.
 _PUBLIC = "_public"
+#: Where it holds what remains to be called when the estimator has changed.
+_ENDING = "_ending"
 
 
 def _with_state(estimator, state):
@@ -426,7 +442,7 @@ def check_weights(sample_weight, X, name="sample_weight"):
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weights):
         raise ValueError(f"{name} is zero for every sample; expected some positive weight.")
-    return np.ascontiguousarray(weights)
+    return np.require(weights, np.float64, "CA")
 
 
 def weigh_samples(class_weight, sample_weight, X, y, classes=None):
@@ -485,13 +501,13 @@ class FitCallbacks:
         if self._active or hasattr(estimator, "_parent_callback_ctx"):
             self._context = self._estimator._init_callback_context(max_subtasks=epochs)
         if self._active:
-            self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
+            self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
-    def begin_epoch(self, attributes):
+    def begin_epoch(self, commit):
         """Begin an epoch; return the function that ends it and says whether to stop.
 
-        `attributes` returns the fitted attributes as they stand, for callbacks that want a fitted
-        estimator.
+        ``commit(estimator)`` gives an estimator what it would hold if the fit ended here, for
+        callbacks that want a fitted one.
         """
         if not self._active:
             return lambda: False
@@ -499,21 +515,24 @@ class FitCallbacks:
         context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         return lambda: context.call_on_fit_task_end(
             estimator=self._estimator,
-            reconstruction_attributes=lambda: self._so_far(attributes()),
+            reconstruction_attributes=lambda: self._state_after(commit),
             **self._data,
         )
 
-    def _so_far(self, attributes):
-        """Return all that the estimator would hold if the fit ended here."""
+    def _state_after(self, commit):
+        """Return the whole state of the estimator after a commit, as an attribute to be set."""
         own = {_PUBLIC, "_parent_callback_ctx"}
         state = {name: value for name, value in vars(self._fitting).items() if name not in own}
-        return state | attributes
+        other = _with_state(self._fitting, state)
+        commit(other)
+        return {"__dict__": vars(other)}
 
     def end(self):
-        """End the fit."""
+        """End the fit, as soon as the estimator has changed."""
         if self._active:
-            self._context.call_on_fit_task_end(
-                estimator=self._estimator,
-                reconstruction_attributes=lambda: self._so_far({}),
-                **self._data,
-            )
+            vars(self._fitting)[_ENDING] = self._end
+
+    def _end(self):
+        self._context.call_on_fit_task_end(
+            estimator=self._estimator, reconstruction_attributes=dict, **self._data
+        )

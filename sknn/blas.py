@@ -7,6 +7,7 @@ how many threads these take.
 import ctypes
 import os
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from functools import cache
 
@@ -44,7 +45,8 @@ def _libraries():
     return [_Library(c) for c in controllers if c.user_api in ("blas", "openmp")]
 
 
-_lock, _users, _before = threading.Lock(), 0, []
+#: Who wants the limit that holds for the whole process, by thread, and what was before it.
+_lock, _holders, _before = threading.Lock(), Counter(), []
 
 
 @contextmanager
@@ -53,42 +55,59 @@ def one_thread(openmp=False):
 
     A limit that holds for the whole process is shared by all who want it; the last one lifts it.
     """
-    global _users, _before
     libraries = [library for library in _libraries() if openmp or not library.openmp]
-    own = [library for library in libraries if not library.shared]
-    shared = [library for library in libraries if library.shared]
-    numbers = [library.get() for library in own]
-    with _lock:
-        if not _users:
-            _before = [library.get() for library in shared]
-            for library in shared:
-                library.set(1)
-        _users += 1
-    for library in own:
-        library.set(1)
+    own = [(library, library.get()) for library in libraries if not library.shared]
+    thread = threading.get_ident()
     try:
+        _hold(thread)
+        for library, _ in own:
+            library.set(1)
         yield
     finally:
-        for library, number in zip(own, numbers):
+        for library, number in own:
             library.set(number)
-        with _lock:
-            _users -= 1
-            if not _users:
-                _lift(shared)
+        _let_go(thread)
 
 
-def _lift(libraries):
-    for library, number in zip(libraries, _before):
+def _shared():
+    return [library for library in _libraries() if library.shared]
+
+
+def _hold(thread):
+    global _before
+    with _lock:
+        if not _holders:
+            _before = [library.get() for library in _shared()]
+        _holders[thread] += 1
+        for library in _shared():
+            library.set(1)
+
+
+def _let_go(thread):
+    with _lock:
+        _holders[thread] -= 1
+        if _holders[thread] <= 0:  # below, if an interrupt came before it was held
+            del _holders[thread]
+        if not _holders:
+            _lift()
+
+
+def _lift():
+    for library, number in zip(_shared(), _before):
         library.set(number)
 
 
 def _after_fork():
-    """In a forked child nobody else wants the limit, and nobody is left to release the lock."""
-    global _lock, _users
+    """In a forked child there is this thread only, and nobody else to release the lock."""
+    global _lock
     _lock = threading.Lock()
-    if _users:
-        _users = 0
-        _lift([library for library in _libraries() if library.shared])
+    held = _holders[threading.get_ident()]
+    others = len(_holders) > (held > 0)
+    _holders.clear()
+    if held > 0:
+        _holders[threading.get_ident()] = held
+    elif others:
+        _lift()
 
 
 if hasattr(os, "register_at_fork"):

@@ -35,7 +35,7 @@ SAMPLING = {
     "n_chars": [Interval(Integral, 0, MOST, closed="both")],
     "prime": [str],
     "temperature": [Interval(Real, 0, None, closed="neither")],
-    "top_k": [_COUNT, None],
+    "top_k": [Interval(Integral, 1, None, closed="left"), None],
     "random_state": ["random_state"],
 }
 

@@ -16,6 +16,9 @@ class Source:
     ----------
     data : ndarray of shape (n_rows, n_columns), or sparse matrix
         Any order, strides and type of number. Sparse matrices are read as compressed rows.
+    among : ndarray or None
+        What `data` are windows of, if they are: where numbers of tokens are checked, these are
+        looked at in its place.
 
     Attributes
     ----------
@@ -31,7 +34,8 @@ class Source:
 
     n_classes, stored = None, 0
 
-    def __init__(self, data):
+    def __init__(self, data, among=None):
+        self.among = among
         self.n_rows, self.n_columns = data.shape
         self._tokens = None
         if sp.issparse(data):
@@ -82,10 +86,15 @@ class Source:
         if self._tokens == below:
             return
         for (first, last), n_tokens in below.items():
-            if self.operation == "gather":
+            if self.among is not None:
+                part = self.among
+            elif self.operation == "gather":
                 part = self._arrays[:, first:last]
             else:  # what is not stored is token 0
-                part = self._arrays[0]
+                shape = self.n_rows, self.n_columns
+                part = sp.csr_array(self._arrays, shape=shape)[:, first:last]
+                part.sum_duplicates()
+                part = part.data
             if not part.size:
                 continue
             strange = ~((part >= 0) & (part < n_tokens))
@@ -179,7 +188,7 @@ def sound(X, name="X"):
     name : str
         What errors call it.
     """
-    if not sp.issparse(X):
+    if not sp.issparse(X) or X.ndim != 2:
         return X
     own = copy.copy(X)
     if own.format in ("csr", "csc", "bsr"):

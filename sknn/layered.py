@@ -148,7 +148,7 @@ class LayeredNet(SupervisedNet):
             )
         return [value.astype(dtype) for value in values]
 
-    def _commit(self, network, progress, validated):
+    def _check_outcome(self, progress):
         finite = all(np.isfinite(value).all() for value in progress.values)
         if finite and has_diverged(progress):
             largest = max(np.abs(value).max(initial=0.0) for value in progress.values)
@@ -158,7 +158,7 @@ class LayeredNet(SupervisedNet):
                 "learning_rate_init="
                 f"{self.learning_rate_init:g} is too large, or gradients need clip_norm."
             )
-        super()._commit(network, progress, validated)
+        super()._check_outcome(progress)
 
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""

@@ -1,5 +1,6 @@
 """Rosenblatt's perceptron."""
 
+import copy
 import warnings
 from numbers import Integral, Real
 
@@ -25,6 +26,7 @@ from .base import (
 )
 from .cpu import perceptron as operands
 from .cpu.program import RawKernel, lanes_of
+from .cpu.wall import check_piece
 from .data import ClassNumbers, Source, sound
 from .layers import Activation, Dense
 from .losses import Loss
@@ -203,9 +205,17 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
         random_state = check_random_state(self.random_state)
         order = np.arange(X.shape[0])
         errors, losses = [], []
+        before = ([], []) if first else (self.errors_, self.loss_curve_)
+
+        def commit(other):
+            vars(other).update(state.attributes())
+            other._state, other.t_ = copy.deepcopy(state), state.seen
+            other.n_iter_ = len(errors)
+            other.errors_, other.loss_curve_ = before[0] + errors, before[1] + losses
+
         try:
             for epoch in range(epochs or 1):
-                finish = callbacks.begin_epoch(state.attributes)
+                finish = callbacks.begin_epoch(commit)
                 rows = random_state.permutation(order) if self.shuffle else order
                 wrong, loss = pass_over(rows)
                 if not np.isfinite([wrong, loss]).all():
@@ -227,17 +237,11 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
                     )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.")
-        for name, value in state.attributes().items():
-            setattr(self, name, value)
-        self._state = state
+        commit(self)
         if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
             raise ValueError(
                 "The weights are no longer finite: X may contain large values and need scaling."
             )
-        self.n_iter_ = len(errors)
-        before = ([], []) if first else (self.errors_, self.loss_curve_)
-        self.errors_, self.loss_curve_ = before[0] + errors, before[1] + losses
-        self.t_ = state.seen
         callbacks.end()
         return self
 
@@ -336,8 +340,8 @@ class _State:
         self.weights[:, : self.units] = weights[:, : self.units]
         self.biases[: self.units] = biases[: self.units]
         if averaged:
-            self.moments[:] = old.moments
-            self.bias_moments[:] = old.bias_moments
+            self.moments[:, : self.units] = old.moments[:, : self.units]
+            self.bias_moments[: self.units] = old.bias_moments[: self.units]
 
     def attributes(self):
         """Return `coef_` and `intercept_`, averaged if that is asked for."""
@@ -357,7 +361,6 @@ class _Pass:
 
     def __init__(self, estimator, state, source, numbers, weights):
         self._state = state
-        self._keep = source, numbers, weights
         scalar, index = source.variant if source.operation == "gather_csr" else (
             source.variant[0], None,
         )  # fmt: skip
@@ -378,6 +381,9 @@ class _Pass:
             (operands.SCRATCH, self._scratch),
             (operands.OUTCOME, self._outcome),
         ):
+            if array is not None:
+                dtype = np.float64 if field == operands.OUTCOME else state.dtype
+                check_piece("state", array, np.dtype(dtype), writes=True)
             op[field] = 0 if array is None else array.ctypes.data
         self._rows_per_call = max(1, _WORK_PER_CALL // (source.n_columns * len(state.biases)))
 

@@ -305,13 +305,13 @@ class _BaseRBFNet(LayeredNet):
     def _epochs(self, incremental):
         return 1 if self._solves else super()._epochs(incremental)
 
-    def _commit(self, network, progress, validated):
+    def _check_outcome(self, progress):
         if self._solves and not np.isfinite(progress.loss):
             raise ValueError(
                 "Least squares gives no finite weights or loss: X or y have values that are too "
                 "large; scale them."
             )
-        super()._commit(network, progress, validated)
+        super()._check_outcome(progress)
 
     def _train(
         self, network, progress, data, held, dtype, callbacks, random_state, seed, incremental
@@ -334,7 +334,9 @@ class _BaseRBFNet(LayeredNet):
         if self.dtype is not None:
             progress.values = [value.astype(self.dtype) for value in progress.values]
         values, dtype = progress.values, progress.values[0].dtype
-        finish = callbacks.begin_epoch(lambda: self._attributes(network, values))
+        finish = callbacks.begin_epoch(
+            lambda other: other._commit(network, progress.copy(), held is not None)
+        )
         evaluate = network, values, dtype, self.n_jobs
         if errors is None or incremental or self.dtype is not None:  # else they are exact
             progress.loss, _ = data.evaluate(*evaluate, lambda outputs, data: None)

@@ -196,7 +196,7 @@ def make_streams(texts, network, dtype, n_streams, reduction):
         return None
     schedule = deal(starts, lengths, time, n_streams)
     return Streams(
-        Source(_windows(codes, time)),
+        Source(_windows(codes, time), among=codes),
         ClassNumbers(_windows(codes, time)[1:], among=codes),
         None,
         schedule.rows.ravel(),
@@ -214,7 +214,7 @@ def make_streams(texts, network, dtype, n_streams, reduction):
 def reading(weights, time, carry, purpose, n_jobs=None):
     """Give a function by which a network goes on from the states in `carry`, and changes them.
 
-    ``read(windows, rows, lengths=None, out=None)`` reads from each of `rows` on, as many rows a
+    ``read(source, rows, lengths=None, out=None)`` reads from each of `rows` on, as many rows a
     step as there are states, and leaves its outputs in `out`.
 
     Parameters
@@ -234,9 +234,9 @@ def reading(weights, time, carry, purpose, n_jobs=None):
     with Team(size) as team:
         session = made.borrow(n, team)
 
-        def read(windows, rows, lengths=None, out=None):
+        def read(source, rows, lengths=None, out=None):
             session.bind(
-                weights.packed, Source(windows), rows=rows, out=out, lengths=lengths, carry=carry
+                weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry
             )
             session.run(len(rows), n, np.ones((-(-len(rows) // n), 2)))
 
@@ -259,7 +259,8 @@ def final_states(weights, texts, n_jobs=None):
         carry = states[places]
         with reading(weights, time, carry, "states", n_jobs) as read:
             lengths = schedule.lengths.reshape(-1, 1)
-            read(_windows(codes, time), schedule.rows.ravel(), lengths)
+            source = Source(_windows(codes, time), among=codes)
+            read(source, schedule.rows.ravel(), lengths)
         states[places] = carry
     return states
 
@@ -297,6 +298,7 @@ def _read_together(weights, texts, time, n_jobs):
     """Return the log-likelihoods of some texts, in bounded memory."""
     codes, starts, sizes = join(texts, time)
     windows, schedule = _windows(codes, time), side_by_side(starts, np.maximum(sizes - 1, 0), time)
+    source = Source(windows, among=codes)
     n, units = len(texts), weights.network.output_shape[-1]
     steps = max(1, _LOOK_BYTES // (n * time * units * weights.dtype.itemsize))
     out = np.empty((min(steps, len(schedule.rows)) * n, time * units), weights.dtype)
@@ -306,7 +308,7 @@ def _read_together(weights, texts, time, n_jobs):
         for first in range(0, len(schedule.rows), steps):
             rows = schedule.rows[first : first + steps]
             lengths = schedule.lengths[first : first + steps]
-            read(windows, rows.ravel(), lengths.reshape(-1, 1), out[: rows.size])
+            read(source, rows.ravel(), lengths.reshape(-1, 1), out[: rows.size])
             outputs = out[: rows.size].reshape(*rows.shape, time, units)
             found = np.take_along_axis(outputs, windows[rows + 1][..., None], axis=3)[..., 0]
             found = np.where(np.arange(time) < lengths[..., None], found, 1.0)
@@ -333,5 +335,5 @@ def next_probabilities(weights, codes, carry, n_jobs=None):
     """
     out = np.empty((len(codes), weights.network.output_shape[-1]), weights.dtype)
     with reading(weights, 1, carry, "predict", n_jobs) as read:
-        read(codes[:, None], np.arange(len(codes)), out=out)
+        read(Source(codes[:, None]), np.arange(len(codes)), out=out)
     return out

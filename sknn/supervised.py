@@ -369,6 +369,7 @@ class SupervisedNet(NeuralEstimator):
         self._train(
             network, progress, data, held, dtype, callbacks, random_state, seed, incremental
         )
+        self._check_outcome(progress)
         self._commit(network, progress, held is not None)
         callbacks.end()
         return self
@@ -437,8 +438,9 @@ class SupervisedNet(NeuralEstimator):
         progress.best_loss = np.inf if best is None else best
         progress.no_improvement = getattr(self, "_no_improvement_count", 0)
         progress.optimizer = getattr(self, "_optimizer", None) if incremental else None
-        raw = getattr(self, "_raw_values", None) or []
-        if [value.shape for value in raw] == [value.shape for value in progress.values]:
+        averages, raw = getattr(self, "_raw_values", None) or (None, ())
+        # only if nobody has set other averages by hand
+        if averages == _checksum(progress.values):
             progress.raw = [value.astype(dtype) for value in raw]
         return progress
 
@@ -460,7 +462,7 @@ class SupervisedNet(NeuralEstimator):
             self._epochs(incremental),
             incremental,
             lambda: callbacks.begin_epoch(
-                lambda: self._attributes(network, trainer.current_values())
+                lambda other: other._commit(network, trainer.so_far(), held is not None)
             ),
         )
 
@@ -472,23 +474,33 @@ class SupervisedNet(NeuralEstimator):
                 )
                 progress.validation_loss_curve.append(loss)
                 progress.validation_scores.append(score)
-            return callbacks.begin_epoch(lambda: self._attributes(network, values()))()
+
+            def commit(other):
+                curve = progress.loss_curve
+                so_far = progress.copy(values=values(), n_iter=len(curve), loss=curve[-1])
+                other._commit(network, so_far, held is not None)
+
+            return callbacks.begin_epoch(commit)()
 
         fit_lbfgs(self, network, progress, data, after_iteration)
         if self.dtype is not None:
             progress.values = [value.astype(dtype) for value in progress.values]
 
-    def _commit(self, network, progress, validated):
-        """Make the outcome of training the estimator's own, unless it has diverged."""
+    def _check_outcome(self, progress):
+        """Check that training has not diverged."""
         if not all(np.isfinite(value).all() for value in progress.values):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
+
+    def _commit(self, network, progress, validated):
+        """Make the outcome of training the estimator's own."""
         vars(self).update(self._attributes(network, progress.values))
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
         self.loss_curve_ = progress.loss_curve
-        self._raw_values = progress.raw if self.solver in SOLVERS else None
+        raw = progress.raw if self.solver in SOLVERS else None
+        self._raw_values = None if raw is None else (_checksum(progress.values), raw)
         self._no_improvement_count = progress.no_improvement
         stopping = self.early_stopping and self.solver != "lbfgs"
         if self.solver != "lbfgs":
@@ -599,6 +611,14 @@ class SupervisedNet(NeuralEstimator):
 def targets_source(y, loss):
     """Return encoded targets as the engine reads them."""
     return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
+
+
+def _checksum(values):
+    """Return a number that tells parameters from others."""
+    checksum = 0
+    for value in values:
+        checksum = zlib.crc32(np.ascontiguousarray(value), checksum)
+    return checksum
 
 
 def noise_seed(random_state):

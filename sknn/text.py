@@ -330,8 +330,10 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         trainer = kind(
             self, network, dtype, progress, train, held, lambda loss: -loss, random_state, seed
         )
-        trainer.fit(epochs, incremental, self._on_epoch(trainer, callbacks, seed))
-        self._commit(network, progress, held is not None)
+        validated = held is not None
+        trainer.fit(epochs, incremental, self._on_epoch(trainer, callbacks, seed, validated))
+        self._check_outcome(progress)
+        self._commit(network, progress, validated)
         before = None if first else getattr(self, "step_loss_curve_", None)
         self.step_loss_curve_ = (before or []) + trainer.step_losses if self.record_steps else None
         callbacks.end()
@@ -426,19 +428,20 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         time = max(1, min(self.seq_len, longest))
         return Network(tuple(layers), int(time), Loss("log_loss", "softmax"))
 
-    def _on_epoch(self, trainer, callbacks, seed):
+    def _on_epoch(self, trainer, callbacks, seed, validated):
         """Return the function that is called when an epoch begins."""
         random_state = np.random.RandomState(seed & 0xFFFFFFFF)
 
-        def attributes():
-            return self._attributes(trainer.network, trainer.current_values())
+        def commit(other):
+            other._commit(trainer.network, trainer.so_far(), validated)
 
         def begin():
-            finish = callbacks.begin_epoch(attributes)
+            finish = callbacks.begin_epoch(commit)
 
             def end():
                 if self.sample_chars:
-                    weights = attributes()["_weights"]
+                    values = trainer.current_values()
+                    weights = self._attributes(trainer.network, values)["_weights"]
                     start = self._numbers([""], ends=False)[0]
                     text = self._write(weights, self.sample_chars, start, 1.0, None, random_state)
                     _print(text)
@@ -448,14 +451,14 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
 
         return begin
 
-    def _commit(self, network, progress, validated):
+    def _check_outcome(self, progress):
         if has_diverged(progress):
             raise ValueError(
                 f"Training has diverged with learning_rate_init={self.learning_rate_init:g}, "
                 f"clip_value={self.clip_value} and clip_norm={self.clip_norm}: its loss or weights "
                 "are not finite any more. Expected a smaller rate, or gradients clipped."
             )
-        super()._commit(network, progress, validated)
+        super()._check_outcome(progress)
 
     def _attributes(self, network, values):
         return super()._attributes(network, values) | {"_n_features_out": int(self.hidden_size)}

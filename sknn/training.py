@@ -154,10 +154,13 @@ class Progress:
     best_validation_score: float = -np.inf
     no_improvement: int = 0
 
-    def copy(self):
-        """Return a state that can be changed without touching this one."""
-        lists = ("loss_curve", "validation_loss_curve", "validation_scores")
-        return replace(self, **{name: list(getattr(self, name)) for name in lists})
+    def copy(self, **changes):
+        """Return a state that stays as it is while this one changes, but for some changes."""
+        curves = (
+            "loss_curve", "validation_loss_curve", "validation_scores", "data_loss_curve",
+            "divergence_curve",
+        )  # fmt: skip
+        return replace(self, **{name: list(getattr(self, name)) for name in curves} | changes)
 
 
 def training_width(network, rows, dtype):
@@ -309,12 +312,23 @@ class Trainer:
         self._session = None
         progress.values = unpack(self.program, self._shown)
         progress.raw = unpack(self.program, self.packed) if estimator.average else None
-        own = self._states[: len(states)]
-        progress.optimizer.states = [unpack(self.program, state) for state in own]
+        progress.optimizer.states = self._own_states()
 
     def current_values(self):
         """Return copies of the parameters to predict with, as they stand."""
         return unpack(self.program, self._shown)
+
+    def so_far(self):
+        """Return the Progress as it would be if training ended here."""
+        optimizer = self.progress.optimizer.copy()
+        optimizer.states = self._own_states()
+        raw = unpack(self.program, self.packed) if self.estimator.average else None
+        return self.progress.copy(values=self.current_values(), raw=raw, optimizer=optimizer)
+
+    def _own_states(self):
+        """Return copies of the optimizer's states; the average is none of them."""
+        states = self._states[: len(self._states) - bool(self.estimator.average)]
+        return [unpack(self.program, state) for state in states]
 
     def _copies(self):
         shown = self._shown.copy()

@@ -247,7 +247,7 @@ def search(decoder, states, width, longest, n_jobs):
     out = np.empty((n * width, n_symbols), decoder.dtype)
     with reading(decoder, 1, carry, "predict", n_jobs) as read:
         for length in range(longest + 1):
-            read(beams[:, :, -1].reshape(-1, 1), np.arange(n * width), out=out)
+            read(Source(beams[:, :, -1].reshape(-1, 1)), np.arange(n * width), out=out)
             grown = np.log(np.maximum(out, np.finfo(out.dtype).tiny), dtype=np.float64)
             grown = (grown.reshape(n, width, -1) + scores[..., None]).reshape(n, -1)
             if length == longest:  # only the mark can follow

@@ -24,10 +24,12 @@ import pickle
 import stat
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 
 import llvmlite
 import numba
+from llvmlite.binding import ffi
 from numba.core import config, types
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -72,6 +74,16 @@ def _is_ours(status):
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
+def _make_ours(path):
+    """Return whether a folder is the user's own; if it is, let nobody else write to it."""
+    status = os.stat(path)
+    if hasattr(os, "geteuid") and status.st_uid == os.geteuid() and not _is_ours(status):
+        with suppress(OSError):
+            path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+        status = os.stat(path)
+    return _is_ours(status)
+
+
 class _Locator(_CacheLocator):
     def __init__(self, function):
         self._function = function
@@ -90,7 +102,7 @@ class _Locator(_CacheLocator):
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         for some in (path.parent, path):
             some.mkdir(mode=0o700, exist_ok=True)
-        if not all(_is_ours(os.stat(some)) for some in (path, path.parent)):
+        if not all(map(_make_ours, (path.parent, path))):
             raise PermissionError(f"{path} belongs to others, or they may write to it.")
         tempfile.TemporaryFile(dir=path).close()
 
@@ -198,17 +210,28 @@ def _number(name):
     return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
 
 
-def _wait_for_compilers():
-    global_compiler_lock._lock.acquire()
+#: Locks that a thread may hold at a fork which the child does not have, in the order in which they
+#: are taken everywhere: Numba's, and that of the binding of LLVM, which others take as well.
+_LOCKS = [global_compiler_lock._lock, getattr(ffi.lib, "_lock", None)]
+_held = threading.local()
 
 
-def _go_on():
-    global_compiler_lock._lock.release()
+def _before_fork():
+    _held.locks = []
+    for lock in filter(None, _LOCKS):
+        lock.acquire()
+        _held.locks.append(lock)
+
+
+def _after_fork():
+    for lock in reversed(getattr(_held, "locks", [])):
+        lock.release()
+    _held.locks = []
 
 
 # A child forked while another thread compiles would wait for that thread, which it does not have.
-# So a fork waits until nobody compiles; that takes a second at most.
+# So a fork waits until nobody compiles: for a kernel of ours that takes a second at most.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_wait_for_compilers, after_in_parent=_go_on, after_in_child=_go_on
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )

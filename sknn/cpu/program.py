@@ -473,10 +473,11 @@ class Session:
             The states that recurrent layers begin with, and where they leave theirs.
         """
         frame, needs, bound = self._frame, self.program.needs, self._bound
-        if parameters is not bound.get("parameters"):
+        self._bound, self._positions = {}, 0  # if a check fails, nothing is bound
+        if parameters is not bound.get("parameters", self):
             needs.check_parameters(parameters)
             frame[f.PARAMETERS] = _address(parameters)
-        if source is not bound.get("source"):
+        if source is not bound.get("source", self):
             needs.check_source(f.X, source)
             frame[f.X : f.X + 3], frame[f.X_STORED] = source.fields, source.stored
         if targets is not bound.get("targets", self):
@@ -653,7 +654,7 @@ class RawKernel:
 
     def bind(self, source, targets, weights):
         """Say which data to read."""
-        if targets.fields[1] != 8:
+        if targets.n_classes is None or targets.fields[1] != 8:
             raise ValueError("The class numbers do not lie side by side.")
         self._frame[f.X : f.X + 3] = source.fields
         self._frame[f.Y : f.Y + 3] = targets.fields

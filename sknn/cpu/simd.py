@@ -13,6 +13,7 @@ its operands as offsets into a few arenas.
 """
 
 import operator
+from functools import cache
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -82,6 +83,7 @@ for _type in (Vector, Mask, Tile, Rows):
     register_model(_type)(_Model)
 
 
+@cache
 def host_features():
     """Return the processor features that code is generated for, as a set of LLVM's names."""
     features = cpu_target.target_context.codegen().magic_tuple()[-1]

@@ -77,6 +77,8 @@ class Needs:
     rates: int = RATE_FIRST
 
     def check_parameters(self, parameters):
+        if parameters is None:
+            raise ValueError("The parameters are missing.")
         check_piece("parameters", parameters, self.dtype, self.parameter_bytes, self.changes)
 
     def check_states(self, states):
@@ -93,10 +95,10 @@ class Needs:
 
     def check_source(self, place, source):
         """Check X or Y, a :class:`~sknn.data.Source`, or None where nothing reads it."""
+        if source is None and (place == X or place in self.sources):
+            raise ValueError(f"{_NAMES[place]} is missing.")
         if place not in self.sources:
             return
-        if source is None:
-            raise ValueError(f"{_NAMES[place]} is missing.")
         operation, variant, columns = self.sources[place]
         if source.n_columns != columns:
             raise ValueError(

@@ -294,4 +294,6 @@ def _accident(error):
     code = trace.tb_frame.f_code
     if not code.co_filename.startswith(_PACKAGE):
         return False
+    if code.co_name == "wrapper":  # of a method that the program has called with other arguments
+        return False
     return dis.opname[code.co_code[trace.tb_lasti]] not in ("RAISE_VARARGS", "RERAISE")
