@@ -327,8 +327,9 @@ def test_first_weights_follow_the_initializer():
     layers = [Conv2D(60, 3, padding="same"), Conv2D(60, 3, kernel_initializer="normal")]
     net = small(layers=layers, max_iter=1, **STILL).fit(DIGITS[:30], DIGIT[:30])
     kernels = [values["kernel"] for values in net.weights_.values()]
-    assert np.abs(kernels[0]).max() <= np.sqrt(6 / 9)  # he_uniform
-    np.testing.assert_allclose(kernels[0].std(), np.sqrt(2 / 9), rtol=0.1)
+    fans = 9 + 9 * 60  # between glorot_uniform and he_uniform
+    assert np.abs(kernels[0]).max() <= 3 / np.sqrt(fans)
+    np.testing.assert_allclose(kernels[0].std(), np.sqrt(3 / fans), rtol=0.1)
     np.testing.assert_allclose(kernels[1].std(), 0.05, rtol=0.02)
     fans = 36 * 60 + 10  # glorot_uniform, at the output
     np.testing.assert_allclose(kernels[2].std(), np.sqrt(2 / fans), rtol=0.05)
