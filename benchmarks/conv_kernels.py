@@ -7,7 +7,6 @@ the gradient of the weights wants belongs to its time. Only multiply-adds inside
 Time is that of the processor, since one core is what the share is of: nothing waits here.
 """
 
-import ctypes
 import time
 from functools import partial
 from statistics import median
@@ -16,21 +15,16 @@ import numpy as np
 from numba import njit
 from numba.core import types
 
-from sknn.cpu import frame as f
 from sknn.cpu.memory import aligned
-from sknn.cpu.program import Program, lanes_of
-from sknn.cpu.run import BLOCKS as OVER_BLOCKS
 from sknn.cpu.simd import LANES, Tile, Vector, tile_outer, tile_shape, tile_store, tile_zero
 from sknn.layers import Conv2D
-from sknn.layers.base import size
-from sknn.tape import Tape
 
 from . import kernels
+from .layer_kernels import DIRECTIONS, WIDTH, runs
 from .table import Row, Task
 
 POINT = "conv-kernels"
-WIDTH, BLOCKS, TARGET = 32, 4, 75
-KERNELS = ("forward", "input gradient", "weight gradient")
+BLOCKS, TARGET = 4, 75
 
 # channels, filters, kernel size, height and width of the image, then what differs from the default
 SHAPES = [
@@ -64,28 +58,27 @@ def tasks():
 def _shares(name, layer, shape, settings):
     """Measure each kernel in turns with the peak; yield a row for each."""
     blocks = 1 if settings.quick else BLOCKS
-    calls = _calls(layer, shape, blocks)
+    kernels_of, _ = runs(layer, shape, np.float32, blocks)
     work = 2 * _multiply_adds(layer, shape) * WIDTH * blocks
-    loops = (10**8 if settings.quick else 2 * 10**9) // work + 1
-    times = {kernel: [] for kernel in KERNELS}
-    for kernel in KERNELS:
-        calls[kernel]()
+    times_each = (10**8 if settings.quick else 2 * 10**9) // work + 1
+    times = {direction: [] for direction in DIRECTIONS}
+    for run in kernels_of.values():
+        run(1)
     for _ in range(settings.repeats):
         _peak.measure()
-        for kernel in KERNELS:
-            times[kernel].append(_seconds(calls[kernel], loops))
+        for direction, run in kernels_of.items():
+            times[direction].append(_seconds(partial(run, times_each)) / times_each)
     wide = layer.kernel_size == (3, 3) and min(shape[2], layer.filters) >= 32
-    for kernel in KERNELS:
-        share = 100 * work / median(times[kernel]) / _peak.rate
+    for direction in DIRECTIONS:
+        share = 100 * work / median(times[direction]) / _peak.rate
         target = TARGET if wide else None
-        yield Row(POINT, f"{kernel}, {name}", "peak", share, target, "%")
+        yield Row(POINT, f"{direction}, {name}", "peak", share, target, "%")
 
 
-def _seconds(call, loops=1):
+def _seconds(call):
     start = time.thread_time()
-    for _ in range(loops):
-        call()
-    return (time.thread_time() - start) / loops
+    call()
+    return time.thread_time() - start
 
 
 # --- the peak
@@ -134,11 +127,11 @@ class _Peak:
         def run():
             loop(*(array.ctypes.data for array in arrays), n)
 
-        _, dense, _ = next(kernels.cases("float32"))
-        samples = kernels.BLOCKS * WIDTH
+        _, dense, _ = next(kernels.cases(np.float32))
+        times, samples = 4, kernels.BLOCKS * WIDTH
         return [
             (run, 2 * n * rows * span),
-            (dense, 2 * kernels.INPUTS * kernels.UNITS * samples),
+            (partial(dense, times), 2 * kernels.INPUTS * kernels.UNITS * samples * times),
         ]
 
 
@@ -158,67 +151,3 @@ def _multiply_adds(layer, shape):
         places = np.arange(out[axis])[:, None] * stride - total // 2 + np.arange(extent)
         inside.append(int(((places >= 0) & (places < n)).sum()))
     return inside[0] * inside[1] * shape[2] * layer.filters
-
-
-def _calls(layer, shape, blocks):
-    """Return what runs the kernels of each direction over a batch of some blocks."""
-    program, groups = _program(layer, shape)
-    sizes = (program.parameter_bytes, program.parameter_bytes, program.workspace_bytes * blocks)
-    arenas = [aligned(n).view(np.float32) for n in sizes]
-    rng = np.random.default_rng(0)
-    for arena in arenas:
-        arena[:] = rng.random(len(arena), np.float32) - 0.5
-    frame = np.zeros(f.N_FIELDS, np.int64)
-    frame[f.PARAMETERS], frame[f.GRADIENT], frame[f.WORKSPACE] = (a.ctypes.data for a in arenas)
-    frame[f.WORKSPACE_STRIDE], frame[f.COUNT] = program.workspace_bytes, WIDTH * blocks
-    slots = [int(frame[f.WORKSPACE]) + i * program.workspace_bytes for i in range(blocks)]
-    pointer = ctypes.POINTER(ctypes.c_int64)
-    function = ctypes.CFUNCTYPE(None, pointer, pointer, ctypes.c_int64)
-
-    def run(calls, keep):
-        for kernel, *arguments in calls:
-            kernel(*arguments)
-
-    runs = {}
-    for name, ops in groups.items():
-        calls = [
-            (
-                function(int(program.addresses[i])),
-                program.operands[i].ctypes.data_as(pointer),
-                frame.ctypes.data_as(pointer),
-                slot,
-            )
-            for i, by_block in ops
-            for slot in (slots if by_block else [0])
-        ]
-        runs[name] = partial(run, calls, arenas)
-    return runs
-
-
-def _program(layer, shape):
-    """Compile one layer; return its program, and which of its operations go which direction.
-
-    Those are pairs: an operation's number, and whether it is done for each block.
-    """
-    tape = Tape(WIDTH)
-    for parameter in layer.parameters(shape, lanes_of(np.float32)):
-        tape.parameter(parameter)
-    x = tape.buffer("x", size(shape))
-    tape.add("weigh", (), (x,))  # stands for whatever writes the input, and is not run
-    z, backward = layer.forward(tape, x, shape, iter(tape.parameters), True)
-    forward = tape.phases[0].ops[1:]
-    dz = tape.buffer("dz", z.rows)
-    tape.add("weigh", (), (dz,))
-    dx = backward(dz, True)
-    tape.finish()
-    program, groups = Program(tape, np.float32), {kernel: [] for kernel in KERNELS}
-    for phase, (kind, first, last) in zip(tape.phases, program.phases, strict=True):
-        if kind == OVER_BLOCKS:
-            for i, op in enumerate(phase.ops, first):
-                if op.name != "weigh":
-                    to_input = KERNELS[1] if dx in op.writes else KERNELS[2]
-                    groups[KERNELS[0] if op in forward else to_input].append((i, True))
-        else:
-            for begin, end in program.tasks[first:last]:
-                groups[KERNELS[2]] += [(i, False) for i in range(begin, end)]
-    return program, groups

@@ -1,6 +1,5 @@
 """Point 4: the time of fits, a grid search and predictions, as ratios."""
 
-import importlib.util
 from functools import partial
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from . import kernels
 from .peers import as_fractions, digits_like, estimator, mnist, torch, torch_fit, torch_predict
 from .table import Row, Task
 from .timing import Side, ratios, with_best_blas_threads
@@ -132,9 +132,5 @@ def _predict_one(name, settings):
 
 
 def _kernels(name, settings):
-    if importlib.util.find_spec("benchmarks.kernels") is None:
-        return
-    from . import kernels
-
-    for kernel, measured, target in kernels.rows():
+    for kernel, measured, target in kernels.rows(3 * settings.repeats):
         yield Row(4, kernel, "NumPy", measured, target, "x")

@@ -664,7 +664,7 @@ def check_steps(network, solver, n, batch):
     estimator = MLPNetRegressor("squared_error", solver=solver, alpha=0.0, **params)
     optimizer = Optimizer(estimator, p.values)
     rates = step_rates(None, p.rows, batch)
-    rates[:, 2:] = optimizer.rates(estimator, len(rates))
+    rates[:, 2:5] = optimizer.rates(estimator, len(rates))
     made = run_engine(
         network, "float64", "train", p.values, p.source, p.targets, p.rows, batch, rates,
         solver=make_solver(estimator), n_states=len(optimizer.states),

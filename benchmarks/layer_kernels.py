@@ -1,0 +1,82 @@
+"""The kernels of one layer in a step of training, a few of them at a time, on one core.
+
+The layer goes through a tape, a program and a session like any network. So the kernels have the
+operands and the slices that the engine gives them, and nothing here knows what those are.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from sknn.cpu.program import Program, Session, Team, aligned, kernel, lanes_of
+from sknn.cpu.run import BLOCKS
+from sknn.data import Source
+from sknn.layers.base import size
+from sknn.tape import Tape
+
+WIDTH = 32
+DIRECTIONS = FORWARD, TO_INPUT, TO_WEIGHTS = ("forward", "input gradient", "weight gradient")
+_STAND_IN = "weigh"  # for whatever writes what the layer reads; it is not run
+
+
+def runs(layer, shape, dtype, blocks):
+    """Return what runs the kernels of a layer over a batch of so many blocks, some times.
+
+    That is a dict by direction, and one by the name of the operation, of functions that take the
+    number of times.
+    """
+    program, by_direction, by_name = _compile(layer, shape, dtype)
+    everything = program.phases = np.zeros((len(program.addresses), 3), np.int64)
+    batch = blocks * WIDTH
+    session = Session(program, batch, Team(1))
+    parameters = aligned(program.parameter_bytes).view(dtype)
+    session.bind(parameters, Source(np.zeros((1, 1), dtype)))
+    numbers = np.random.default_rng(0).random(1000, dtype) - 0.5
+    for arena in (parameters, session._workspace.view(dtype)):
+        arena[:] = np.resize(numbers, len(arena))
+
+    def run(phases, times):
+        everything[:] = 0  # an empty phase
+        everything[: len(phases)] = phases
+        session.run(times * batch, batch, np.zeros((times, 2)))
+
+    return tuple(
+        {name: partial(run, phases) for name, phases in groups.items()}
+        for groups in (by_direction, by_name)
+    )
+
+
+def _compile(layer, shape, dtype):
+    """Compile one layer; return its program, and the phases of each direction and operation."""
+    tape = Tape(WIDTH)
+    for parameter in layer.parameters(shape, lanes_of(dtype)):
+        tape.parameter(parameter)
+    x = tape.buffer("x", size(shape))
+    tape.add(_STAND_IN, (), (x,))
+    z, backward = layer.forward(tape, x, shape, iter(tape.parameters), True)
+    forward = tape.phases[0].all_ops()
+    dz = tape.buffer("dz", z.rows)
+    tape.add(_STAND_IN, (), (dz,))
+    dx = backward(dz, True)
+    tape.finish()
+    program = Program(tape, dtype)
+
+    ops = [op for phase in tape.phases for op in phase.all_ops()]
+    names = {kernel(op.name, dtype, WIDTH, op.variant).address: op.name for op in ops}
+    by_direction, by_name = {direction: [] for direction in DIRECTIONS}, {}
+    for phase, (kind, first, last) in zip(tape.phases, program.phases, strict=True):
+        for i in range(first, last):
+            direction, op = TO_WEIGHTS, i
+            if kind == BLOCKS:
+                op_of_tape = phase.ops[i - first]
+                if op_of_tape in forward:
+                    direction = FORWARD
+                elif dx in op_of_tape.writes:
+                    direction = TO_INPUT
+            else:
+                op = program.tasks[i, 0]
+            name = names[program.addresses[op]]
+            if name != _STAND_IN:
+                by_direction[direction].append((kind, i, i + 1))
+                by_name.setdefault(name, []).append((kind, i, i + 1))
+    return program, by_direction, by_name
