@@ -6,8 +6,10 @@ cannot be imported, or data that is not there, is shown as absent.
 """
 
 import argparse
+import gc
 import os
 import platform
+import sys
 import warnings
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +19,9 @@ from pathlib import Path
 # before it converges, on purpose.
 os.environ["PYTHONWARNINGS"] = "ignore"
 warnings.simplefilter("ignore")
+if "--quick" in sys.argv:
+    # Threads of OpenMP that wait actively hold up everything where others need the cores too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import joblib  # noqa: E402
 
@@ -64,14 +69,26 @@ MODULES = (
 def main():
     """Run the chosen measurements and print each row as soon as it is known."""
     options = _options()
+    chosen = [
+        task
+        for module in MODULES
+        for task in module.tasks()
+        if str(task.point) in options.only and options.row in task.name
+    ]
+    if options.list:
+        print(*(f"{task.point}: {task.name}" for task in chosen), sep="\n")
+        return
+    gc.freeze()  # what was imported stays: no need to look for garbage in it before every time
     repeats = options.repeats or (1 if options.quick else 5)
     settings = Settings(repeats, options.quick, options.data, options.text)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
-    for module in MODULES:
-        for task in module.tasks():
-            if str(task.point) in options.only and options.row in task.name:
-                for row in task.run(settings):
-                    print(row.markdown(), flush=True)
+    for task in chosen:
+        empty = True
+        for row in task.run(settings):
+            print(row.markdown(), flush=True)
+            empty = False
+        if empty:
+            raise RuntimeError(f"No row came of {task.name!r}.")
 
 
 def _options():
@@ -84,6 +101,7 @@ def _options():
         default=POINTS,
         help="; ".join(f"{point}: {what}" for point, what in POINTS.items()) + " (all without it)",
     )
+    parser.add_argument("--list", action="store_true", help="name the measurements, and stop")
     parser.add_argument("--row", default="", help="only measurements whose name contains this")
     parser.add_argument("--repeats", type=int, help="runs of each side (5 without it)")
     parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it runs")

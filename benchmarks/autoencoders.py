@@ -134,7 +134,7 @@ def _epoch(name, network, row, settings):
 
 def _pixels(settings):
     """Return 10,000 images of MNIST, or random rows of that kind."""
-    n = 256 if settings.quick else 10_000
+    n = 20 if settings.quick else 10_000
     if not settings.mnist.exists():
         return digits_like(n, 784, 10)[0]
     return as_fractions(mnist(settings.mnist, every=60_000 // n)[0])
@@ -170,7 +170,7 @@ def _digits(settings):
     """Return MNIST to train on and to test on, as fractions; None if it is absent."""
     if not settings.mnist.exists():
         return None
-    X, _, X_test, _ = mnist(settings.mnist, every=60 if settings.quick else 1)
+    X, _, X_test, _ = mnist(settings.mnist, every=200 if settings.quick else 1)
     return as_fractions(X), as_fractions(X_test[:: 20 if settings.quick else 1])
 
 

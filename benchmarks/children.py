@@ -76,15 +76,17 @@ def fit_memory(peer, network, samples):
     return _second_rise(lambda: torch_networks.fit(network, X, y, 1))
 
 
-def recurrent_memory(peer, i):
+def recurrent_memory(peer, name, quick):
     """How far a training step of a character model raises the peak memory; None where unknown."""
-    from .recurrent import STEPS, model, text_for, torch_trainings
+    from .character_models import MODELS
 
-    row = list(STEPS.values())[i]
-    text = text_for(row, quick=True)
+    model = MODELS[name].small() if quick else MODELS[name]
+    text = model.text(chunks=2)
     if peer == "sknn":
-        return _second_rise(lambda: model(row, max_iter=1).fit(text))
-    side = torch_trainings(row, text)[0]
+        return _second_rise(lambda: model.estimator(max_iter=1).fit(text))
+    from .recurrent import torch_trainings
+
+    side = torch_trainings(model, text)[0]
     with side.around():
         return _second_rise(side.run)
 
@@ -93,7 +95,7 @@ def sampling_memory(n):
     """How far drawing `n` characters raises the peak memory; None where unknown."""
     from sknn import CharRNN
 
-    from .recurrent import text_of
+    from .character_models import text_of
 
     warnings.simplefilter("ignore")
     net = CharRNN("lstm", 256, max_iter=1, random_state=0).fit(text_of(5000))

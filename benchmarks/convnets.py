@@ -13,7 +13,7 @@ from sknn.layers import RandomShift
 
 from .networks import classifier, images_for, load_vgg16, save_vgg16
 from .peers import as_fractions, mnist, torch
-from .processes import child
+from .processes import children
 from .table import Row, Task
 from .timing import Side, ratios, seconds
 
@@ -64,7 +64,7 @@ def _rows(point, name, measured, targets):
 
 
 def _fit(name, network, sizes, targets, settings):
-    samples, epochs = (256, 1) if settings.quick else sizes
+    samples, epochs = (40, 1) if settings.quick else sizes
     X, y = images_for(network, samples)
     classifier(network, 1).fit(X, y)
     sides = {"sknn": Side(lambda: classifier(network, epochs).fit(X, y))}
@@ -80,7 +80,7 @@ def _fit(name, network, sizes, targets, settings):
 
 
 def _predict_many(name, settings):
-    X, y = images_for("LeNet-5", 1000 if settings.quick else 10_000)
+    X, y = images_for("LeNet-5", 200 if settings.quick else 10_000)
     net = classifier("LeNet-5", 1).fit(X[:1000], y[:1000])
     sides = {"sknn": Side(partial(net.predict, X))}
     sides["sknn"].run()
@@ -104,7 +104,7 @@ def _best_batches(predict):
 
 
 def _predict_one(name, settings):
-    X, y = images_for("LeNet-5", 1000)
+    X, y = images_for("LeNet-5", 40 if settings.quick else 1000)
     sides = {"sknn": Side(partial(classifier("LeNet-5", 1).fit(X, y).predict, X[:1]))}
     if torch is not None:
         from . import torch_networks
@@ -113,7 +113,7 @@ def _predict_one(name, settings):
             model = torch_networks.network("LeNet-5", channels_last).eval()
             image = torch_networks.as_tensor(X[:1], channels_last)
             sides[peer] = Side(partial(torch_networks.predict, model, image, 1))
-    return _image_rows(name, sides, settings, 200, 1)
+    return _image_rows(name, sides, settings, 5 if settings.quick else 200, 1)
 
 
 def _predict_vgg16(name, settings):
@@ -166,18 +166,19 @@ def _memory_of_vgg16(name, settings):
 
 
 def _memory_of_fit(name, network, settings):
-    samples = 256 if settings.quick else 1280
+    samples = 40 if settings.quick else 1280
     yield _memory_row(name, f"fit_memory({{peer!r}}, {network!r}, {samples})", settings, None)
 
 
 def _memory_row(name, call, settings, target):
     """Compare how far something raises the peak memory on both sides, each in its own process."""
-    rises = {"sknn": None, "PyTorch": None}
-    for peer in rises:
-        if call is not None and (peer == "sknn" or torch is not None):
-            found = [child(call.format(peer=peer)) for _ in range(settings.repeats)]
-            rises[peer] = None if None in found else median(found)
-    ours, theirs = rises.values()
+    peers = ("sknn",) if torch is None else ("sknn", "PyTorch")
+    rises = {}
+    if call is not None:
+        calls = [call.format(peer=peer) for peer in peers]
+        found = zip(*(children(calls) for _ in range(settings.repeats)))
+        rises = {peer: None if None in each else median(each) for peer, each in zip(peers, found)}
+    ours, theirs = (rises.get(peer) for peer in ("sknn", "PyTorch"))
     ratio = None if ours is None or theirs is None else ours / theirs
     if ratio is not None:
         name = f"{name} ({ours:.4g} MB, PyTorch {theirs:.4g} MB)"

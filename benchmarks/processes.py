@@ -24,13 +24,27 @@ def tasks():
 
 def child(call, cache=None):
     """Run a function of ``benchmarks.children`` in a new process and return what it returns."""
+    (result,) = children([call], cache)
+    return result
+
+
+def children(calls, cache=None):
+    """Run functions of ``benchmarks.children``, each in a new process, all at the same time."""
     environment = dict(os.environ) | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
-    code = f"import json; from benchmarks import children; print(json.dumps(children.{call}))"
+    code = "import json; from benchmarks import children; print(json.dumps(children.{}))"
     root = Path(__file__).resolve().parent.parent
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=root, stdout=subprocess.PIPE, check=True
-    )
-    return json.loads(result.stdout.splitlines()[-1])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code.format(call)],
+            env=environment, cwd=root, stdout=subprocess.PIPE,
+        )
+        for call in calls
+    ]  # fmt: skip
+    outputs = [process.communicate()[0] for process in processes]
+    for process in processes:
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
 def _first_fit(settings):
@@ -47,7 +61,7 @@ def _first_fit(settings):
 
 def _import(settings):
     ours, theirs = [], []
-    for _ in range(2 * settings.repeats + 1):
+    for _ in range(2 if settings.quick else 2 * settings.repeats + 1):
         ours.append(child("import_seconds('sknn')"))
         theirs.append(child("import_seconds('sklearn.neural_network', 'numba')"))
     # The first of each reads files that no later one reads from the disk.
@@ -60,7 +74,7 @@ def _memory(settings):
     rise = None
     if settings.mnist.exists() and importlib.util.find_spec("resource") is not None:
         with tempfile.TemporaryDirectory() as folder:
-            X, y, _, _ = mnist(settings.mnist)
+            X, y, _, _ = mnist(settings.mnist, every=100 if settings.quick else 1)
             # Plain arrays load without a second copy, which would raise the peak beforehand.
             np.save(Path(folder, "X.npy"), X)
             np.save(Path(folder, "y.npy"), y)

@@ -5,41 +5,26 @@ from functools import partial
 from statistics import median
 
 import joblib
-import numpy as np
 
 from sknn import CharMarkovChain, CharRNN
 
+from .character_models import MODELS, SYMBOLS, text_of
 from .peers import torch
-from .processes import child
+from .processes import children
 from .table import Row, Task
 from .timing import Side, ratios, seconds
 
 SPEED, MEMORY, ACCURACY = "rnn-speed", "rnn-memory", "rnn-accuracy"
-SYMBOLS = [chr(ord("0") + i) for i in range(65)]
-
-# name: cell, hidden units, layers, streams, characters of a chunk, chunks, target, more parameters
-STEPS = {
-    "SimpleRNN 128, 64 streams of 50": ("rnn", 128, 1, 64, 50, 100, 4, {}),
-    "LSTM 128, 64 streams of 50": ("lstm", 128, 1, 64, 50, 100, 1.8, {}),
-    "GRU 128, 64 streams of 50": ("gru", 128, 1, 64, 50, 100, 3.5, {"reset_after": True}),
-    "textbook's GRU 128, 64 streams of 50": ("gru", 128, 1, 64, 50, 100, None, {}),
-    "SimpleRNN 128, one stream of 25": (
-        "rnn", 128, 1, 1, 25, 1000, 4,
-        {"solver": "sgd", "learning_rate_init": 1e-3, "momentum": 0.0, "reduction": "sum",
-         "nesterovs_momentum": False},
-    ),
-    "LSTM 2 x 256, 64 streams of 50": ("lstm", 256, 2, 64, 50, 20, 1.3, {}),
-}  # fmt: skip
 
 
 def tasks():
     """List the measurements of recurrent networks."""
-    for name, row in STEPS.items():
-        yield Task(SPEED, f"step, {name}", partial(_step, f"step, {name}", row))
+    for name, model in MODELS.items():
+        yield Task(SPEED, f"step, {name}", partial(_step, f"step, {name}", model))
     name = "sampling 1,000 characters, LSTM 256"
     yield Task(SPEED, name, partial(_sampling, name))
-    for name, row in STEPS.items():
-        yield Task(MEMORY, f"step, {name}", partial(_memory_of_step, f"step, {name}", row))
+    for model in MODELS:
+        yield Task(MEMORY, f"step, {model}", partial(_memory_of_step, f"step, {model}", model))
     name = "sampling 100,000 characters, LSTM 256"
     yield Task(MEMORY, name, partial(_memory_of_sampling, name))
     name = "Tiny Shakespeare, LSTM 128, 5 epochs"
@@ -48,58 +33,39 @@ def tasks():
     yield Task(ACCURACY, name, partial(_beats_chains, name))
 
 
-def text_of(length):
-    """Return random text of 65 symbols."""
-    return "".join(np.random.RandomState(0).choice(SYMBOLS, length))
-
-
-def model(row, **more):
-    """Return the CharRNN of a row of the table."""
-    cell, hidden, layers, streams, steps, _, _, params = row
-    return CharRNN(
-        cell, hidden, layers, seq_len=steps, batch_size=streams, random_state=0, **params, **more
-    )
-
-
-def text_for(row, quick=False):
-    """Return text for as many steps as a row says."""
-    _, _, _, streams, steps, chunks, _, _ = row
-    return text_of(streams * steps * (2 if quick else chunks) + 1)
-
-
 # --- times
 
 
-def _step(name, row, settings):
-    text = text_for(row, settings.quick)
-    net = model(row).partial_fit(text)
+def _step(name, model, settings):
+    model = model.small() if settings.quick else model
+    text = model.text()
+    net = model.estimator().partial_fit(text)
     sides = {"sknn": Side(lambda: net.partial_fit(text))}
     sides["sknn"].run()
     if torch is not None:
-        sides["PyTorch"] = _fastest(torch_trainings(row, text))
+        sides["PyTorch"] = _fastest(torch_trainings(model, text))
     measured = ratios(sides, settings.repeats)
-    yield Row(SPEED, name, "PyTorch", measured.get("PyTorch"), row[6], "x")
+    yield Row(SPEED, name, "PyTorch", measured.get("PyTorch"), model.target, "x")
 
 
-def torch_trainings(row, text):
+def torch_trainings(model, text):
     """Return sides that train PyTorch's network: with one or all threads, in each way.
 
     The first is by the library's layers with all threads and oneDNN.
     """
     from . import torch_recurrent as peer
 
-    cell, hidden, layers, streams, steps, _, _, params = row
+    cell, hidden, parameters = model.cell, model.hidden, model.parameters
     codes = torch.tensor([SYMBOLS.index(c) for c in text])
-    net = peer.CharModel(cell, hidden, layers, len(SYMBOLS))
+    net = peer.CharModel(cell, hidden, model.layers, len(SYMBOLS))
     nets = [(net, True), (net, False)]
     if cell != "lstm":  # oneDNN has that one
         nets.append((peer.LoopModel(cell, hidden, len(SYMBOLS)), True))
+    way = model.streams, model.steps, parameters.get("reduction", "mean")
     sides = []
     for net, mkldnn in nets:
-        optimizer = peer.make_optimizer(net, params.get("solver", "adam"), 1e-3)
-        run = partial(
-            peer.train, net, optimizer, codes, streams, steps, params.get("reduction", "mean")
-        )
+        optimizer = peer.make_optimizer(net, parameters.get("solver", "adam"), 1e-3)
+        run = partial(peer.train, net, optimizer, codes, *way)
         sides += [
             Side(run, partial(peer.conditions, threads, mkldnn))
             for threads in sorted({1, joblib.cpu_count()}, reverse=True)
@@ -115,15 +81,16 @@ def _fastest(sides):
 
 
 def _sampling(name, settings):
-    net = CharRNN("lstm", 256, max_iter=1, random_state=0).fit(text_of(5000))
-    sides = {"sknn": Side(partial(net.sample, 1000, "0", random_state=0))}
+    fitted, drawn = (500, 30) if settings.quick else (5000, 1000)
+    net = CharRNN("lstm", 256, max_iter=1, random_state=0).fit(text_of(fitted))
+    sides = {"sknn": Side(partial(net.sample, drawn, "0", random_state=0))}
     sides["sknn"].run()
     if torch is not None:
         from . import torch_recurrent as peer
 
         theirs = peer.CharModel("lstm", 256, 1, len(SYMBOLS)).eval()
         sides["PyTorch"] = _fastest([
-            Side(partial(draw, theirs, 1000), partial(peer.conditions, threads, mkldnn))
+            Side(partial(draw, theirs, drawn), partial(peer.conditions, threads, mkldnn))
             for draw in (peer.sample_by_module, peer.sample_by_cell, peer.sample_by_hand)
             for threads in sorted({1, joblib.cpu_count()})
             for mkldnn in (True, False)
@@ -135,13 +102,10 @@ def _sampling(name, settings):
 # --- memory
 
 
-def _memory_of_step(name, row, settings):
-    call = f"recurrent_memory({{peer!r}}, {list(STEPS.values()).index(row)})"
-    rises = {
-        peer: child(call.format(peer=peer))
-        for peer in ("sknn", "PyTorch")
-        if peer == "sknn" or torch is not None
-    }
+def _memory_of_step(name, model, settings):
+    call = f"recurrent_memory({{peer!r}}, {model!r}, {settings.quick})"
+    peers = ("sknn",) if torch is None else ("sknn", "PyTorch")
+    rises = dict(zip(peers, children([call.format(peer=peer) for peer in peers])))
     ours, theirs = rises["sknn"], rises.get("PyTorch")
     ratio = None if ours is None or theirs is None else ours / theirs
     if ratio is not None:
@@ -150,7 +114,8 @@ def _memory_of_step(name, row, settings):
 
 
 def _memory_of_sampling(name, settings):
-    few, many = (child(f"sampling_memory({n})") for n in (1000, 100_000))
+    lengths = (10, 1000) if settings.quick else (1000, 100_000)
+    few, many = children([f"sampling_memory({n})" for n in lengths])
     more = None if few is None or many is None else many - few
     yield Row(MEMORY, name, "1,000 characters", more, 2, " MB more", at_least=False)
 
@@ -164,7 +129,7 @@ def _play(settings):
         return None
     with gzip.open(settings.text, "rt", encoding="utf-8") as lines:
         text = lines.read()
-    text = text[:20_000] if settings.quick else text
+    text = text[:5000] if settings.quick else text
     n = int(0.9 * len(text))
     return text[:n], text[n:]
 

@@ -48,13 +48,13 @@ def tasks():
 
 def _random_data(network, settings):
     features, _, classes = network[:3]
-    return digits_like(1280 if settings.quick else 12_800, features, classes)
+    return digits_like(256 if settings.quick else 12_800, features, classes)
 
 
 def _mnist_data(network, settings):
     if not settings.mnist.exists():
         return None
-    X, y, _, _ = mnist(settings.mnist, every=50 if settings.quick else 1)
+    X, y, _, _ = mnist(settings.mnist, every=200 if settings.quick else 1)
     return as_fractions(X), y.astype(np.int64)
 
 
@@ -110,7 +110,7 @@ def _grid_search(name, settings):
 
 
 def _predict_many(name, settings):
-    X, y = digits_like(10_000, 784, 10)
+    X, y = digits_like(300 if settings.quick else 10_000, 784, 10)
     sides = {"sknn": Side(partial(estimator("sknn", (512,), 128, 1).fit(X, y).predict, X))}
     predict = partial(estimator("scikit-learn", (512,), 128, 1).fit(X, y).predict, X)
     sides["scikit-learn"] = with_best_blas_threads(predict, predict)
@@ -118,17 +118,18 @@ def _predict_many(name, settings):
         sides["PyTorch"] = Side(partial(torch_predict, torch_fit(X, y, (512,), 128, 1), X))
     for side in sides.values():
         side.run()
-    measured = ratios(sides, 3 * settings.repeats, loops=5)
+    measured = ratios(sides, 3 * settings.repeats, loops=1 if settings.quick else 5)
     return _rows(name, measured, {"scikit-learn": 1.7, "PyTorch": 1.5})
 
 
 def _predict_one(name, settings):
-    X, y = digits_like(1280, 64, 10)
+    X, y = digits_like(256 if settings.quick else 1280, 64, 10)
     sides = {}
     for peer in ("sknn", "scikit-learn"):
         sides[peer] = Side(partial(estimator(peer, (100,), 32, 1).fit(X, y).predict, X[:1]))
         sides[peer].run()
-    return _rows(name, ratios(sides, 3 * settings.repeats, loops=200), {"scikit-learn": 1})
+    measured = ratios(sides, 3 * settings.repeats, loops=5 if settings.quick else 200)
+    return _rows(name, measured, {"scikit-learn": 1})
 
 
 def _kernels(name, settings):

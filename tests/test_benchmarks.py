@@ -1,0 +1,107 @@
+"""Every benchmark runs, at settings so small that its figures mean nothing."""
+
+import gzip
+import importlib.util
+import math
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "benchmarks").is_dir(), reason="the benchmarks do not lie beside the tests"
+)
+
+NEED_DATA = ("6", "7", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy")
+POINTS = (
+    "4", "5", *NEED_DATA, "conv-speed", "conv-image", "conv-memory", "conv-kernels", "rnn-speed",
+    "rnn-memory", "autoencoder-speed", "rbf-speed", "rbf-accuracy",
+)  # fmt: skip
+
+#: Much more than a point takes, kernels that are not in the cache yet included.
+TIME_LIMIT = 1200
+
+#: Whether everything can be measured here: the peer and what it loads weights with are installed,
+#: and the system tells the peak of resident memory, and sets it back.
+COMPLETE = (
+    importlib.util.find_spec("torch") is not None
+    and importlib.util.find_spec("safetensors") is not None
+    and os.access("/proc/self/clear_refs", os.W_OK)
+)
+
+
+def run(*arguments, **environment):
+    """Return what the benchmarks print; what they write to the standard error is for failures."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *map(str, arguments)],
+        env=os.environ | environment, cwd=ROOT, capture_output=True, text=True,
+        timeout=TIME_LIMIT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def table(text):
+    """Return the rows of the table: point, name, peer, figure."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == "| point | row | against | measured | target | met |"
+    return [tuple(cell.strip() for cell in line.split("|")[1:5]) for line in lines[1:]]
+
+
+@pytest.fixture(scope="module")
+def measurements():
+    """Return how many measurements each point has."""
+    return Counter(line.split(": ")[0] for line in run("--list").splitlines())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Return the options that name random data in place of images of digits and of a play."""
+    folder, random = tmp_path_factory.mktemp("data"), np.random.RandomState(0)
+    images, text = folder / "images.npz", folder / "text.gz"
+    np.savez(
+        images,
+        X_train=random.randint(256, size=(4000, 28, 28), dtype=np.uint8),
+        y_train=np.arange(4000, dtype=np.uint8) % 10,
+        X_test=random.randint(256, size=(400, 28, 28), dtype=np.uint8),
+        y_test=np.arange(400, dtype=np.uint8) % 10,
+    )
+    with gzip.open(text, "wt", encoding="utf-8") as file:
+        file.write("".join(random.choice(list("abcde \n"), 6000)))
+    return "--data", images, "--text", text
+
+
+def test_every_point_is_tested(measurements):
+    assert sorted(measurements) == sorted(POINTS)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_quick_settings_run(point, measurements, data):
+    rows = table(run("--quick", "--only", point, *data))
+    assert len(rows) >= measurements[point]
+    for row in rows:
+        assert row[0] == point
+        if row[3] == "absent":
+            assert not COMPLETE, row
+        else:
+            assert math.isfinite(float(re.match(r"[-+.\w]+?(?=[x%]|$| )", row[3])[0])), row
+
+
+def test_absent_data_and_peers_are_shown(measurements, tmp_path):
+    """A package that cannot be imported stands for PyTorch."""
+    tmp_path.joinpath("torch.py").write_text("raise ImportError")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    nowhere = tmp_path / "nowhere"
+    points = (*NEED_DATA, "conv-speed", "rnn-speed", "autoencoder-speed")
+    rows = table(
+        run("--quick", "--only", *points, "--data", nowhere, "--text", nowhere, PYTHONPATH=path)
+    )
+    assert len(rows) >= sum(measurements[point] for point in points)
+    assert {row[3] for row in rows} == {"absent"}
