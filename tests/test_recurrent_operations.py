@@ -86,6 +86,12 @@ def draw_gradients(name, operands, steps, units, seed=5):
 
 # --- the definitions among themselves
 
+#: The definitions' products are BLAS's, which may add up the terms of a column in another order
+#: where there are other columns beside it, or where it lies elsewhere in memory. A sum of at most
+#: a dozen terms of about one each is then off by up to 12 * 12 eps, however small it is itself,
+#: and half a dozen steps add that up.
+ROUNDING = 6 * 12 * 12 * np.finfo(float).eps
+
 
 def _objective(name, operands, steps, units, reverse, function):
     """Return the sum of all states, each times its gradient."""
@@ -173,7 +179,8 @@ def test_a_truncated_gradient_is_that_of_the_parts_alone(name, reverse):
         if start != 0 if reverse else stop != steps:  # a part from which no gradient comes
             part.update({k: np.zeros((units, n)) for k in ("dh", "dc") if k in done})
         alone = backward(name, part, stop - start, units, reverse)["dz"]
-        np.testing.assert_array_equal(alone, whole[start:stop].reshape(alone.shape))
+        expected = whole[start:stop].reshape(alone.shape)
+        np.testing.assert_allclose(alone, expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("reverse", [0, 1])
@@ -198,7 +205,7 @@ def test_a_sequence_has_the_states_that_it_has_without_padding(name, reverse):
             _, after = states(done, steps, units, reverse, state)
             last = after[0 if reverse else steps - 1][:, n]
             expected = alone[state].reshape(length + 1, units)[0 if reverse else length]
-            np.testing.assert_allclose(last, expected, rtol=1e-14)
+            np.testing.assert_allclose(last, expected, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_operations_that_hold_no_sequence_are_those_of_each_step():
