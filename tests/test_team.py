@@ -31,7 +31,7 @@ SOLVER = Solver("adam", 0.9, 0.99, 1e-6, l2=0.1, l1=0.01, clip_norm=0.5)
 
 def _status(child):
     """Return a child's exit status; one that hangs is ended and counts as failed."""
-    for _ in range(1200):
+    for _ in range(6000):  # five minutes: a machine may be busy, and a child that hangs never ends
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
