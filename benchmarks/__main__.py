@@ -34,6 +34,7 @@ from . import (  # noqa: E402
     radial,
     recurrent,
     speed,
+    threads,
 )
 from .table import HEADER, Settings  # noqa: E402
 
@@ -58,11 +59,12 @@ POINTS = {
     autoencoders.ACCURACY: "errors of reconstruction",
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
+    threads.POINT: "small fits beside threads that predict",
 }
 
 #: Where they are.
 MODULES = (
-    speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial,
+    speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
 )  # fmt: skip
 
 

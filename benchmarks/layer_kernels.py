@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from sknn.cpu.program import Program, Session, Team, aligned, kernel, lanes_of
+from sknn.cpu.memory import aligned
+from sknn.cpu.program import Program, Session, Team, kernel, lanes_of
 from sknn.cpu.run import BLOCKS
 from sknn.data import Source
 from sknn.layers.base import size
@@ -30,7 +31,8 @@ def runs(layer, shape, dtype, blocks):
     batch = blocks * WIDTH
     session = Session(program, batch, Team(1))
     parameters = aligned(program.parameter_bytes).view(dtype)
-    session.bind(parameters, Source(np.zeros((1, 1), dtype)))
+    # as many rows as anybody asks for: the first operation, which would read them, is not run
+    session.bind(parameters, Source(np.broadcast_to(np.zeros((1, 1), dtype), (2**40, 1))))
     numbers = np.random.default_rng(0).random(1000, dtype) - 0.5
     for arena in (parameters, session._workspace.view(dtype)):
         arena[:] = np.resize(numbers, len(arena))

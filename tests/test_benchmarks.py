@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 NEED_DATA = ("6", "7", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy")
 POINTS = (
     "4", "5", *NEED_DATA, "conv-speed", "conv-image", "conv-memory", "conv-kernels", "rnn-speed",
-    "rnn-memory", "autoencoder-speed", "rbf-speed", "rbf-accuracy",
+    "rnn-memory", "autoencoder-speed", "rbf-speed", "rbf-accuracy", "threads",
 )  # fmt: skip
 
 #: Much more than a point takes, kernels that are not in the cache yet included.
