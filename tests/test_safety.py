@@ -420,6 +420,63 @@ def test_a_run_keeps_to_what_the_session_was_made_for(run):
         bind_and_run(made, arrays, **run)
 
 
+def test_a_binding_that_fails_binds_nothing():
+    """Nor does it leave the addresses of some arrays under the names of others."""
+    made, arrays = session_arrays("evaluate")
+    other = arrays["parameters"] + 1
+    with Team(1) as team:
+        session = Session(made, 40, team)
+        session.bind(**arrays)
+        session.run(40, 40, np.ones((1, 2)))
+        expected = arrays["out"].copy()
+        with pytest.raises(ValueError):
+            session.bind(**arrays | {"parameters": other, "source": Source(X[:, :3])})
+        with pytest.raises(ValueError, match="0 rows"):
+            session.run(40, 40, np.ones((1, 2)))
+        session.bind(**arrays)
+        session.run(40, 40, np.ones((1, 2)))
+    np.testing.assert_array_equal(arrays["out"], expected)
+    for missing in ("parameters", "source"):
+        with pytest.raises(ValueError, match="missing"):
+            bind_and_run(made, arrays | {missing: None})
+
+
+def test_weights_of_samples_may_lie_anywhere():
+    unaligned = np.frombuffer(b"." + np.ones(40).tobytes(), np.float64, offset=1)
+    radial, neuron = RBFNetClassifier(4, random_state=0), PerceptronClassifier(random_state=0)
+    for make in (mlp, lambda: clone(neuron), lambda: clone(radial)):
+        nets = [make().fit(X, Y, weights) for weights in (unaligned, np.ones(40))]
+        np.testing.assert_array_equal(*(net.predict(X) for net in nets))
+
+
+def test_tokens_of_a_sparse_matrix():
+    """What lies behind the last row is none; what is stored twice is the sum."""
+    tokens = sp.csr_array(RANDOM.randint(0, 5, (40, 6)).astype(float))
+    net = ConvNetClassifier([Flatten(), Embedding(5, 3), LSTM(3)], (1, 6), max_iter=1)
+    expected = net.fit(tokens, Y).predict_proba(tokens)
+    loose = tokens.copy()
+    loose.data, loose.indices = np.append(loose.data, 99.0), np.append(loose.indices, 0)
+    np.testing.assert_array_equal(net.predict_proba(loose), expected)
+    twice = sp.csr_array((np.full(2, 3.0), np.zeros(2, int), np.repeat([0, 2], [1, 40])), (40, 6))
+    with pytest.raises(ValueError, match="X has the token 6"):
+        net.predict(twice)
+
+
+def test_tokens_of_windows_are_looked_at_once():
+    codes = np.arange(50) % 5
+    windows = np.lib.stride_tricks.sliding_window_view(codes, 10)
+    source = Source(windows, among=codes)
+    source.check_tokens({(0, 10): 5})
+    with pytest.raises(ValueError, match="X has the token 4"):
+        source.check_tokens({(0, 10): 4})
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.coo_array])
+def test_a_sparse_vector_is_no_matrix(make):
+    with pytest.raises(ValueError, match="Expected 2D|dimension"):
+        mlp().fit(make(np.ones(6)), Y)
+
+
 def test_class_numbers_are_not_negative():
     with pytest.raises(ValueError, match="class number -1"):
         ClassNumbers(np.array([0, 1, -1]))
@@ -508,6 +565,61 @@ def test_a_callback_that_predicts_during_a_refit_sees_the_last_fit(solver):
     assert net.predict(X[:, :3]).dtype.kind == "i"
 
 
+class Keeping:
+    """A callback that keeps what the fit has come to at the end of each epoch."""
+
+    def __init__(self):
+        self.kept = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        if context.task_name == "epoch":
+            self.kept.append(fitted_estimator)
+
+    def teardown(self, estimator, context):
+        pass
+
+
+@pytest.mark.parametrize("before, now", [
+    ({"batch_norm": True}, {"batch_norm": False}), ({}, {"average": True}),
+    ({"average": True}, {}), ({}, {"solver": "lbfgs"}), ({"early_stopping": True}, {}),
+])  # fmt: skip
+def test_what_callbacks_get_is_of_one_fit(before, now):
+    """Nothing of the fit before, and all that a fit of as many epochs would leave."""
+    watcher = Keeping()
+    net = mlp(**before).fit(X, Y)
+    net.set_params(batch_norm=False, average=False, early_stopping=False).set_params(**now)
+    net.set_callbacks(watcher).fit(X, Y)
+    assert len(watcher.kept) == 3
+    for n, kept in enumerate(watcher.kept, 1):
+        until = mlp(**now, max_iter=n).fit(X, Y)
+        np.testing.assert_array_equal(kept.predict_proba(X), until.predict_proba(X))
+        assert kept.loss_curve_ == until.loss_curve_ and kept.n_iter_ == n
+        if now.get("solver") != "lbfgs":
+            for some in (kept, until):
+                some.set_callbacks().partial_fit(X, Y)
+            np.testing.assert_array_equal(kept.predict_proba(X), until.predict_proba(X))
+
+
+def test_averages_set_by_hand_are_gone_on_from():
+    net = mlp(average=True).fit(X, Y)
+    for w in (*net.coefs_, *net.intercepts_):
+        w[...] = 0.0
+    net.set_params(learning_rate_init=1e-12).partial_fit(X, Y)
+    assert np.abs(net.coefs_[0]).max() < 1e-9
+
+
+def test_a_perceptron_goes_on_in_another_precision():
+    net = PerceptronClassifier(average=True, dtype="float32", max_iter=3).fit(X, Y)
+    net.set_params(dtype="float64").partial_fit(X, Y)
+    assert net.coef_.dtype == np.float64 and np.isfinite(net.predict(X)).all()
+
+
 @pytest.mark.parametrize("make", [
     mlp, lambda: mlp(batch_norm=True, early_stopping=True), lambda: RBFNetClassifier(4),
     lambda: ConvNetClassifier([Dense(3)], (1, 6), max_iter=2), lambda: PerceptronClassifier(),
@@ -591,15 +703,26 @@ def test_a_fork_lifts_the_limit_of_blas_in_the_child():
     thread = threading.Thread(target=work)
     thread.start()
     inside.wait()
-    child = os.fork()
-    if not child:
+    def child_of(work):
+        child = os.fork()
+        if not child:
+            os._exit(0 if work() else 1)
+        return os.waitpid(child, 0)[1]
+
+    def lifted():
         with one_thread():
-            pass
-        os._exit(0 if numbers() == before else 1)
-    status = os.waitpid(child, 0)[1]
+            inside = set(numbers()) == {1}
+        return inside and numbers() == before
+
+    status = child_of(lifted)
     go.set()
     thread.join()
     assert status == 0 and numbers() == before, (status, before, numbers())
+    with one_thread():  # who forks in it keeps it, and can let it go
+        context = one_thread()
+        status = child_of(lambda: set(numbers()) == {1})
+    assert status == 0 and numbers() == before, (status, before, numbers())
+    assert lifted()
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], capture_output=True,

@@ -74,16 +74,6 @@ def _is_ours(status):
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _make_ours(path):
-    """Return whether a folder is the user's own; if it is, let nobody else write to it."""
-    status = os.stat(path)
-    if hasattr(os, "geteuid") and status.st_uid == os.geteuid() and not _is_ours(status):
-        with suppress(OSError):
-            path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
-        status = os.stat(path)
-    return _is_ours(status)
-
-
 class _Locator(_CacheLocator):
     def __init__(self, function):
         self._function = function
@@ -102,7 +92,7 @@ class _Locator(_CacheLocator):
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         for some in (path.parent, path):
             some.mkdir(mode=0o700, exist_ok=True)
-        if not all(map(_make_ours, (path.parent, path))):
+        if not all(_is_ours(os.stat(some)) for some in (path.parent, path)):
             raise PermissionError(f"{path} belongs to others, or they may write to it.")
         tempfile.TemporaryFile(dir=path).close()
 
@@ -212,7 +202,10 @@ def _number(name):
 
 #: Locks that a thread may hold at a fork which the child does not have, in the order in which they
 #: are taken everywhere: Numba's, and that of the binding of LLVM, which others take as well.
-_LOCKS = [global_compiler_lock._lock, getattr(ffi.lib, "_lock", None)]
+_LOCKS = [
+    global_compiler_lock._lock,
+    getattr(getattr(ffi.lib, "_lock", None), "_lock", None),
+]
 _held = threading.local()
 
 
