@@ -156,13 +156,15 @@ def alexnet(image_shape=(227, 227, 3), n_classes=1000):
 
 
 def _vgg(depths, image_shape, n_classes):
-    """Return a VGG of five stacks of so many convolutions each."""
+    """Return a VGG of five stacks of so many convolutions each.
+
+    Without normalisation, so many layers begin to learn from He's initial weights only.
+    """
     layers, place = [], 0  # torchvision counts the activations and pools too
+    he = {"kernel_initializer": "he_uniform", "activation": "relu"}
     for filters, depth in zip((64, 128, 256, 512, 512), depths):
         for _ in range(depth):
-            layers.append(
-                Conv2D(filters, 3, padding=1, activation="relu", name=f"features.{place}")
-            )
+            layers.append(Conv2D(filters, 3, padding=1, **he, name=f"features.{place}"))
             place += 2
         layers.append(MaxPooling2D(2))
         place += 1
