@@ -3,6 +3,7 @@
 import joblib
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from .networks import BATCH_SIZE
 
@@ -68,9 +69,18 @@ _NETWORKS = {
 }
 
 
-def network(name, channels_last=False):
+_SCHEDULERS = {
+    "constant": lambda optimizer, steps: None,
+    "cosine": lr_scheduler.CosineAnnealingLR,
+    "one_cycle": lambda optimizer, steps: lr_scheduler.OneCycleLR(
+        optimizer, 1e-3, total_steps=steps, cycle_momentum=False
+    ),
+}
+
+
+def network(name, channels_last=False, seed=0):
     """Make a network in one of the two memory layouts."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = _NETWORKS[name]()
     return model.to(memory_format=torch.channels_last) if channels_last else model
 
@@ -81,10 +91,12 @@ def as_tensor(X, channels_last=False):
     return X if channels_last else X.contiguous()
 
 
-def fit(name, X, y, epochs, channels_last=False):
+def fit(name, X, y, epochs, channels_last=False, schedule="constant", seed=0):
     """Train on the images `X` of :func:`as_tensor`, with the fused Adam."""
-    model, y = network(name, channels_last), torch.from_numpy(y)
+    model, y = network(name, channels_last, seed), torch.from_numpy(y)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    steps = epochs * -(-len(X) // BATCH_SIZE)
+    scheduler = _SCHEDULERS[schedule](optimizer, steps)
     # A choice of images loses the layout, unless the channels are last by shape.
     rows = X.permute(0, 2, 3, 1) if channels_last else X
     for _ in range(epochs):
@@ -96,7 +108,16 @@ def fit(name, X, y, epochs, channels_last=False):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
     return model.eval()
+
+
+def accuracy(name, X, y, X_test, y_test, epochs, schedule, seed):
+    """Train on images (n, height, width, channels); return the accuracy on others."""
+    y = y.astype("int64")
+    model = fit(name, as_tensor(X, True), y, epochs, True, schedule, seed)
+    return float((predict(model, as_tensor(X_test, True), 2500) == y_test).mean())
 
 
 def predict(model, X, batch_size):
