@@ -228,7 +228,7 @@ def _masks(rate=0.3, units=21, n=200, seed=7, layer=0, counted=0, **options):
         weights[row] = 1.0
         made = run_engine(
             Network(layers, 1, loss), "float64", "gradient", values, Source(x), Source(y),
-            np.arange(n), n, np.ones((1, 1)), weights=weights, seed=seed, counted=counted,
+            np.arange(n), n, np.ones((1, 2)), weights=weights, seed=seed, counted=counted,
             **options,
         )  # fmt: skip
         masks[row] = made.gradients[2][:, 0]
@@ -273,7 +273,7 @@ def test_float32_draws_the_same_masks():
         values = [np.zeros((1, 21)), np.ones(21), np.zeros((21, 1)), np.zeros(1)]
         made = run_engine(
             network, dtype, "train", [v.astype(dtype) for v in values], Source(np.zeros((1, 1))),
-            Source(-np.ones((1, 1))), np.zeros(5, np.int64), 1, np.ones((5, 4)),
+            Source(-np.ones((1, 1))), np.zeros(5, np.int64), 1, np.ones((5, 5)),
             solver=Solver("sgd"), seed=3,
         )  # fmt: skip
         updates.append(made.values[2] != 0)
