@@ -177,8 +177,10 @@ class Weights:
         """
         if last:
             layout, kept = self._layout(), sum(map(len, network.parameters(self.dtype)))
+            if not kept:
+                return Weights(network, (), self.dtype)
             starts = [layout.offsets[p] for p in layout.parameters]
-            first = starts[len(starts) - kept] if kept else layout.parameter_bytes
+            first = starts[len(starts) - kept]
             packed = self.packed[first // self.dtype.itemsize :]
             return Weights.of_packed(network, packed, self.dtype)
         return Weights.of_packed(network, self.packed, self.dtype)

@@ -321,9 +321,10 @@ def _check_lengths(lengths, n):
             f"lengths has the shape {lengths.shape} and the type {lengths.dtype}; expected an int "
             f"for each of {n} codes."
         )
-    if lengths.min() < 1 or lengths.max() > MOST:
-        strange = lengths.min() if lengths.min() < 1 else lengths.max()
-        raise ValueError(f"lengths has {strange}; expected 1 to {MOST} for each.")
+    if lengths.min() < 1:
+        raise ValueError(f"lengths has {lengths.min()}; expected at least 1 for each.")
+    if lengths.max() > MOST:
+        raise ValueError(f"lengths has {lengths.max()}; expected at most {MOST} for each.")
     return lengths.astype(np.int64)
 
 
