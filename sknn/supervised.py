@@ -199,8 +199,10 @@ class SupervisedNet(NeuralEstimator):
 
     def _check_X_y(self, X, y, reset):
         """Return X as it lies in memory, and y."""
-        numeric = {} if self._classifies else {"y_numeric": True}
-        X, y = self._validate(X, y, reset, multi_output=True, **numeric)
+        if isinstance(y, str):
+            raise ValueError(f"y is the str {y!r}; expected an array of targets.")
+        kinds = {} if self._classifies else {"y_numeric": True}
+        X, y = self._validate(X, y, reset, multi_output=True, **kinds)
         if sp.issparse(y) and not self._classifies:
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
