@@ -5,7 +5,10 @@ A fit that fails leaves an estimator as it was.
 
 import inspect
 import numbers
+import os
 import textwrap
+import threading
+import time
 import weakref
 from dataclasses import dataclass
 from functools import wraps
@@ -328,15 +331,48 @@ def all_or_nothing(method):
                 end()
             return self if result is worker else result
 
+        thread = threading.get_ident()
+        nested = thread in _fitting
         try:
+            _fitting.add(thread)
             # callbacks are set up and torn down with the estimator that others see
             return with_callbacks(run)(self)
         except BaseException:
             if _PUBLIC not in vars(worker):  # it has changed already
                 self.__dict__ = old
             raise
+        finally:
+            if not nested:
+                _fitting.discard(thread)
 
     return wrapper
+
+
+#: The threads that are fitting something.
+_fitting = set()
+
+
+def give_way():
+    """Pause for a moment if another thread fits something, and this one does not.
+
+    To whom Python's lock is only lent for some microseconds may not wake up in time to take it, and
+    a fit needs it again and again. Beside threads that do nothing but predict it would wait most of
+    the time.
+    """
+    if _fitting and threading.get_ident() not in _fitting:
+        time.sleep(_PAUSE)
+
+
+#: Seconds in which whoever waits for Python's lock gets it.
+_PAUSE = 5e-5
+
+
+def _after_fork():
+    _fitting.intersection_update({threading.get_ident()})  # the others are not in the child
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def consistent(method):

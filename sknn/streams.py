@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .base import give_way
 from .cpu.program import Team
 from .data import ClassNumbers, Source
 from .network import block_width, program
@@ -242,6 +243,7 @@ def reading(weights, time, carry, purpose, n_jobs=None):
 
         yield read
     made.give_back(session)
+    give_way()
 
 
 def final_states(weights, texts, n_jobs=None):

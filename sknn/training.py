@@ -11,7 +11,7 @@ import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
-from .base import count_threads
+from .base import count_threads, give_way
 from .blas import one_thread
 from .cpu.memory import aligned
 from .cpu.program import ONES, Session, Team, pack, unpack
@@ -212,6 +212,7 @@ def predict(
         rates = ONES if n_runs == 1 else np.ones((n_runs, 2))
         total = session.run(n_rows, chunk, rates, again=False)
     made.give_back(session)
+    give_way()
     if lengths is not None:
         in_order, out = out, np.empty_like(out)
         out[order] = in_order
