@@ -184,7 +184,9 @@ def _count(X):
 def _take(X, rows):
     """Return some of the samples, or None where that is not clear."""
     if isinstance(X, pd.DataFrame):
-        return X.iloc[rows]
+        with contextlib.suppress(ValueError):  # pandas takes no rows of other byte orders
+            return X.iloc[rows]
+        return None
     if sp.issparse(X):
         return X.tocsr()[rows] if X.format in ("csr", "csc") else None
     if isinstance(X, list):
