@@ -492,7 +492,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             rows = slice(start, start + CHUNK)
             outputs = finite(self._run(weights, X[rows])).astype(np.float64, copy=False)
             errors[rows] = error_of(self.loss, outputs, dense(targets[rows])).mean(axis=1)
-        return errors
+        return finite(errors)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

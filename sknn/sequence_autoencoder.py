@@ -296,7 +296,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
             found = _by_step(error_of(self.loss, outputs, wanted), X.features, False).mean(axis=2)
             ends = np.cumsum(part.steps)
             errors[rows] = np.add.reduceat(found[part.mask], ends - part.steps) / part.steps
-        return errors
+        return finite(errors)
 
 
 def _by_step(outputs, features, plain):

@@ -499,6 +499,11 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         return probabilities
 
     def _frequencies(self):
+        shape = np.shape(self.character_counts_)
+        if shape != (len(self.vocabulary_),):
+            raise ValueError(
+                f"character_counts_ has the shape {shape}; expected ({len(self.vocabulary_)},)."
+            )
         return self.character_counts_ / self.character_counts_.sum()
 
     def _after(self, texts):

@@ -225,7 +225,7 @@ def finite(outputs):
     """Return a network's outputs, if all of them are finite numbers."""
     if not np.isfinite(outputs).all():
         raise ValueError(
-            "The network's outputs are not finite numbers: X has values too large for "
+            "The network's outputs, or their errors, are not finite: X has values too large for "
             f"{outputs.dtype}."
         )
     return outputs

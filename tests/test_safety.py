@@ -261,7 +261,7 @@ def test_parameters_that_are_set_before_predicting_are_checked(params):
         X).transform,
 ])  # fmt: skip
 def test_infinite_outputs_are_an_error(make):
-    with pytest.raises(ValueError, match="outputs are not finite numbers"):
+    with pytest.raises(ValueError, match="outputs, or their errors, are not finite"):
         make()(np.full_like(X, 1e39))
 
 

@@ -123,7 +123,7 @@ def fit_in_threads(nets, X, y, method="predict"):
 
     def check(net, expected):
         for _ in range(3):
-            if not np.array_equal(getattr(clone(net).fit(X, y), method)(X), expected):
+            if not _equal(getattr(clone(net).fit(X, y), method)(X), expected):
                 raise Finding("a fit learns something else beside other fits", net)
 
     _in_threads([functools.partial(check, *pair) for pair in zip(nets, alone)])
