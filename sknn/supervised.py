@@ -256,7 +256,7 @@ class SupervisedNet(NeuralEstimator):
     def _encode(self, y, loss):
         """Return the targets as numbers: those of classes, columns of labels, or as they are."""
         if not self._classifies:
-            y = np.asarray(y)
+            y = _as_numbers(np.asarray(y))
             if loss.name == "poisson" and np.any(y < 0):
                 raise ValueError("loss='poisson' needs y >= 0, got negative values.")
             columns = y.reshape(len(y), -1)
@@ -613,6 +613,18 @@ class SupervisedNet(NeuralEstimator):
 def targets_source(y, loss):
     """Return encoded targets as the engine reads them."""
     return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
+
+
+def _as_numbers(y):
+    """Return the targets of a regression, if they are numbers, or strings of such."""
+    if y.dtype.kind in "biuf":
+        return y
+    try:
+        if y.dtype.kind != "c":
+            return y.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"y is of the type {y.dtype}; expected numbers.")
 
 
 def _checksum(values):
