@@ -42,6 +42,8 @@ from .optimizers import SCHEDULES, SOLVERS
 from .training import Data, Progress, Trainer, finite, fit_lbfgs
 
 _POSITIVE = ["exp", "logistic", "softplus"]
+#: The formats in which a sparse X is taken as it is.
+_SPARSE = ["csr", "csc"]
 OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
 
 #: What networks take that learn from targets.
@@ -211,12 +213,12 @@ class SupervisedNet(NeuralEstimator):
 
     def _validate(self, X, y="no_validation", reset=False, **checks):
         """Return X as rows of numbers, and y where there is one, both checked."""
-        X, y = sound(X), sound(y, "y")
-        checks |= {"accept_sparse": ["csr", "csc"], "reset": reset}
-        checked = validate_data(self, X, y, **checks)
+        X = sound(X)
         if isinstance(y, str):
-            return numeric(checked)
-        return numeric(checked[0]), checked[1]
+            return numeric(validate_data(self, X, accept_sparse=_SPARSE, reset=reset, **checks))
+        y = sound(y, "y")
+        X, y = validate_data(self, X, y, accept_sparse=_SPARSE, reset=reset, **checks)
+        return numeric(X), y
 
     def _learn_classes(self, y, incremental, classes):
         """Fit the label binarizer, or check y against the classes that are known.
@@ -619,12 +621,12 @@ def _as_numbers(y):
     """Return the targets of a regression, if they are numbers, or strings of such."""
     if y.dtype.kind in "biuf":
         return y
+    if y.dtype.kind == "c":
+        raise ValueError("y is complex; expected real numbers.")
     try:
-        if y.dtype.kind != "c":
-            return y.astype(np.float64)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"y is of the type {y.dtype}; expected numbers.")
+        return y.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y is of the type {y.dtype}; expected numbers: {error}") from None
 
 
 def _checksum(values):
