@@ -168,7 +168,7 @@ def _scalar(dtype):
 
 
 def numeric(X):
-    """Return X; as float64 where it holds what scikit-learn lets pass as numbers: times."""
+    """Return an array; as float64 where scikit-learn lets pass what is no number yet: times."""
     return X if X.dtype.kind in _NUMBERS else X.astype(np.float64)
 
 

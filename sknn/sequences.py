@@ -290,8 +290,8 @@ class TakesSequences:
 
     def _array_of_sequences(self, X, tokens, reset):
         """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
-        plain = not hasattr(X, "ndim")
-        X = np.asarray(X) if plain else sound(X)
+        from_list = not hasattr(X, "ndim")  # whose sequences may have any length
+        X = np.asarray(X) if from_list else sound(X)
         unknown = self.mask_value is not None and np.isnan(float(self.mask_value))
         checks = {"ensure_all_finite": "allow-nan" if unknown else True}
         if X.ndim > 2 + (not tokens):
@@ -303,8 +303,9 @@ class TakesSequences:
             if not min(X.shape[1:]):
                 raise ValueError(f"X has the shape {X.shape}: there is nothing in its sequences.")
             X = check_array(X, allow_nd=True, input_name="X", estimator=self, **checks)
-        elif tokens or self.mask_value is not None or not (reset or self._columns and not plain):
-            # (sequences in lists may have any length, those of one length too)
+        elif tokens or self.mask_value is not None or not (
+            reset or self._columns and not from_list
+        ):
             X = check_array(X, input_name="X", estimator=self, **checks)
         else:
             X = validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)

@@ -619,12 +619,10 @@ def targets_source(y, loss):
 
 def _as_numbers(y):
     """Return the targets of a regression, if they are numbers, or strings of such."""
-    if y.dtype.kind in "biuf":
-        return y
     if y.dtype.kind == "c":
         raise ValueError("y is complex; expected real numbers.")
     try:
-        return y.astype(np.float64)
+        return numeric(y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"y is of the type {y.dtype}; expected numbers: {error}") from None
 
