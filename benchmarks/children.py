@@ -108,7 +108,7 @@ def _second_rise(call):
     What the first leaves is there before: code, the libraries' threads. Only sknn's buffers are
     not, which it keeps for the next prediction; they count.
     """
-    from sknn.network import program
+    from sknn.engine.lowering import program
 
     call()
     program.cache_clear()

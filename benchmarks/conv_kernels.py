@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from numba.core import types
 
+from sknn.cpu.kernels.simd import LANES, Tile, Vector, tile_outer, tile_shape, tile_store, tile_zero
 from sknn.cpu.memory import aligned
-from sknn.cpu.simd import LANES, Tile, Vector, tile_outer, tile_shape, tile_store, tile_zero
 from sknn.layers import Conv2D
 
 from . import kernels

@@ -8,12 +8,12 @@ from functools import partial
 
 import numpy as np
 
+from sknn.cpu.kernels.run import BLOCKS
 from sknn.cpu.memory import aligned
 from sknn.cpu.program import Program, Session, Team, kernel, lanes_of
-from sknn.cpu.run import BLOCKS
-from sknn.data import Source
 from sknn.layers.base import size
-from sknn.tape import Tape
+from sknn.tape.sources import Source
+from sknn.tape.tape import Tape
 
 WIDTH = 32
 DIRECTIONS = FORWARD, TO_INPUT, TO_WEIGHTS = ("forward", "input gradient", "weight gradient")

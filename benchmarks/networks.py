@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from sknn import ConvNetClassifier, weights
+from sknn import ConvNetClassifier
 from sknn.architectures import lenet5, resnet20, vgg16
+from sknn.files import safetensors as weights
 from sknn.layers import Conv2D, Dense, MaxPooling2D
 from sknn.layers.base import primitives
 

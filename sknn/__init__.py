@@ -1,17 +1,18 @@
 """Neural networks for scikit-learn, on kernels compiled by Numba."""
 
-from .autoencoder import AutoencoderTransformer
-from .conv_autoencoder import ConvAutoencoderTransformer
-from .convnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
-from .markov import CharMarkovChain
-from .mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
-from .perceptron import PerceptronClassifier
-from .rbf import RBFNetClassifier, RBFNetRegressor
-from .recurrent import RNNClassifier, RNNRegressor
-from .sequence_autoencoder import SequenceAutoencoderTransformer
-from .text import CharRNN
-from .translation import Seq2SeqRNN
-from .variational import VariationalAutoencoderTransformer
+from .autoencoders.convolutional import ConvAutoencoderTransformer
+from .autoencoders.dense import AutoencoderTransformer
+from .autoencoders.sequence import SequenceAutoencoderTransformer
+from .autoencoders.variational import VariationalAutoencoderTransformer
+from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
+from .feedforward.perceptron import PerceptronClassifier
+from .images.convnet import ConvNetClassifier, ConvNetRegressor
+from .images.transformer import ConvNetTransformer
+from .radial.rbf import RBFNetClassifier, RBFNetRegressor
+from .sequences.rnn import RNNClassifier, RNNRegressor
+from .text.char_rnn import CharRNN
+from .text.markov import CharMarkovChain
+from .text.seq2seq import Seq2SeqRNN
 
 __all__ = [
     "AutoencoderTransformer",

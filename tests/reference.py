@@ -13,11 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 
 import sknn.cpu.program as engine
-from sknn.activations import ACTIVATIONS
-from sknn.cpu.frame import X, Y
+from sknn.cpu.kernels.frame import X, Y
 from sknn.cpu.program import Session, Team, pack, unpack
-from sknn.network import block_width, program
-from sknn.tape import Buffer, Parameter
+from sknn.engine.lowering import program
+from sknn.engine.network import block_width
+from sknn.tape.activations import ACTIVATIONS
+from sknn.tape.tape import Buffer, Parameter
 
 # --- the counter-based generator
 

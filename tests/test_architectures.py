@@ -6,6 +6,9 @@ import tracemalloc
 import pytest
 
 from sknn.architectures import ARCHITECTURES, alexnet, cifar_resnet, lenet5, resnet18, shrink
+from sknn.engine.lowering import lower
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Solver
 from sknn.layers import (
     Activation,
     AveragePooling2D,
@@ -22,10 +25,8 @@ from sknn.layers import (
     Sequential,
 )
 from sknn.layers.base import output_shape, primitives
-from sknn.losses import Loss
-from sknn.network import Network, lower
-from sknn.optimizers import Solver
 from sknn.summary import summarize
+from sknn.tape.losses import Loss
 
 TRAINABLE = {
     "lenet5": 61_706,

@@ -20,6 +20,7 @@ from sknn import (
     ConvAutoencoderTransformer,
     VariationalAutoencoderTransformer,
 )
+from sknn.engine.training import noise_seed
 from sknn.layers import (
     Activation,
     AveragePooling2D,
@@ -34,7 +35,6 @@ from sknn.layers import (
     SaltAndPepperNoise,
     UpSampling2D,
 )
-from sknn.supervised import noise_seed
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -1,5 +1,6 @@
 """The disk cache of kernels, seen from processes of their own."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -105,11 +106,26 @@ def _digest(folder):
     return module.digest()
 
 
+def _sources(engine):
+    """Return the files that kernels are made of."""
+    return [engine / "cache.py", *sorted((engine / "kernels").rglob("*.py"))]
+
+
+def test_kernels_read_nothing_of_the_package_but_what_the_digest_covers():
+    for source in _sources(PACKAGE / "cpu")[1:]:
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")]
+            if isinstance(node, ast.Import):
+                assert not any(name.split(".")[0] == "sknn" for name in names), source
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 1 or (node.level == 0 and "sknn" not in node.module), source
+
+
 def test_the_digest_follows_every_file_of_the_engine(copied):
     engine = copied / "sknn" / "cpu"
     seen = {_digest(engine)}
     assert _digest(PACKAGE / "cpu") in seen
-    sources = sorted(engine.glob("*.py"))
+    sources = _sources(engine)
     assert len(sources) > 10
     for source in sources:
         source.write_text(source.read_text() + "# a comment\n")
@@ -122,7 +138,7 @@ def test_a_changed_engine_compiles_anew(filled, copied):
     cache = copied / "cache"
     shutil.copytree(folder, cache)
     assert run(cache, path=copied)["hits"] == first["kernels"]
-    source = copied / "sknn" / "cpu" / "functions.py"
+    source = copied / "sknn" / "cpu" / "kernels" / "functions.py"
     source.write_text(source.read_text() + "# a comment\n")
     changed = run(cache, path=copied)
     assert changed["hits"] == 0
@@ -133,7 +149,7 @@ def test_what_is_compiled_is_kept_under_the_source_that_was_imported(copied):
     """Not under a source that has changed since, whose kernels would then be stale."""
     script = """
 import json, pathlib, sknn.cpu
-source = pathlib.Path(sknn.cpu.__file__)
+source = pathlib.Path(sknn.cpu.__file__).parent / "kernels" / "functions.py"
 source.write_text(source.read_text() + "# changed while the process runs")
 from sknn.cpu import cache
 print(json.dumps(cache.digest()))
@@ -287,7 +303,7 @@ print(json.dumps([before, bool(counted)]))
 def _symbols_of_closures(variant):
     """Return the names of all functions of a kernel with closures, compiled in a new process."""
     script = (
-        "import sknn.cpu, numpy as np; from sknn.cpu.program import kernel; "
+        "import sknn.cpu.kernels, numpy as np; from sknn.cpu.program import kernel; "
         f"k = kernel('kernel_gradient', np.float32, 32, {variant}); "
         "print(*(f.name for f in k._library.get_defined_functions()))"
     )

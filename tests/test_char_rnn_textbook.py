@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sknn.text import CharRNN
+from sknn.text.char_rnn import CharRNN
 
 HIDDEN, CHUNK, RATE, LIMIT = 128, 25, 1e-3, 5.0
 CHUNKS = 200

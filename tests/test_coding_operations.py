@@ -21,7 +21,9 @@ from test_operations import (
 from test_recurrent_operations import TILES, UNITS, run_operation, run_tape
 
 from sknn.cpu.program import Program, Session, Team, lanes_of, pack
-from sknn.data import INPUTS, Source
+from sknn.engine.lowering import lower
+from sknn.engine.network import Network
+from sknn.engine.prediction import predict
 from sknn.layers import (
     LSTM,
     Activation,
@@ -42,10 +44,9 @@ from sknn.layers import (
     UpSampling2D,
 )
 from sknn.layers.tied import CONTRACTED
-from sknn.losses import Loss
-from sknn.network import Network, lower
-from sknn.tape import Parameter, Tape
-from sknn.training import predict
+from sknn.tape.losses import Loss
+from sknn.tape.sources import INPUTS, Source
+from sknn.tape.tape import Parameter, Tape
 
 STEPS = 6
 #: The parameter of activations that have one, other than the default.

@@ -13,7 +13,9 @@ from reference import REFERENCE, run_engine, start_values, step_rates
 
 from sknn import MLPNetRegressor
 from sknn.architectures import ARCHITECTURES
-from sknn.data import ClassNumbers, Source
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Optimizer, make_solver
+from sknn.engine.prediction import predict
 from sknn.layers import (
     Activation,
     ActivityRegularization,
@@ -36,10 +38,8 @@ from sknn.layers import (
     Sequential,
     UpSampling2D,
 )
-from sknn.losses import Loss
-from sknn.network import Network
-from sknn.optimizers import Optimizer, make_solver
-from sknn.training import predict
+from sknn.tape.losses import Loss
+from sknn.tape.sources import ClassNumbers, Source
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -17,6 +17,10 @@ from test_operations import (
     make_problem,
 )
 
+from sknn.engine.lowering import lower
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Solver
+from sknn.engine.prediction import predict
 from sknn.layers import (
     Activation,
     ActivityRegularization,
@@ -39,9 +43,6 @@ from sknn.layers import (
     Sequential,
     UpSampling2D,
 )
-from sknn.network import Network, lower
-from sknn.optimizers import Solver
-from sknn.training import predict
 
 DTYPES = ["float64", "float32"]
 CHANNELS = (1, 3, 5, 6, 16, 17, 33, 40)

@@ -12,14 +12,14 @@ from reference import philox as plain_philox
 from reference import run_engine
 
 from sknn.cpu.cache import compile_function
-from sknn.cpu.functions import functions
-from sknn.cpu.random import philox
-from sknn.cpu.simd import LANES, Vector, load, splat, store
-from sknn.data import Source
+from sknn.cpu.kernels.functions import functions
+from sknn.cpu.kernels.random import philox
+from sknn.cpu.kernels.simd import LANES, Vector, load, splat, store
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Solver
 from sknn.layers import Activation, Dense, Dropout
-from sknn.losses import Loss
-from sknn.network import Network
-from sknn.optimizers import Solver
+from sknn.tape.losses import Loss
+from sknn.tape.sources import Source
 
 # The engine's cache knows nothing of this file, so its kernels are known by its contents.
 _STAMP = zlib.crc32(pathlib.Path(__file__).read_bytes())

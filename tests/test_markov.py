@@ -27,8 +27,8 @@ from sklearn.utils.estimator_checks import (
     check_valid_tag_types,
 )
 
-from sknn.characters import Characters, as_texts
-from sknn.markov import CharMarkovChain
+from sknn.text.characters import Characters, as_texts
+from sknn.text.markov import CharMarkovChain
 
 DOCUMENTS = [
     "the cat sat on the mat, and the rat sat on the cat",

@@ -27,13 +27,15 @@ from reference import (
 )
 
 import sknn
-from sknn.activations import ACTIVATIONS
-from sknn.base import TRAINING
-from sknn.cpu import activations, losses, updates
-from sknn.cpu.frame import KERNELS
+from sknn.cpu.kernels import activations, losses, updates
+from sknn.cpu.kernels.frame import KERNELS
 from sknn.cpu.memory import between_guards, guarded
 from sknn.cpu.program import pack
-from sknn.data import ClassNumbers, Source
+from sknn.engine.lowering import lower
+from sknn.engine.network import Network, prediction_width
+from sknn.engine.optimizers import SOLVERS, Optimizer, Solver, make_solver
+from sknn.engine.prediction import predict
+from sknn.estimator.parameters import TRAINING
 from sknn.layers import (
     GRU,
     LSTM,
@@ -60,11 +62,10 @@ from sknn.layers import (
     TiedDense,
     UpSampling2D,
 )
-from sknn.losses import CANONICAL, MEAN_OVER_OUTPUTS, Loss
-from sknn.network import Network, lower, prediction_width
-from sknn.optimizers import SOLVERS, Optimizer, Solver, make_solver
-from sknn.tape import OPERATIONS
-from sknn.training import predict
+from sknn.tape.activations import ACTIVATIONS
+from sknn.tape.losses import CANONICAL, MEAN_OVER_OUTPUTS, Loss
+from sknn.tape.operations import OPERATIONS
+from sknn.tape.sources import ClassNumbers, Source
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 SMOOTH = sorted(set(ACTIVATIONS) - {"step"})

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import RBFNetClassifier, RBFNetRegressor
-from sknn.centers import distinct_rows
 from sknn.layers import RadialBasis
+from sknn.radial.centers import distinct_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

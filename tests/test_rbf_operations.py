@@ -14,13 +14,13 @@ from test_operations import (
     make_problem,
 )
 
-from sknn.cpu.frame import X
+from sknn.cpu.kernels.frame import X
 from sknn.cpu.program import Program, Session, Team, pack
-from sknn.data import Source
+from sknn.engine.network import Network
+from sknn.engine.prediction import predict
 from sknn.layers import Activation, Dense, Flatten, RadialBasis
-from sknn.network import Network
-from sknn.tape import Parameter, Tape
-from sknn.training import predict
+from sknn.tape.sources import Source
+from sknn.tape.tape import Parameter, Tape
 
 DTYPES = ["float64", "float32"]
 FUNCTIONS = sorted(RADIAL_FUNCTIONS)

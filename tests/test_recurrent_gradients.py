@@ -17,7 +17,9 @@ from test_operations import (
 )
 
 from sknn.cpu.program import Session, Team, pack
-from sknn.data import Source
+from sknn.engine.lowering import lower, program
+from sknn.engine.network import Network
+from sknn.engine.prediction import predict
 from sknn.layers import (
     GRU,
     LSTM,
@@ -31,8 +33,7 @@ from sknn.layers import (
     Flatten,
     SimpleRNN,
 )
-from sknn.network import Network, lower, program
-from sknn.training import predict
+from sknn.tape.sources import Source
 
 STEPS, TOKENS = 6, 7
 CELLS = {

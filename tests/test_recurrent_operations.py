@@ -9,9 +9,10 @@ from reference import REFERENCE, Executor, X, Y
 from test_operations import TOLERANCE, assert_close, copied
 
 from sknn.cpu.program import Program, Session, Team, lanes_of, pack, unpack
-from sknn.data import ClassNumbers, Source
 from sknn.layers.weighted import add_bias_gradient, transpose
-from sknn.tape import OPERATIONS, Parameter, Tape
+from sknn.tape.operations import OPERATIONS
+from sknn.tape.sources import ClassNumbers, Source
+from sknn.tape.tape import Parameter, Tape
 
 DTYPES = ["float64", "float32"]
 #: The gates of each cell, in columns of the kernel for each unit.

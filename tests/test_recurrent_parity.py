@@ -17,7 +17,8 @@ from test_convnet_parity import SOLVERS, F, assert_close, compare_parameters, le
 from test_convolution import assert_same_bits
 
 from sknn import MLPNetRegressor
-from sknn.data import ClassNumbers, Source
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Optimizer, make_solver
 from sknn.layers import (
     GRU,
     LSTM,
@@ -29,9 +30,8 @@ from sknn.layers import (
     SimpleRNN,
 )
 from sknn.layers.recurrent import Recurrent
-from sknn.losses import Loss
-from sknn.network import Network
-from sknn.optimizers import Optimizer, make_solver
+from sknn.tape.losses import Loss
+from sknn.tape.sources import ClassNumbers, Source
 
 STEPS, TOKENS, UNITS = 50, 11, 20
 SQUARED = Loss("squared_error", "identity")

@@ -31,7 +31,10 @@ from sknn import (
     VariationalAutoencoderTransformer,
 )
 from sknn.cpu.program import Session, Team, pack
-from sknn.data import ClassNumbers, Source, sound
+from sknn.engine.lowering import program
+from sknn.engine.network import Network
+from sknn.engine.prediction import predict
+from sknn.estimator.checks import sound
 from sknn.layers import (
     LSTM,
     Activation,
@@ -47,9 +50,8 @@ from sknn.layers import (
     Sequential,
     UpSampling2D,
 )
-from sknn.losses import Loss
-from sknn.network import Network, program
-from sknn.training import predict
+from sknn.tape.losses import Loss
+from sknn.tape.sources import ClassNumbers, Source
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -351,7 +353,7 @@ def test_a_sparse_matrix_may_change_while_it_is_read(index):
 
 def session_arrays(purpose="train"):
     """Return a session for a small network, and arrays that fit it."""
-    from sknn.optimizers import Solver
+    from sknn.engine.optimizers import Solver
 
     network = Network((Dense(3), Activation("softmax")), 6, Loss("log_loss", "softmax"))
     source, targets = Source(X), ClassNumbers(Y)
@@ -734,7 +736,7 @@ def test_a_fork_lifts_the_limit_of_blas_in_the_child():
 def test_one_thread_of_blas_is_shared_by_those_who_want_it():
     from threadpoolctl import threadpool_info
 
-    from sknn.blas import one_thread
+    from sknn.engine.blas import one_thread
 
     def numbers():
         return {i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"}

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sknn import SequenceAutoencoderTransformer
 from sknn.layers import Bidirectional, RepeatVector
-from sknn.sequences import Sequences
+from sknn.sequences.inputs import Sequences
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

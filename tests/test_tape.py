@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from sknn.cpu.program import Program, lanes_of, pack, unpack
+from sknn.engine.lowering import lower
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Solver
 from sknn.layers import (
     GRU,
     LSTM,
@@ -34,10 +37,9 @@ from sknn.layers import (
     TiedDense,
     UpSampling2D,
 )
-from sknn.losses import Loss
-from sknn.network import Network, lower
-from sknn.optimizers import Solver
-from sknn.tape import OPERATIONS, Buffer, Op, Parameter, Phase, Tape
+from sknn.tape.losses import Loss
+from sknn.tape.operations import OPERATIONS
+from sknn.tape.tape import Buffer, Op, Parameter, Phase, Tape
 
 DENSE_X = ("gather", ("float64", True))
 SQUARED = Loss("squared_error", "identity")

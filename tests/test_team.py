@@ -11,11 +11,11 @@ import pytest
 from reference import run_engine, start_values, step_rates
 
 from sknn.cpu.program import Team
-from sknn.data import ClassNumbers, Source
+from sknn.engine.network import Network
+from sknn.engine.optimizers import Solver
 from sknn.layers import Activation, BatchNormalization, Dense, Dropout
-from sknn.losses import Loss
-from sknn.network import Network
-from sknn.optimizers import Solver
+from sknn.tape.losses import Loss
+from sknn.tape.sources import ClassNumbers, Source
 
 # Every kind of phase: statistics of the batch, gradients in several slices, the norm of them all.
 NETWORK = Network(

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
-from sknn import streams, writing
 from sknn.layers import GRU, LSTM, Dropout, Embedding, SimpleRNN
-from sknn.text import CharRNN
+from sknn.text import generation, streams
+from sknn.text.char_rnn import CharRNN
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -183,7 +183,7 @@ def test_a_text_is_read_the_same_alone_and_in_any_company(fitted):
 def test_probabilities_are_looked_at_in_bounded_memory(fitted, monkeypatch):
     texts = [TEXT, TEXT[3:200]]
     expected = fitted.score_samples(texts)
-    monkeypatch.setattr(streams, "_LOOK_BYTES", 1)
+    monkeypatch.setattr(streams, "LOOK_BYTES", 1)
     np.testing.assert_allclose(fitted.score_samples(texts), expected, rtol=1e-12)
 
 
@@ -390,7 +390,7 @@ def test_samples_do_not_depend_on_pieces(fitted, monkeypatch):
     assert len(text) == 300 and text == fitted.sample(300, random_state=1)
     assert text != fitted.sample(300, random_state=2)
     assert fitted.sample(20) == fitted.sample(20)  # by the estimator's own seed
-    monkeypatch.setattr(writing, "_PIECE", 7)
+    monkeypatch.setattr(generation, "_PIECE", 7)
     assert text == fitted.sample(300, random_state=1)
     assert fitted.sample(0) == ""
 

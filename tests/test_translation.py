@@ -25,9 +25,10 @@ from sklearn.utils.estimator_checks import (
 )
 from test_text import step
 
-from sknn import translation
 from sknn.layers import LSTM, Dropout, Embedding, EncoderDecoder
-from sknn.translation import Seq2SeqRNN, make_pairs
+from sknn.text import pairs, seq2seq
+from sknn.text.pairs import make_pairs
+from sknn.text.seq2seq import Seq2SeqRNN
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -180,7 +181,7 @@ def test_a_pair_is_the_same_bits_alone_and_in_any_company(fitted, monkeypatch):
     for i in (0, 1, 2, 20, 120, 121):
         assert fitted.score_samples([inputs[i]], [outputs[i]])[0] == together[0][i]
         assert fitted.predict(inputs[i])[0] == together[1][i]
-    monkeypatch.setattr(translation, "_LOOK_BYTES", 1)
+    monkeypatch.setattr(pairs, "LOOK_BYTES", 1)
     np.testing.assert_array_equal(fitted.score_samples(inputs, outputs), together[0])
 
 
@@ -396,7 +397,7 @@ def test_outputs_do_not_depend_on_what_is_written_beside(untrained, width, monke
     expected = net.predict(WORDS)
     assert [net.predict([x])[0] for x in WORDS] == expected.tolist()
     assert net.predict(WORDS[::-1] * 7).tolist() == expected[::-1].tolist() * 7
-    monkeypatch.setattr(translation, "_TOGETHER", 7)
+    monkeypatch.setattr(seq2seq, "_TOGETHER", 7)
     assert (net.predict(WORDS) == expected).all()
 
 

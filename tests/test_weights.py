@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sknn.architectures import ARCHITECTURES, lenet5
+from sknn.files.safetensors import from_torch, load, save, tensors, to_torch
 from sknn.layers import (
     Activation,
     AveragePooling2D,
@@ -22,7 +23,6 @@ from sknn.layers import (
     Sequential,
 )
 from sknn.layers.base import primitives
-from sknn.weights import from_torch, load, save, tensors, to_torch
 
 LAYERS = [
     Conv2D(6, 3, activation="relu", groups=2, name="first"),

@@ -1,9 +1,10 @@
 """Compiling kernels on first use, and keeping them on disk.
 
 A kernel is a function compiled by itself and known by its address. The disk cache is keyed by the
-source of the whole engine (this folder), so a stale kernel never runs: neither while developing,
-where Numba's own cache would notice changes in one file only, nor after an upgrade. Where nothing
-can be written there is no cache, and no error.
+source of everything that kernels read (the folder ``kernels``, which imports nothing else of the
+package, and this file, which says how they are compiled), so a stale kernel never runs: neither
+while developing, where Numba's own cache would notice changes in one file only, nor after an
+upgrade. Where nothing can be written there is no cache, and no error.
 
 What is loaded is machine code, so nothing is taken on trust. A file begins with a checksum of all
 that it was made for (the kernel's name and signature, the engine's digest, the processor and its
@@ -44,17 +45,17 @@ KERNEL = (_INT64_POINTER, _INT64_POINTER, types.int64)
 
 
 def _digest():
-    """Return a short hash of the engine's source."""
-    folder = pathlib.Path(__file__).parent
-    source = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
-    return hashlib.sha256(source).hexdigest()[:16]
+    """Return a short hash of the source of all kernels."""
+    here = pathlib.Path(__file__)
+    paths = [here, *sorted((here.parent / "kernels").rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 _DIGEST = _digest()  # of what is being imported, not of what may be edited until a kernel is made
 
 
 def digest():
-    """Return the key of the cache: a short hash of the engine's source as it was imported."""
+    """Return the key of the cache: a short hash of the kernels' source as it was imported."""
     return _DIGEST
 
 

@@ -14,15 +14,16 @@ from functools import cache
 import joblib
 import numpy as np
 
-from ..tape import Buffer, Parameter
-from . import frame as f
-from . import run as header
+from ..tape.tape import Buffer, Parameter
 from . import wall
 from .cache import compile_function
-from .frame import KERNELS, OPERANDS, Target, real_type
+from .kernels import frame as f
+from .kernels import run as header
+from .kernels.barrier import BARRIER_BYTES
+from .kernels.frame import KERNELS, OPERANDS, Target, real_type
+from .kernels.simd import LANES
 from .memory import ALIGN, aligned, scratch
-from .simd import LANES
-from .team import BARRIER_BYTES, SPINS, Team
+from .team import SPINS, Team
 
 _SPARE_ROWS = 16  # a register tile may read that many rows beyond the last one, and not use them
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tape import Parameter
-from .frame import RATE_AVERAGE, RATE_FIRST, X, Y
-from .updates import RULES
+from ..tape.tape import Parameter
+from .kernels.frame import RATE_AVERAGE, RATE_FIRST, X, Y
+from .kernels.updates import RULES
 
 _INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
 _NAMES = {X: "X", Y: "y"}

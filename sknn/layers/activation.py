@@ -5,16 +5,8 @@ from numbers import Real
 
 import numpy as np
 
-from ..activations import ACTIVATIONS
-from .base import (
-    Layer,
-    check_choice,
-    check_count,
-    check_number,
-    describe,
-    positions,
-    size,
-)
+from ..tape.activations import ACTIVATIONS
+from .base import Layer, check_choice, check_count, check_number, describe, positions, size
 
 
 @dataclass(frozen=True, repr=False)

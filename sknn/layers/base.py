@@ -10,7 +10,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from ..initializers import INITIALIZERS
+from .initializers import INITIALIZERS
 
 #: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
 #: engine computes from them then fits into 64 bits.

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ..tape import Parameter
+from ..tape.tape import Parameter
 from .base import Layer, check_count, check_flag, check_name, check_number, image, positions
 
 

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ..tape import Parameter
+from ..tape.tape import Parameter
 from .base import Layer, check_choice, check_count, check_flag, check_name, size
 from .weighted import add_bias_gradient, pack_width, tile_rows, transpose
 

@@ -9,8 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
 
-from ..initializers import INITIALIZERS
-from ..tape import Parameter
+from ..tape.tape import Parameter
 from .base import (
     Layer,
     check_choice,
@@ -24,6 +23,7 @@ from .base import (
     tokens,
 )
 from .dense import add_dense
+from .initializers import INITIALIZERS
 from .weighted import (
     add_bias_gradient,
     add_kernel_gradient,

@@ -4,17 +4,9 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ..activations import ACTIVATIONS
+from ..tape.activations import ACTIVATIONS
 from .activation import Activation
-from .base import (
-    Layer,
-    check_choice,
-    check_count,
-    check_flag,
-    check_name,
-    check_number,
-    size,
-)
+from .base import Layer, check_choice, check_count, check_flag, check_name, check_number, size
 from .weighted import Weighted, add_bias_gradient, tile_rows, transpose
 
 #: Whose slope is a function of their output, as the contractive penalty needs it.

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..activations import ACTIVATIONS
-from ..initializers import draw_kernel
-from ..tape import Parameter
+from ..tape.activations import ACTIVATIONS
+from ..tape.tape import Parameter
 from .activation import Activation, ActivityRegularization
 from .base import Layer, check_choice, check_weighted, size
+from .initializers import draw_kernel
 
 
 class Weighted(Layer):

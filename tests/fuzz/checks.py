@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
 import sknn
-from sknn.characters import TextModel
+from sknn.text.characters import TextModel
 
 from . import tools
 from .programs import ANSWERS, method_of

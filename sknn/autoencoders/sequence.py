@@ -1,0 +1,336 @@
+"""The autoencoder of sequences: one that is recurrent, from a sequence to a vector and back."""
+
+from dataclasses import dataclass, replace
+from inspect import cleandoc
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..engine.prediction import finite, predict
+from ..estimator.checks import check_weights
+from ..estimator.parameters import takes
+from ..estimator.transactions import consistent
+from ..layers import ActivityRegularization, Bidirectional, Dense, Dropout, RepeatVector
+from ..layers.base import MOST
+from ..sequences.cells import CELLS, recurrent_layer
+from ..sequences.inputs import MASK, SequenceData, TakesSequences, about_features, listed, repeating
+from ..sequences.rnn import CLIPPING, LAYERS, layer_sizes
+from ..tape.sources import INPUTS, Source
+from .base import (
+    ATTRIBUTES,
+    CHUNK,
+    RECONSTRUCTION,
+    REGULARIZATION,
+    TRAINING,
+    Autoencoder,
+    ReconstructionData,
+    dense,
+    error_of,
+)
+
+_PARAMETERS = {
+    "hidden_size": replace(
+        LAYERS["hidden_size"],
+        default=32,
+        doc="""hidden_size : int or array-like of int, default=32
+        Units of the encoder's recurrent layer, or of each of several, one after the other; the last
+        state of the last of them is the code. The decoder has them mirrored.""",
+    ),
+    "cell": CELLS["cell"],
+    "bidirectional": replace(
+        LAYERS["bidirectional"],
+        doc="""bidirectional : bool, default=False
+        Whether each layer of the encoder is two, one of which reads forward, one backward: the code
+        is the last states of both, side by side. The decoder goes forward only.""",
+    ),
+    "dropout": LAYERS["dropout"],
+    "truncate": LAYERS["truncate"],
+    "activation": CELLS["activation"],
+    "reset_after": CELLS["reset_after"],
+    **MASK,
+    **RECONSTRUCTION,
+    **REGULARIZATION,
+    **TRAINING,
+    **CLIPPING,
+}
+
+
+@dataclass
+class _Data(ReconstructionData, SequenceData):
+    """Sequences to reconstruct."""
+
+
+@takes(_PARAMETERS, positional=2)
+class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
+    """A recurrent autoencoder: the code of a whole sequence is one vector.
+
+    The encoder's state after a sequence is the code; repeated, it is the input of a recurrent
+    decoder at each step, and a dense layer makes a step of the reconstruction from each state of
+    that. (An early one: Srivastava et al., 2015, "Unsupervised learning of video representations
+    using LSTMs".)
+
+    X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
+    list of sequences of different lengths, of shape (time,) or (time, features). They are numbers;
+    there are no tokens. Lists, three dimensions and a `mask_value` let sequences be shorter or
+    longer than those that were fitted.
+
+    The error of a sequence is the mean over its own steps and features. In the mean over sequences,
+    which training minimises, each counts as many times as it has steps: it is the mean over all
+    steps.
+
+    A sequence has the same code, to the bit, alone, padded, and in any batch.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    n_steps_ : int
+        Steps of the longest sequence that was fitted.
+    noise_range_ : tuple or None
+        With `noise`: its limits.
+    {attributes}
+
+    Examples
+    --------
+    Waves of all phases; how fast they are is in their codes:
+
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sknn import SequenceAutoencoderTransformer
+    >>> rng = np.random.default_rng(0)
+    >>> speeds, phases = rng.uniform(0.2, 0.8, 300), rng.uniform(0, 6, 300)
+    >>> X = np.sin(np.outer(speeds, np.arange(20)) + phases[:, None])
+    >>> net = SequenceAutoencoderTransformer(
+    ...     24, "gru", batch_size=30, learning_rate_init=0.01, max_iter=60, random_state=0
+    ... ).fit(X)
+    >>> bool(((net.reconstruct(X) - X) ** 2).mean() < 0.05)
+    True
+    >>> codes = net.transform(X)
+    >>> bool(LinearRegression().fit(codes, speeds).score(codes, speeds) > 0.9)
+    True
+    """
+
+    embedding = None  # X has numbers
+
+    # --- the network
+
+    def _parts(self):
+        sizes = layer_sizes(self.hidden_size)
+        encoder = self._recurrent("encoder", sizes, False, self.bidirectional)
+        decoder = [RepeatVector(self._time)]
+        if self.activity_l1:  # at each step, since a sequence counts as often as it has steps
+            decoder.append(ActivityRegularization(float(self.activity_l1)))
+        decoder += self._recurrent("decoder", sizes[::-1], True, False)
+        return encoder, [*decoder, Dense(self._step_features, name="output")]
+
+    def _recurrent(self, name, sizes, sequences, both):
+        """Return recurrent layers, with dropout between them."""
+        layers = []
+        for i, size in enumerate(sizes, 1):
+            names = {"name": f"{name}_{i}"}
+            layer = recurrent_layer(
+                self,
+                size,
+                return_sequences=sequences or i < len(sizes),
+                truncate=self.truncate,
+                **({} if both else names),
+            )
+            layers.append(Bidirectional(layer, **names) if both else layer)
+            if self.dropout and i < len(sizes):
+                layers.append(Dropout(float(self.dropout)))
+        return layers
+
+    def _count_outputs(self, y):
+        return self._step_features
+
+    # --- the data
+
+    def _validate(self, X, reset=False):
+        """Return X as Sequences."""
+        X = self._sequences(X, reset)
+        if reset:
+            self.n_steps_, self._plain = 0, X.plain
+        return X
+
+    def _input_shape(self, X):
+        """Return the shape of one of the sequences to fit, and remember how long they are."""
+        self._time, self.n_steps_ = X.time, max(self.n_steps_, int(X.steps.max()))
+        return X.inputs
+
+    def _check_clean(self, clean, name):
+        return self._validate(clean)
+
+    def _check_pair(self, X, y, reset=False, names=("X", "X_clean")):
+        X, clean = super()._check_pair(X, y, reset, names)
+        if clean is not None and (clean.time != X.time or (clean.steps != X.steps).any()):
+            i = int(np.argmax(clean.steps != X.steps))
+            ours, theirs = (
+                f"{some.steps[i]} steps{'' if some.listed else f' of {some.time}'}"
+                for some in (clean, X)
+            )
+            raise ValueError(
+                f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
+            )
+        return X, clean
+
+    @staticmethod
+    def _clean(X, y, X_clean):
+        if X_clean is not None or y is None:
+            return X_clean
+        return y if _shapes(y) == _shapes(X) else None
+
+    def _data(self, X, y, weights, loss):
+        target = INPUTS if y is None else Source(y.values)
+        return _Data(
+            Source(X.values), target, weights, np.arange(X.shape[0]), lengths=X.ends,
+            steps=X.steps, inputs=X.inputs,
+        )  # fmt: skip
+
+    # --- using it
+
+    @consistent
+    def inverse_transform(self, X, lengths=None):
+        """Return what codes stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            The codes.
+        lengths : array-like of int of shape (n_samples,), default=None
+            How many steps each sequence is to have; None: `n_steps_`.
+
+        Returns
+        -------
+        sequences : ndarray of shape (n_samples, n_steps_, n_features), or list of ndarray
+            With `lengths` a list of arrays of shape (length, n_features). If a step was a number in
+            the sequences that were fitted, and no array, it is one.
+        """
+        codes = self._check_codes(X)
+        steps = np.full(len(codes), self.n_steps_)
+        if lengths is not None:
+            steps = _check_lengths(lengths, len(codes))
+        weights = self._decoder()
+        outputs = finite(
+            predict(
+                repeating(weights.network, int(steps.max())), weights.packed, weights.dtype,
+                Source(codes), self.n_jobs, lengths=steps[:, None],
+            )
+        )  # fmt: skip
+        outputs = _by_step(outputs, self._step_features, self._plain)
+        if lengths is None:
+            return outputs
+        return [some[:length] for some, length in zip(outputs, steps, strict=True)]
+
+    @consistent
+    def reconstruct(self, X):
+        """Return what the network makes of sequences: those of their codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, time) or (n, time, features), or list of arrays
+            The sequences.
+
+        Returns
+        -------
+        reconstructions : ndarray of the shape of X, or list of ndarray
+            One for each, as long as it is; in an array `mask_value` is behind it.
+        """
+        check_is_fitted(self)
+        X = self._validate(X)
+        outputs = finite(self._run(self._weights, X))
+        outputs = _by_step(outputs, X.features, X.plain)
+        if X.listed:
+            return X.cut(outputs)
+        if X.lengths is not None:
+            outputs[~X.mask] = self.mask_value
+        return outputs
+
+    @consistent
+    def score_samples(self, X):
+        """Return the error of reconstruction of each sequence: large for what is unlike the rest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, time) or (n, time, features), or list of arrays
+            The sequences.
+
+        Returns
+        -------
+        errors : ndarray of shape (n,)
+            The mean squared error over a sequence's own steps and their features, or their mean
+            binary cross-entropy, as `loss` says.
+        """
+        return super().score_samples(X)
+
+    @consistent
+    def score(self, X, y=None, sample_weight=None):
+        """Return minus the mean error of reconstruction: the larger, the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, time) or (n, time, features), or list of arrays
+            The sequences.
+        y : array-like or list of arrays, default=None
+            If it has the shape of X, what X should be reconstructed to; else ignored.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the sequences.
+
+        Returns
+        -------
+        score : float
+            Minus the mean over all steps: that of what `score_samples` returns, in which each
+            sequence counts as many times as it has steps.
+        """
+        check_is_fitted(self)
+        X, clean = self._check_pair(X, self._clean(X, y, None))
+        weights = check_weights(sample_weight, X)
+        amounts = X.steps if weights is None else X.steps * weights
+        return -float(np.average(self._errors(X, X if clean is None else clean), weights=amounts))
+
+    def _errors(self, X, targets):
+        errors = np.empty(X.shape[0])
+        for start in range(0, X.shape[0], CHUNK):
+            rows = slice(start, start + CHUNK)
+            part, wanted = X.part(rows), dense(targets.values[rows])
+            outputs = finite(self._run(self._weights, part)).astype(np.float64, copy=False)
+            found = _by_step(error_of(self.loss, outputs, wanted), X.features, False).mean(axis=2)
+            ends = np.cumsum(part.steps)
+            errors[rows] = np.add.reduceat(found[part.mask], ends - part.steps) / part.steps
+        return finite(errors)
+
+
+def _by_step(outputs, features, plain):
+    """Return rows of outputs as (n, time, features), or as they are, if a step is a number."""
+    return outputs if plain else outputs.reshape(len(outputs), -1, features)
+
+
+def _shapes(X):
+    """Return the shape of each sequence of something like X."""
+    parts = listed(X)
+    if parts is not None:
+        return [part.shape for part in parts]
+    shape = X.shape if hasattr(X, "shape") else np.array(X, dtype=object).shape
+    return [tuple(shape[1:])] * shape[0] if shape else None
+
+
+def _check_lengths(lengths, n):
+    """Return the lengths of n sequences as an array, checked."""
+    lengths = np.asarray(lengths)
+    if lengths.shape != (n,) or lengths.dtype.kind not in "iu":
+        raise ValueError(
+            f"lengths has the shape {lengths.shape} and the type {lengths.dtype}; expected an int "
+            f"for each of {n} codes."
+        )
+    if lengths.min() < 1:
+        raise ValueError(f"lengths has {lengths.min()}; expected at least 1 for each.")
+    if lengths.max() > MOST:
+        raise ValueError(f"lengths has {lengths.max()}; expected at most {MOST} for each.")
+    return lengths.astype(np.int64)
+
+
+if SequenceAutoencoderTransformer.__doc__:
+    SequenceAutoencoderTransformer.__doc__ = SequenceAutoencoderTransformer.__doc__.replace(
+        "{attributes}", cleandoc("    " + about_features(ATTRIBUTES))
+    )

@@ -1,0 +1,392 @@
+"""Variational autoencoders (Kingma and Welling, 2014, "Auto-encoding variational Bayes")."""
+
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..engine.optimizers import SOLVERS
+from ..engine.prediction import finite
+from ..engine.weights import Weights
+from ..estimator.checks import check_weights
+from ..estimator.layer_lists import LayersAsParameters
+from ..estimator.parameters import ParameterRow, takes
+from ..estimator.transactions import all_or_nothing, consistent
+from ..feedforward.mlp import hidden_sizes
+from ..images.inputs import IMAGE_SHAPE, TakesImages
+from ..layers import Dense, GaussianSampling, Reshape
+from ..tape.sources import INPUTS, Source
+from .base import (
+    CHUNK,
+    RECONSTRUCTION,
+    TRAINING,
+    Autoencoder,
+    ReconstructionData,
+    dense,
+    document,
+    error_of,
+    part_of,
+)
+from .convolutional import CODERS, check_coders
+from .dense import DENSE_LAYERS, activations
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+_VARIATIONAL = {
+    "n_components": ParameterRow(
+        2,
+        [_COUNT],
+        """n_components : int, default=2
+        Numbers of the code.""",
+    ),
+    "hidden_layer_sizes": replace(
+        DENSE_LAYERS["hidden_layer_sizes"],
+        default=(100,),
+        doc="""hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of the encoder's hidden layers; the decoder has the same, mirrored.""",
+    ),
+    "activation": replace(
+        DENSE_LAYERS["activation"],
+        doc="""activation : str, Activation, or list of them, default='relu'
+        Activation of these layers, or one for each of the encoder: 'identity', 'logistic', 'tanh',
+        'relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
+    ),
+    "encoder": replace(
+        CODERS["encoder"],
+        doc="""encoder : list of layers or None, default=None
+        Layers of :mod:`sknn.layers` in place of the hidden ones; means and log variances of the
+        code come from a ``Dense`` after them. Parameters of layers can be searched:
+        ``encoder__0__filters``.""",
+    ),
+    "decoder": replace(
+        CODERS["decoder"],
+        doc="""decoder : list of layers or None, default=None
+        Layers from the code, a row of numbers, to what X has: for images, a ``Dense`` and a
+        ``Reshape`` begin it. The last is without an activation, which `output_activation`
+        says.""",
+    ),
+    **IMAGE_SHAPE,
+    "beta": ParameterRow(
+        1.0,
+        [Interval(Real, 0, None, closed="left")],
+        """beta : float, default=1.0
+        Weight of the divergence in the loss; more than 1 asks for more independent components.""",
+    ),
+    "codes": ParameterRow(
+        "mean",
+        [StrOptions({"mean", "sample"})],
+        """codes : {'mean', 'sample'}, default='mean'
+        What `transform` gives: the means of the codes' distributions, or draws from these.""",
+    ),
+    **RECONSTRUCTION,
+    "loss": replace(
+        RECONSTRUCTION["loss"],
+        doc="""loss : {'squared_error', 'log_loss'}, default='squared_error'
+        Minus the logarithm of the likelihood of a sample: half of its squared error, for features
+        with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
+        sum over the features.""",
+    ),
+    **{name: row for name, row in TRAINING.items() if name != "max_fun"},
+    "solver": replace(
+        TRAINING["solver"],
+        constraints=[StrOptions(set(SOLVERS))],
+        doc=TRAINING["solver"].doc.replace("'lbfgs', ", "").replace(
+            "The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the "
+            "others\n        go through it in minibatches. ",
+            "The optimizer. ",
+        ),
+    ),
+}
+
+
+@dataclass
+class _VariationalData(ReconstructionData):
+    """Rows to reconstruct, and how the parts of their loss are estimated."""
+
+    beta: float = 1.0
+    estimate: object = None
+
+    def evaluate(self, network, values, dtype, n_jobs, score):
+        error, divergence = self.estimate(network, values, dtype, self.rows)
+        return float(np.mean(error + self.beta * divergence)), -float(np.mean(error + divergence))
+
+
+@takes(_VARIATIONAL, positional=2)
+class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
+    """A variational autoencoder: codes are normal distributions, near to the standard one.
+
+    Its loss is minus the evidence lower bound: the loss of a reconstruction from a code that is
+    drawn, plus `beta` times the Kullback-Leibler divergence of the code's distribution from the
+    standard normal one. New samples come from codes drawn from the latter.
+
+    X is rows of numbers, or images as :class:`ConvAutoencoderTransformer` takes them. There are no
+    sample weights: since draws go by a sample's place, a sample of twice the weight is not one that
+    comes twice.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    reconstruction_curve_, kl_curve_ : list of float
+        The two parts of each epoch's loss: that of reconstruction, and the divergence, without
+        `beta`. (Penalties of weights, by `alpha` or `l1`, are a third one.)
+    image_shape_ : tuple
+        Height, width and channels of an image.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import VariationalAutoencoderTransformer
+    >>> X = load_digits().data / 16
+    >>> net = VariationalAutoencoderTransformer(2, loss="log_loss", max_iter=30, random_state=0)
+    >>> net.fit_transform(X).shape
+    (1797, 2)
+    >>> net.sample(5, random_state=0).shape
+    (5, 64)
+    """
+
+    _layer_lists = ("encoder", "decoder")
+    _over_outputs = "sum"
+
+    # --- the network
+
+    def _parts(self):
+        if self.encoder is None and self.decoder is None:
+            encoder, decoder = self._dense_parts()
+        else:
+            encoder, decoder = check_coders(self.encoder, self.decoder, self.out_activation_)
+        head = Dense(2 * self.n_components, name="code")
+        return [*encoder, head, GaussianSampling(float(self.beta))], decoder
+
+    def _dense_parts(self):
+        sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        functions = activations(self.activation, len(sizes), "activation")
+        encoder, decoder = [], []
+        for i, (units, function) in enumerate(zip(sizes, functions, strict=True), 1):
+            encoder += [Dense(units, name=f"encoder_{i}"), function]
+            decoder = [Dense(units, name=f"decoder_{len(sizes) - i + 1}"), function, *decoder]
+        last = Dense(self.n_features_in_, name=f"decoder_{len(sizes) + 1}")
+        return encoder, [*decoder, last, Reshape(self.image_shape_)]
+
+    # --- the two parts of the loss
+
+    def _distributions(self, weights, X):
+        """Return means and log variances of the codes of X, in float64."""
+        first, last = self._bounds
+        network = part_of(weights.network, first, last - 1, weights.network.input_shape)
+        heads = self._run(weights.of(network), X).astype(np.float64, copy=False)
+        return np.hsplit(heads, 2)
+
+    def _parts_of_loss(self, weights, X, n_samples, random_state):
+        """Return the mean loss of reconstruction, and the divergence, of each row of X."""
+        decoder, losses, divergences = self._decoder(weights), [], []
+        factor = 0.5 if self.loss == "squared_error" else 1.0
+        for start in range(0, X.shape[0], CHUNK):
+            rows = X[start : start + CHUNK]
+            mean, spread = self._distributions(weights, rows)
+            wanted, loss = dense(rows), np.zeros(len(mean))
+            for _ in range(n_samples):
+                codes = mean + np.exp(spread / 2) * random_state.normal(size=mean.shape)
+                outputs = self._run(decoder, codes).astype(np.float64, copy=False)
+                loss += factor * error_of(self.loss, outputs, wanted).sum(axis=1)
+            losses.append(loss / n_samples)
+            divergences.append((np.exp(spread) + mean**2 - 1 - spread).sum(axis=1) / 2)
+        return np.concatenate(losses), np.concatenate(divergences)
+
+    # --- the data
+
+    def _data(self, X, y, weights, loss):
+        def estimate(network, packed, dtype, rows):
+            held = Weights.of_packed(network, packed, dtype)
+            random_state = np.random.RandomState(0)  # the same each time
+            return self._parts_of_loss(held, X[rows], 1, random_state)
+
+        return _VariationalData(
+            Source(X), INPUTS, weights, np.arange(X.shape[0]), beta=self.beta, estimate=estimate
+        )
+
+    # --- fitting
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, X_val=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
+            The samples.
+        y : object, default=None
+            Ignored.
+        X_val : array-like, default=None
+            Data to validate with after each epoch. With early stopping they take the place of the
+            part that would be held back.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not valid, or if training diverges; the estimator is
+            then as it was before.
+        """
+        return self._fit(X, None, None, False, (X_val, None, None))
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go once over the data given, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
+            The samples.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return self._fit(X, None, None, True)
+
+    def _commit(self, network, progress, validated):
+        super()._commit(network, progress, validated)
+        kl = progress.divergence_curve
+        errors = [
+            loss - self.beta * divergence
+            for loss, divergence in zip(progress.data_loss_curve, kl, strict=True)
+        ]
+        before = len(progress.loss_curve) - len(kl)  # epochs of earlier fits
+        for name, curve in (("kl_curve_", kl), ("reconstruction_curve_", errors)):
+            setattr(self, name, [*getattr(self, name, ())[:before], *curve])
+
+    @property
+    @consistent
+    def history_(self):
+        """Losses, their parts, and validation scores by epoch, as a DataFrame."""
+        frame = super().history_
+        frame.insert(1, "reconstruction", self.reconstruction_curve_)
+        frame.insert(2, "kl", self.kl_curve_)
+        return frame
+
+    # --- using it
+
+    def _encode(self, X):
+        if self.codes == "mean":
+            return super()._encode(X)
+        mean, spread = self._distributions(self._weights, X)
+        draws = check_random_state(self.random_state).normal(size=mean.shape)
+        with np.errstate(over="ignore"):
+            codes = (mean + np.exp(spread / 2) * draws).astype(self._weights.dtype, copy=False)
+        if not np.isfinite(codes).all():
+            raise ValueError("Codes that were drawn are not finite: variances are too large.")
+        return codes
+
+    @consistent
+    def transform(self, X):
+        """Return the codes of samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
+            The samples.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+            A row a sample. The means of the codes' distributions are the same bits alone and in any
+            batch; draws (``codes="sample"``) are by a sample's place in X, from `random_state`, the
+            same at each call if that is an int.
+        """
+        return super().transform(X)
+
+    @consistent
+    def sample(self, n_samples=1, random_state=None):
+        """Return new samples, of codes that are drawn from the standard normal distribution.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            Of the codes.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The means of what the codes give; images, where these were fitted.
+        """
+        check_is_fitted(self)
+        _check_count(n_samples)
+        size = n_samples, self._n_features_out
+        return self.inverse_transform(check_random_state(random_state).normal(size=size))
+
+    @consistent
+    def elbo(self, X, n_samples=1, random_state=None):
+        """Return an estimate of the evidence lower bound of each sample.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
+            The samples.
+        n_samples : int, default=1
+            Codes to draw for each.
+        random_state : int, RandomState instance or None, default=None
+            Of these draws.
+
+        Returns
+        -------
+        bounds : ndarray of shape (n_samples,)
+            In nats: minus the loss of reconstruction, minus the divergence, whatever `beta` is.
+            For ``loss='squared_error'`` without the constant of the normal distribution.
+        """
+        check_is_fitted(self)
+        _check_count(n_samples)
+        X = self._validate(X)
+        self._warn_of_range(X)
+        random_state = check_random_state(random_state)
+        error, divergence = self._parts_of_loss(self._weights, X, n_samples, random_state)
+        return -finite(error + divergence)
+
+    @consistent
+    def score(self, X, y=None, sample_weight=None):
+        """Return the mean evidence lower bound, in nats: the larger, the better.
+
+        It is not the mean of `score_samples`, which are errors of the means' reconstructions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
+            The samples.
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The mean of what `elbo` returns, with the same draws at each call.
+        """
+        bounds = self.elbo(X, random_state=0)
+        return float(np.average(bounds, weights=check_weights(sample_weight, bounds)))
+
+
+def _check_count(n_samples):
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
+
+
+document(VariationalAutoencoderTransformer)

@@ -1,0 +1,134 @@
+"""The loop: the steps of a program, in each thread of a team, without Python.
+
+A program is a list of phases, of two kinds. A phase over blocks does its operations for every
+block of the batch, one block after the other; a phase of tasks does each task's operations. The
+threads take blocks and tasks in turn, and meet after each phase. So no sum crosses threads, and
+the bits do not depend on their number.
+"""
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, register_jitable
+
+from . import frame as f
+from .barrier import barrier
+from .frame import OPERANDS, kernel
+from .simd import get, put
+
+(
+    SIZE,  # threads
+    SYNC,  # address of the barrier
+    PHASES,  # address of three int64 a phase: kind, first, last
+    N_PHASES,
+    TASKS,  # address of two int64 a task: its first operation, and the one to stop before
+    ADDRESSES,  # addresses of the kernels, one an operation
+    OPERATIONS,  # operands, OPERANDS int64 an operation
+    BATCH,  # rows in a step
+    TOTAL,  # rows in all steps
+    WIDTH,
+    FIRST,  # step to begin with, and the one to stop before
+    LAST,
+    COUNTED,  # added to a step's number to count from the estimator's first one
+    STEP_RATES,  # address of the rates of all steps
+    RATE_COLUMNS,
+    SLOT_PER_BLOCK,  # 1: every block keeps its workspace until the step ends; 0: every thread one
+    SCRATCH_BYTES,  # of each thread's scratch for gradients; 0: they share the whole gradient
+    STEP_LOSSES,  # address of the losses of blocks: twice as many as a batch has
+    STEP_DIVERGENCES,  # address of their divergences, likewise
+    MOST_BLOCKS,
+    STEP_SUMS,  # address of the sums over weights, likewise
+    RESULT,  # address of three float64: sums over steps of the loss times its share; of that
+    # without the penalties of weights; and of divergences
+    SPINS,  # how often to look, at a barrier, before the core is left to others
+    N_ROWS,  # rows that there are of everything that is read by row
+    STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
+    N_HEADER,
+) = range(26)
+
+BLOCKS, TASKED = 0, 1
+
+
+@intrinsic
+def _call(typingctx, address, operands, frame, slot):
+    """Call the kernel at `address`."""
+
+    def codegen(context, builder, sig, args):
+        pointers = [builder.inttoptr(args[1], ir.IntType(64).as_pointer()), *args[2:]]
+        function = ir.FunctionType(ir.VoidType(), [p.type for p in pointers])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), pointers)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, frame, types.int64), codegen
+
+
+@kernel
+def run(t):
+    """Called as a kernel: the header, the thread's frame, the thread's rank."""
+    int64, float64 = types.int64, types.float64
+
+    @register_jitable
+    def _add_to(address, i, value):
+        put(address, i, get(float64, address, i) + value)
+
+    @register_jitable
+    def _leads_out(rows, first, last, n_rows):
+        """Return whether any of some row numbers is not one of the data's."""
+        for n in range(first, last):
+            if not 0 <= get(int64, rows, n) < n_rows:
+                return True
+        return False
+
+    def run(header, frame, rank):
+        size, width = header[SIZE], header[WIDTH]
+        frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
+        for step in range(header[FIRST], header[LAST]):
+            start = step * header[BATCH]
+            count = min(header[BATCH], header[TOTAL] - start)
+            blocks = (count + width - 1) // width
+            odd = step & 1  # a thread may be a phase ahead of the one that adds up the losses
+            if frame[f.ROWS] and _leads_out(frame[f.ROWS], start, start + count, header[N_ROWS]):
+                header[STRAY] = step + 1  # every thread sees it, so none waits for another
+                return
+            frame[f.START], frame[f.COUNT] = start, count
+            frame[f.STEP] = header[COUNTED] + step
+            frame[f.RATES] = header[STEP_RATES] + step * header[RATE_COLUMNS] * 8
+            frame[f.LOSSES] = header[STEP_LOSSES] + odd * header[MOST_BLOCKS] * 8
+            frame[f.DIVERGENCES] = header[STEP_DIVERGENCES] + odd * header[MOST_BLOCKS] * 8
+            frame[f.SUMS] = header[STEP_SUMS] + odd * frame[f.N_SUMS] * 16
+            for phase in range(header[N_PHASES]):
+                kind = get(int64, header[PHASES], 3 * phase)
+                first = get(int64, header[PHASES], 3 * phase + 1)
+                last = get(int64, header[PHASES], 3 * phase + 2)
+                if kind == BLOCKS:
+                    for block in range(rank, blocks, size):
+                        frame[f.BLOCK] = block
+                        place = block if header[SLOT_PER_BLOCK] else rank
+                        slot = frame[f.WORKSPACE] + place * frame[f.WORKSPACE_STRIDE]
+                        for i in range(first, last):
+                            operands = header[OPERATIONS] + i * (OPERANDS * 8)
+                            _call(get(int64, header[ADDRESSES], i), operands, frame, slot)
+                else:
+                    for task in range(first + rank, last, size):
+                        begin = get(int64, header[TASKS], 2 * task)
+                        end = get(int64, header[TASKS], 2 * task + 1)
+                        for i in range(begin, end):
+                            operands = header[OPERATIONS] + i * (OPERANDS * 8)
+                            address = get(int64, header[ADDRESSES], i)
+                            _call(address, operands, frame, frame[f.WORKSPACE])
+                if size > 1:
+                    barrier(header[SYNC], size, header[SPINS])
+            if rank == 0:
+                loss, divergence = 0.0, 0.0
+                for block in range(blocks):
+                    loss += get(float64, frame[f.LOSSES], block)
+                    divergence += get(float64, frame[f.DIVERGENCES], block)
+                    put(frame[f.DIVERGENCES], block, 0.0)  # the layers of a step add to it
+                samples = loss
+                for i in range(frame[f.N_SUMS]):
+                    loss += get(float64, frame[f.SUMS], 2 * i)
+                share = get(float64, frame[f.RATES], f.RATE_SHARE)
+                _add_to(header[RESULT], 0, loss * share)
+                _add_to(header[RESULT], 1, samples * share)
+                _add_to(header[RESULT], 2, divergence * share)
+
+    return run

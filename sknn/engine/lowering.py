@@ -1,0 +1,98 @@
+"""How a network becomes a tape, and that a program."""
+
+from functools import lru_cache
+
+from ..cpu.kernels.frame import X, Y
+from ..cpu.program import Program
+from ..layers.base import forward, size
+from ..layers.recurrent import Recurrent
+from ..tape.sources import INPUTS
+from ..tape.tape import Tape
+
+
+@lru_cache(maxsize=256)
+def program(
+    network, dtype, width, purpose, source, targets=None, solver=None, parts=1, carries=False
+):
+    """Return the network's program, compiling what is new of it.
+
+    Parameters
+    ----------
+    network : Network
+    dtype : str
+        'float32' or 'float64'.
+    width : int
+        Samples in a block; a width of 1 is for prediction, and for training sequences.
+    purpose : str
+        'predict'; 'loss'; 'evaluate', which is both; 'states', which only leaves the states that
+        are carried along; 'sample', which draws the next token; 'train'; 'gradient', which leaves
+        the gradient's sum.
+    source, targets : tuple
+        The keys of the data's sources.
+    solver : Solver
+        For 'train'.
+    parts : int
+        The threads that it is made for; it changes no result.
+    carries : bool
+        Whether recurrent layers begin with the states that they have left.
+    """
+    tape = lower(network, dtype, width, purpose, source, targets, solver, carries)
+    return Program(tape, dtype, parts)
+
+
+def lower(network, dtype, width, purpose, source, targets=None, solver=None, carries=False):
+    """Return the network as a tape; the parameters are those of :func:`program`."""
+    tape = Tape(width, solver, carries)
+    training = purpose in ("gradient", "train")
+    for group in network.parameters(dtype):
+        for parameter in group:
+            tape.parameter(parameter)
+    parameters, shape = iter(tape.parameters), network.input_shape
+    x = gather(tape, tape.buffer("x", size(shape)), X, source)
+    if targets == INPUTS.key:
+        tape.keep(x)
+    *hidden, link = (*network.augmentation, *network.layers)
+    if purpose == "states":  # nothing is asked for behind the last of them
+        last = max(i for i, layer in enumerate(hidden) if isinstance(layer, Recurrent))
+        hidden = hidden[: last + 1]
+    a, backward = forward(hidden, tape, x, shape, parameters, training)
+    if purpose == "sample":  # from what the output's softmax gets
+        tape.add("draw", (a,), (), (network.outputs,))
+    if purpose in ("sample", "states"):
+        return tape
+    a, link_backward = link.forward(tape, a, network.output_shape, parameters, training)
+    if purpose in ("predict", "evaluate"):
+        tape.add("scatter", (a,), (), (network.outputs,))
+    if purpose != "predict":
+        delta = _add_loss(tape, network, x, a, targets)
+    if training:
+        if not network.loss.canonical:
+            delta = link_backward(delta, True)
+        backward(delta, False)
+        tape.finish()
+    return tape
+
+
+def gather(tape, out, field, key):
+    """Put what reads rows of a source into a buffer on a tape; return the buffer."""
+    operation, variant = key
+    # Eight bytes a sample, whatever the scalar type: the addresses of the rows.
+    addresses = tape.buffer("addresses", 2)
+    tape.add(operation, (), (addresses, out), (out.rows, field), variant)
+    return out
+
+
+def _add_loss(tape, network, x, a, targets):
+    loss = network.loss
+    weights = tape.weights(network.steps)
+    delta = tape.buffer("da", a.rows)
+    steps = network.steps or 1
+    units = network.outputs // steps
+    if loss.counts_classes:
+        tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps))
+    else:
+        y = x if targets == INPUTS.key else gather(tape, tape.buffer("y", a.rows), Y, targets)
+        numbers = (units, loss.parameter, loss.scale(units), loss.slope(units), steps)
+        variant = (loss.name, loss.canonical)
+        tape.add("loss", (a, y, weights), (delta,), numbers, variant)
+    return delta

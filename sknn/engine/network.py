@@ -1,0 +1,151 @@
+"""A network: its layers from input to output, and how it is lowered to tapes."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..cpu.program import lanes_of
+from ..layers.base import check_tokens, output_shape, primitives, size
+from ..layers.recurrent import Embedding, Recurrent
+from ..layers.tied import TiedDense
+from ..tape.losses import Loss
+
+#: Samples in a block, but for small batches.
+BLOCK_WIDTH = 32
+#: Bytes of one layer's output for a block of samples, above which single samples go through.
+_LARGEST_BLOCK = 32 * 2**20
+
+
+class _once:
+    """A property that is computed once for each object.
+
+    Unlike Python 3.11's own, it takes no lock: a forked child might wait for that for ever.
+    """
+
+    def __init__(self, compute):
+        self._compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        value = vars(instance)[self._name] = self._compute(instance)
+        return value
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers and what they are trained for.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        The last is the output's activation.
+    inputs : int or tuple
+        Number of features (or of steps, for token numbers), or the shape (height, width, channels)
+        of an image or (time, features) of a sequence.
+    loss : Loss
+    augmentation : tuple of Layer
+        What happens to an image before, in training.
+    """
+
+    layers: tuple
+    inputs: object
+    loss: Loss
+    augmentation: tuple = ()
+
+    def __hash__(self):
+        return self._hash
+
+    @_once
+    def _hash(self):  # asked at each prediction
+        return hash((self.layers, self.inputs, self.loss, self.augmentation))
+
+    def __getstate__(self):  # without what is computed from these
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def input_shape(self):
+        """The shape of one sample."""
+        return (self.inputs,) if isinstance(self.inputs, int) else self.inputs
+
+    @_once
+    def start_shape(self):
+        """The shape of what the first layer gets."""
+        return output_shape(self.augmentation, self.input_shape)
+
+    @_once
+    def output_shape(self):
+        """The shape of the outputs: ``(units,)``, or of a sequence, ``(time, units)``."""
+        return output_shape(self.layers, self.start_shape)
+
+    @_once
+    def outputs(self):
+        """Number of outputs, of all steps."""
+        return size(self.output_shape)
+
+    @property
+    def steps(self):
+        """Number of steps of outputs that are a sequence, else None."""
+        return self.output_shape[0] if len(self.output_shape) == 2 else None
+
+    @_once
+    def sequential(self):
+        """Whether anything in it goes over time."""
+        return any(isinstance(layer, (Recurrent, Embedding)) for _, layer, _ in self.primitives)
+
+    @_once
+    def transposes(self):
+        """Whether it uses weights transposed: then sums for a single sample have another order."""
+        return any(isinstance(layer, TiedDense) for _, layer, _ in self.primitives)
+
+    @_once
+    def state_size(self):
+        """Numbers that its recurrent layers carry from one batch to the next."""
+        recurrent = (layer for _, layer, _ in self.primitives if isinstance(layer, Recurrent))
+        return sum(layer.state_size for layer in recurrent)
+
+    @_once
+    def primitives(self):
+        """Path, layer and input shape of each layer that holds no others, from input to output."""
+        found = tuple(primitives(self.layers, self.start_shape))
+        check_tokens(self.layers, self.start_shape)
+        return found
+
+    def parameters(self, dtype):
+        """Return the parameters of each of the primitives."""
+        lanes = lanes_of(dtype)
+        return [layer.parameters(shape, lanes) for _, layer, shape in self.primitives]
+
+    @_once
+    def largest(self):
+        """Numbers in the largest input or output of a layer."""
+        return max(
+            max(size(shape), size(layer.output_shape(shape)))
+            for _, layer, shape in self.primitives
+        )
+
+    @_once
+    def operations(self):
+        """Multiply-adds of one sample's forward pass."""
+        return sum(layer.operations(shape) for _, layer, shape in self.primitives)
+
+
+def block_width(rows, dtype):
+    """Return the width of a block for batches of `rows` samples."""
+    if rows == 1:
+        return 1
+    return lanes_of(dtype) if rows <= lanes_of(dtype) else BLOCK_WIDTH
+
+
+def prediction_width(network, rows, dtype):
+    """Return the width of a block for predicting: of large images, one at a time.
+
+    A block of these would not stay in any cache, and a single one has positions enough to go over.
+    """
+    block = network.largest * BLOCK_WIDTH * np.dtype(dtype).itemsize
+    large = block > _LARGEST_BLOCK and not network.sequential  # a step of which is small
+    width = 1 if large else block_width(rows, dtype)
+    return lanes_of(dtype) if width == 1 and network.transposes else width

@@ -1,0 +1,262 @@
+"""The ladder of training: epochs, steps, validation, stopping.
+
+What a fit changes is a :class:`Progress`; the estimator commits it when all went well.
+"""
+
+import warnings
+import zlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..cpu.memory import aligned
+from ..cpu.program import Session, Team, pack, unpack
+from .lowering import program
+from .optimizers import SCHEDULES, Optimizer, make_solver
+from .prediction import team_size, training_width
+
+
+def noise_seed(random_state):
+    """Return a seed that follows from the random state without drawing from it."""
+    state = random_state.get_state(legacy=False)["state"]
+    return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(
+        state["pos"]
+    )
+
+
+@dataclass
+class Progress:
+    """The state of training between epochs.
+
+    The curves of the data's loss, which is without the penalties of weights, and of divergences
+    are of this fit only. Where parameters are averaged, `values` are the averages, and training
+    goes on from `raw`.
+    """
+
+    values: list
+    raw: list | None = None
+    optimizer: Optimizer | None = None
+    n_iter: int = 0
+    t: int = 0
+    loss: float | None = None
+    loss_curve: list = field(default_factory=list)
+    validation_loss_curve: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    data_loss_curve: list = field(default_factory=list)
+    divergence_curve: list = field(default_factory=list)
+    best_loss: float = np.inf
+    best_validation_score: float = -np.inf
+    no_improvement: int = 0
+
+    def copy(self, **changes):
+        """Return a state that stays as it is while this one changes, but for some changes."""
+        curves = (
+            "loss_curve", "validation_loss_curve", "validation_scores", "data_loss_curve",
+            "divergence_curve",
+        )  # fmt: skip
+        return replace(self, **{name: list(getattr(self, name)) for name in curves} | changes)
+
+
+class Trainer:
+    """Trains a network by minibatches.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its training parameters are read here.
+    network : Network
+    dtype : dtype
+    progress : Progress
+        Where to go on from; changed in place.
+    train, validation : Data
+        `validation` may be None.
+    score : callable
+        ``score(outputs, data)`` for early stopping and the validation scores.
+    random_state : RandomState
+    seed : int
+        Of dropout, noise and augmentation.
+    """
+
+    def __init__(
+        self, estimator, network, dtype, progress, train, validation, score, random_state, seed
+    ):
+        self.estimator, self.network, self.dtype = estimator, network, dtype
+        self.progress, self.train, self.validation = progress, train, validation
+        self.score, self.random_state = score, random_state
+        self.seed = seed
+        self.n_samples = len(train.rows)
+        self.batch = train.batch_size(estimator.batch_size)
+        self._threads = team_size(estimator.n_jobs, network, self.batch)
+        self.program = program(
+            network, dtype.name, training_width(network, self.batch, dtype), "train",
+            train.source.key, train.targets.key, make_solver(estimator), self._threads,
+            carries=train.carries,
+        )  # fmt: skip
+        # What is trained, and what predicts: the same, or the averages of the former.
+        self.packed = self._shown = pack(self.program, progress.raw or progress.values, dtype)
+        if estimator.average:
+            self._shown = pack(self.program, progress.values, dtype)
+        self._last = self._session = None
+        self.interrupted = False
+        self._best = self._copies() if estimator.early_stopping else None
+
+    def fit(self, epochs, partial, on_epoch):
+        """Train for at most `epochs` epochs.
+
+        `on_epoch` is called when one begins, and returns what is called when it ends; that returns
+        whether to stop.
+
+        An interrupt ends training with a warning; the weights are those of the last whole step.
+        """
+        progress, estimator = self.progress, self.estimator
+        optimizer = progress.optimizer
+        if optimizer is not None and optimizer.matches(estimator, progress.values):
+            progress.optimizer = optimizer.copy()
+        else:
+            progress.optimizer = Optimizer(estimator, progress.values)
+        progress.optimizer.planned = epochs * -(-self.n_samples // self.batch)
+        states, n_states = progress.optimizer.states, self.program.n_states
+        self._states = aligned(n_states * self.packed.nbytes).view(self.dtype)
+        self._states = self._states.reshape(n_states, -1)
+        for packed, values in zip(self._states, states):
+            packed[:] = pack(self.program, values, self.dtype)
+        if estimator.average:
+            self._states[-1] = self._shown
+        progress.optimizer.states = None  # until training ends
+        progress.n_iter = 0
+        try:
+            with Team(self._threads) as team:
+                self._session = Session(self.program, self.batch, team)
+                for _ in range(epochs):
+                    if self._epoch(partial, on_epoch):
+                        break
+        except KeyboardInterrupt:
+            self.interrupted = True
+            warnings.warn("Training interrupted by user.")
+        self._show()
+        if estimator.early_stopping and self.validation is not None:
+            self._shown[:], self.packed[:] = self._best
+        self._session = None
+        progress.values = unpack(self.program, self._shown)
+        progress.raw = unpack(self.program, self.packed) if estimator.average else None
+        progress.optimizer.states = self._own_states()
+
+    def current_values(self):
+        """Return copies of the parameters to predict with, as they stand."""
+        return unpack(self.program, self._shown)
+
+    def so_far(self):
+        """Return the Progress as it would be if training ended here."""
+        optimizer = self.progress.optimizer.copy()
+        optimizer.states = self._own_states()
+        raw = unpack(self.program, self.packed) if self.estimator.average else None
+        return self.progress.copy(values=self.current_values(), raw=raw, optimizer=optimizer)
+
+    def _own_states(self):
+        """Return copies of the optimizer's states; the average is none of them."""
+        states = self._states[: len(self._states) - bool(self.estimator.average)]
+        return [unpack(self.program, state) for state in states]
+
+    def _copies(self):
+        shown = self._shown.copy()
+        return shown, self.packed.copy() if self.estimator.average else shown
+
+    def _show(self):
+        """Have the averages predict; what no optimizer touches is taken as it is."""
+        if not self.estimator.average:
+            return
+        self._shown[:] = self._states[-1]
+        for parameter, start in self.program.offsets.items():
+            if not parameter.trainable:
+                start //= self.dtype.itemsize
+                part = slice(start, start + parameter.elements)
+                self._shown[part] = self.packed[part]
+
+    def _epoch(self, partial, on_epoch):
+        """Train one epoch; return whether it was the last."""
+        progress, estimator = self.progress, self.estimator
+        finish = on_epoch()
+        progress.loss = self._pass()
+        progress.n_iter += 1
+        progress.t += self.n_samples
+        progress.loss_curve.append(progress.loss)
+        if estimator.verbose:
+            print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
+        self._show()
+        self._validate()
+        self._count_improvement()
+        progress.optimizer.epoch_ends(estimator, progress.t)
+        stop = bool(finish())
+        planned = estimator.learning_rate in SCHEDULES  # goes on to its end, unless stopped early
+        waits = planned and not estimator.early_stopping
+        if progress.no_improvement > estimator.n_iter_no_change and not waits:
+            what = "Validation score" if estimator.early_stopping else "Training loss"
+            message = (
+                f"{what} did not improve more than tol={estimator.tol:f} for "
+                f"{estimator.n_iter_no_change:d} consecutive epochs."
+            )
+            if progress.optimizer.stops(estimator, message):
+                return True
+            progress.no_improvement = 0
+        if not (partial or planned or stop) and progress.n_iter == estimator.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+            )
+        return stop
+
+    def _pass(self):
+        """Go once through the training data; return the mean loss."""
+        shuffled = not self.train.carries and self.estimator.shuffle
+        once = self.train.once(self.batch, self._order() if shuffled else None)
+        optimizer = self.progress.optimizer
+        counted = optimizer.t
+        rates = np.hstack([once.rates, optimizer.rates(self.estimator, len(once.rates))])
+        loss = float(self._run(once.rows, rates, counted, once.bound)) / once.total
+        session, progress = self._session, self.progress
+        progress.data_loss_curve.append(float(session.data_loss) / once.total)
+        progress.divergence_curve.append(float(session.divergence) / once.total)
+        return loss
+
+    def _run(self, rows, rates, counted, bound):
+        """Train on `rows`, after `counted` steps; return the sum that the session gives."""
+        self._session.bind(
+            self.packed, self.train.source, self.train.targets, self.train.weights, rows,
+            states=self._states, seed=self.seed, **bound,
+        )  # fmt: skip
+        return self._session.run(len(rows), self.batch, rates, counted)
+
+    def _order(self):
+        # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.
+        order = np.arange(self.n_samples)
+        self.random_state.shuffle(order)
+        self._last = order if self._last is None else self._last[order]
+        return self._last
+
+    def _validate(self):
+        if self.validation is None:
+            return
+        data, progress = self.validation, self.progress
+        loss, score = data.evaluate(
+            self.network, self._shown, self.dtype, self.estimator.n_jobs, self.score
+        )
+        progress.validation_loss_curve.append(loss)
+        progress.validation_scores.append(score)
+        if self.estimator.verbose:
+            print(f"Validation score: {progress.validation_scores[-1]:f}")
+
+    def _count_improvement(self):
+        """Count the epochs without improvement, and keep the best weights."""
+        progress, tol = self.progress, self.estimator.tol
+        if self.estimator.early_stopping:
+            score = progress.validation_scores[-1]
+            worse = score < progress.best_validation_score + tol
+            if score > progress.best_validation_score:
+                progress.best_validation_score = score
+                self._best = self._copies()
+        else:
+            worse = progress.loss > progress.best_loss - tol
+            progress.best_loss = min(progress.best_loss, progress.loss)
+        progress.no_improvement = progress.no_improvement + 1 if worse else 0

@@ -1,0 +1,151 @@
+"""Checks of what an estimator is given."""
+
+import copy
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import _check_sample_weight
+
+from ..tape.sources import _NUMBERS
+
+
+def given_dtype(dtype):
+    """Return what the parameter `dtype` names; predictions do not validate parameters."""
+    if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None.")
+    return np.dtype(dtype)
+
+
+def computing_dtype(dtype, *arrays):
+    """Return the scalar type to compute in: `dtype`, or what X and the weights there are call for.
+
+    float32 stays; every other type of number becomes float64.
+    """
+    if dtype is not None:
+        return given_dtype(dtype)
+    return np.dtype(np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64)
+
+
+def check_layer(w, b, inputs, w_name, b_name, i=0):
+    """Check the arrays of a dense layer's weights and biases: they may have been set by hand.
+
+    `w_name` and `b_name` may have a place for `i`, the layer's number.
+    """
+    if w.ndim != 2 or w.shape[0] != inputs or w.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{w_name.format(i)} is of the type {w.dtype} and the shape {w.shape}; expected "
+            f"{inputs} rows of numbers."
+        )
+    if b.shape != w.shape[1:] or b.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{b_name.format(i)} is of the type {b.dtype} and the shape {b.shape}; expected "
+            f"{w.shape[1]} numbers."
+        )
+
+
+def check_weights(sample_weight, X, name="sample_weight"):
+    """Return sample weights as a float64 array, or None; they must not be negative or all zero."""
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not np.any(weights):
+        raise ValueError(f"{name} is zero for every sample; expected some positive weight.")
+    return np.require(weights, np.float64, "CA")
+
+
+def weigh_samples(class_weight, sample_weight, X, y, classes=None):
+    """Return the weights of samples, by themselves and by their classes, or None.
+
+    `classes` are all classes of a partial fit, which may miss some of those that have a weight.
+    """
+    weights = check_weights(sample_weight, X)
+    if class_weight is None:
+        return weights
+    if isinstance(class_weight, dict):
+        if not all(np.isfinite(weight) and weight >= 0 for weight in class_weight.values()):
+            raise ValueError(
+                f"class_weight has negative values, NaN or infinity: {class_weight}; expected "
+                "weights of at least 0."
+            )
+        if classes is not None:
+            unknown = [label for label in class_weight if label not in classes]
+            if unknown:
+                raise ValueError(f"The classes, {unknown}, are not in {classes}")
+            present = set(np.unique(y).tolist())
+            class_weight = {k: v for k, v in class_weight.items() if k in present} or None
+    elif classes is not None and class_weight == "balanced":
+        raise ValueError(
+            "class_weight='balanced' needs all the data at once, which partial_fit never has; "
+            "compute the weights and give them as a dict."
+        )
+    by_class = compute_sample_weight(class_weight, y)
+    return check_weights(by_class if weights is None else weights * by_class, X, "class_weight")
+
+
+def numeric(X):
+    """Return an array; as float64 where scikit-learn lets pass what is no number yet: times."""
+    return X if X.dtype.kind in _NUMBERS else X.astype(np.float64)
+
+
+# --- sparse matrices, before anything goes by their indices
+
+
+def sound(X, name="X"):
+    """Return X; in place of a sparse matrix, one on the same arrays, which have been checked.
+
+    SciPy's conversions, like our kernels, go where indices point, and scikit-learn does not look at
+    them. What is returned holds the arrays that were checked, whatever becomes of X.
+
+    Parameters
+    ----------
+    X : object
+        Only sparse matrices are looked at.
+    name : str
+        What errors call it.
+    """
+    if not sp.issparse(X) or X.ndim != 2:
+        return X
+    own = copy.copy(X)
+    if own.format in ("csr", "csc", "bsr"):
+        _check_compressed(own, name)
+        return own
+    if own.format == "lil" and any(len(a) != len(b) for a, b in zip(own.rows, own.data)):
+        _refuse(name, "rows and data have different lengths")
+    own = own.tocoo()
+    own.coords = tuple(map(np.asarray, own.coords))
+    for places, length in zip(own.coords, own.shape):
+        _check_places(places, length, name)
+        if len(places) != len(own.data):
+            _refuse(name, "coordinates and data have different lengths")
+    return own
+
+
+def _check_compressed(X, name):
+    """Check the arrays of a matrix of compressed rows, columns or rows of blocks."""
+    data, indices, indptr = map(np.asarray, (X.data, X.indices, X.indptr))
+    X.data, X.indices, X.indptr = data, indices, indptr
+    blocks = X.blocksize if X.format == "bsr" else (1, 1)
+    rows, columns = (n // block for n, block in zip(X.shape, blocks))
+    if X.format == "csc":
+        rows, columns = columns, rows
+    if indptr.ndim != 1 or indptr.dtype.kind not in "iu" or len(indptr) != rows + 1:
+        _refuse(name, f"indptr has the shape {indptr.shape} and the type {indptr.dtype}")
+    if X.format == "bsr" and data.shape[1:] != blocks:
+        _refuse(name, f"data has the shape {data.shape}")
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        _refuse(name, "indptr does not begin with 0, or decreases")
+    if indptr[-1] > min(len(data), len(indices)):
+        _refuse(name, f"indptr ends with {indptr[-1]}, beyond the data")
+    _check_places(indices[: indptr[-1]], columns, name)
+
+
+def _check_places(places, length, name):
+    if places.ndim != 1 or places.dtype.kind not in "iu":
+        _refuse(name, f"its indices have the shape {places.shape} and the type {places.dtype}")
+    if len(places) and not (0 <= places.min() and places.max() < length):
+        _refuse(name, f"it has indices from {places.min()} to {places.max()}, beyond its {length}")
+
+
+def _refuse(name, why):
+    raise ValueError(f"{name} is not a valid sparse matrix: {why}.")

@@ -1,0 +1,121 @@
+"""Parameters of layers as parameters of an estimator that is given lists of layers."""
+
+from dataclasses import fields, replace
+
+from ..layers import Layer
+
+
+def check_layers(layers, name="layers"):
+    """Return layers as a list, or raise TypeError."""
+    layers = [layers] if isinstance(layers, Layer) else list(layers)
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{name}[{i}] is {layer!r}; expected a layer of sknn.layers.")
+    return layers
+
+
+def _nested(value, name):
+    """Yield name and value of every parameter of a layer, or of layers in (lists of) lists."""
+    if isinstance(value, Layer):
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, (list, tuple)) and any(_holds_layers(part) for part in value):
+        parts = dict(enumerate(value))
+    else:
+        return
+    for key, part in parts.items():
+        yield f"{name}__{key}", part
+        yield from _nested(part, f"{name}__{key}")
+
+
+def _holds_layers(value):
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_layers, value))
+    return isinstance(value, Layer)
+
+
+def _with(whole, path, values, name):
+    """Return layers, or a layer, with some of its parts changed, all at once.
+
+    `path` leads to what `values` are parts of, by name or place.
+    """
+    if path:
+        key, *more = path
+        values = {key: _with(_part(whole, key, name), more, values, name)}
+    for key in values:
+        _part(whole, key, name)
+    if isinstance(whole, Layer):
+        return replace(whole, **values)
+    changed = {int(key): value for key, value in values.items()}
+    return type(whole)(changed.get(i, part) for i, part in enumerate(whole))
+
+
+def _part(whole, key, name):
+    """Return what a layer or a list of layers has under a name or at a place."""
+    if isinstance(whole, Layer):
+        valid = sorted(field.name for field in fields(whole))
+        if key in valid:
+            return getattr(whole, key)
+        raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.")
+    if not _holds_layers(whole) or not key.isdecimal():
+        raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
+    if int(key) >= len(whole):
+        raise ValueError(f"Invalid parameter {name!r}: there are {len(whole)} layers.")
+    return whole[int(key)]
+
+
+class LayersAsParameters:
+    """Lets ``get_params`` and ``set_params`` reach into lists of layers."""
+
+    #: The parameters that may be such lists.
+    _layer_lists = ("layers",)
+
+    def get_params(self, deep=True):
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return those of the layers too.
+
+        Returns
+        -------
+        params : dict of str to object
+            Names and values.
+        """
+        params = super().get_params(deep=deep)
+        if deep:
+            for name in self._layer_lists:
+                params.update(_nested(getattr(self, name), name))
+        return params
+
+    def set_params(self, **params):
+        """Set parameters, also layers, as ``layers__0``, and theirs, as ``layers__0__filters``.
+
+        Layers are never changed: the list is a new one, with other layers in it.
+
+        Parameters
+        ----------
+        **params : dict of str to object
+            Names and values.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        inner = {k: v for k, v in params.items() if k.split("__")[0] in self._layer_lists}
+        inner = {k: v for k, v in inner.items() if "__" in k}
+        super().set_params(**{k: v for k, v in params.items() if k not in inner})
+        groups = {}
+        for name, value in inner.items():
+            which, *path, last = name.split("__")
+            if not _holds_layers(getattr(self, which)):
+                value = getattr(self, which)
+                kind = "a name, not a list" if isinstance(value, str) else "no list of layers"
+                raise ValueError(f"Invalid parameter {name!r}: {which}={value!r} is {kind}.")
+            groups.setdefault((len(path), which, *path), {})[last] = (value, name)
+        for (_, which, *path), values in sorted(groups.items()):  # whole layers first
+            name = next(iter(values.values()))[1]
+            values = {key: value for key, (value, _) in values.items()}
+            setattr(self, which, _with(getattr(self, which), path, values, name))
+        return self

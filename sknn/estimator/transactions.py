@@ -1,0 +1,131 @@
+"""Fits change an estimator at once or not at all; predictions see one state of it."""
+
+import inspect
+import threading
+import weakref
+from functools import wraps
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+from ..engine.threads import FITTING
+
+
+def all_or_nothing(method):
+    """Make a method change the estimator at once, when it has come to its end, or not at all.
+
+    It works on a copy that nobody else sees. Until it is done, the estimator is what it was before,
+    for other threads and for callbacks too; only the last of these, at the end of a fit, find it
+    changed. If the method or a callback raises, it is what it was. New state is made of new
+    objects, so that what the estimator held before is a whole.
+    """
+
+    @wraps(method)
+    def wrapper(self, *args, **kwargs):
+        if PUBLIC in vars(self):  # called by such a method
+            return method(self, *args, **kwargs)
+        old = dict(vars(self))
+        before = {name: _plain(value) for name, value in old.items()}
+        worker = with_state(self, {**before, PUBLIC: self})
+        if method.__name__ == "partial_fit":
+            _validate_changes(self, worker)
+
+        def run(public):
+            result = method(worker, *args, **kwargs)
+            after = vars(worker)
+            del after[PUBLIC]
+            end = after.pop(ENDING, None)
+            state = dict(vars(self))
+            for name in before.keys() - after.keys():
+                state.pop(name, None)
+            for name, value in after.items():
+                if name not in before or before[name] is not value:
+                    state[name] = value
+            self.__dict__ = state  # in one go: others see the old state or the new one
+            if end is not None:
+                end()
+            return self if result is worker else result
+
+        thread = threading.get_ident()
+        nested = thread in FITTING
+        try:
+            FITTING.add(thread)
+            # callbacks are set up and torn down with the estimator that others see
+            return with_callbacks(run)(self)
+        except BaseException:
+            if PUBLIC not in vars(worker):  # it has changed already
+                self.__dict__ = old
+            raise
+        finally:
+            if not nested:
+                FITTING.discard(thread)
+
+    return wrapper
+
+
+def consistent(method):
+    """Make a method see the estimator as it is when the call begins.
+
+    So a prediction is that of one fit, whatever another thread or a callback does meanwhile.
+    """
+
+    @wraps(method)
+    def wrapper(self, *args, **kwargs):
+        state = vars(self)
+        state = vars(state.get(PUBLIC, self))  # in a callback: what the last fit has left
+        return method(with_state(self, dict(state)), *args, **kwargs)
+
+    return wrapper
+
+
+#: The parameters that a partial fit has last found valid, by estimator.
+_valid = weakref.WeakKeyDictionary()
+
+
+def _validate_changes(estimator, worker):
+    """Validate the parameters if any of them is another object than at the last partial fit.
+
+    scikit-learn leaves that out once an estimator is fitted, for the time that it takes.
+    """
+    values = [getattr(estimator, name) for name in type(estimator)._parameter_constraints]
+    before = _valid.get(estimator, ())
+    if len(before) != len(values) or any(a is not b for a, b in zip(values, before)):
+        worker._validate_params()
+        _valid[estimator] = values
+
+
+#: Where the copy that a fit works on holds the estimator that others see.
+PUBLIC = "_public"
+#: Where it holds what remains to be called when the estimator has changed.
+ENDING = "_ending"
+
+
+def with_state(estimator, state):
+    """Return an estimator of the same class with a state of its own."""
+    other = object.__new__(type(estimator))
+    other.__dict__ = state
+    return other
+
+
+def _plain(value):
+    """Return a NumPy number as Python's, which does not overflow: ``int8(100) * 2`` is -56."""
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return float(value) if value.dtype.kind == "f" else value.item()
+    return value
+
+
+class NeuralEstimator(CallbackSupportMixin, BaseEstimator):
+    """The base of all estimators: callbacks, and pickles that hold host arrays only."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        # What came after the version that has pickled it has its default.
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if name not in vars(self):
+                setattr(self, name, parameter.default)

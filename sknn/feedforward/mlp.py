@@ -1,0 +1,431 @@
+"""Multilayer perceptrons: drop-in for scikit-learn's, and one whose task is a parameter."""
+
+from functools import lru_cache
+from inspect import cleandoc
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..engine.network import Network
+from ..engine.prediction import predict
+from ..estimator.checks import check_layer, computing_dtype
+from ..estimator.parameters import TRAINING, ParameterRow, takes
+from ..estimator.supervised import (
+    CLASSIFICATION_LOSS,
+    EITHER_LOSS,
+    REGRESSION_LOSS,
+    TARGETS,
+    TRAINED,
+    ClassifierMethods,
+    RegressorMethods,
+    SupervisedNet,
+    check_activation,
+)
+from ..estimator.transactions import consistent
+from ..layers import Activation, BatchNormalization, Dense, Dropout
+from ..layers.initializers import draw_dense
+from ..tape.activations import ACTIVATIONS
+from ..tape.losses import Loss
+from ..tape.sources import Source
+
+_HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
+_TRAINED_OR_STEP = [*_HIDDEN, "step"]
+#: What batch normalisation keeps of a layer.
+_NORM = "gamma", "beta", "mean", "variance"
+
+_SIZES = {
+    "hidden_layer_sizes": ParameterRow(
+        (100,),
+        ["array-like", Interval(Integral, 1, None, closed="left")],
+        """hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer; an empty tuple for none.""",
+    ),
+    "activation": ParameterRow(
+        "relu",
+        [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
+        """activation : str, Activation, or list of them, default='relu'
+        The hidden layers' activation, or one for each: 'identity', 'logistic', 'tanh', 'relu',
+        'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus', 'exp'; an
+        :class:`~sknn.layers.Activation` to set the slope of 'leaky_relu' (else 0.3) or the limit
+        of 'elu'. 'step' is for prediction only: set it on a network fitted with another.""",
+    ),
+}
+_MORE = {
+    "output_activation": TARGETS["output_activation"],
+    "dropout": ParameterRow(
+        0.0,
+        [Interval(Real, 0, 1, closed="left"), "array-like"],
+        """dropout : float or array-like of float, default=0.0
+        Probability that an output of a hidden layer is dropped in training, or one for each
+        hidden layer.""",
+    ),
+    "batch_norm": ParameterRow(
+        False,
+        ["boolean"],
+        """batch_norm : bool, default=False
+        Whether to normalise each hidden layer over the batch, before its activation.""",
+    ),
+    **{name: TARGETS[name] for name in ("quantile", "huber_delta", "class_weight")},
+}
+
+_CLASSIFIER = {
+    **_SIZES,
+    **TRAINING,
+    **CLASSIFICATION_LOSS,
+    **{k: v for k, v in _MORE.items() if k not in ("quantile", "huber_delta")},
+}
+_REGRESSOR = {
+    **REGRESSION_LOSS,
+    **_SIZES,
+    **TRAINING,
+    **{k: v for k, v in _MORE.items() if k != "class_weight"},
+}
+_EITHER = {
+    "task": ParameterRow(
+        "classification",
+        [StrOptions({"classification", "regression"})],
+        """task : {'classification', 'regression'}, default='classification'
+        What the network is for; estimator type, methods and scorer follow it.""",
+    ),
+    **_SIZES,
+    **TRAINING,
+    **EITHER_LOSS,
+    **_MORE,
+}
+
+
+def hidden_sizes(sizes, name):
+    """Return numbers of units as a list of int, checked."""
+    sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise TypeError(f"{name} must be integers, got {sizes}.")
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"{name} must be > 0, got {sizes}.")
+    return [int(size) for size in sizes]
+
+
+def per_layer(value, n_layers, name):
+    """Return `value` as a list with one entry for each hidden layer."""
+    if np.ndim(value) == 0 or isinstance(value, (str, Activation)):
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} has {len(values)} entries; expected one for each of the {n_layers} hidden "
+            "layers."
+        )
+    return values
+
+
+def _hidden_layers(sizes, activations, batch_norm, rates):
+    """Return the specifications of hidden layers."""
+    layers = []
+    for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
+        layers.append(Dense(size))
+        if batch_norm:
+            layers.append(BatchNormalization())
+        layers.append(activation)
+        if rate:
+            layers.append(Dropout(float(rate), i))
+    return layers
+
+
+@lru_cache(maxsize=256)
+def _prediction_network(inputs, sizes, activations, batch_norm, out):
+    """Return a Network to predict with: the same object for the same arguments."""
+    layers = _hidden_layers(sizes[:-1], activations, batch_norm, [0.0] * len(activations))
+    loss = Loss("squared_error", out.function)
+    return Network((*layers, Dense(sizes[-1]), out), inputs, loss)
+
+
+def _check_norm(norm, units, name):
+    """Return what batch normalisation keeps of a layer, checked."""
+    values = [np.asarray(norm.get(key, ())) for key in _NORM]
+    for key, value in zip(_NORM, values):
+        if value.shape != (units,) or value.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{name}[{key!r}] is of the type {value.dtype} and the shape {value.shape}; "
+                f"expected {units} numbers."
+            )
+    return values
+
+
+class _BaseMLPNet(SupervisedNet):
+    """What the three multilayer perceptrons share: all but the constructor."""
+
+    def _activations(self, n_layers):
+        """Return the hidden layers' activations."""
+        entries = per_layer(self.activation, n_layers, "activation")
+        return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+
+    def _make_network(self, inputs, n_outputs, out, loss):
+        """Return the Network that the parameters describe."""
+        sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        rates = per_layer(self.dropout, len(sizes), "dropout")
+        for rate in rates:
+            if not isinstance(rate, Real) or not 0 <= rate < 1:
+                raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
+        layers = _hidden_layers(sizes, self._activations(len(sizes)), self.batch_norm, rates)
+        return Network((*layers, Dense(n_outputs), out), inputs, loss)
+
+    def _fitted(self):
+        """Return the Network of the fitted parameters, for predicting, and these.
+
+        They may have been set by hand, so their shapes are checked; they are looked at once. As in
+        scikit-learn, the hidden activation is what the parameter says now; so 'step' can be set on
+        a network that was trained with another.
+        """
+        coefs, intercepts = list(self.coefs_), list(self.intercepts_)
+        norms = list(getattr(self, "batch_norm_", ()))
+        values, sizes, inputs = [], [], self.n_features_in_
+        if not coefs or len(intercepts) != len(coefs) or len(norms) not in (0, len(coefs) - 1):
+            raise ValueError(
+                f"coefs_ and intercepts_ have {len(coefs)} and {len(intercepts)} entries; expected "
+                "one of each for every layer."
+            )
+        for i, (w, b) in enumerate(zip(coefs, intercepts)):
+            w, b = np.asarray(w), np.asarray(b)
+            check_layer(w, b, inputs, "coefs_[{}]", "intercepts_[{}]", i)
+            inputs = w.shape[1]
+            values += w, b
+            sizes.append(inputs)
+            if i < len(norms):
+                values += _check_norm(norms[i], inputs, f"batch_norm_[{i}]")
+        if inputs != self.n_outputs_:
+            raise ValueError(f"coefs_ lead to {inputs} outputs; expected {self.n_outputs_}.")
+        out = self.output_activation
+        if not isinstance(out, Activation):
+            out = Activation(self.out_activation_)
+        activations = self._activations(len(sizes) - 1)
+        network = _prediction_network(
+            self.n_features_in_, tuple(sizes), activations, bool(norms), out
+        )
+        return network, values
+
+    def _is_fitted(self):
+        return hasattr(self, "coefs_")
+
+    def _computing_dtype(self, X):
+        """Return the type to compute in, of X or (None) of the fitted weights."""
+        return computing_dtype(self.dtype, *(self.coefs_ if X is None else [X]))
+
+    def _predict(self, X):
+        """Return the network's outputs."""
+        network, values = self._fitted()
+        dtype = computing_dtype(self.dtype, X, *(value for value in values if value.ndim == 2))
+        values = [np.asarray(value, dtype) for value in values]
+        return predict(network, values, dtype, Source(X), self.n_jobs)
+
+    def _check_trainable(self, network):
+        steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]
+        if steps:
+            raise ValueError(
+                "activation='step' has no useful derivative, so a network cannot be trained with "
+                "it; train with another one, or fit a PerceptronClassifier."
+            )
+        if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
+            raise ValueError(
+                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+                "dropout and batch_norm are for the other solvers."
+            )
+
+    def _first_values(self, network, random_state, dtype, X, weights):
+        """Draw the first parameters, as scikit-learn does."""
+        values, initializer = [], self._drawn_by()
+        for i, group in enumerate(network.parameters(dtype)):
+            layer = network.layers[i]
+            if isinstance(layer, Dense):
+                following = [a for a in network.layers[i:] if isinstance(a, Activation)]
+                # scikit-learn looks at the hidden activation for the output layer too
+                name = self.activation if isinstance(self.activation, str) else ""
+                name = name or following[0].function
+                inputs, units = group[0].shape
+                values += draw_dense(initializer, random_state, inputs, units, name)
+            elif isinstance(layer, BatchNormalization):
+                n = group[0].shape[0]
+                values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
+        return [value.astype(dtype) for value in self._with_given(values)]
+
+    def _values(self):
+        """Return the fitted parameters in the network's order."""
+        values = []
+        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            values += [w, b]
+            if i < len(getattr(self, "batch_norm_", ())):
+                values += [self.batch_norm_[i][k] for k in _NORM]
+        return values
+
+    def _values_for(self, network, dtype):
+        """Return the fitted parameters to go on from, checked against the network."""
+        values = [np.asarray(value, dtype) for value in self._values()]
+        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        if [value.shape for value in values] != shapes:
+            raise ValueError(
+                "hidden_layer_sizes or batch_norm have changed since the last fit: its parameters "
+                f"have the shapes {[v.shape for v in values]}, the network needs {shapes}."
+            )
+        if not all(np.isfinite(value).all() for value in values):
+            raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
+        return values
+
+    def _commit(self, network, progress, validated):
+        super()._commit(network, progress, validated)
+        if not self.batch_norm:
+            vars(self).pop("batch_norm_", None)  # an earlier fit's
+
+    def _attributes(self, network, values):
+        """Return the fitted attributes that hold the network's parameters."""
+        per_layer = 6 if self.batch_norm else 2
+        layers = [values[i : i + per_layer] for i in range(0, len(values), per_layer)]
+        attributes = {
+            "coefs_": [layer[0] for layer in layers],
+            "intercepts_": [layer[1] for layer in layers],
+            "n_layers_": len(layers) + 1,
+        }
+        if self.batch_norm:
+            attributes["batch_norm_"] = [
+                dict(zip(_NORM, layer[2:], strict=True)) for layer in layers[:-1]
+            ]
+        return attributes
+
+_ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
+        Weights, of shape (inputs, units), and biases of each layer.
+    batch_norm_ : list of dict of str to ndarray
+        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
+        layer.
+    n_layers_ : int
+        Number of layers, input and output included.
+    """ + TRAINED
+
+
+@takes(_CLASSIFIER, positional=2)
+class MLPNetClassifier(ClassifierMethods, ClassifierMixin, _BaseMLPNet):
+    """A multilayer perceptron for classification.
+
+    Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
+    `random_state` walks the same loss curve.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknn import MLPNetClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = MLPNetClassifier(max_iter=1000, random_state=0).fit(X, y)
+    >>> bool(net.score(X, y) > 0.95)
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@takes(_REGRESSOR, positional=3)
+class MLPNetRegressor(RegressorMethods, RegressorMixin, _BaseMLPNet):
+    """A multilayer perceptron for regression.
+
+    Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
+    `random_state` walks the same loss curve.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_regression
+    >>> from sknn import MLPNetRegressor
+    >>> X, y = make_regression(n_features=4, random_state=0)
+    >>> net = MLPNetRegressor(solver="lbfgs", random_state=0, max_iter=500).fit(X, y)
+    >>> bool(net.score(X, y) > 0.95)
+    True
+    """
+
+
+@takes(_EITHER, positional=1)
+class MLPNet(ClassifierMethods, _BaseMLPNet):
+    """A multilayer perceptron whose task is a parameter.
+
+    ``MLPNet(task="classification")`` is :class:`MLPNetClassifier`, ``MLPNet(task="regression")``
+    is :class:`MLPNetRegressor`.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, in classification.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknn import MLPNet
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = MLPNet("regression", solver="lbfgs", random_state=0).fit(X[:, :3], X[:, 3])
+    >>> bool(net.score(X[:, :3], X[:, 3]) > 0.9)
+    True
+    """
+
+    @property
+    def _classifies(self):
+        return self.task == "classification"
+
+    @consistent
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy, or in regression the coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The score.
+        """
+        metric = accuracy_score if self._classifies else r2_score
+        return metric(y, self.predict(X), sample_weight=sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self._classifies:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_label=True)
+        else:
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags
+
+
+for _class in (MLPNetClassifier, MLPNetRegressor, MLPNet):
+    if _class.__doc__:
+        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

@@ -1,0 +1,392 @@
+"""Rosenblatt's perceptron."""
+
+import copy
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..cpu.kernels import perceptron as operands
+from ..cpu.program import RawKernel, lanes_of
+from ..cpu.wall import check_piece
+from ..engine.network import Network
+from ..engine.prediction import finite, predict
+from ..estimator.callbacks import FitCallbacks
+from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
+from ..estimator.parameters import TRAINING, ParameterRow, takes
+from ..estimator.transactions import NeuralEstimator, all_or_nothing, consistent
+from ..layers import Activation, Dense
+from ..tape.losses import Loss
+from ..tape.sources import ClassNumbers, Source
+
+#: Multiply-adds between two looks at Python.
+_WORK_PER_CALL = 50_000_000
+
+_PARAMETERS = {
+    "learning_rate_init": ParameterRow(
+        1.0,
+        [Interval(Real, 0, None, closed="neither")],
+        """learning_rate_init : float, default=1.0
+        The learning rate. From zero weights it scales them and changes nothing else.""",
+    ),
+    "fit_intercept": ParameterRow(
+        True,
+        ["boolean"],
+        """fit_intercept : bool, default=True
+        Whether the neurons have a bias.""",
+    ),
+    "max_iter": ParameterRow(
+        1000,
+        [Interval(Integral, 1, None, closed="left")],
+        """max_iter : int, default=1000
+        The largest number of epochs. Training ends with the first one without an error.""",
+    ),
+    "shuffle": TRAINING["shuffle"],
+    "random_state": ParameterRow(
+        None,
+        ["random_state"],
+        """random_state : int, RandomState instance or None, default=None
+        Seed of the order of samples.""",
+    ),
+    "average": ParameterRow(
+        False,
+        ["boolean"],
+        """average : bool, default=False
+        Whether `coef_` and `intercept_` are the averages over all steps instead of the last ones;
+        on data that no hyperplane separates they predict better.""",
+    ),
+    "class_weight": ParameterRow(
+        None,
+        [dict, StrOptions({"balanced"}), None],
+        """class_weight : dict, 'balanced' or None, default=None
+        Weights of the classes, multiplied with `sample_weight`.""",
+    ),
+    "verbose": ParameterRow(
+        False,
+        ["verbose"],
+        """verbose : bool, default=False
+        Whether to print the number of errors of each epoch.""",
+    ),
+    "warm_start": TRAINING["warm_start"],
+    "dtype": TRAINING["dtype"],
+    "device": TRAINING["device"],
+    "n_jobs": ParameterRow(
+        None,
+        TRAINING["n_jobs"].constraints,
+        """n_jobs : int or None, default=None
+        Number of threads to predict with; training goes sample by sample.""",
+    ),
+}
+
+
+@takes(_PARAMETERS)
+class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
+    """Rosenblatt's perceptron; several classes one against the rest.
+
+    A neuron fires where its weighted sum is at least 0. Samples come one by one: with the error
+    e = target - output, the weights gain ``learning_rate * e * x`` and the bias
+    ``learning_rate * e``. From zero weights, on any set that a hyperplane separates, this ends
+    after finitely many errors.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels. With two, the neuron fires for the second.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Weights.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Biases.
+    n_iter_ : int
+        Epochs of the last fit.
+    errors_ : list of int
+        Wrong outputs in each epoch.
+    loss_curve_ : list of float
+        The perceptron criterion in each epoch: the mean over samples of the size of the sums that
+        were on the wrong side.
+    t_ : int
+        Samples seen.
+    n_features_in_, feature_names_in_
+        Number of features, and their names where X has them.
+
+    References
+    ----------
+    F. Rosenblatt, "The perceptron: a probabilistic model for information storage and organization
+    in the brain", Psychological Review 65, 1958. Averaging: Y. Freund and R. E. Schapire, "Large
+    margin classification using the perceptron algorithm", Machine Learning 37, 1999.
+
+    Examples
+    --------
+    >>> from sknn import PerceptronClassifier
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 0, 0, 1]
+    >>> neuron = PerceptronClassifier(shuffle=False).fit(X, y)
+    >>> neuron.intercept_, neuron.coef_
+    (array([-3.]), array([[2., 1.]]))
+    """
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the perceptron.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Factors of the samples' learning rate; a sample of weight 0 is passed over.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        first = not (self.warm_start and hasattr(self, "coef_"))
+        return self._fit(X, y, sample_weight, self.max_iter, first)
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Go once over the data given, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Factors of the samples' learning rate.
+        classes : array-like of shape (n_classes,), default=None
+            All classes there will ever be; needed at the first call.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        _check_partial_fit_first_call(self, classes)
+        return self._fit(X, y, sample_weight, None, not hasattr(self, "coef_"))
+
+    def _fit(self, X, y, sample_weight, epochs, first):
+        """Train for at most `epochs` epochs; None is one pass over part of the data."""
+        X, y = validate_data(self, sound(X), y, accept_sparse="csr", reset=first)
+        check_classification_targets(y)
+        numbers = self._class_numbers(y, known=epochs is None or not first)
+        weights = weigh_samples(
+            self.class_weight, sample_weight, X, y, self.classes_ if epochs is None else None
+        )
+        dtype = computing_dtype(self.dtype, X if first else self.coef_)
+        units = 1 if len(self.classes_) == 2 else len(self.classes_)
+        state = _State(units, X.shape[1], dtype, self.average)
+        if not first:
+            state.restore(self)
+        pass_over = _Pass(self, state, Source(X), numbers, weights)
+        callbacks = FitCallbacks(self, X, y, epochs or 1)
+        random_state = check_random_state(self.random_state)
+        order = np.arange(X.shape[0])
+        errors, losses = [], []
+        before = ([], []) if first else (self.errors_, self.loss_curve_)
+
+        def commit(other):
+            vars(other).update(state.attributes())
+            other._state, other.t_ = copy.deepcopy(state), state.seen
+            other.n_iter_ = len(errors)
+            other.errors_, other.loss_curve_ = before[0] + errors, before[1] + losses
+
+        try:
+            for epoch in range(epochs or 1):
+                finish = callbacks.begin_epoch(commit)
+                rows = random_state.permutation(order) if self.shuffle else order
+                wrong, loss = pass_over(rows)
+                if not np.isfinite([wrong, loss]).all():
+                    raise ValueError(
+                        "The weights are no longer finite: X or sample_weight may contain large "
+                        "values and need scaling."
+                    )
+                errors.append(int(wrong))
+                losses.append(float(loss) / len(rows))
+                if self.verbose:
+                    print(f"Iteration {epoch + 1}, errors = {errors[-1]}")
+                if finish() or (epochs and not wrong):
+                    break
+                if epoch + 1 == epochs:
+                    warnings.warn(
+                        f"Maximum number of epochs ({epochs}) reached, still with {errors[-1]} "
+                        "errors in the last one; the classes may not be linearly separable.",
+                        ConvergenceWarning,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.")
+        commit(self)
+        if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
+            raise ValueError(
+                "The weights are no longer finite: X may contain large values and need scaling."
+            )
+        callbacks.end()
+        return self
+
+    def _class_numbers(self, y, known):
+        """Return the number of each sample's class, after learning the classes if need be."""
+        labels, numbers = np.unique(y, return_inverse=True)
+        if not known:
+            self.classes_ = labels
+        elif len(np.setdiff1d(labels, self.classes_)):
+            raise ValueError(
+                f"y has classes not in `self.classes_`: got {labels}, expected some of "
+                f"{self.classes_}."
+            )
+        else:
+            numbers = np.searchsorted(self.classes_, labels)[numbers]
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "PerceptronClassifier needs samples of at least 2 classes in the data, but the "
+                f"data contains only one class: {self.classes_[0]!r}"
+            )
+        return ClassNumbers(numbers)
+
+    @consistent
+    def decision_function(self, X):
+        """Return the neurons' weighted sums.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        sums : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes, at least 0 means the second.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, sound(X), accept_sparse="csr", reset=False)
+        w, b = np.asarray(self.coef_).T, np.asarray(self.intercept_)
+        check_layer(w, b, X.shape[1], "coef_.T", "intercept_")
+        dtype = computing_dtype(self.dtype, X, w)
+        inputs, units = w.shape
+        expected = 1 if len(self.classes_) == 2 else len(self.classes_)
+        if units != expected:
+            raise ValueError(f"coef_ has {units} rows; expected {expected}, as classes_ say.")
+        network = Network(
+            (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
+        )
+        values = [w.astype(dtype), b.astype(dtype)]
+        sums = finite(predict(network, values, dtype, Source(X), self.n_jobs))
+        return sums.ravel() if units == 1 else sums
+
+    @consistent
+    def predict(self, X):
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Their classes.
+        """
+        sums = self.decision_function(X)
+        numbers = (sums >= 0).astype(int) if sums.ndim == 1 else sums.argmax(axis=1)
+        return self.classes_[numbers]
+
+
+class _State:
+    """Weights as the kernel wants them: ``[inputs][units]``, units rounded up to a vector."""
+
+    def __init__(self, units, inputs, dtype, average):
+        padded = -(-units // lanes_of(dtype)) * lanes_of(dtype)
+        self.units, self.dtype, self.seen = units, dtype, 0
+        self.weights, self.biases = np.zeros((inputs, padded), dtype), np.zeros(padded, dtype)
+        self.moments = np.zeros_like(self.weights) if average else None
+        self.bias_moments = np.zeros_like(self.biases) if average else None
+
+    def restore(self, estimator):
+        """Go on from a fitted estimator, with the weights that it shows."""
+        old = estimator._state
+        self.seen = old.seen
+        averaged = self.moments is not None and old.moments is not None
+        shown = estimator.coef_.T, estimator.intercept_
+        weights, biases = old.weights, old.biases
+        if old.moments is None:  # they may have been set by hand
+            weights, biases = shown
+        if weights.shape[0] != self.weights.shape[0] or shown[0].shape[1] != self.units:
+            raise ValueError(
+                f"coef_ has the shape {estimator.coef_.shape}; expected "
+                f"{(self.units, self.weights.shape[0])}."
+            )
+        self.weights[:, : self.units] = weights[:, : self.units]
+        self.biases[: self.units] = biases[: self.units]
+        if averaged:
+            self.moments[:, : self.units] = old.moments[:, : self.units]
+            self.bias_moments[: self.units] = old.bias_moments[: self.units]
+
+    def attributes(self):
+        """Return `coef_` and `intercept_`, averaged if that is asked for."""
+        weights, biases = self.weights, self.biases
+        if self.moments is not None and self.seen:
+            # the average over steps is w minus each change times the share of steps before it
+            weights = weights - self.moments / self.seen
+            biases = biases - self.bias_moments / self.seen
+        return {
+            "coef_": weights[:, : self.units].T.copy(),
+            "intercept_": biases[: self.units].copy(),
+        }
+
+
+class _Pass:
+    """One pass over rows, in calls that each return to Python soon."""
+
+    def __init__(self, estimator, state, source, numbers, weights):
+        self._state = state
+        scalar, index = source.variant if source.operation == "gather_csr" else (
+            source.variant[0], None,
+        )  # fmt: skip
+        self._kernel = RawKernel("perceptron", state.dtype, (scalar, index))
+        self._kernel.bind(source, numbers, weights)
+        self._scratch = np.zeros(source.n_columns, state.dtype)
+        self._outcome = np.zeros(2)
+        op = self._kernel.operands
+        op[operands.INPUTS], op[operands.UNITS] = source.n_columns, state.units
+        op[operands.RATE] = np.float64(estimator.learning_rate_init).view(np.int64)
+        op[operands.INTERCEPT] = estimator.fit_intercept
+        op[operands.N_ROWS] = self._kernel.n_rows
+        for field, array in (
+            (operands.WEIGHTS, state.weights),
+            (operands.BIASES, state.biases),
+            (operands.MOMENTS, state.moments),
+            (operands.BIAS_MOMENTS, state.bias_moments),
+            (operands.SCRATCH, self._scratch),
+            (operands.OUTCOME, self._outcome),
+        ):
+            if array is not None:
+                dtype = np.float64 if field == operands.OUTCOME else state.dtype
+                check_piece("state", array, np.dtype(dtype), writes=True)
+            op[field] = 0 if array is None else array.ctypes.data
+        self._rows_per_call = max(1, _WORK_PER_CALL // (source.n_columns * len(state.biases)))
+
+    def __call__(self, rows):
+        """Return the number of errors, and the sum of the losses."""
+        self._outcome[:] = 0.0
+        for first in range(0, len(rows), self._rows_per_call):
+            part = rows[first : first + self._rows_per_call]
+            self._kernel.operands[operands.SEEN] = self._state.seen
+            self._kernel(part)
+            if self._kernel.operands[operands.STRAY]:
+                raise ValueError("A row to read is not one of those that there are.")
+            self._state.seen += len(part)
+        return self._outcome

@@ -1,0 +1,329 @@
+"""Convolutional networks: a list of layers, or an architecture by its name."""
+
+from dataclasses import replace
+from inspect import cleandoc
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..architectures import ARCHITECTURES
+from ..engine.network import Network
+from ..estimator.layer_lists import LayersAsParameters, check_layers
+from ..estimator.layered import LAYERED_TRAINING, LayeredNet, check_names
+from ..estimator.parameters import ParameterRow, takes
+from ..estimator.supervised import (
+    CLASSIFICATION_LOSS,
+    REGRESSION_LOSS,
+    TARGETS,
+    TRAINED,
+    ClassifierMethods,
+    RegressorMethods,
+)
+from ..estimator.transactions import all_or_nothing, consistent
+from ..files import safetensors as weight_files
+from ..layers import Activation, Dense
+from ..layers.augmentation import Augmentation
+from ..layers.base import describe, output_shape, size
+from ..summary import summarize
+from .inputs import IMAGE_SHAPE, TakesImages, check_image_shape
+
+_LAYERS = {
+    "layers": ParameterRow(
+        "lenet5",
+        [StrOptions(set(ARCHITECTURES)), list, tuple],
+        """layers : str or list of layers, default='lenet5'
+        The name of an architecture (see :mod:`sknn.architectures`), or layers of
+        :mod:`sknn.layers` from the input on. A last ``Dense(n)`` without activation, n the number
+        of outputs, is the output layer; else one is added. For two classes, one output is enough,
+        and a last ``Dense(2)`` becomes one. Parameters of layers can be searched:
+        ``layers__0__filters``.""",
+    ),
+    **IMAGE_SHAPE,
+    "augmentation": ParameterRow(
+        None,
+        [Augmentation, list, tuple, None],
+        """augmentation : layer, list of layers or None, default=None
+        Random changes of the training images, anew in each epoch:
+        :class:`~sknn.layers.RandomShift`, :class:`~sknn.layers.RandomFlip`,
+        :class:`~sknn.layers.RandomCrop`.""",
+    ),
+}
+_CLASSIFIER = {
+    **_LAYERS,
+    **LAYERED_TRAINING,
+    **CLASSIFICATION_LOSS,
+    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
+}
+_REGRESSOR = {
+    **_LAYERS,
+    **LAYERED_TRAINING,
+    **REGRESSION_LOSS,
+    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
+}
+
+
+# --- the estimators
+
+#: What fits leave beside the network, which loading another one forgets.
+_LEFT_BY_FITS = (
+    "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_", "validation_scores_",
+    "best_validation_score_", "n_iter_", "t_", "feature_names_in_", "_optimizer",
+    "_no_improvement_count", "_raw_values",
+)  # fmt: skip
+
+
+class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
+    """What the convolutional networks share: all but the constructor."""
+
+    # --- the network
+
+    def _changes(self):
+        """Return the layers of the augmentation, checked."""
+        changes = [] if self.augmentation is None else self.augmentation
+        changes = check_layers(changes, "augmentation")
+        for change in changes:
+            if not isinstance(change, Augmentation):
+                raise TypeError(
+                    f"augmentation has {change}; expected RandomShift, RandomFlip or RandomCrop."
+                )
+        return changes
+
+    def _make_layers(self, image_shape, n_outputs):
+        """Return the specifications of all layers, the output layer included."""
+        if isinstance(self.layers, str):
+            return ARCHITECTURES[self.layers](image_shape, n_outputs)
+        layers = check_layers(self.layers)
+        last = layers[-1] if layers else None
+        if isinstance(last, Dense) and last.activation in ("softmax", Activation("softmax")):
+            raise ValueError(
+                f"layers end with {last}; expected an output layer without activation: softmax or "
+                "another is applied as output_activation says."
+            )
+        if isinstance(last, Dense) and last.activation is None:
+            if last.units == n_outputs:
+                return layers
+            if n_outputs == 1 and last.units == 2 and self._classifies:
+                return [*layers[:-1], replace(last, units=1)]
+        return [*layers, Dense(n_outputs)]
+
+    def _make_network(self, inputs, n_outputs, out, loss):
+        """Return the Network that the parameters describe."""
+        changes = self._changes()
+        layers = self._make_layers(output_shape(changes, self.image_shape_), n_outputs)
+        network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
+        _check_augmentation(network)
+        check_names(network)
+        if network.output_shape != (n_outputs,):
+            raise ValueError(
+                f"layers give {describe(network.output_shape)} for a sample; expected {n_outputs} "
+                "units. Before the output layer an image or a sequence must become one row of "
+                "numbers, by Flatten(), by a pool, or by a recurrent layer without "
+                "return_sequences."
+            )
+        return network
+
+    @consistent
+    def summary(self, image_shape=None):
+        """Return a table of the layers: output shapes, parameters, multiply-adds.
+
+        Of a network that is not fitted yet, it shows the layers as they are given, since the number
+        of outputs is not known.
+
+        Parameters
+        ----------
+        image_shape : tuple, default=None
+            The shape of an image, for a network that is not fitted yet; None: the fitted one's,
+            or the parameter's.
+
+        Returns
+        -------
+        summary : :class:`~sknn.summary.Summary`
+            To print, to show in a notebook, or as a DataFrame.
+        """
+        if self._is_fitted() and image_shape is None:
+            return super().summary()
+        shape = self.image_shape if image_shape is None else image_shape
+        if shape is None:
+            raise ValueError("image_shape is needed for the summary of a network without data.")
+        shape, layers = output_shape(self._changes(), check_image_shape(shape)), self.layers
+        if isinstance(layers, str):
+            layers = ARCHITECTURES[layers](shape)
+        return summarize(check_layers(layers), shape)
+
+    # --- files
+
+    @consistent
+    def save_weights(self, path):
+        """Write the parameters to a safetensors file, under PyTorch's names and layouts.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        """
+        check_is_fitted(self)
+        weights = self._weights
+        network = weights.network
+        weight_files.save(path, network.layers, network.start_shape, weights.values)
+
+    @all_or_nothing
+    def load_weights(self, path, classes=None, ignore=()):
+        """Read the parameters from a safetensors file; the estimator is then fitted.
+
+        Tensors have the names that PyTorch gives them, and torchvision's for the architectures
+        here. `image_shape` and `layers` say what network it is; for two classes it has one output.
+        It computes in `dtype`, or in float32. To train it further on the same classes, set
+        ``warm_start=True``, else `fit` begins anew.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        classes : array-like of shape (n_classes,), default=None
+            The labels of a classifier's outputs; None: 0, 1, 2, ... for a ``Dense`` at the end of
+            `layers`.
+        ignore : list of str, default=()
+            Layers, by the beginnings of their names, that are not read but start at random, such
+            as the output layer of another task.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, too many, or of another shape; the first is named, and nothing
+            has changed.
+        """
+        self._validate_params()
+        if self.image_shape is None:
+            raise ValueError("image_shape is None; loading weights needs the shape of the images.")
+        self.image_shape_ = check_image_shape(self.image_shape)
+        self.n_features_in_ = size(self.image_shape_)
+        network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
+        dtype, first = np.dtype(self.dtype or np.float32), None
+        if len(ignore):
+            random_state = check_random_state(self.random_state)
+            first = self._first_values(network, random_state, dtype, None, None)
+        values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
+        for name in _LEFT_BY_FITS:
+            vars(self).pop(name, None)
+        vars(self).update(self._attributes(network, [value.astype(dtype) for value in values]))
+        return self
+
+    def _outputs_to_load(self, classes):
+        """Return the number of outputs of a network to load, and make the labels known."""
+        layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
+        last = layers[-1] if layers else None
+        n = last.units if isinstance(last, Dense) and last.activation is None else None
+        if not self._classifies:
+            return n or 1
+        if classes is None:
+            if n is None:
+                raise ValueError(
+                    "classes is None, and layers do not end with a Dense; expected the labels of "
+                    "the outputs, such as range(10)."
+                )
+            classes = np.arange(max(n, 2))
+        classes = np.asarray(classes)
+        if classes.ndim != 1 or len(classes) < 2:
+            raise ValueError(f"classes has the shape {classes.shape}; expected at least 2 labels.")
+        self._label_binarizer = LabelBinarizer().fit(classes)
+        self.classes_ = self._label_binarizer.classes_
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+
+def _check_augmentation(network):
+    """Check that nothing that learns comes before a random change: no gradient passes it."""
+    learned = None
+    for path, layer, _ in network.primitives:
+        if isinstance(layer, Augmentation) and learned is not None:
+            raise ValueError(
+                f"{path}: {layer} comes after {learned}, which learns; it must come before."
+            )
+        learned = learned or (layer if layer.learns else None)
+
+
+_ATTRIBUTES = """layers_ : list of layers
+        The network, from input to output layer.
+    image_shape_ : tuple
+        Height, width and channels of an image.
+    weights_ : dict of str to dict of str to ndarray
+        Copies of the parameters, by layer: 'kernel', of shape (height, width, channels, filters)
+        or (inputs, units), 'bias', 'gamma', 'beta', 'mean' and 'variance'.
+    """ + TRAINED
+
+
+@takes(_CLASSIFIER, positional=2)
+class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
+    """A convolutional network for classification.
+
+    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
+    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    {attributes}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import ConvNetClassifier
+    >>> from sknn.layers import Conv2D, MaxPooling2D
+    >>> X, y = load_digits(return_X_y=True)
+    >>> layers = [Conv2D(16, 3, padding="same", activation="relu"), MaxPooling2D(2)]
+    >>> net = ConvNetClassifier(layers, (8, 8), batch_size=20, max_iter=10, random_state=0)
+    >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.95)
+    True
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@takes(_REGRESSOR, positional=2)
+class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
+    """A convolutional network for regression.
+
+    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
+    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import ConvNetRegressor
+    >>> from sknn.layers import Conv2D, Flatten
+    >>> X, y = load_digits(return_X_y=True)
+    >>> layers = [Conv2D(8, 3, activation="relu"), Flatten()]
+    >>> net = ConvNetRegressor(layers, (8, 8), batch_size=20, max_iter=20, random_state=0)
+    >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.5)
+    True
+    """
+
+
+for _class in (ConvNetClassifier, ConvNetRegressor):
+    if _class.__doc__:
+        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

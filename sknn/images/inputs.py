@@ -1,0 +1,101 @@
+"""Images as an estimator takes them: as arrays of images, or as rows of numbers."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils.validation import _check_n_features, check_array, check_X_y
+
+from ..estimator.checks import numeric
+from ..estimator.parameters import ParameterRow
+from ..layers.base import describe, size
+
+IMAGE_SHAPE = {
+    "image_shape": ParameterRow(
+        None,
+        [tuple, list, None],
+        """image_shape : tuple (height, width) or (height, width, channels), default=None
+        The shape of the image that a row of X holds. None: as X has it, or, where X has two
+        dimensions, (1, n_features, 1).""",
+    ),
+}
+
+
+def check_image_shape(shape):
+    """Return (height, width, channels), or raise ValueError."""
+    shape = tuple(shape)
+    good = all(isinstance(n, Integral) and n > 0 for n in shape)
+    if len(shape) not in (2, 3) or not good:
+        raise ValueError(
+            f"image_shape is {shape}; expected (height, width) or (height, width, channels), each "
+            "at least 1."
+        )
+    return tuple(map(int, (*shape, 1)[:3]))
+
+
+class TakesImages:
+    """The data of an estimator whose samples are images; it has the parameter `image_shape`."""
+
+    def _validate(self, X, y="no_validation", reset=False, **checks):
+        """Return X as rows of numbers, and y where there is one, both checked.
+
+        Images become rows without being copied, if they lie in one piece.
+        """
+        if not hasattr(X, "ndim"):
+            X = np.asarray(X)
+        if X.ndim < 3:
+            checked = super()._validate(X, y, reset, **checks)
+            X, *more = (checked,) if isinstance(y, str) else checked
+            shape, given = self._row_shape(X.shape[1], reset), X.shape[1:]
+        else:
+            if isinstance(y, str):
+                X, more = check_array(X, allow_nd=True, input_name="X"), []
+            else:
+                X, *more = check_X_y(X, y, allow_nd=True, estimator=self, **checks)
+            if X.ndim > 4:
+                raise ValueError(
+                    f"X has {X.ndim} dimensions; expected 2, (n, height, width), or (n, height, "
+                    "width, channels)."
+                )
+            given = X.shape[1:]
+            shape = (*given, 1)[:3]
+            if not min(shape):
+                raise ValueError(f"X has images of {describe(shape)}: there is nothing in them.")
+            self._check_images(shape, reset)
+            X = numeric(X).reshape(len(X), -1)
+            if reset:
+                vars(self).pop("feature_names_in_", None)
+            _check_n_features(self, X, reset=reset)
+        if reset:
+            self.image_shape_, self._given_shape = shape, given
+        return (X, *more) if more else X
+
+    def _input_shape(self, X):
+        return self.image_shape_
+
+    def _row_shape(self, n_features, reset):
+        """Return the shape of the images that rows of X hold."""
+        if not reset:
+            return self.image_shape_
+        if self.image_shape is None:
+            return 1, n_features, 1
+        shape = check_image_shape(self.image_shape)
+        if size(shape) != n_features:
+            raise ValueError(
+                f"X has {n_features} features; image_shape={tuple(self.image_shape)} needs "
+                f"{size(shape)}."
+            )
+        return shape
+
+    def _check_images(self, shape, reset):
+        """Check the shape of images in X against what is known of it."""
+        if not reset:
+            if shape != self.image_shape_:
+                raise ValueError(
+                    f"X has images of {describe(shape)}, but {type(self).__name__} was fitted to "
+                    f"images of {describe(self.image_shape_)}."
+                )
+        elif self.image_shape is not None and shape != check_image_shape(self.image_shape):
+            raise ValueError(
+                f"X has images of {describe(shape)}; image_shape={tuple(self.image_shape)} asks "
+                "for others."
+            )

@@ -1,0 +1,180 @@
+"""The activations of a layer of a convolutional network, as features."""
+
+import copy
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..engine.network import Network
+from ..engine.prediction import finite, predict
+from ..estimator.checks import sound
+from ..estimator.parameters import ParameterRow, takes
+from ..estimator.transactions import all_or_nothing, consistent
+from ..layers import Activation
+from ..layers.base import path_of
+from ..tape.losses import Loss
+from ..tape.sources import Source
+from .convnet import ConvNetClassifier, _BaseConvNet
+
+_TRANSFORMER = {
+    "net": ParameterRow(
+        None,
+        [BaseEstimator, None],
+        """net : ConvNetClassifier, ConvNetRegressor or None, default=None
+        The network; None: ``ConvNetClassifier(random_state=0)``.""",
+    ),
+    "layer": ParameterRow(
+        -2,
+        [Integral, str],
+        """layer : int or str, default=-2
+        Which layer's output: its place in the network's `layers_`, or its name. The default is
+        what the output layer gets.""",
+    ),
+}
+
+
+@takes(_TRANSFORMER, positional=2)
+class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The activations of a layer of a convolutional network, as features.
+
+    A network that is fitted, or has loaded its weights, is used as it is, also by clones of the
+    transformer: it may stand at the beginning of a pipeline, and its parameters change nothing any
+    more. One that is not is fitted first.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    net_ : estimator
+        The fitted network.
+    n_features_in_, feature_names_in_
+        Number of features, and their names where X has them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sknn import ConvNetClassifier, ConvNetTransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = ConvNetClassifier(image_shape=(8, 8), batch_size=20, max_iter=5, random_state=0)
+    >>> digits = y < 5
+    >>> net = net.fit(X[digits] / 16, y[digits])
+    >>> others = make_pipeline(ConvNetTransformer(net), LogisticRegression(max_iter=1000))
+    >>> bool(others.fit(X[~digits] / 16, y[~digits]).score(X[~digits] / 16, y[~digits]) > 0.9)
+    True
+    """
+
+    def __sklearn_clone__(self):
+        net = self.net
+        fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
+        return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Fit the network, if it is not fitted yet.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or images
+            The samples.
+        y : array-like of shape (n_samples,), default=None
+            Their targets; needed for a network that is not fitted yet.
+
+        Returns
+        -------
+        self : estimator
+            The transformer.
+        """
+        net = ConvNetClassifier(random_state=0) if self.net is None else _thawed(self.net)
+        if not isinstance(net, _BaseConvNet):
+            raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
+        net = copy.copy(net)  # as it is now: a later fit of it makes another network
+        if net._is_fitted():
+            net._validate(X)
+        else:
+            if y is None:
+                raise ValueError(
+                    "This ConvNetTransformer requires y to be passed, but the target y is None: "
+                    "its network is not fitted yet."
+                )
+            net = clone(net).fit(X, y)
+        weights = _cut(net, self.layer)
+        self.net_, self._weights = net, weights
+        self._n_features_out = weights.network.outputs
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(self).pop(name, None)
+            if hasattr(net, name):
+                setattr(self, name, getattr(net, name))
+        return self
+
+    @consistent
+    def transform(self, X):
+        """Return the layer's outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or images
+            The samples.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_outputs)
+            A row a sample; an image in the order (height, width, channels).
+        """
+        check_is_fitted(self)
+        X = sound(X) if hasattr(X, "ndim") else np.asarray(X)
+        if X.ndim < 3:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        else:
+            X = self.net_._validate(X)
+        weights = self._weights
+        return finite(
+            predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        net = _thawed(self.net)
+        tags.target_tags.required = not (isinstance(net, _BaseConvNet) and net._is_fitted())
+        return tags
+
+
+def _thawed(net):
+    """Return the estimator that scikit-learn's FrozenEstimator holds."""
+    return net.estimator if isinstance(net, FrozenEstimator) else net
+
+
+def _cut(net, layer):
+    """Return the weights of a network up to one of its layers: those of all of it, shared."""
+    names = [path_of(some, "layers", i) for i, some in enumerate(net.layers_)]
+    n = len(names)
+    if isinstance(layer, str):
+        if layer not in names:
+            raise ValueError(f"layer is {layer!r}; expected one of {names}.")
+        place = names.index(layer)
+    elif isinstance(layer, Integral) and not isinstance(layer, bool):
+        if not -n <= layer < n:
+            raise ValueError(f"layer is {layer}; expected one of the {n} layers, in [{-n}, {n}).")
+        place = int(layer) % n
+    else:
+        raise TypeError(f"layer is {layer!r}; expected an int or a str.")
+    layers = (*net.layers_[: place + 1], Activation("identity"))
+    whole = net._weights.network
+    loss = Loss("squared_error", "identity")
+    network = Network(layers, whole.inputs, loss, whole.augmentation)
+    # The parameters up to here lie where they lie in the whole network.
+    return net._weights.of(network)

@@ -1,0 +1,1 @@
+"""Radial basis function networks."""

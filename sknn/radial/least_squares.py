@@ -1,0 +1,164 @@
+"""Least squares on what radial units give, from sums over rows that the engine makes."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import scipy.linalg
+
+from ..cpu.kernels.frame import Y as Y_FIELD
+from ..cpu.program import Program, Session, Team, lanes_of, pack, unpack
+from ..engine.blas import one_thread
+from ..engine.lowering import gather
+from ..engine.prediction import team_size
+from ..layers.weighted import pack_width, tile_rows
+from ..tape.tape import Parameter
+from .centers import chunk_rows, distances_tape
+
+#: Memory for what is computed of a chunk of rows: each slice of the products reads a part of it,
+#: which should stay in the second-level caches.
+_CHUNK_BYTES = 2**22
+#: How many times the rounding of its parts a sum of squared errors is at least, to count.
+_UNCERTAIN = 1e6
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted sums over rows, from which the weights of least squares follow.
+
+    Of the functions' values and the targets, both less `shifts`: these change nothing in exact
+    arithmetic, and keep means that are large against deviations from cancelling digits.
+
+    Attributes
+    ----------
+    shifts, sums : ndarray of shape (n_centers + n_outputs,)
+    products : ndarray of shape (n_centers + n_outputs, n_centers + n_outputs)
+    weight : float
+        The sum of weights.
+    """
+
+    shifts: np.ndarray
+    sums: np.ndarray
+    products: np.ndarray
+    weight: float
+
+    def solve(self, k, alpha):
+        """Return weights of shape (k, n_outputs) and intercepts, of ridge regression.
+
+        And the mean squared error of each output, or None where rounding makes it uncertain.
+        """
+        with one_thread():
+            means = self.sums / self.weight
+            centred = self.products - np.outer(means, self.sums)
+            if not np.isfinite(centred).all():
+                raise ValueError(
+                    "The sums for least squares are not finite: X, y or sample_weight have values "
+                    "that are too large; scale them."
+                )
+            w = _ridge(centred[:k, :k], centred[:k, k:], alpha)
+            residual = np.vstack([w, -np.eye(w.shape[1])])
+            errors = (residual * (centred @ residual)).sum(axis=0)
+            size = (np.abs(residual) * (np.abs(centred) @ np.abs(residual))).sum(axis=0)
+            certain = (errors > _UNCERTAIN * np.finfo(float).eps * size).all()
+            means = means + self.shifts
+            return w, means[k:] - means[:k] @ w, errors / self.weight if certain else None
+
+
+def add_moments(network, centers, widths, data, n_jobs, before=None):
+    """Return the Moments of some rows and of those `before`, in bounded memory.
+
+    Parameters
+    ----------
+    network : Network
+        Whose first layer has the centers, of shape (n_features, n_centers), and the widths.
+    data : Data
+    before : Moments or None
+    """
+    (inputs, units), outputs = centers.shape, network.outputs
+    function = network.layers[0].function
+    keys = data.source.key, data.targets.key, data.weights is not None
+    program = _moments_program(inputs, units, outputs, function, *keys)
+    chunk = chunk_rows(program, len(data.rows), _CHUNK_BYTES)
+    gradient = np.zeros(program.parameter_bytes // 8)
+    empty = np.zeros((units + outputs, units + outputs)), np.zeros(units + outputs)
+
+    def weight_of(rows):
+        return float(len(rows)) if data.weights is None else float(data.weights[rows].sum())
+
+    with Team(team_size(n_jobs, network, len(data.rows))) as team:
+        session = Session(program, chunk, team, gradient)
+
+        def run(shifts, rows):
+            gradient[:] = 0.0
+            packed = pack(program, [centers, widths, -shifts, *empty], np.dtype(float))
+            session.bind(packed, data.source, data.targets, data.weights, rows)
+            session.run(len(rows), chunk, np.ones((-(-len(rows) // chunk), 2)), accumulate=True)
+            return unpack(program, gradient)[-2:]
+
+        if before is None:
+            first = data.rows
+            if data.weights is not None:
+                first = first[data.weights[first] > 0]
+            first = first[:chunk]
+            sums, weight = run(empty[1], first)[1], weight_of(first)
+            shifts = sums / weight if weight else sums
+            before = Moments(shifts, empty[1], empty[0], 0.0)
+        lower, sums = run(before.shifts, data.rows)
+    products = np.tril(lower) + np.tril(lower, -1).T
+    return Moments(
+        before.shifts,
+        before.sums + sums,
+        before.products + products,
+        before.weight + weight_of(data.rows),
+    )
+
+
+def _ridge(gram, right, alpha):
+    """Return the solution of (gram + alpha I) w = right; the smallest of several."""
+    rounding = np.finfo(float).eps * np.trace(gram)
+    if alpha > rounding:  # else it does not make the matrix positive definite
+        try:
+            factor = scipy.linalg.cho_factor(gram + alpha * np.eye(len(gram)), lower=True)
+            return scipy.linalg.cho_solve(factor, right)
+        except scipy.linalg.LinAlgError:
+            pass
+    values, vectors = scipy.linalg.eigh(gram)
+    kept = values > np.finfo(float).eps * len(values) * max(values[-1], 0.0)
+    inverse = np.divide(1.0, values + alpha, out=np.zeros(len(values)), where=kept)
+    return vectors @ (inverse[:, None] * (vectors.T @ right))
+
+
+@lru_cache(maxsize=32)
+def _moments_program(inputs, units, outputs, function, source, targets, weighted):
+    """Return the program whose gradients are the sums of :class:`Moments`.
+
+    Each row's values, of the functions and then the targets, are shifted; "products" gets the
+    products of each two of them, weighted, in its lower triangle, and "sums" all of them, weighted.
+    """
+    tape, z = distances_tape(inputs, units, source)
+    columns = units + outputs
+    pack_of_columns = pack_width(columns, lanes_of(np.float64))
+    widths = tape.parameter(Parameter("widths", (units,), tape.parameters[0].pack, False))
+    negative = tape.parameter(Parameter("shifts", (columns,), pack_of_columns, False))
+    products = tape.parameter(Parameter("products", (columns, columns), pack_of_columns))
+    sums = tape.parameter(Parameter("sums", (columns,), pack_of_columns))
+    both = tape.buffer("both", columns)
+    a, y = tape.view(both, 0, units), tape.view(both, units, outputs)
+    tape.add("radial", (z, widths), (a,), (units,), (function,))
+    gather(tape, y, Y_FIELD, targets)
+    shifted = tape.buffer("shifted", columns)
+    tape.add("add_bias", (both, negative), (shifted,), (1, columns))
+    amounts = shifted
+    if weighted:
+        amounts = tape.buffer("weighted", columns)
+        tape.add("weigh_samples", (shifted, tape.weights()), (amounts,), (columns,))
+    packed = tape.buffer("packed", -(-columns // pack_of_columns) * pack_of_columns)
+    numbers = (1, columns, columns)
+    tape.add("pack_samples", (amounts,), (packed,), numbers, (pack_of_columns,))
+    variant = (tile_rows(columns), pack_of_columns, False, True)
+    # Whole columns: parts of them would differ in what they have of the triangle.
+    reads, numbers = (shifted, packed), (columns,)
+    tape.gradient(products, "weight_gradient", reads, numbers, variant, grain=columns)
+    tape.gradient(sums, "bias_gradient", (packed,), (1, columns), (pack_of_columns,))
+    tape.finish()
+    return Program(tape, "float64")

@@ -1,0 +1,606 @@
+"""A recurrent network that reads text character by character, and writes some."""
+
+import sys
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.validation import check_is_fitted
+
+from ..engine.network import Network
+from ..engine.optimizers import SOLVERS
+from ..engine.training import Progress, Trainer, noise_seed
+from ..estimator.callbacks import FitCallbacks
+from ..estimator.layered import LayeredNet, has_diverged
+from ..estimator.parameters import TRAINING, ParameterRow, takes
+from ..estimator.transactions import all_or_nothing, consistent
+from ..layers import LSTM, Activation, Dense, Dropout, Embedding
+from ..sequences.cells import CELLS, recurrent_layer
+from ..tape.losses import Loss
+from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts
+from .generation import search, write
+from .streams import StepRecorder, final_states, log_likelihoods, make_streams, next_probabilities
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+#: How many recurrent layers may stand one upon the other.
+LAYERS = Interval(Integral, 1, 256, closed="both")
+
+#: How models of text describe their layers.
+TEXT_LAYERS = {
+    "cell": CELLS["cell"],
+    "hidden_size": ParameterRow(
+        128,
+        [_COUNT],
+        """hidden_size : int, default=128
+        Units of each of them.""",
+    ),
+    "n_layers": ParameterRow(
+        1,
+        [LAYERS],
+        """n_layers : int, default=1
+        How many stand one upon the other, at most 256.""",
+    ),
+    "embedding": ParameterRow(
+        None,
+        [_COUNT, None],
+        """embedding : int or None, default=None
+        The size of trained vectors that stand for the characters, which begin uniform within 0.05;
+        None: a vector for each that is 1 at its number and 0 elsewhere.""",
+    ),
+    "dropout": ParameterRow(
+        0.0,
+        [Interval(Real, 0, 1, closed="left")],
+        """dropout : float, default=0.0
+        Probability that an output of a recurrent layer but the last is dropped in training.""",
+    ),
+    "reset_after": CELLS["reset_after"],
+    "activation": CELLS["activation"],
+}
+_TEXT = {
+    "seq_len": ParameterRow(
+        50,
+        [_COUNT],
+        """seq_len : int, default=50
+        Characters of a chunk, through which gradients go back. The state goes on from chunk to
+        chunk.""",
+    ),
+    "batch_size": ParameterRow(
+        32,
+        [_COUNT],
+        """batch_size : int, default=32
+        How many parallel streams the text is dealt to, in the order of the text: a training step
+        takes a chunk of each. The state is zero where a stream or a text begins. There are never
+        more streams than chunks.""",
+    ),
+    "reduction": ParameterRow(
+        "mean",
+        [StrOptions({"mean", "sum"})],
+        """reduction : {'mean', 'sum'}, default='mean'
+        What the gradient of a step, which is clipped, is of: the mean loss of its characters, or
+        their sum over each chunk, averaged over the streams, as in the textbook.""",
+    ),
+    "boundaries": ParameterRow(
+        False,
+        ["boolean"],
+        """boundaries : bool, default=False
+        Whether to learn where texts begin and end, by a mark around each of them. Then first
+        characters are predicted, too, and so are ends: `sample` stops there.""",
+    ),
+    **VOCABULARY,
+}
+_MORE = {
+    "sample_chars": ParameterRow(
+        0,
+        [Interval(Integral, 0, None, closed="left")],
+        """sample_chars : int, default=0
+        How many characters to sample and print after each epoch.""",
+    ),
+    "record_steps": ParameterRow(
+        False,
+        ["boolean"],
+        """record_steps : bool, default=False
+        Whether to keep the loss of each step in `step_loss_curve_`.""",
+    ),
+}
+
+
+_TRAINING = TRAINING | {
+    "solver": replace(
+        TRAINING["solver"],
+        constraints=[StrOptions(set(SOLVERS))],
+        doc="""solver : {'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'adadelta'}, \
+default='adam'
+        The optimizer. 'adamw' takes `alpha` as decoupled weight decay; 'rmsprop' averages squared
+        gradients with `beta_2`, 'adadelta' both of its averages with `beta_1` (and wants a
+        `learning_rate_init` near 1).""",
+    ),
+    "alpha": replace(
+        TRAINING["alpha"],
+        default=0.0,
+        doc="""alpha : float, default=0.0
+        Strength of the L2 penalty on the weights; divided by what the gradient of a step is
+        divided by, as `reduction` says.""",
+    ),
+    "learning_rate_init": replace(
+        TRAINING["learning_rate_init"],
+        default=2e-3,
+        doc="""learning_rate_init : float, default=0.002
+        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
+    ),
+    "max_iter": replace(
+        TRAINING["max_iter"],
+        default=20,
+        doc="""max_iter : int, default=20
+        The largest number of epochs.""",
+    ),
+    "random_state": replace(
+        TRAINING["random_state"],
+        doc="""random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, of dropout, and of `sample`, where that is given none. The
+        same int gives the same bits, whatever the number of threads.""",
+    ),
+    "early_stopping": replace(
+        TRAINING["early_stopping"],
+        doc="""early_stopping : bool, default=False
+        Whether to hold back the end of the text, or the last texts of several, to end training
+        when their log-likelihood no longer improves, and to keep the best weights.""",
+    ),
+    "validation_fraction": replace(
+        TRAINING["validation_fraction"],
+        doc="""validation_fraction : float, default=0.1
+        The part of the text, or of the number of texts, that early stopping holds back.""",
+    ),
+    "initializer": replace(
+        TRAINING["initializer"],
+        doc="""initializer : str, default='auto'
+        How weights start: 'auto' (in recurrent layers uniform within ``1 / sqrt(hidden_size)``, in
+        the output layer 'glorot_uniform'), 'small_normal' (deviation 0.01), 'glorot_uniform',
+        'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal'
+        (deviation 0.05), 'uniform' (within 0.05) or 'zeros'.""",
+    ),
+    "clip_value": replace(
+        TRAINING["clip_value"],
+        default=5.0,
+        doc="""clip_value : float or None, default=5.0
+        Limit of each element of the gradient.""",
+    ),
+    "clip_norm": replace(
+        TRAINING["clip_norm"],
+        doc="""clip_norm : float or None, default=None
+        Limit of the norm of the whole gradient.""",
+    ),
+    "dtype": replace(
+        TRAINING["dtype"],
+        doc="""dtype : {'float32', 'float64'} or None, default=None
+        What is computed in; None: float32.""",
+    ),
+}
+_PARAMETERS = {
+    **TEXT_LAYERS,
+    **_TEXT,
+    **{
+        name: row
+        for name, row in _TRAINING.items()
+        if name not in ("batch_size", "shuffle", "max_fun")
+    },
+    **_MORE,
+}
+
+
+def _print(text):
+    """Print text, escaping what the console cannot show."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+@takes(_PARAMETERS, positional=3)
+class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, LayeredNet):
+    """A recurrent network that predicts each character of a text from those before it.
+
+    The text is dealt to parallel streams, which are gone through in chunks of `seq_len` characters;
+    the state is carried from chunk to chunk (truncated backpropagation through time). It then
+    scores text, writes more of it, and turns it into features.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    vocabulary_ : ndarray of shape (n_vocabulary,)
+        The characters, each a str, in the order of their code points; with `boundaries` the last
+        is the empty str, which stands for the end of a text.
+    character_counts_ : ndarray of shape (n_vocabulary,)
+        How often each was in the texts fitted.
+    layers_ : list of layers
+        The network, from input to output layer.
+    weights_ : dict of str to dict of str to ndarray
+        Copies of the parameters, by layer.
+    loss_, best_loss_ : float
+        The last loss, the mean over all characters, and the smallest (None with early stopping).
+    loss_curve_ : list of float
+        The loss of each epoch.
+    step_loss_curve_ : list of float
+        With `record_steps`: the loss of each step, the mean over the characters in it; else None.
+    validation_loss_curve_, validation_scores_ : list of float
+        With validation data: its loss and its mean log-likelihood after each epoch; else None. It
+        is dealt to streams, too.
+    best_validation_score_ : float
+        The score of the weights that early stopping has kept.
+    history_ : DataFrame
+        The curves by epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+
+    References
+    ----------
+    A. Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015. R. J. Williams
+    and J. Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories", Neural Computation 2, 1990. S. Hochreiter and J. Schmidhuber, "Long short-term
+    memory", Neural Computation 9, 1997.
+
+    Examples
+    --------
+    >>> from sknn import CharRNN
+    >>> text = "she sells sea shells by the sea shore. " * 20
+    >>> rnn = CharRNN("gru", 32, seq_len=20, batch_size=4, max_iter=50, random_state=0).fit(text)
+    >>> rnn.sample(16, prime="she sells sea ", temperature=0.1)
+    'shells by the se'
+    """
+
+    # --- fitting
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, X_val=None):
+        """Learn the vocabulary and fit the network.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            One text, or several, which begin anew.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        X_val : str or list, tuple, array or Series of str, default=None
+            Texts to validate with after each epoch. With early stopping they take the place of the
+            part that would be held back.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the texts are not valid, or if the weights diverge; the estimator is
+            then as it was before.
+        """
+        return self._fit(X, y, X_val, False)
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go once over more text, from where training stands; the first call learns the vocabulary.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts, which begin with a state of zero.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return self._fit(X, y, None, True)
+
+    def _fit(self, X, y, X_val, incremental):
+        """Check everything, then train."""
+        if incremental:
+            self._check_incremental()
+        first = not self._is_fitted() or not (self.warm_start or incremental)
+        train, held = self._read(as_texts(X), X_val, first)
+        network = self._make_network(max((len(text) - 1 for text in train), default=1))
+        dtype = self._computing_dtype(first)
+        train = self._streams(train, network, dtype, "X")
+        held = None if held is None else self._streams(held, network, dtype, "X_val")
+        random_state = check_random_state(self.random_state)
+        seed = noise_seed(random_state)
+        if first:
+            progress = Progress(self._first_values(network, random_state, dtype, None, None))
+        else:
+            progress = self._progress(network, dtype, incremental)
+        epochs = 1 if incremental else self.max_iter
+        callbacks = FitCallbacks(self, X, y, epochs)
+        kind = StepRecorder if self.record_steps else Trainer
+        trainer = kind(
+            self, network, dtype, progress, train, held, lambda loss: -loss, random_state, seed
+        )
+        validated = held is not None
+        trainer.fit(epochs, incremental, self._on_epoch(trainer, callbacks, seed, validated))
+        self._check_outcome(progress)
+        self._commit(network, progress, validated)
+        before = None if first else getattr(self, "step_loss_curve_", None)
+        self.step_loss_curve_ = (before or []) + trainer.step_losses if self.record_steps else None
+        callbacks.end()
+        return self
+
+    def _computing_dtype(self, first):
+        if self.dtype is None and not first:
+            return self._weights.dtype
+        return np.dtype(self.dtype or np.float32)
+
+    def _read(self, texts, X_val, first):
+        """Return texts to fit and to validate with as numbers; learn or check the vocabulary."""
+        if first:
+            self._characters = Characters.learn(texts, self.unknown, self.min_count)
+            ends = [""] if self.boundaries else []
+            self.vocabulary_ = np.array([*self._characters.vocabulary, *ends], dtype=object)
+        else:
+            self._check_goes_on()
+        codes = self._numbers(texts)
+        counts = np.bincount(np.concatenate(codes), minlength=len(self.vocabulary_))
+        if self.boundaries:
+            counts[-1] -= len(texts)  # a mark ends a text, and one begins it
+        self.character_counts_ = counts if first else self.character_counts_ + counts
+        if X_val is not None:
+            return codes, self._numbers(as_texts(X_val, "X_val"), "X_val")
+        return self._hold_back(codes) if self.early_stopping else (codes, None)
+
+    def _check_goes_on(self):
+        """Check that texts are still read as the vocabulary was learned."""
+        before = self._mark is not None, self._characters.unknown
+        if (self.boundaries, self.unknown) != before:
+            raise ValueError(
+                f"boundaries is {self.boundaries} and unknown is {self.unknown!r}; training goes "
+                f"on with boundaries={before[0]} and unknown={before[1]!r}, which the network was "
+                "fitted with. Fit anew, with warm_start=False, to change them."
+            )
+
+    @property
+    def _mark(self):
+        """The number of the mark around texts, or None."""
+        n = len(self._characters)
+        return n if len(self.vocabulary_) > n else None
+
+    def _numbers(self, texts, name="X", ends=True):
+        """Return texts as arrays of numbers; with marks where they begin, and end if `ends`."""
+        codes, offsets = self._characters.encode(texts, name)
+        codes = np.split(codes, offsets[1:-1])
+        if self._mark is None:
+            return codes
+        mark = np.array([self._mark])
+        return [np.concatenate([mark, text, mark] if ends else [mark, text]) for text in codes]
+
+    def _hold_back(self, texts):
+        """Return the texts to train with, and those that early stopping holds back."""
+        if len(texts) > 1:
+            n = len(texts) - int(np.ceil(self.validation_fraction * len(texts)))
+            parts = texts[:n], texts[n:]
+        else:
+            n = len(texts[0]) - int(np.ceil(self.validation_fraction * len(texts[0])))
+            parts = [texts[0][:n]], [texts[0][max(n - 1, 0) :]]
+        if min(max(map(len, part), default=0) for part in parts) < 2:
+            raise ValueError(
+                f"validation_fraction is {self.validation_fraction} and X too short for it; "
+                "expected text to hold back, and at least two characters to train with."
+            )
+        return parts
+
+    def _streams(self, texts, network, dtype, name):
+        """Return texts as streams; there must be something in them."""
+        streams = make_streams(texts, network, dtype, self.batch_size, self.reduction)
+        if streams is None:
+            raise ValueError(
+                f"{name} has no text of at least two characters; expected one, as the first "
+                "character is only read."
+            )
+        return streams
+
+    def _make_network(self, longest):
+        """Return the Network that the parameters describe, for chunks of the longest text."""
+        n_symbols = len(self.vocabulary_)
+        layers, tokens = [], {"n_tokens": n_symbols}
+        if self.embedding is not None:
+            layers, tokens = [Embedding(n_symbols, self.embedding)], {}
+        for i in range(self.n_layers):
+            tokens_here = tokens if i == 0 else {}
+            layers.append(
+                recurrent_layer(self, self.hidden_size, return_sequences=True, **tokens_here)
+            )
+            if self.dropout and i < self.n_layers - 1:
+                layers.append(Dropout(float(self.dropout)))
+        layers += [Dense(n_symbols), Activation("softmax")]
+        time = max(1, min(self.seq_len, longest))
+        return Network(tuple(layers), int(time), Loss("log_loss", "softmax"))
+
+    def _on_epoch(self, trainer, callbacks, seed, validated):
+        """Return the function that is called when an epoch begins."""
+        random_state = np.random.RandomState(seed & 0xFFFFFFFF)
+
+        def commit(other):
+            other._commit(trainer.network, trainer.so_far(), validated)
+
+        def begin():
+            finish = callbacks.begin_epoch(commit)
+
+            def end():
+                if self.sample_chars:
+                    values = trainer.current_values()
+                    weights = self._attributes(trainer.network, values)["_weights"]
+                    start = self._numbers([""], ends=False)[0]
+                    text = self._write(weights, self.sample_chars, start, 1.0, None, random_state)
+                    _print(text)
+                return finish()
+
+            return end
+
+        return begin
+
+    def _check_outcome(self, progress):
+        if has_diverged(progress):
+            raise ValueError(
+                f"Training has diverged with learning_rate_init={self.learning_rate_init:g}, "
+                f"clip_value={self.clip_value} and clip_norm={self.clip_norm}: its loss or weights "
+                "are not finite any more. Expected a smaller rate, or gradients clipped."
+            )
+        super()._check_outcome(progress)
+
+    def _attributes(self, network, values):
+        return super()._attributes(network, values) | {"_n_features_out": int(self.hidden_size)}
+
+    # --- scoring
+
+    def _log_likelihoods(self, X):
+        """Return, for each text, its log-likelihood, and of how many characters."""
+        check_is_fitted(self)
+        texts = self._numbers(as_texts(X))
+        n_chars = np.array([max(len(text) - 1, 0) for text in texts])
+        return log_likelihoods(self._weights, texts, self.n_jobs), n_chars
+
+    # --- what comes next
+
+    @consistent
+    def predict_proba(self, X):
+        """Return the distribution of the character that follows each text.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts. After an empty one, without `boundaries`, characters are as probable as they
+            were frequent in training.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_texts, n_vocabulary)
+            The columns are in the order of `vocabulary_`.
+        """
+        check_is_fitted(self)
+        texts = self._numbers(as_texts(X), ends=False)
+        probabilities = np.empty((len(texts), len(self.vocabulary_)), self._weights.dtype)
+        probabilities[:] = self._frequencies()
+        read = [i for i, text in enumerate(texts) if len(text)]
+        if read:
+            _, probabilities[read] = self._after([texts[i] for i in read])
+        return probabilities
+
+    def _frequencies(self):
+        shape = np.shape(self.character_counts_)
+        if shape != (len(self.vocabulary_),):
+            raise ValueError(
+                f"character_counts_ has the shape {shape}; expected ({len(self.vocabulary_)},)."
+            )
+        return self.character_counts_ / self.character_counts_.sum()
+
+    def _after(self, texts):
+        """Return the states after texts that are not empty, and the distributions that follow."""
+        weights, last = self._weights, np.array([text[-1] for text in texts])
+        states = final_states(weights, [text[:-1] for text in texts], self.n_jobs)
+        probabilities = next_probabilities(weights, last, states, self.n_jobs)
+        return states, probabilities
+
+    @consistent
+    def transform(self, X):
+        """Return the state of the last recurrent layer after each text, as features.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        states : ndarray of shape (n_texts, hidden_size)
+            Zeros for an empty text, without `boundaries`.
+        """
+        check_is_fitted(self)
+        texts = self._numbers(as_texts(X), ends=False)
+        units = self._n_features_out
+        own = 2 * units if isinstance(self.layers_[-2], LSTM) else units
+        states = final_states(self._weights, texts, self.n_jobs)[:, -own:]
+        return np.ascontiguousarray(states[:, :units])
+
+    @validate_params(SAMPLING, prefer_skip_nested_validation=True)
+    @consistent
+    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
+        """Write text, drawing one character after the other.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters; with `boundaries`, fewer if the text ends before.
+        prime : str, default=''
+            The text that they continue. Where it is empty, without `boundaries`, the first is drawn
+            by the frequencies in training.
+        temperature : float, default=1.0
+            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
+            more probable, above it more varied.
+        top_k : int or None, default=None
+            Draw among this many of the most probable characters (and those as probable as the
+            last of them); None: among all.
+        random_state : int, RandomState instance or None, default=None
+            Seed; None: the estimator's own.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        """
+        check_is_fitted(self)
+        start = self._numbers([prime], "prime", ends=False)[0]
+        random_state = check_random_state(
+            self.random_state if random_state is None else random_state
+        )
+        return self._write(self._weights, n_chars, start, temperature, top_k, random_state)
+
+    def _write(self, weights, n_chars, start, temperature, top_k, random_state):
+        """Return text that continues `start`, by the weights given."""
+        codes = write(
+            weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
+            random_state,
+        )  # fmt: skip
+        return "".join(self._characters.decode(part) for part in codes)
+
+    @validate_params(SEARCH, prefer_skip_nested_validation=True)
+    @consistent
+    def beam_search(self, n_chars, prime="", beam_width=5):
+        """Search the most probable text, going on with the few best beginnings at each character.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters; with `boundaries`, a text that ends before counts if it is more
+            probable, its end included.
+        prime : str, default=''
+            The text that they continue. Where it is empty, without `boundaries`, first characters
+            are as probable as they were frequent in training.
+        beam_width : int, default=5
+            How many beginnings are kept; 1 takes the most probable character each time.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        log_probability : float
+            The logarithm of their probability, in nats.
+        """
+        check_is_fitted(self)
+        start = self._numbers([prime], "prime", ends=False)[0]
+        states = np.zeros((1, self._weights.network.state_size), self._weights.dtype)
+        probabilities = self._frequencies()[None]
+        if len(start):
+            states, probabilities = self._after([start])
+        codes, log_probability = search(
+            self._weights, n_chars, states, probabilities, beam_width, self._mark
+        )
+        return self._characters.decode(codes), log_probability

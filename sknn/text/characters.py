@@ -1,0 +1,308 @@
+"""Text as numbers: documents, their characters, and the parameters that models of text share."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import DensityMixin
+from sklearn.utils._param_validation import Interval
+
+from ..estimator.parameters import ParameterRow
+from ..estimator.transactions import consistent
+from ..layers.base import MOST
+
+_COUNT = Interval(Integral, 1, MOST, closed="both")
+
+#: How an estimator chooses its vocabulary.
+VOCABULARY = {
+    "unknown": ParameterRow(
+        None,
+        [str, None],
+        """unknown : str or None, default=None
+        A single character that all characters outside the vocabulary are taken as; it belongs to
+        the vocabulary itself. None: a character outside the vocabulary is an error.""",
+    ),
+    "min_count": ParameterRow(
+        1,
+        [_COUNT],
+        """min_count : int, default=1
+        Characters that the text to fit has fewer times are left out of the vocabulary; above 1
+        this needs `unknown`.""",
+    ),
+}
+
+#: What is valid for the method `sample`.
+SAMPLING = {
+    "n_chars": [Interval(Integral, 0, MOST, closed="both")],
+    "prime": [str],
+    "temperature": [Interval(Real, 0, None, closed="neither")],
+    "top_k": [Interval(Integral, 1, None, closed="left"), None],
+    "random_state": ["random_state"],
+}
+
+#: What is valid for the method `beam_search`.
+SEARCH = {
+    "n_chars": SAMPLING["n_chars"],
+    "prime": SAMPLING["prime"],
+    "beam_width": [_COUNT],
+}
+
+
+def as_texts(X, name="X"):
+    """Return documents as a list of str.
+
+    Parameters
+    ----------
+    X : str, or list, tuple, one-dimensional array or Series of str
+        One document, or several.
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    texts : list of str
+        At least one; any of them may be empty.
+    """
+    if isinstance(X, str):
+        return [X]
+    _reject_bytes(X, name)
+    if not isinstance(X, (list, tuple)):
+        shape = getattr(X, "shape", None)
+        if shape is None:
+            raise TypeError(
+                f"{name} is of the type {type(X).__name__}; expected a str, or a list or array of "
+                "str."
+            )
+        if len(shape) != 1:
+            raise ValueError(
+                f"{name} has the shape {tuple(shape)}; expected a str, or a list or array of str "
+                "of one dimension, a document each."
+            )
+    texts = list(X)
+    if not texts:
+        raise ValueError(f"{name} holds no document; expected a str, or at least one str in it.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            _reject_bytes(text, f"{name}[{i}]")
+            raise TypeError(
+                f"{name}[{i}] is of the type {type(text).__name__}; expected every document to be "
+                "a str."
+            )
+    return texts
+
+
+def _reject_bytes(value, name):
+    if isinstance(value, (bytes, bytearray)):
+        raise TypeError(
+            f"{name} is {type(value).__name__}; expected a str: decode it, as in "
+            f"{name}.decode('utf-8')."
+        )
+
+
+@dataclass(frozen=True)
+class Characters:
+    """A vocabulary of characters, numbered in the order of their code points.
+
+    Parameters
+    ----------
+    symbols : str
+        The characters, sorted.
+    unknown : str or None
+        The one of them that every other character is taken as; None: others are an error.
+    """
+
+    symbols: str
+    unknown: str | None = None
+
+    @classmethod
+    def learn(cls, texts, unknown=None, min_count=1, name="X"):
+        """Return the vocabulary of a list of str; see `VOCABULARY` for the parameters."""
+        if unknown is not None and len(unknown) != 1:
+            raise ValueError(f"unknown is {unknown!r}; expected a single character, or None.")
+        if unknown is None and min_count > 1:
+            raise ValueError(
+                f"min_count is {min_count} and unknown is None; expected the character that stands "
+                "for those that are too rare, such as unknown='\\ufffd'."
+            )
+        counts = np.bincount(_code_points("".join(texts)))
+        if not len(counts):
+            raise ValueError(f"{name} holds no character; expected text to fit.")
+        points = np.flatnonzero(counts >= min_count)
+        if unknown is not None:
+            points = np.union1d(points, ord(unknown))
+        return cls(_text_of(points), unknown)
+
+    def __len__(self):
+        return len(self.symbols)
+
+    @property
+    def vocabulary(self):
+        """The characters as an array; of objects, since NumPy's own strings drop a final NUL."""
+        return np.array(list(self.symbols), dtype=object)
+
+    @property
+    def _points(self):
+        return _code_points(self.symbols)
+
+    def encode(self, texts, name="X"):
+        """Return the numbers of the characters of documents.
+
+        Parameters
+        ----------
+        texts : str or list of str
+            One document, or several.
+        name : str
+            What errors call them.
+
+        Returns
+        -------
+        codes : ndarray of int64, of shape (n_characters,)
+            All documents, one after the other.
+        offsets : ndarray of int64, of shape (n_documents + 1,)
+            Document i is ``codes[offsets[i] : offsets[i + 1]]``.
+        """
+        documents = [texts] if isinstance(texts, str) else texts
+        offsets = np.cumsum([0] + [len(text) for text in documents], dtype=np.int64)
+        points = _code_points("".join(documents))
+        codes = np.searchsorted(self._points, points).astype(np.int64, copy=False)
+        np.minimum(codes, len(self) - 1, out=codes)
+        strange = np.flatnonzero(self._points[codes] != points)
+        if len(strange) and self.unknown is None:
+            document = np.searchsorted(offsets, strange[0], side="right") - 1
+            place = f"position {strange[0] - offsets[document]}"
+            if documents is texts:
+                place = f"document {document}, {place}"
+            raise ValueError(_unseen(int(points[strange[0]]), place, name))
+        if len(strange):
+            codes[strange] = self.symbols.index(self.unknown)
+        return codes, offsets
+
+    def decode(self, codes):
+        """Return the text of an array of numbers."""
+        return _text_of(self._points[codes])
+
+
+def _unseen(point, place, name):
+    """Say which character is not in the vocabulary, and what to do."""
+    return (
+        f"{name} holds the character {chr(point)!r} (U+{point:04X}; {place}), which was not in the "
+        "text that the vocabulary was learnt from. Fit on text that has it, or set "
+        "unknown='\\ufffd', or another character, to take all unseen ones as that."
+    )
+
+
+def _code_points(text):
+    # lone surrogates are characters like any other
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+def _text_of(points):
+    return np.asarray(points, np.dtype("<u4")).tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def draw(probabilities, temperature, top_k, uniform):
+    """Return the number of a symbol drawn from a distribution, by a uniform random number."""
+    if top_k is not None and top_k < len(probabilities):
+        least = np.partition(probabilities, -top_k)[-top_k]
+        probabilities = np.where(probabilities < least, 0.0, probabilities)
+    if temperature != 1:
+        probabilities = (probabilities / probabilities.max()) ** (1 / temperature)
+    sums = np.cumsum(probabilities)
+    return int(np.searchsorted(sums, uniform * sums[-1], side="right"))
+
+
+class TextModel(DensityMixin):
+    """What models of text share: scores, the most probable character, tags.
+
+    They have `vocabulary_`, ``predict_proba`` and ``_log_likelihoods``, which returns for each text
+    its log-likelihood, and of how many characters.
+    """
+
+    @consistent
+    def score_samples(self, X):
+        """Return the mean log-likelihood of a character in each text, in nats.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_texts,)
+            The mean over all characters of a text but its first, which is only read; NaN where
+            there are none. Where a model has `boundaries`, the first one and the end count, too.
+        """
+        sums, n_chars = self._log_likelihoods(X)
+        return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
+
+    @consistent
+    def score(self, X, y=None):
+        """Return the mean log-likelihood of a character, in nats.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts. Each is read from its beginning to its end.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        log_likelihood : float
+            The mean over all characters of all texts but the first of each. Where a model has
+            `boundaries`, the first ones and the ends count, too.
+        """
+        sums, n_chars = self._log_likelihoods(X)
+        if not n_chars.any():
+            raise ValueError(
+                "X has no text of at least two characters; expected one, as the first character is "
+                "only read."
+            )
+        return float(sums.sum() / n_chars.sum())
+
+    @consistent
+    def perplexity(self, X):
+        """Return the perplexity of a character: ``exp(-score(X))``.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        perplexity : float
+            The number of equally probable characters that would be as hard to predict.
+        """
+        return float(np.exp(-self.score(X)))
+
+    @consistent
+    def predict(self, X):
+        """Return the most probable character after each text.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+
+        Returns
+        -------
+        characters : ndarray of shape (n_texts,)
+            Each a str; where a model has `boundaries`, the empty one if the text's end is most
+            probable.
+        """
+        probabilities = self.predict_proba(X)
+        vocabulary = np.asarray(self.vocabulary_, dtype=object)
+        if vocabulary.shape != probabilities.shape[1:]:
+            raise ValueError(
+                f"vocabulary_ has the shape {vocabulary.shape}; expected "
+                f"{probabilities.shape[1:]}."
+            )
+        return vocabulary[probabilities.argmax(axis=1)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = tags.input_tags.sparse = False
+        return tags

@@ -1,0 +1,446 @@
+"""A Markov chain of characters, with back-off: what a recurrent network must beat.
+
+The counts of each order are a sparse matrix: a row for each context, a column for each character.
+What is counted once becomes a context of the next order, and the i-th stored element of one matrix
+is row i of the next. So contexts of any length are small numbers, and rows are in the order of
+their text.
+"""
+
+from bisect import bisect_left
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_is_fitted
+
+from ..estimator.parameters import ParameterRow, takes
+from ..estimator.transactions import all_or_nothing, consistent
+from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts, draw
+
+_PARAMETERS = {
+    "order": ParameterRow(
+        3,
+        [Interval(Integral, 0, 1000, closed="both")],
+        """order : int, default=3
+        The number of characters that the next one depends on, at most 1000; 0 for none.""",
+    ),
+    **VOCABULARY,
+    "random_state": ParameterRow(
+        None,
+        ["random_state"],
+        """random_state : int, RandomState instance or None, default=None
+        Seed of `sample`, where that is given none.""",
+    ),
+}
+
+
+@takes(_PARAMETERS, positional=1)
+class CharMarkovChain(TextModel, BaseEstimator):
+    """A Markov chain of characters: the next one depends on the last few.
+
+    The probability of a character c after a context h of k characters is interpolated with that
+    after h', the context without its first character (Witten and Bell's smoothing)::
+
+        p(c | h) = (n(hc) + t(h) p(c | h')) / (n(h) + t(h))
+
+    where n(hc) is how often c followed h in the text that was fitted, n(h) the sum of that over
+    all c, and t(h) the number of different characters that followed h. Below the empty context
+    lies the uniform distribution over the vocabulary. After a context that was never seen,
+    p(c | h) = p(c | h'). So the probabilities of every context sum to 1, and none of them is 0.
+
+    Contexts never cross documents: at the beginning of one, they are shorter.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    vocabulary_ : ndarray of shape (n_vocabulary,)
+        The characters, each a str, in the order of their code points.
+    counts_ : list of csr_array
+        For each order from 0 to `order`, how often each character (column) followed each context
+        of that many characters (row). The contexts of one order are the stored elements of the
+        matrix before it, in their order: row and column there, context and next character.
+
+    References
+    ----------
+    I. H. Witten and T. C. Bell, "The zero-frequency problem: estimating the probabilities of novel
+    events in adaptive text compression", IEEE Transactions on Information Theory 37, 1991 (their
+    method C); interpolated as in S. F. Chen and J. Goodman, "An empirical study of smoothing
+    techniques for language modeling", Computer Speech & Language 13, 1999.
+
+    Examples
+    --------
+    >>> from sknn import CharMarkovChain
+    >>> chain = CharMarkovChain(order=2).fit("she sells sea shells by the sea shore")
+    >>> chain.predict(["the sel", "sh"])
+    array(['l', 'e'], dtype=object)
+    >>> chain.sample(12, prime="she", random_state=0)
+    'a sea shrell'
+    """
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the vocabulary and count.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            One document, or several.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : estimator
+            The fitted chain.
+        """
+        return self._fit(as_texts(X))
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Add the counts of more documents; the first call learns the vocabulary.
+
+        Over parts of a list of documents, the counts are those of one fit to all of them.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            Whole documents, since no context reaches back into an earlier call.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : estimator
+            The chain.
+        """
+        texts = as_texts(X)
+        if not hasattr(self, "counts_"):
+            return self._fit(texts)
+        fitted = len(self.counts_) - 1, self._characters.unknown
+        if (self.order, self.unknown) != fitted:
+            raise ValueError(
+                f"order is {self.order} and unknown is {self.unknown!r}; partial_fit goes on with "
+                f"order={fitted[0]} and unknown={fitted[1]!r}, which the chain was fitted with. "
+                "Call fit to change them."
+            )
+        more = _count(self._read(texts), self.order, len(self._characters))
+        self.counts_ = _add(self._checked_counts(), more)
+        return self
+
+    def _fit(self, texts):
+        self._characters = Characters.learn(texts, self.unknown, self.min_count)
+        self.vocabulary_ = self._characters.vocabulary
+        self.counts_ = _count(self._read(texts), self.order, len(self._characters))
+        return self
+
+    def _checked_counts(self):
+        """Return the tables of counts, if they are such: they may have been set by hand."""
+        tables, n_rows = list(self.counts_), 1
+        for order, table in enumerate(tables):
+            shape = n_rows, len(self._characters)
+            if not sp.issparse(table) or table.format != "csr" or table.shape != shape:
+                raise ValueError(f"counts_[{order}] is no csr_array of the shape {shape}.")
+            n_rows = table.nnz
+        if not tables:
+            raise ValueError("counts_ is empty; expected a table for each order.")
+        return tables
+
+    def _read(self, texts):
+        """Return the numbers of all characters, with -1 after each document."""
+        codes, offsets = self._characters.encode(texts)
+        return np.insert(codes, offsets[1:], -1)
+
+    def _log_likelihoods(self, X):
+        """Return, for each document, its log-likelihood, and of how many characters."""
+        check_is_fitted(self)
+        counts = self._checked_counts()
+        codes = self._read(as_texts(X))
+        scored = codes >= 0
+        scored[1:] &= codes[:-1] >= 0
+        scored[0] = False
+        logs = np.log(_probabilities(counts, codes)[scored])
+        ends = codes < 0
+        document = np.cumsum(ends)[scored]
+        n_documents = np.count_nonzero(ends)
+        return (
+            np.bincount(document, logs, minlength=n_documents),
+            np.bincount(document, minlength=n_documents),
+        )
+
+    @consistent
+    def predict_proba(self, X):
+        """Return the distribution of the character that follows each document.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The documents. After an empty one, characters have the probabilities of order 0.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_documents, n_vocabulary)
+            The columns are in the order of `vocabulary_`.
+        """
+        check_is_fitted(self)
+        counts = self._checked_counts()
+        codes, offsets = self._characters.encode(as_texts(X))
+        return np.array([
+            _distribution(counts, _contexts(counts, codes[start:end]))
+            for start, end in zip(offsets, offsets[1:])
+        ])  # fmt: skip
+
+    @validate_params(SAMPLING, prefer_skip_nested_validation=True)
+    @consistent
+    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
+        """Draw text, one character after the other.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters.
+        prime : str, default=''
+            The text that they continue; the chain starts from order 0 where it is empty.
+        temperature : float, default=1.0
+            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
+            more probable, above it more varied.
+        top_k : int or None, default=None
+            Draw among this many of the most probable characters (and those as probable as the
+            last of them); None: among all.
+        random_state : int, RandomState instance or None, default=None
+            Seed; None: the estimator's own.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        """
+        check_is_fitted(self)
+        counts = self._checked_counts()
+        contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
+        random_state = check_random_state(
+            self.random_state if random_state is None else random_state
+        )
+        n_chars = int(n_chars)
+        codes = np.empty(n_chars, np.int64)
+        for i, uniform in enumerate(random_state.random_sample(n_chars)):
+            codes[i] = draw(_distribution(counts, contexts), temperature, top_k, uniform)
+            contexts = _advance(counts, contexts, codes[i])
+        return self._characters.decode(codes)
+
+    @validate_params(SEARCH, prefer_skip_nested_validation=True)
+    @consistent
+    def beam_search(self, n_chars, prime="", beam_width=5):
+        """Search the most probable text, going on with the few best beginnings at each character.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters.
+        prime : str, default=''
+            The text that they continue; the chain starts from order 0 where it is empty.
+        beam_width : int, default=5
+            How many beginnings are kept; 1 takes the most probable character each time.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        log_probability : float
+            The logarithm of their probability, in nats.
+        """
+        check_is_fitted(self)
+        counts = self._checked_counts()
+        contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
+        beams = [(0.0, [], contexts)]
+        for _ in range(n_chars):
+            scores = np.array([
+                score + np.log(_distribution(counts, contexts))
+                for score, _, contexts in beams
+            ])  # fmt: skip
+            kept = np.argsort(-scores, axis=None, kind="stable")[:beam_width]
+            grown = []
+            for parent, code in zip(*np.divmod(kept, scores.shape[1])):
+                _, codes, contexts = beams[parent]
+                contexts = _advance(counts, contexts, code)
+                grown.append((scores[parent, code], [*codes, code], contexts))
+            beams = grown
+        score, codes, _ = beams[0]
+        return self._characters.decode(np.array(codes, np.int64)), float(score)
+
+    @consistent
+    def transition_matrix(self, order=1):
+        """Return the textbook's transition probabilities: the matrix of counts, normalised.
+
+        There is no back-off in them: what never followed a context has probability 0.
+
+        Parameters
+        ----------
+        order : int, default=1
+            The length of the contexts, at most the chain's own.
+
+        Returns
+        -------
+        contexts : ndarray of shape (n_contexts,)
+            The contexts that were followed by something, each a str, sorted.
+        matrix : csr_array of shape (n_contexts, n_vocabulary)
+            The part of each character among those that followed each context.
+        """
+        check_is_fitted(self)
+        counts = self._checked_counts()
+        highest = len(counts) - 1
+        if not (isinstance(order, Integral) and 0 <= order <= highest):
+            raise ValueError(f"order is {order!r}; expected an int from 0 to {highest}.")
+        table = counts[order]
+        followed = np.flatnonzero(np.diff(table.indptr))
+        contexts = np.empty(len(followed), dtype=object)
+        text = self._characters.decode(_spell(counts, order)[followed].ravel())
+        contexts[:] = [text[i * order : (i + 1) * order] for i in range(len(followed))]
+        shares = table.data / table.sum(axis=1)[_rows(table)]
+        matrix = sp.csr_array((shares, table.indices, table.indptr), shape=table.shape)
+        return contexts, matrix[followed]
+
+
+# --- counts, for text as numbers with -1 after each document
+
+
+def _count(codes, order, n_symbols):
+    """Return how often each character follows each context, for orders from 0 to `order`."""
+    tables = []
+    contexts, n_contexts = np.zeros_like(codes), 1
+    for _ in range(order + 1):
+        counted = np.flatnonzero((contexts >= 0) & (codes >= 0))
+        keys, places, counts = np.unique(
+            contexts[counted] * n_symbols + codes[counted], return_inverse=True, return_counts=True
+        )
+        tables.append(_table(keys, counts, (n_contexts, n_symbols)))
+        found = np.full(len(codes), -1)
+        found[counted] = places
+        contexts, n_contexts = _one_later(found), len(keys)
+    return tables
+
+
+def _table(keys, counts, shape):
+    """Return the matrix of counts whose elements are at the sorted `keys`, row by row."""
+    rows, columns = np.divmod(keys, shape[1])
+    indptr = np.searchsorted(rows, np.arange(shape[0] + 1))
+    return sp.csr_array((counts, columns, indptr), shape=shape)
+
+
+def _one_later(places):
+    """Return the contexts that elements become for the characters that follow."""
+    return np.concatenate([[-1], places[:-1]])
+
+
+def _rows(table):
+    """Return the row of each stored element."""
+    return np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+
+
+def _add(tables, others):
+    """Return the counts of two bodies of text together."""
+    sums = []
+    # the row in the sum of each row of the one, and of the other
+    rows, other_rows, n_rows = np.zeros(1, np.int64), np.zeros(1, np.int64), 1
+    for table, other in zip(tables, others):
+        n_symbols = table.shape[1]
+        keys = rows[_rows(table)] * n_symbols + table.indices
+        other_keys = other_rows[_rows(other)] * n_symbols + other.indices
+        union = np.union1d(keys, other_keys)
+        rows, other_rows = np.searchsorted(union, keys), np.searchsorted(union, other_keys)
+        counts = np.zeros(len(union), np.int64)
+        counts[rows] += table.data
+        counts[other_rows] += other.data
+        sums.append(_table(union, counts, (n_rows, n_symbols)))
+        n_rows = len(union)
+    return sums
+
+
+def _spell(tables, order):
+    """Return the characters of all contexts of an order, as an array (n_contexts, order)."""
+    spelt = np.empty((1, 0), np.int64)
+    for table in tables[:order]:
+        spelt = np.column_stack([spelt[_rows(table)], table.indices])
+    return spelt
+
+
+# --- probabilities
+
+
+def _probabilities(tables, codes):
+    """Return the probability of each character of a text given those before it."""
+    probabilities = np.full(len(codes), 1 / tables[0].shape[1])
+    contexts = np.zeros_like(codes)
+    for table in tables:
+        places = _find(table, contexts, codes)
+        totals, types = table.sum(axis=1), np.diff(table.indptr)
+        seen = np.flatnonzero(contexts >= 0)
+        seen = seen[types[contexts[seen]] > 0]  # not only at the end of documents
+        counts = np.where(places[seen] >= 0, table.data[places[seen]], 0)
+        n, t = totals[contexts[seen]], types[contexts[seen]]
+        probabilities[seen] = (counts + t * probabilities[seen]) / (n + t)
+        contexts = _one_later(places)
+    return probabilities
+
+
+def _find(table, rows, columns):
+    """Return the places of elements among those stored; -1 where there is none."""
+    places = np.full(len(rows), -1)
+    asked = np.flatnonzero((rows >= 0) & (columns >= 0))
+    columns = columns[asked]
+    low, end = table.indptr[rows[asked]], table.indptr[rows[asked] + 1]
+    high = end.copy()
+    open_ = np.flatnonzero(low < high)
+    while len(open_):  # a binary search in each row
+        middle = low[open_] + (high[open_] - low[open_]) // 2
+        before = table.indices[middle] < columns[open_]
+        low[open_] = np.where(before, middle + 1, low[open_])
+        high[open_] = np.where(before, high[open_], middle)
+        open_ = open_[low[open_] < high[open_]]
+    there = np.flatnonzero(low < end)
+    there = there[table.indices[low[there]] == columns[there]]
+    places[asked[there]] = low[there]
+    return places
+
+
+def _contexts(tables, codes):
+    """Return the row of each order's context after a text; -1 where it was never seen."""
+    contexts = [0] + [-1] * (len(tables) - 1)
+    for code in codes[max(0, len(codes) - len(contexts) + 1) :]:
+        contexts = _advance(tables, contexts, code)
+    return contexts
+
+
+def _advance(tables, contexts, code):
+    """Return the row of each order's context after one more character; -1 for one never seen."""
+    return [0] + [_place(table, row, code) for table, row in zip(tables[:-1], contexts)]
+
+
+def _place(table, row, column):
+    """Return the place of one element among those stored, or -1."""
+    if row < 0:
+        return -1
+    end = table.indptr[row + 1]
+    place = bisect_left(table.indices, column, table.indptr[row], end)
+    return place if place < end and table.indices[place] == column else -1
+
+
+def _distribution(tables, contexts):
+    """Return the probability of every character after the contexts of all orders."""
+    n_symbols = tables[0].shape[1]
+    probabilities = np.full(n_symbols, 1 / n_symbols)
+    for table, row in zip(tables, contexts):
+        begin, end = table.indptr[row : row + 2] if row >= 0 else (0, 0)
+        if begin < end:
+            counts = table.data[begin:end]
+            total = counts.sum() + (end - begin)
+            probabilities *= (end - begin) / total
+            probabilities[table.indices[begin:end]] += counts / total
+    return probabilities

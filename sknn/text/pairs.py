@@ -1,0 +1,102 @@
+"""Pairs of texts as the engine reads them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..engine.data import Data
+from ..engine.prediction import predict
+from ..tape.sources import ClassNumbers, Source
+from .streams import LOOK_BYTES
+
+
+# --- pairs as numbers
+@dataclass
+class Pairs(Data):
+    """Pairs of texts to learn from, or to validate with.
+
+    Attributes
+    ----------
+    codes : ndarray of int64 of shape (n_pairs, in_steps + out_steps + 1)
+        The input's symbols; then a mark, the output's symbols, and the mark again. The decoder
+        reads all of the second part but its last column, and is to predict all but the first.
+    in_steps : int
+        Room for the input.
+    """
+
+    codes: np.ndarray = None
+    in_steps: int = 1
+
+    @property
+    def out_steps(self):
+        """Room for the output and the mark."""
+        return self.codes.shape[1] - self.in_steps - 1
+
+    def part(self, places):
+        return replace(self, rows=self.rows[places])
+
+    def batch_size(self, wanted):
+        return min(wanted, len(self.rows))
+
+    def evaluate(self, network, values, dtype, n_jobs, score):
+        likelihoods, exact = self.read(network, values, dtype, n_jobs)
+        return -float(likelihoods.sum() / self.steps[self.rows].sum()), score(exact, self)
+
+    def read(self, network, values, dtype, n_jobs):
+        """Return how a network predicts the outputs when it is shown what comes before.
+
+        Returns
+        -------
+        log_likelihoods : ndarray of shape (n_pairs,)
+            The logarithm of each output's probability.
+        exact : ndarray of bool of shape (n_pairs,)
+            Whether each symbol is the most probable one: then a greedy search finds this output.
+        """
+        network = _resized(network, self.in_steps, self.out_steps)
+        together = max(1, LOOK_BYTES // (network.outputs * dtype.itemsize))
+        parts = [
+            self._read(network, values, dtype, n_jobs, self.rows[first : first + together])
+            for first in range(0, len(self.rows), together)
+        ]
+        return tuple(map(np.concatenate, zip(*parts)))
+
+    def _read(self, network, values, dtype, n_jobs, rows):
+        outputs = predict(
+            network, values, dtype, self.source, n_jobs, rows=rows, lengths=self.lengths
+        ).reshape(len(rows), *network.output_shape)
+        behind = np.arange(self.out_steps) >= self.lengths[rows, 1:]
+        wanted = self.codes[rows, self.in_steps + 1 :]
+        found = np.take_along_axis(outputs, wanted[..., None], axis=2)[..., 0]
+        found = np.maximum(np.where(behind, 1.0, found), np.finfo(dtype).tiny)
+        exact = ((outputs.argmax(axis=2) == wanted) | behind).all(axis=1)
+        return np.log(found, dtype=np.float64).sum(axis=1), exact
+
+
+def make_pairs(inputs, outputs, mark):
+    """Return pairs of texts as the engine reads them.
+
+    Parameters
+    ----------
+    inputs, outputs : tuple of (codes, offsets)
+        The numbers of all symbols, and where each text begins and ends.
+    mark : int
+        The number of the symbol around outputs.
+    """
+    lengths = np.column_stack([np.diff(inputs[1]), np.diff(outputs[1]) + 1])
+    n, (in_steps, out_steps) = len(lengths), np.maximum(lengths.max(axis=0), 1).tolist()
+    codes = np.zeros((n, in_steps + out_steps + 1), np.int64)
+    codes[:, :in_steps][np.arange(in_steps) < lengths[:, :1]] = inputs[0]
+    written, place = codes[:, in_steps:], np.arange(out_steps + 1)
+    written[(place > 0) & (place < lengths[:, 1:])] = outputs[0]
+    written[:, 0] = written[np.arange(n), lengths[:, 1]] = mark
+    return Pairs(
+        Source(codes[:, :-1]), ClassNumbers(written[:, 1:]), None, np.arange(n), lengths=lengths,
+        steps=lengths[:, 1].copy(), codes=codes, in_steps=in_steps,
+    )  # fmt: skip
+
+
+def _resized(network, in_steps, out_steps):
+    """Return a network for texts of other lengths; its parameters are the same."""
+    coder, *rest = network.layers
+    coder = replace(coder, in_steps=in_steps)
+    return replace(network, layers=(coder, *rest), inputs=in_steps + out_steps)

@@ -1,0 +1,431 @@
+"""Pairs of texts: a recurrent network reads the one, another writes the other."""
+
+from dataclasses import replace
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_consistent_length
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from ..cpu.program import Layout
+from ..engine.network import Network
+from ..estimator.layered import LAYERED_TRAINING, LayeredNet
+from ..estimator.parameters import ParameterRow, takes
+from ..estimator.transactions import all_or_nothing, consistent
+from ..layers import Activation, Dense, Dropout, Embedding, EncoderDecoder
+from ..layers.base import MOST
+from ..sequences.cells import recurrent_layer
+from ..tape.losses import Loss
+from ..tape.sources import Source
+from .char_rnn import LAYERS, TEXT_LAYERS
+from .characters import VOCABULARY, Characters, as_texts
+from .pairs import make_pairs
+from .streams import final_states, reading
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+#: Rows of the decoder that search goes on with at a time.
+_TOGETHER = 512
+_LAYERS = {
+    **TEXT_LAYERS,
+    "n_layers": ParameterRow(
+        1,
+        [LAYERS],
+        """n_layers : int, default=1
+        How many of them the encoder has, and the decoder, one upon the other; at most 256.""",
+    ),
+}
+_SEARCH = {
+    "beam_width": ParameterRow(
+        1,
+        [Interval(Integral, 1, MOST, closed="both")],
+        """beam_width : int, default=1
+        How many beginnings of an output `predict` goes on with at each character; 1 takes the most
+        probable character each time.""",
+    ),
+    "max_length": ParameterRow(
+        None,
+        [_COUNT, None],
+        """max_length : int or None, default=None
+        Characters of which `predict` makes an output at most; None: twice as many as the longest
+        output has that was fitted.""",
+    ),
+}
+
+
+_TRAINING = {
+    **LAYERED_TRAINING,
+    "alpha": replace(
+        LAYERED_TRAINING["alpha"],
+        default=0.0,
+        doc="""alpha : float, default=0.0
+        Strength of the L2 penalty on the weights; divided by the number of characters that a batch
+        has to predict.""",
+    ),
+    "batch_size": replace(
+        LAYERED_TRAINING["batch_size"],
+        default=64,
+        doc="""batch_size : int, default=64
+        Pairs in a minibatch, if there are so many.""",
+        constraints=[_COUNT],
+    ),
+    "learning_rate_init": replace(
+        LAYERED_TRAINING["learning_rate_init"],
+        default=5e-3,
+        doc="""learning_rate_init : float, default=0.005
+        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
+    ),
+    "max_iter": replace(
+        LAYERED_TRAINING["max_iter"],
+        default=100,
+        doc="""max_iter : int, default=100
+        The largest number of epochs (for 'lbfgs', of iterations).""",
+    ),
+    "clip_norm": replace(
+        LAYERED_TRAINING["clip_norm"],
+        default=1.0,
+        doc="""clip_norm : float or None, default=1.0
+        Limit of the norm of the whole gradient, for minibatches.""",
+    ),
+    "dtype": replace(
+        LAYERED_TRAINING["dtype"],
+        default=None,
+        doc="""dtype : {'float32', 'float64'} or None, default=None
+        What is computed in; None: float32.""",
+    ),
+}
+_PARAMETERS = {**_LAYERS, **_SEARCH, **VOCABULARY, **_TRAINING}
+
+
+# --- writing
+
+
+def encoder_and_decoder(weights):
+    """Return the weights of the two parts, as of networks that carry their states."""
+    network, (coder, *rest) = weights.network, weights.network.layers
+    encoder = replace(network, layers=(*coder.encoder, Activation("identity")), inputs=1)
+    decoder = replace(network, layers=(*coder.decoder, *rest), inputs=1)
+    parameters = [p for group in network.parameters(weights.dtype) for p in group]
+    first = parameters[sum(map(len, encoder.parameters(weights.dtype)))]
+    start = Layout(parameters, weights.dtype).offsets[first] // weights.dtype.itemsize
+    decoding = weights.of(decoder)
+    decoding.packed = weights.packed[start:]
+    return weights.of(encoder), decoding
+
+
+def search(decoder, states, width, longest, n_jobs):
+    """Return the most probable outputs that a beam search finds, for several inputs at once.
+
+    Parameters
+    ----------
+    decoder : Weights
+        Its last symbol is the mark that begins and ends outputs.
+    states : ndarray of shape (n_inputs, state_size)
+        Those that the encoder has left.
+    width : int
+        How many beginnings are kept of each output.
+    longest : int
+        Symbols of an output, at most.
+    n_jobs : int or None
+
+    Returns
+    -------
+    outputs : list of ndarray of int64
+        Without marks.
+    """
+    n, n_symbols = len(states), decoder.network.output_shape[-1]
+    mark, each = n_symbols - 1, np.arange(n)[:, None]
+    carry = np.repeat(states, width, axis=0)
+    beams = np.full((n, width, 1), mark)
+    scores = np.full((n, width), -np.inf)  # of the beginnings that are still open
+    scores[:, 0] = 0.0
+    best, outputs = np.full(n, -np.inf), [None] * n
+    out = np.empty((n * width, n_symbols), decoder.dtype)
+    with reading(decoder, 1, carry, "predict", n_jobs) as read:
+        for length in range(longest + 1):
+            read(Source(beams[:, :, -1].reshape(-1, 1)), np.arange(n * width), out=out)
+            grown = np.log(np.maximum(out, np.finfo(out.dtype).tiny), dtype=np.float64)
+            grown = (grown.reshape(n, width, -1) + scores[..., None]).reshape(n, -1)
+            if length == longest:  # only the mark can follow
+                grown[:, np.arange(width * n_symbols) % n_symbols != mark] = -np.inf
+            kept = np.argpartition(-grown, width - 1, axis=1)[:, :width]
+            scores = grown[each, kept]
+            parents, symbols = np.divmod(kept, n_symbols)
+            beams = np.dstack([beams[each, parents], symbols])
+            carry[:] = carry[(each * width + parents).ravel()]
+            ended = np.where(symbols == mark, scores, -np.inf)
+            for i in np.flatnonzero(ended.max(axis=1) > best):
+                outputs[i] = beams[i, ended[i].argmax(), 1:-1]
+            best = np.maximum(best, ended.max(axis=1))
+            # what has ended, and what cannot become the best any more
+            scores[(symbols == mark) | (scores.max(axis=1) <= best)[:, None]] = -np.inf
+            if (scores == -np.inf).all():
+                break
+    return outputs
+
+
+@takes(_PARAMETERS, positional=3)
+class Seq2SeqRNN(LayeredNet):
+    """A recurrent network that translates texts, character by character.
+
+    An encoder reads the input; a decoder goes on from the states in which that has ended, and
+    predicts each character of the output from those before it, and the end from all of them. Inputs
+    and outputs have any length, and vocabularies of their own. In training the decoder is shown the
+    true output up to each character (teacher forcing); the loss is the mean over all characters of
+    outputs, ends included. `predict` shows it what it has written itself.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    input_vocabulary_, output_vocabulary_ : ndarray of shape (n_vocabulary,)
+        The characters of inputs and of outputs, each a str, in the order of their code points.
+    longest_output_ : int
+        Characters of the longest output that was fitted.
+    layers_ : list of layers
+        The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer.
+    weights_ : dict of str to dict of str to ndarray
+        Copies of the parameters, by layer.
+    loss_, best_loss_ : float
+        The last loss, and the smallest (None with early stopping).
+    loss_curve_ : list of float
+        The loss of each epoch.
+    validation_loss_curve_, validation_scores_ : list of float
+        With validation data: its loss, and the part of outputs that a search with ``beam_width=1``
+        finds exactly, after each epoch; else None.
+    best_validation_score_ : float
+        The score of the weights that early stopping has kept.
+    history_ : DataFrame
+        All of these curves, by epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    t_ : int
+        Pairs seen.
+
+    References
+    ----------
+    I. Sutskever, O. Vinyals and Q. V. Le, "Sequence to sequence learning with neural networks",
+    Advances in Neural Information Processing Systems 27, 2014. K. Cho et al., "Learning phrase
+    representations using RNN encoder-decoder for statistical machine translation", EMNLP 2014.
+
+    Examples
+    --------
+    >>> from itertools import product
+    >>> from sknn import Seq2SeqRNN
+    >>> words = ["".join(letters) for letters in product("abcd", repeat=4)]
+    >>> X = words[::3]
+    >>> y = [word[::-1] for word in X]
+    >>> net = Seq2SeqRNN("gru", 64, batch_size=16, learning_rate_init=0.01, random_state=0)
+    >>> net.fit(X, y).predict(["abbd", "ddca"])
+    array(['dbba', 'acdd'], dtype=object)
+    """
+
+    # --- fitting
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, *, X_val=None, y_val=None):
+        """Learn the vocabularies and fit the network.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str
+            The inputs. Any of them may be empty.
+        y : list, tuple, array or Series of str
+            Their outputs.
+        X_val, y_val : list, tuple, array or Series of str, default=None
+            Pairs to validate with after each epoch. With early stopping they take the place of the
+            part that would be held back.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the texts are not valid, or if the weights diverge; the estimator is
+            then as it was before.
+        """
+        return self._fit(X, y, None, False, (X_val, y_val, None))
+
+    @available_if(lambda self: self._check_solver())
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y):
+        """Go once over more pairs, from where training stands; the first call learns vocabularies.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str
+            The inputs.
+        y : list, tuple, array or Series of str
+            Their outputs.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return self._fit(X, y, None, True)
+
+    def _check_loss(self):
+        pass  # there is only one
+
+    def _check_X_y(self, X, y, reset):
+        """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        X, y = _as_pairs(X, y)
+        if reset:
+            self._input_characters = Characters.learn(X, self.unknown, self.min_count)
+            self._output_characters = Characters.learn(y, self.unknown, self.min_count, "y")
+            self.input_vocabulary_ = self._input_characters.vocabulary
+            self.output_vocabulary_ = self._output_characters.vocabulary
+            self.longest_output_ = 0
+        elif self.unknown != self._input_characters.unknown:
+            raise ValueError(
+                f"unknown is {self.unknown!r}; training goes on with "
+                f"unknown={self._input_characters.unknown!r}, which the network was fitted with. "
+                "Fit anew, with warm_start=False, to change it."
+            )
+        return self._pairs(X, y), None
+
+    def _pairs(self, X, y):
+        """Return texts as Pairs."""
+        outputs = self._output_characters
+        return make_pairs(
+            self._input_characters.encode(X), outputs.encode(y, "y"), mark=len(outputs)
+        )
+
+    def _data(self, X, y, weights, loss):
+        return X
+
+    def _computing_dtype(self, X):
+        if self.dtype is None and X is None:
+            return self._weights.dtype
+        return np.dtype(self.dtype or np.float32)
+
+    def _input_shape(self, X):
+        return X.in_steps, X.out_steps
+
+    def _count_outputs(self, y):
+        return len(self._output_characters) + 1
+
+    def _describe_network(self, steps, n_outputs):
+        self.longest_output_ = max(self.longest_output_, steps[1] - 1)
+        parts = [self._make_part(n) for n in (len(self._input_characters), n_outputs)]
+        layers = (EncoderDecoder(*parts, steps[0]), Dense(n_outputs), Activation("softmax"))
+        return Network(layers, sum(steps), Loss("log_loss", "softmax"))
+
+    def _make_part(self, n_symbols):
+        """Return the layers of the encoder, or of the decoder, that read so many symbols."""
+        layers, tokens = [], n_symbols
+        if self.embedding is not None:
+            layers, tokens = [Embedding(n_symbols, int(self.embedding))], None
+        for i in range(self.n_layers):
+            if i and self.dropout:
+                layers.append(Dropout(float(self.dropout)))
+            n_tokens = None if i else tokens
+            settings = {"return_sequences": True, "n_tokens": n_tokens}
+            layers.append(recurrent_layer(self, self.hidden_size, **settings))
+        return layers
+
+    def _score_outputs(self, exact, data):
+        return float(exact.mean())
+
+    # --- predicting
+
+    @consistent
+    def predict(self, X):
+        """Write the outputs that are most probable, as far as a beam search finds them.
+
+        It goes on with the `beam_width` most probable beginnings of an output, its end counting
+        as a character, until none of them can become more probable than one that has ended.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The inputs, of any length.
+
+        Returns
+        -------
+        y : ndarray of shape (n_texts,)
+            The outputs, each a str. That of an input is the same alone and among any others.
+        """
+        check_is_fitted(self)
+        self._validate_params()  # beam_width and max_length may be new
+        codes, offsets = self._input_characters.encode(as_texts(X))
+        encoder, decoder = encoder_and_decoder(self._weights)
+        states = final_states(encoder, np.split(codes, offsets[1:-1]), self.n_jobs)
+        width = int(self.beam_width)
+        longest = int(self.max_length or 2 * self.longest_output_)
+        order = np.argsort(np.diff(offsets), kind="stable")  # similar ones end together
+        predictions = np.empty(len(order), dtype=object)
+        together = max(1, _TOGETHER // width)
+        for first in range(0, len(order), together):
+            places = order[first : first + together]
+            found = search(decoder, states[places], width, longest, self.n_jobs)
+            predictions[places] = [self._output_characters.decode(output) for output in found]
+        return predictions
+
+    @consistent
+    def score(self, X, y):
+        """Return the part of outputs that `predict` finds exactly.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str
+            The inputs.
+        y : list, tuple, array or Series of str
+            Their outputs, in any characters.
+
+        Returns
+        -------
+        score : float
+            From 0 to 1.
+        """
+        X, y = _as_pairs(X, y)
+        return float(np.mean([found == wanted for found, wanted in zip(self.predict(X), y)]))
+
+    @consistent
+    def score_samples(self, X, y):
+        """Return the log-likelihood of each output, given its input, in nats.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str
+            The inputs.
+        y : list, tuple, array or Series of str
+            Their outputs.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_texts,)
+            The logarithm of the probability of y: the sum over its characters and its end.
+        """
+        check_is_fitted(self)
+        pairs, weights = self._pairs(*_as_pairs(X, y)), self._weights
+        return pairs.read(weights.network, weights.packed, weights.dtype, self.n_jobs)[0]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.target_tags.required = True
+        tags.input_tags.two_d_array = tags.input_tags.sparse = False
+        return tags
+
+
+def _as_pairs(X, y):
+    """Return inputs and outputs as lists of str."""
+    X, y = as_texts(X), as_texts(y, "y")
+    check_consistent_length(X, y)
+    return X, y

@@ -1,0 +1,344 @@
+"""Texts as parallel streams: how a recurrent network goes through them, its state carried on.
+
+A text is an array of the numbers of its symbols. Each is the input of one step and the target of
+the one before. A stream is a queue of chunks of at most `time` steps; a step of the engine takes
+one chunk of each stream.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..cpu.program import Team
+from ..engine.data import Data, Pass
+from ..engine.lowering import program
+from ..engine.network import block_width
+from ..engine.prediction import team_size
+from ..engine.threads import give_way
+from ..engine.training import Trainer
+from ..tape.sources import ClassNumbers, Source
+
+#: The key of a source of symbols.
+TOKENS = Source(np.zeros((1, 1), np.int64)).key
+#: Steps of a chunk when texts are only read, and how many texts are read together.
+_TIME, _TOGETHER = 64, 256
+#: Memory for the probabilities that are looked at together.
+LOOK_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """In which order chunks are gone through: a row of each array is a step, a column a stream.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        Where a chunk begins among the symbols of all texts.
+    lengths : ndarray of int64
+        How many of its symbols are read; 0 where a stream has ended.
+    resets : ndarray of uint8
+        Whether the state is zero before it.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    resets: np.ndarray
+
+
+def deal(starts, lengths, time, n_streams):
+    """Return the schedule that deals the chunks of texts to streams, in equal runs.
+
+    A stream's chunks follow each other in the texts, and no two streams differ by more than one. So
+    a single text is cut in contiguous parts; of several, only some that are longer than a chunk are
+    cut at all. Parts begin with a state of zero.
+
+    Parameters
+    ----------
+    starts, lengths : ndarray of int64
+        Where texts begin, and how many symbols are read of each.
+    time : int
+        The longest chunk.
+    n_streams : int
+        The largest number of streams; there are not more than chunks.
+
+    Returns
+    -------
+    schedule : Schedule
+    """
+    total = int((-(-lengths // time)).sum())
+    n_streams = min(n_streams, total)
+    bounds = np.arange(n_streams + 1) * total // n_streams
+    return _schedule(starts, lengths, time, bounds)
+
+
+def side_by_side(starts, lengths, time):
+    """Return the schedule in which each text is a stream of its own."""
+    bounds = np.concatenate([[0], np.cumsum(-(-lengths // time))])
+    return _schedule(starts, lengths, time, bounds)
+
+
+def _schedule(starts, lengths, time, bounds):
+    """Return the schedule of streams that end, and begin, at some of all chunks in order."""
+    counts = -(-lengths // time)
+    text = np.repeat(np.arange(len(lengths)), counts)
+    place = np.arange(len(text)) - np.repeat(np.cumsum(counts) - counts, counts)
+    steps = int(np.diff(bounds).max(initial=0))
+    chunk = bounds[:-1] + np.arange(steps)[:, None]
+    live = chunk < bounds[1:]
+    chunk = np.where(live, chunk, 0)
+    text, place = text[chunk], place[chunk]
+    left = np.minimum(time, lengths[text] - place * time)
+    resets = place == 0
+    resets[:1] = True
+    return Schedule(
+        (starts[text] + place * time).astype(np.int64),
+        np.where(live, left, 0).astype(np.int64),
+        (resets & live).astype(np.uint8),
+    )
+
+
+def join(texts, time):
+    """Return all texts in one array, with room behind for a chunk, and where each begins."""
+    sizes = np.array([len(text) for text in texts], np.int64)
+    codes = np.concatenate([*texts, np.zeros(time + 1, np.int64)])
+    return codes, np.cumsum(sizes) - sizes, sizes
+
+
+def _windows(codes, time):
+    return np.lib.stride_tricks.sliding_window_view(codes, time)
+
+
+@dataclass
+class Streams(Data):
+    """Texts to learn from or to validate with; lengths and resets are by position.
+
+    Attributes
+    ----------
+    resets : ndarray of uint8
+        Whether a row begins with a state of zero.
+    carry : ndarray of shape (n_streams, state_size)
+        The streams' states.
+    reduction : {'mean', 'sum'}
+        Whether the gradient of a step is divided by its number of symbols, or of streams.
+    """
+
+    resets: np.ndarray = None
+    carry: np.ndarray = None
+    reduction: str = "mean"
+
+    carries = True
+
+    def batch_size(self, wanted):
+        return len(self.carry)
+
+    def once(self, batch, order=None):
+        lengths = self.lengths.reshape(-1, batch)
+        symbols = lengths.sum(axis=1)
+        sums = symbols if self.reduction == "mean" else (lengths > 0).sum(axis=1)
+        # what is reported is the loss by symbol, whatever the gradient is divided by
+        rates = np.column_stack([1.0 / sums, np.ones(len(sums))])
+        bound = {"lengths": self.lengths, "resets": self.resets, "carry": self.carry}
+        return Pass(self.rows, rates, int(symbols.sum()), bound)
+
+    def evaluate(self, network, values, dtype, n_jobs, score):
+        n, once = len(self.carry), self.once(len(self.carry))
+        made = program(
+            network, dtype.name, block_width(n, dtype), "loss", self.source.key, self.targets.key,
+            carries=True,
+        )  # fmt: skip
+        with Team(team_size(n_jobs, network, n)) as team:
+            session = made.borrow(n, team)
+            session.bind(values, self.source, self.targets, rows=once.rows, **once.bound)
+            loss = float(session.run(len(once.rows), n, once.rates)) / once.total
+        made.give_back(session)
+        return loss, score(loss)
+
+
+class StepRecorder(Trainer):
+    """A Trainer of streams that keeps the loss of each step, the mean over its symbols.
+
+    Attributes
+    ----------
+    step_losses : list of float
+    """
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.step_losses = []
+
+    def _run(self, rows, rates, counted, bound):
+        total = 0.0
+        for step in range(len(rates)):
+            part = slice(step * self.batch, (step + 1) * self.batch)
+            here = bound | {name: bound[name][part] for name in ("lengths", "resets")}
+            loss = super()._run(rows[part], rates[step : step + 1], counted + step, here)
+            self.step_losses.append(float(loss) / int(here["lengths"].sum()))
+            total += loss
+        return total
+
+
+def make_streams(texts, network, dtype, n_streams, reduction):
+    """Return texts as streams for a network that reads chunks, or None if nothing is to be read.
+
+    Parameters
+    ----------
+    texts : list of ndarray of int64
+    network : Network
+        Its number of inputs is the length of a chunk.
+    dtype : dtype
+        What the network computes in.
+    n_streams : int
+        The largest number of streams.
+    reduction : {'mean', 'sum'}
+        As in :class:`Streams`.
+    """
+    time = network.inputs
+    codes, starts, sizes = join(texts, time)
+    lengths = np.maximum(sizes - 1, 0)  # the last symbol is only predicted
+    if not lengths.any():
+        return None
+    schedule = deal(starts, lengths, time, n_streams)
+    return Streams(
+        Source(_windows(codes, time), among=codes),
+        ClassNumbers(_windows(codes, time)[1:], among=codes),
+        None,
+        schedule.rows.ravel(),
+        lengths=schedule.lengths.reshape(-1, 1),
+        resets=schedule.resets.ravel(),
+        carry=np.zeros((schedule.rows.shape[1], network.state_size), dtype),
+        reduction=reduction,
+    )
+
+
+# --- reading, without learning
+
+
+@contextmanager
+def reading(weights, time, carry, purpose, n_jobs=None):
+    """Give a function by which a network goes on from the states in `carry`, and changes them.
+
+    ``read(source, rows, lengths=None, out=None)`` reads from each of `rows` on, as many rows a
+    step as there are states, and leaves its outputs in `out`.
+
+    Parameters
+    ----------
+    weights : Weights
+    time : int
+        Steps of a chunk.
+    carry : ndarray of shape (n_streams, state_size)
+    purpose : {'states', 'predict'}
+        What the function is asked for: nothing else, or outputs too.
+    n_jobs : int or None
+    """
+    network, n = replace(weights.network, inputs=time), len(carry)
+    width = block_width(n, weights.dtype)
+    size = team_size(n_jobs, network, n) if n > width else 1
+    made = program(network, weights.dtype.name, width, purpose, TOKENS, carries=True)
+    with Team(size) as team:
+        session = made.borrow(n, team)
+
+        def read(source, rows, lengths=None, out=None):
+            session.bind(
+                weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry
+            )
+            session.run(len(rows), n, np.ones((-(-len(rows) // n), 2)))
+
+        yield read
+    made.give_back(session)
+    give_way()
+
+
+def final_states(weights, texts, n_jobs=None):
+    """Return the network's states after it has read each text from a state of zero.
+
+    Returns
+    -------
+    states : ndarray of shape (n_texts, state_size)
+        As the engine carries them: layer by layer.
+    """
+    states = np.zeros((len(texts), weights.network.state_size), weights.dtype)
+    for places, time in _groups(texts):
+        codes, starts, sizes = join([texts[i] for i in places], time)
+        schedule = side_by_side(starts, sizes, time)
+        carry = states[places]
+        with reading(weights, time, carry, "states", n_jobs) as read:
+            lengths = schedule.lengths.reshape(-1, 1)
+            source = Source(_windows(codes, time), among=codes)
+            read(source, schedule.rows.ravel(), lengths)
+        states[places] = carry
+    return states
+
+
+def log_likelihoods(weights, texts, n_jobs=None):
+    """Return the logarithm of the probability of each text, given its first symbol.
+
+    Each is one stream from its beginning to its end.
+
+    Returns
+    -------
+    log_likelihoods : ndarray of shape (n_texts,)
+    """
+    sums = np.zeros(len(texts))
+    for places, time in _groups(texts):
+        sums[places] = _read_together(weights, [texts[i] for i in places], time, n_jobs)
+    return sums
+
+
+def _groups(texts):
+    """Yield the places of texts to read together, of similar lengths, and how long chunks are."""
+    sizes = np.array([len(text) for text in texts])
+    order = np.argsort(sizes, kind="stable")
+    sizes, first = sizes[order], 0
+    while first < len(order):
+        # those that end early would only wait for the others
+        similar = np.searchsorted(sizes, 2 * sizes[first] + _TIME, side="right")
+        last = min(first + _TOGETHER, int(similar))
+        longest = int(sizes[last - 1])
+        yield order[first:last], min(_TIME, 1 << max(longest - 1, 0).bit_length())  # few programs
+        first = last
+
+
+def _read_together(weights, texts, time, n_jobs):
+    """Return the log-likelihoods of some texts, in bounded memory."""
+    codes, starts, sizes = join(texts, time)
+    windows, schedule = _windows(codes, time), side_by_side(starts, np.maximum(sizes - 1, 0), time)
+    source = Source(windows, among=codes)
+    n, units = len(texts), weights.network.output_shape[-1]
+    steps = max(1, LOOK_BYTES // (n * time * units * weights.dtype.itemsize))
+    out = np.empty((min(steps, len(schedule.rows)) * n, time * units), weights.dtype)
+    sums, smallest = np.zeros(n), np.finfo(weights.dtype).tiny
+    carry = np.zeros((n, weights.network.state_size), weights.dtype)
+    with reading(weights, time, carry, "predict", n_jobs) as read:
+        for first in range(0, len(schedule.rows), steps):
+            rows = schedule.rows[first : first + steps]
+            lengths = schedule.lengths[first : first + steps]
+            read(source, rows.ravel(), lengths.reshape(-1, 1), out[: rows.size])
+            outputs = out[: rows.size].reshape(*rows.shape, time, units)
+            found = np.take_along_axis(outputs, windows[rows + 1][..., None], axis=3)[..., 0]
+            found = np.where(np.arange(time) < lengths[..., None], found, 1.0)
+            logs = np.log(np.maximum(found, smallest), dtype=np.float64).swapaxes(0, 1)
+            # one after the other, so that a text's sum does not depend on the others' lengths
+            terms = np.column_stack([sums, logs.reshape(n, -1)])
+            sums = np.cumsum(terms, axis=1)[:, -1]
+    return sums
+
+
+def next_probabilities(weights, codes, carry, n_jobs=None):
+    """Return the probabilities of the symbol after each of `codes`; the states go on.
+
+    Parameters
+    ----------
+    weights : Weights
+    codes : ndarray of int64 of shape (n_streams,)
+    carry : ndarray of shape (n_streams, state_size)
+        The states before; changed in place.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n_streams, n_symbols)
+    """
+    out = np.empty((len(codes), weights.network.output_shape[-1]), weights.dtype)
+    with reading(weights, 1, carry, "predict", n_jobs) as read:
+        read(Source(codes[:, None]), np.arange(len(codes)), out=out)
+    return out
