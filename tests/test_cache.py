@@ -28,11 +28,11 @@ def compile_function(*args):
     return made[-1]
 program.compile_function = compile_function
 
-from sknn.data import Source
+from sknn.tape.sources import Source
 from sknn.layers import Activation, Dense
-from sknn.losses import Loss
-from sknn.network import Network
-from sknn.training import predict
+from sknn.tape.losses import Loss
+from sknn.engine.network import Network
+from sknn.engine.prediction import predict
 
 network = Network((Dense(3), Activation("tanh")), 2, Loss("squared_error", "identity"))
 values = [np.arange(6.0).reshape(2, 3), np.ones(3)]

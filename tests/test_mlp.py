@@ -835,7 +835,7 @@ for dtype in ("float32", "float64"):
             if params.get("batch_norm"):
                 values += list(net.batch_norm_[0].values())
             bits[f"{dtype} {cls.__name__} {name}"] = [v.tobytes().hex() for v in values]
-from sknn.cpu.simd import host_features
+from sknn.cpu.kernels.simd import host_features
 bits["avx512f"] = "avx512f" in host_features()
 print(json.dumps(bits))
 """

@@ -5,6 +5,7 @@ from numbers import Integral
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.recipe import Recipe
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.supervised import check_activation
 from ..estimator.transactions import consistent
@@ -173,8 +174,9 @@ class AutoencoderTransformer(Autoencoder):
         if self.pretrain_epochs and not self._goes_once:
             noise = network.layers[: self._bounds[0]]
             self.pretraining_loss_curves_, self._interrupted = pretrain(
-                self, network, noise, values, random_state, dtype, X, self._wanted, weights
-            )
+                Recipe.of(self), self.pretrain_epochs, network, noise, values, random_state,
+                dtype, X, self._wanted, weights,
+            )  # fmt: skip
         return values
 
     def _check_pairs(self):

@@ -1,6 +1,6 @@
 """Greedy layer-wise pre-training (Hinton and Salakhutdinov, 2006; Bengio et al., 2007)."""
 
-import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from ..tape.sources import INPUTS, Source
 from .base import ReconstructionData
 
 
-def pretrain(estimator, network, noise, values, random_state, dtype, X, wanted, weights):
+def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wanted, weights):
     """Train each pair of a network's layers to reconstruct what those before it give.
 
     Parameters
     ----------
-    estimator : estimator
-        Its training parameters are read here, and `pretrain_epochs`.
+    recipe : Recipe
+    epochs : int
+        For each pair.
     network : Network
         Whose decoder mirrors its encoder.
     noise : tuple of Layer
@@ -42,9 +43,7 @@ def pretrain(estimator, network, noise, values, random_state, dtype, X, wanted, 
         Whether the user ended it.
     """
     places, curves, source = _places(network, dtype), [], Source(X)
-    trained = copy.copy(estimator)
-    trained.early_stopping, trained.max_iter = False, estimator.pretrain_epochs
-    trained.average = False
+    recipe = replace(recipe, early_stopping=False, max_iter=epochs, average=False)
     for i, (encoder, decoder, out) in enumerate(_pairs(network)):
         layers = (*_noise_of(i, noise), *encoder, decoder, out)
         loss = Loss("squared_error", out.function, over_outputs="mean") if i else network.loss
@@ -54,14 +53,14 @@ def pretrain(estimator, network, noise, values, random_state, dtype, X, wanted, 
         data = ReconstructionData(source, targets, weights, np.arange(source.n_rows))
         progress = Progress([values[k] for k in own])
         seed = random_state.randint(2**31)
-        trainer = Trainer(trained, stage, dtype, progress, data, None, None, random_state, seed)
-        trainer.fit(estimator.pretrain_epochs, True, lambda: lambda: False)
+        trainer = Trainer(recipe, stage, dtype, progress, data, None, None, random_state, seed)
+        trainer.fit(epochs, True, lambda: lambda: False)
         for k, value in zip(own, progress.values, strict=True):
             values[k] = value
         curves.append(progress.loss_curve)
         if trainer.interrupted:
             return curves, True
-        source = Source(_codes(encoder, source, progress.values, dtype, estimator.n_jobs))
+        source = Source(_codes(encoder, source, progress.values, dtype, recipe.n_jobs))
     return curves, False
 
 

@@ -65,18 +65,18 @@ class Objective:
         return loss / self._sum, gradient / self._sum
 
 
-def fit_lbfgs(estimator, network, progress, train, on_step):
+def fit_lbfgs(recipe, network, progress, train, on_step):
     """Train by L-BFGS over all rows at once, in float64."""
     rows = min(len(train.rows), CHUNK)
-    with Team(team_size(estimator.n_jobs, network, rows)) as team, one_thread():
-        objective = Objective(network, train, estimator.alpha, estimator.l1, team)
+    with Team(team_size(recipe.n_jobs, network, rows)) as team, one_thread():
+        objective = Objective(network, train, recipe.alpha, recipe.l1, team)
         first = pack(objective.program, progress.values, np.float64)[: objective.size]
         last = [first]
 
         def after_iteration(intermediate_result):
             last[0] = intermediate_result.x.copy()
             progress.loss_curve.append(float(intermediate_result.fun))
-            if estimator.verbose:
+            if recipe.verbose:
                 print(f"Iteration {len(progress.loss_curve)}, loss = {intermediate_result.fun:.8f}")
             if on_step(lambda: unpack(objective.program, last[0])):
                 raise StopIteration
@@ -89,12 +89,12 @@ def fit_lbfgs(estimator, network, progress, train, on_step):
                 jac=True,
                 callback=after_iteration,
                 options={
-                    "maxfun": estimator.max_fun,
-                    "maxiter": estimator.max_iter,
-                    "gtol": estimator.tol,
+                    "maxfun": recipe.max_fun,
+                    "maxiter": recipe.max_iter,
+                    "gtol": recipe.tol,
                 },
             )
-            progress.n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
+            progress.n_iter = _check_optimize_result("lbfgs", result, recipe.max_iter)
             progress.loss, last[0] = float(result.fun), result.x
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.")

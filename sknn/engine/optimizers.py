@@ -111,24 +111,24 @@ def _shares(average, t):
     return np.maximum(1 - decay, 9 / (t + 8))
 
 
-def make_solver(estimator):
-    """Return the Solver that an estimator's training parameters describe."""
-    rule, _, decays = SOLVERS[estimator.solver]
-    if rule == "sgd" and estimator.nesterovs_momentum:
+def make_solver(recipe):
+    """Return the Solver that a recipe describes."""
+    rule, _, decays = SOLVERS[recipe.solver]
+    if rule == "sgd" and recipe.nesterovs_momentum:
         rule = "nesterov"
-    a, b = (float(getattr(estimator, name)) if name else 0.0 for name in decays)
-    decoupled = estimator.solver == "adamw"
+    a, b = (float(getattr(recipe, name)) if name else 0.0 for name in decays)
+    decoupled = recipe.solver == "adamw"
     return Solver(
         rule,
         a,
         b,
-        epsilon=float(estimator.epsilon),
-        l2=0.0 if decoupled else float(estimator.alpha),
-        l1=float(estimator.l1),
-        decay=float(estimator.alpha) if decoupled else 0.0,
-        clip_value=_limit(estimator.clip_value),
-        clip_norm=_limit(estimator.clip_norm),
-        average=bool(estimator.average),
+        epsilon=float(recipe.epsilon),
+        l2=0.0 if decoupled else float(recipe.alpha),
+        l1=float(recipe.l1),
+        decay=float(recipe.alpha) if decoupled else 0.0,
+        clip_value=_limit(recipe.clip_value),
+        clip_norm=_limit(recipe.clip_norm),
+        average=bool(recipe.average),
     )
 
 
@@ -151,9 +151,9 @@ class Optimizer:
         Velocities, or moments: each has the shapes of the network's parameters.
     """
 
-    def __init__(self, estimator, values):
-        self.solver = estimator.solver
-        self.learning_rate = float(estimator.learning_rate_init)
+    def __init__(self, recipe, values):
+        self.solver = recipe.solver
+        self.learning_rate = float(recipe.learning_rate_init)
         self.t = self.planned = 0
         n_states = SOLVERS[self.solver][1]
         self.states = [[np.zeros(v.shape, v.dtype) for v in values] for _ in range(n_states)]
@@ -163,12 +163,12 @@ class Optimizer:
         """Return a copy that can go on by itself; the arrays are replaced, never changed."""
         return copy.copy(self)
 
-    def matches(self, estimator, values):
+    def matches(self, recipe, values):
         """Whether a partial fit of these parameters can go on with this state."""
         shapes = [[a.shape for a in arrays] for arrays in (self.states[0], values)]
-        return self.solver == estimator.solver and shapes[0] == shapes[1]
+        return self.solver == recipe.solver and shapes[0] == shapes[1]
 
-    def rates(self, estimator, n_steps):
+    def rates(self, recipe, n_steps):
         """Return what the update needs in each of the next steps; count them.
 
         Three columns for the rule, computed as scikit-learn and PyTorch do, in float64; and where
@@ -176,33 +176,33 @@ class Optimizer:
         """
         t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
         self.t += n_steps
-        columns = self._rule_rates(estimator, t)
-        if not estimator.average:
+        columns = self._rule_rates(recipe, t)
+        if not recipe.average:
             return columns
-        return np.column_stack([columns, _shares(estimator.average, t)])
+        return np.column_stack([columns, _shares(recipe.average, t)])
 
-    def _scheduled(self, estimator, t):
+    def _scheduled(self, recipe, t):
         """Return what a schedule over all steps makes of the initial rate in the steps `t`."""
-        schedule, warmup = SCHEDULES[estimator.learning_rate]
-        warmup = warmup if estimator.warmup is None else estimator.warmup
+        schedule, warmup = SCHEDULES[recipe.learning_rate]
+        warmup = warmup if recipe.warmup is None else recipe.warmup
         step = np.maximum(t - 1, 0)
-        return estimator.learning_rate_init * schedule(step, self.planned, warmup)
+        return recipe.learning_rate_init * schedule(step, self.planned, warmup)
 
-    def _rule_rates(self, estimator, t):
+    def _rule_rates(self, recipe, t):
         columns = np.zeros((len(t), _RATES))
-        scheduled = estimator.learning_rate in SCHEDULES
-        rate = self._scheduled(estimator, t) if scheduled else estimator.learning_rate_init
+        scheduled = recipe.learning_rate in SCHEDULES
+        rate = self._scheduled(recipe, t) if scheduled else recipe.learning_rate_init
         columns[:, 0] = rate if scheduled else self.learning_rate
         if self.solver == "sgd":
             # Velocities have the rate of their step in them, and change with it, so that the
             # momentum is PyTorch's; scikit-learn's own schedules leave them as they are.
             columns[:, 1] = 1.0
             if scheduled:
-                before = self._scheduled(estimator, t - 1)
+                before = self._scheduled(recipe, t - 1)
                 np.divide(rate, before, out=columns[:, 1], where=before > 0)
         if self.solver not in ("adam", "adamw", "nadam"):
             return columns
-        first, second = 1 - estimator.beta_1**t, 1 - estimator.beta_2**t
+        first, second = 1 - recipe.beta_1**t, 1 - recipe.beta_2**t
         if self.solver == "adam":
             columns[:, 0] = rate * np.sqrt(second) / first
             self.learning_rate = float(columns[-1, 0])
@@ -210,7 +210,7 @@ class Optimizer:
             columns[:, 1], columns[:, 2] = rate / first, 1 / np.sqrt(second)
         elif self.solver == "nadam":
             momentum, following = (
-                estimator.beta_1 * (1 - 0.5 * 0.96 ** (s * 0.004)) for s in (t, t + 1)
+                recipe.beta_1 * (1 - 0.5 * 0.96 ** (s * 0.004)) for s in (t, t + 1)
             )
             product = self._momentum_product * np.cumprod(momentum)
             self._momentum_product = float(product[-1])
@@ -219,18 +219,18 @@ class Optimizer:
             columns[:, 2] = 1 / np.sqrt(second)
         return columns
 
-    def epoch_ends(self, estimator, samples_seen):
+    def epoch_ends(self, recipe, samples_seen):
         """Follow the schedule 'invscaling'."""
-        if self.solver == "sgd" and estimator.learning_rate == "invscaling":
-            start = float(estimator.learning_rate_init)
+        if self.solver == "sgd" and recipe.learning_rate == "invscaling":
+            start = float(recipe.learning_rate_init)
             try:
-                self.learning_rate = start / (samples_seen + 1) ** estimator.power_t
+                self.learning_rate = start / (samples_seen + 1) ** recipe.power_t
             except OverflowError:
                 self.learning_rate = 0.0
 
-    def stops(self, estimator, message):
+    def stops(self, recipe, message):
         """Whether training ends when it no longer improves; 'adaptive' first lowers the rate."""
-        adaptive = self.solver == "sgd" and estimator.learning_rate == "adaptive"
+        adaptive = self.solver == "sgd" and recipe.learning_rate == "adaptive"
         stop = not adaptive or self.learning_rate <= 1e-6
         if not adaptive:
             message += " Stopping."
@@ -239,6 +239,6 @@ class Optimizer:
         else:
             self.learning_rate /= 5.0
             message += f" Setting learning rate to {self.learning_rate:f}"
-        if estimator.verbose:
+        if recipe.verbose:
             print(message)
         return stop

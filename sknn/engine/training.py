@@ -1,6 +1,6 @@
 """The ladder of training: epochs, steps, validation, stopping.
 
-What a fit changes is a :class:`Progress`; the estimator commits it when all went well.
+What a fit changes is a :class:`Progress`; its owner makes it his own when all went well.
 """
 
 import warnings
@@ -63,8 +63,8 @@ class Trainer:
 
     Parameters
     ----------
-    estimator : estimator
-        Its training parameters are read here.
+    recipe : Recipe
+        The settings.
     network : Network
     dtype : dtype
     progress : Progress
@@ -79,27 +79,27 @@ class Trainer:
     """
 
     def __init__(
-        self, estimator, network, dtype, progress, train, validation, score, random_state, seed
+        self, recipe, network, dtype, progress, train, validation, score, random_state, seed
     ):
-        self.estimator, self.network, self.dtype = estimator, network, dtype
+        self.recipe, self.network, self.dtype = recipe, network, dtype
         self.progress, self.train, self.validation = progress, train, validation
         self.score, self.random_state = score, random_state
         self.seed = seed
         self.n_samples = len(train.rows)
-        self.batch = train.batch_size(estimator.batch_size)
-        self._threads = team_size(estimator.n_jobs, network, self.batch)
+        self.batch = train.batch_size(recipe.batch_size)
+        self._threads = team_size(recipe.n_jobs, network, self.batch)
         self.program = program(
             network, dtype.name, training_width(network, self.batch, dtype), "train",
-            train.source.key, train.targets.key, make_solver(estimator), self._threads,
+            train.source.key, train.targets.key, make_solver(recipe), self._threads,
             carries=train.carries,
         )  # fmt: skip
         # What is trained, and what predicts: the same, or the averages of the former.
         self.packed = self._shown = pack(self.program, progress.raw or progress.values, dtype)
-        if estimator.average:
+        if recipe.average:
             self._shown = pack(self.program, progress.values, dtype)
         self._last = self._session = None
         self.interrupted = False
-        self._best = self._copies() if estimator.early_stopping else None
+        self._best = self._copies() if recipe.early_stopping else None
 
     def fit(self, epochs, partial, on_epoch):
         """Train for at most `epochs` epochs.
@@ -109,19 +109,19 @@ class Trainer:
 
         An interrupt ends training with a warning; the weights are those of the last whole step.
         """
-        progress, estimator = self.progress, self.estimator
+        progress, recipe = self.progress, self.recipe
         optimizer = progress.optimizer
-        if optimizer is not None and optimizer.matches(estimator, progress.values):
+        if optimizer is not None and optimizer.matches(recipe, progress.values):
             progress.optimizer = optimizer.copy()
         else:
-            progress.optimizer = Optimizer(estimator, progress.values)
+            progress.optimizer = Optimizer(recipe, progress.values)
         progress.optimizer.planned = epochs * -(-self.n_samples // self.batch)
         states, n_states = progress.optimizer.states, self.program.n_states
         self._states = aligned(n_states * self.packed.nbytes).view(self.dtype)
         self._states = self._states.reshape(n_states, -1)
         for packed, values in zip(self._states, states):
             packed[:] = pack(self.program, values, self.dtype)
-        if estimator.average:
+        if recipe.average:
             self._states[-1] = self._shown
         progress.optimizer.states = None  # until training ends
         progress.n_iter = 0
@@ -135,11 +135,11 @@ class Trainer:
             self.interrupted = True
             warnings.warn("Training interrupted by user.")
         self._show()
-        if estimator.early_stopping and self.validation is not None:
+        if recipe.early_stopping and self.validation is not None:
             self._shown[:], self.packed[:] = self._best
         self._session = None
         progress.values = unpack(self.program, self._shown)
-        progress.raw = unpack(self.program, self.packed) if estimator.average else None
+        progress.raw = unpack(self.program, self.packed) if recipe.average else None
         progress.optimizer.states = self._own_states()
 
     def current_values(self):
@@ -150,21 +150,21 @@ class Trainer:
         """Return the Progress as it would be if training ended here."""
         optimizer = self.progress.optimizer.copy()
         optimizer.states = self._own_states()
-        raw = unpack(self.program, self.packed) if self.estimator.average else None
+        raw = unpack(self.program, self.packed) if self.recipe.average else None
         return self.progress.copy(values=self.current_values(), raw=raw, optimizer=optimizer)
 
     def _own_states(self):
         """Return copies of the optimizer's states; the average is none of them."""
-        states = self._states[: len(self._states) - bool(self.estimator.average)]
+        states = self._states[: len(self._states) - bool(self.recipe.average)]
         return [unpack(self.program, state) for state in states]
 
     def _copies(self):
         shown = self._shown.copy()
-        return shown, self.packed.copy() if self.estimator.average else shown
+        return shown, self.packed.copy() if self.recipe.average else shown
 
     def _show(self):
         """Have the averages predict; what no optimizer touches is taken as it is."""
-        if not self.estimator.average:
+        if not self.recipe.average:
             return
         self._shown[:] = self._states[-1]
         for parameter, start in self.program.offsets.items():
@@ -175,33 +175,33 @@ class Trainer:
 
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
-        progress, estimator = self.progress, self.estimator
+        progress, recipe = self.progress, self.recipe
         finish = on_epoch()
         progress.loss = self._pass()
         progress.n_iter += 1
         progress.t += self.n_samples
         progress.loss_curve.append(progress.loss)
-        if estimator.verbose:
+        if recipe.verbose:
             print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
         self._show()
         self._validate()
         self._count_improvement()
-        progress.optimizer.epoch_ends(estimator, progress.t)
+        progress.optimizer.epoch_ends(recipe, progress.t)
         stop = bool(finish())
-        planned = estimator.learning_rate in SCHEDULES  # goes on to its end, unless stopped early
-        waits = planned and not estimator.early_stopping
-        if progress.no_improvement > estimator.n_iter_no_change and not waits:
-            what = "Validation score" if estimator.early_stopping else "Training loss"
+        planned = recipe.learning_rate in SCHEDULES  # goes on to its end, unless stopped early
+        waits = planned and not recipe.early_stopping
+        if progress.no_improvement > recipe.n_iter_no_change and not waits:
+            what = "Validation score" if recipe.early_stopping else "Training loss"
             message = (
-                f"{what} did not improve more than tol={estimator.tol:f} for "
-                f"{estimator.n_iter_no_change:d} consecutive epochs."
+                f"{what} did not improve more than tol={recipe.tol:f} for "
+                f"{recipe.n_iter_no_change:d} consecutive epochs."
             )
-            if progress.optimizer.stops(estimator, message):
+            if progress.optimizer.stops(recipe, message):
                 return True
             progress.no_improvement = 0
-        if not (partial or planned or stop) and progress.n_iter == estimator.max_iter:
+        if not (partial or planned or stop) and progress.n_iter == recipe.max_iter:
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
+                f"Stochastic Optimizer: Maximum iterations ({recipe.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
@@ -209,11 +209,11 @@ class Trainer:
 
     def _pass(self):
         """Go once through the training data; return the mean loss."""
-        shuffled = not self.train.carries and self.estimator.shuffle
+        shuffled = not self.train.carries and self.recipe.shuffle
         once = self.train.once(self.batch, self._order() if shuffled else None)
         optimizer = self.progress.optimizer
         counted = optimizer.t
-        rates = np.hstack([once.rates, optimizer.rates(self.estimator, len(once.rates))])
+        rates = np.hstack([once.rates, optimizer.rates(self.recipe, len(once.rates))])
         loss = float(self._run(once.rows, rates, counted, once.bound)) / once.total
         session, progress = self._session, self.progress
         progress.data_loss_curve.append(float(session.data_loss) / once.total)
@@ -240,17 +240,17 @@ class Trainer:
             return
         data, progress = self.validation, self.progress
         loss, score = data.evaluate(
-            self.network, self._shown, self.dtype, self.estimator.n_jobs, self.score
+            self.network, self._shown, self.dtype, self.recipe.n_jobs, self.score
         )
         progress.validation_loss_curve.append(loss)
         progress.validation_scores.append(score)
-        if self.estimator.verbose:
+        if self.recipe.verbose:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
 
     def _count_improvement(self):
         """Count the epochs without improvement, and keep the best weights."""
-        progress, tol = self.progress, self.estimator.tol
-        if self.estimator.early_stopping:
+        progress, tol = self.progress, self.recipe.tol
+        if self.recipe.early_stopping:
             score = progress.validation_scores[-1]
             worse = score < progress.best_validation_score + tol
             if score > progress.best_validation_score:

@@ -25,6 +25,7 @@ from ..engine.data import Data
 from ..engine.lbfgs import fit_lbfgs
 from ..engine.optimizers import SCHEDULES, SOLVERS
 from ..engine.prediction import finite
+from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
 from ..layers import Activation
 from ..tape.activations import ACTIVATIONS
@@ -453,8 +454,9 @@ class SupervisedNet(NeuralEstimator):
             self._fit_lbfgs(network, progress, data, held, dtype, callbacks)
             return
         trainer = Trainer(
-            self, network, dtype, progress, data, held, self._score_outputs, random_state, seed
-        )
+            Recipe.of(self), network, dtype, progress, data, held, self._score_outputs,
+            random_state, seed,
+        )  # fmt: skip
         trainer.fit(
             self._epochs(incremental),
             incremental,
@@ -479,7 +481,7 @@ class SupervisedNet(NeuralEstimator):
 
             return callbacks.begin_epoch(commit)()
 
-        fit_lbfgs(self, network, progress, data, after_iteration)
+        fit_lbfgs(Recipe.of(self), network, progress, data, after_iteration)
         if self.dtype is not None:
             progress.values = [value.astype(dtype) for value in progress.values]
 

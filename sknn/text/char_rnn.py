@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
 from ..engine.optimizers import SOLVERS
+from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.layered import LayeredNet, has_diverged
@@ -324,8 +325,9 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         callbacks = FitCallbacks(self, X, y, epochs)
         kind = StepRecorder if self.record_steps else Trainer
         trainer = kind(
-            self, network, dtype, progress, train, held, lambda loss: -loss, random_state, seed
-        )
+            Recipe.of(self), network, dtype, progress, train, held, lambda loss: -loss,
+            random_state, seed,
+        )  # fmt: skip
         validated = held is not None
         trainer.fit(epochs, incremental, self._on_epoch(trainer, callbacks, seed, validated))
         self._check_outcome(progress)

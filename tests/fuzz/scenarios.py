@@ -173,11 +173,11 @@ def _expect_end(pid, patience):
 #: Predicts with a small network, by few kernels.
 _PREDICTS = """
 import numpy as np
-from sknn.data import Source
+from sknn.tape.sources import Source
 from sknn.layers import Activation, Dense
-from sknn.losses import Loss
-from sknn.network import Network
-from sknn.training import predict
+from sknn.tape.losses import Loss
+from sknn.engine.network import Network
+from sknn.engine.prediction import predict
 
 for dtype in (np.float32, np.float64):
     network = Network((Dense(3), Activation("tanh")), 2, Loss("squared_error", "identity"))

@@ -1,0 +1,39 @@
+"""How a network is trained: the settings, as the engine takes them."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of training; those of estimators with the same names say what they mean."""
+
+    solver: str = "adam"
+    alpha: float = 0.0
+    l1: float = 0.0
+    batch_size: int | str = "auto"
+    learning_rate: str = "constant"
+    learning_rate_init: float = 1e-3
+    warmup: float | None = None
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    tol: float = 1e-4
+    verbose: bool | int = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: int | float = 10
+    max_fun: int = 15000
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    average: bool | float = False
+    n_jobs: int | None = None
+
+    @classmethod
+    def of(cls, parameters):
+        """Return the recipe of an object that has some of these settings as attributes."""
+        names = [field.name for field in fields(cls) if hasattr(parameters, field.name)]
+        return cls(**{name: getattr(parameters, name) for name in names})
