@@ -115,8 +115,9 @@ class ReconstructionData(Data):
     def part(self, places):
         return replace(self, rows=self.rows[places])
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
-        loss = super().evaluate(network, values, dtype, n_jobs, lambda outputs, data: None)[0]
+    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
+        unscored = network, values, dtype, n_jobs, lambda outputs, data: None
+        loss, _ = super().evaluate(*unscored, device)
         return loss, -loss
 
 
@@ -202,8 +203,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _encoder(self):
         """Return the weights of the encoder."""
-        network = self._weights.network
-        return self._weights.of(part_of(network, *self._bounds, network.input_shape))
+        return self._weights.part(*self._bounds)
 
     def _decoder(self, weights=None):
         """Return the weights of the decoder; tied ones are its own there."""
@@ -211,7 +211,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         layers = whole.network.layers[self._bounds[1] :]
         if any(isinstance(layer, TiedDense) for layer in layers):
             return _untied(whole, layers, self._code_shape)
-        return whole.of(part_of(whole.network, self._bounds[1], None, self._code_shape), last=True)
+        return whole.part(self._bounds[1])
 
     # --- the data
 
@@ -392,7 +392,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return finite(self._run(self._encoder(), X))
 
     def _run(self, weights, X):
-        return predict(weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs)
+        return predict(
+            weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs,
+            device=weights.device,
+        )  # fmt: skip
 
     @consistent
     def inverse_transform(self, X):
@@ -528,17 +531,10 @@ def _shape(array):
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
 
 
-def part_of(network, first, last, start):
-    """Return some of a network's layers as a network for inputs of a shape."""
-    start = start[0] if len(start) == 1 else start
-    layers = (*network.layers[first:last], Activation("identity"))
-    return Network(layers, start, Loss("squared_error", "identity"))
-
-
 def _untied(weights, layers, start):
     """Return the weights of some last layers, of which some use those of layers before."""
     network = weights.network
-    groups = network.parameters(weights.dtype)
+    groups = network.parameters()
     values, found = iter(weights.values), []
     for (_, layer, _), group in zip(network.primitives, groups, strict=True):
         found.append((layer, [next(values) for _ in group]))
@@ -553,7 +549,7 @@ def _untied(weights, layers, start):
     for layer, group in found[len(found) - len(part.primitives) :]:
         own += [kernels[layer.of].T, *group] if isinstance(layer, TiedDense) else group
     part = replace(part, layers=(*untied, Activation("identity")))
-    return Weights(part, own, weights.dtype)
+    return Weights(part, own, weights.dtype, weights.device)
 
 
 def dense(X):

@@ -29,7 +29,6 @@ from .base import (
     dense,
     document,
     error_of,
-    part_of,
 )
 from .convolutional import CODERS, check_coders
 from .dense import DENSE_LAYERS, activations
@@ -110,7 +109,7 @@ class _VariationalData(ReconstructionData):
     beta: float = 1.0
     estimate: object = None
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
+    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
         error, divergence = self.estimate(network, values, dtype, self.rows)
         return float(np.mean(error + self.beta * divergence)), -float(np.mean(error + divergence))
 
@@ -180,8 +179,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     def _distributions(self, weights, X):
         """Return means and log variances of the codes of X, in float64."""
         first, last = self._bounds
-        network = part_of(weights.network, first, last - 1, weights.network.input_shape)
-        heads = self._run(weights.of(network), X).astype(np.float64, copy=False)
+        heads = self._run(weights.part(first, last - 1), X).astype(np.float64, copy=False)
         return np.hsplit(heads, 2)
 
     def _parts_of_loss(self, weights, X, n_samples, random_state):
@@ -204,7 +202,7 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
 
     def _data(self, X, y, weights, loss):
         def estimate(network, packed, dtype, rows):
-            held = Weights.of_packed(network, packed, dtype)
+            held = Weights.of_packed(network, packed, dtype, self.device)
             random_state = np.random.RandomState(0)  # the same each time
             return self._parts_of_loss(held, X[rows], 1, random_state)
 

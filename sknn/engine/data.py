@@ -96,10 +96,10 @@ class Data:
         bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
         return Pass(rows, np.column_stack([rates, rates * counts]), counts.sum(), bound)
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
+    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
         """Return the mean loss and ``score(outputs, self)`` for parameters."""
         outputs, loss = predict(
             network, values, dtype, self.source, n_jobs, self.targets, self.weights, self.rows,
-            self.lengths, self.steps,
+            self.lengths, self.steps, device,
         )  # fmt: skip
         return float(loss), score(outputs, self)

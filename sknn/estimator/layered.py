@@ -93,7 +93,7 @@ class LayeredNet(SupervisedNet):
     def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters."""
         initializer = self._drawn_by()
-        drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
+        drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
         values = []
         for i, (layer, shape) in enumerate(drawn):
             last = i == len(drawn) - 1
@@ -103,7 +103,7 @@ class LayeredNet(SupervisedNet):
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
         values = self._weights.values
-        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "layers have changed since the last fit, by their own parameters or those of the "
@@ -127,14 +127,17 @@ class LayeredNet(SupervisedNet):
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""
         return {
-            "_weights": Weights(network, values, values[0].dtype),
+            "_weights": Weights(network, values, values[0].dtype, self.device),
             "layers_": list(network.layers[:-1]),
         }
 
     def _predict(self, X):
         """Return the network's outputs."""
         weights = self._weights
-        return predict(weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs)
+        return predict(
+            weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs,
+            device=weights.device,
+        )  # fmt: skip
 
     @property
     @consistent
@@ -142,7 +145,7 @@ class LayeredNet(SupervisedNet):
         """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
         check_is_fitted(self)
         network, values = self._weights.network, iter(self._weights.values)
-        groups = network.parameters(self._weights.dtype)
+        groups = network.parameters()
         return {
             path: {p.name: next(values) for p in group}
             for (path, _, _), group in zip(network.primitives, groups, strict=True)
@@ -164,7 +167,7 @@ class LayeredNet(SupervisedNet):
 
 def check_names(network):
     """Check that no two layers with parameters have one name."""
-    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape, 1)]
+    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape)]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")

@@ -469,8 +469,9 @@ class SupervisedNet(NeuralEstimator):
         def after_iteration(values):
             if held is not None:
                 loss, score = held.evaluate(
-                    network, values(), np.dtype(np.float64), self.n_jobs, self._score_outputs
-                )
+                    network, values(), np.dtype(np.float64), self.n_jobs, self._score_outputs,
+                    self.device,
+                )  # fmt: skip
                 progress.validation_loss_curve.append(loss)
                 progress.validation_scores.append(score)
 

@@ -218,7 +218,7 @@ class _BaseMLPNet(SupervisedNet):
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, X, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        return predict(network, values, dtype, Source(X), self.n_jobs)
+        return predict(network, values, dtype, Source(X), self.n_jobs, device=self.device)
 
     def _check_trainable(self, network):
         steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]
@@ -236,7 +236,7 @@ class _BaseMLPNet(SupervisedNet):
     def _first_values(self, network, random_state, dtype, X, weights):
         """Draw the first parameters, as scikit-learn does."""
         values, initializer = [], self._drawn_by()
-        for i, group in enumerate(network.parameters(dtype)):
+        for i, group in enumerate(network.parameters()):
             layer = network.layers[i]
             if isinstance(layer, Dense):
                 following = [a for a in network.layers[i:] if isinstance(a, Activation)]
@@ -262,7 +262,7 @@ class _BaseMLPNet(SupervisedNet):
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
         values = [np.asarray(value, dtype) for value in self._values()]
-        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "hidden_layer_sizes or batch_norm have changed since the last fit: its parameters "

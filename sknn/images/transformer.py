@@ -14,14 +14,11 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine.network import Network
 from ..engine.prediction import finite, predict
 from ..estimator.checks import sound
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.transactions import all_or_nothing, consistent
-from ..layers import Activation
 from ..layers.base import path_of
-from ..tape.losses import Loss
 from ..tape.sources import Source
 from .convnet import ConvNetClassifier, _BaseConvNet
 
@@ -142,8 +139,11 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             X = self.net_._validate(X)
         weights = self._weights
         return finite(
-            predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
-        )
+            predict(
+                weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs,
+                device=weights.device,
+            )
+        )  # fmt: skip
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -172,9 +172,4 @@ def _cut(net, layer):
         place = int(layer) % n
     else:
         raise TypeError(f"layer is {layer!r}; expected an int or a str.")
-    layers = (*net.layers_[: place + 1], Activation("identity"))
-    whole = net._weights.network
-    loss = Loss("squared_error", "identity")
-    network = Network(layers, whole.inputs, loss, whole.augmentation)
-    # The parameters up to here lie where they lie in the whole network.
-    return net._weights.of(network)
+    return net._weights.part(0, place + 1)

@@ -14,9 +14,9 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..engine.devices import DEVICES
 from ..engine.network import Network
 from ..engine.optimizers import SOLVERS
-from ..engine.prediction import team_size
 from ..estimator.layered import LAYERED_TRAINING, LayeredNet
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.supervised import (
@@ -260,10 +260,11 @@ class _BaseRBFNet(LayeredNet):
     def _first_widths(self, network, rows, weights, centers):
         k = len(centers)
         if isinstance(self.widths, str):
-            n_threads = team_size(self.n_jobs, network, rows.shape[0])
+            device = DEVICES[self.device]
+            threads = device.threads(network, rows.shape[0], self.n_jobs)
             if self.widths == "cluster":
-                return cluster_widths(rows, weights, centers, n_threads)
-            return np.full(k, shared_width(centers, n_threads))
+                return cluster_widths(rows, weights, centers, threads, device)
+            return np.full(k, shared_width(centers, threads, device))
         if np.ndim(self.widths) == 0 and self.widths > 0:
             return np.full(k, float(self.widths))
         widths = check_array(
@@ -330,7 +331,9 @@ class _BaseRBFNet(LayeredNet):
         """Find the weights by least squares: change `progress`."""
         centers, widths = progress.values[:2]
         before = getattr(self, "_moments", None) if incremental else None
-        self._moments = add_moments(network, centers, widths, data, self.n_jobs, before)
+        self._moments = add_moments(
+            network, centers, widths, data, self.n_jobs, DEVICES[self.device], before
+        )
         *progress.values[2:], errors = self._moments.solve(len(widths), self.alpha)
         if self.dtype is not None:
             progress.values = [value.astype(self.dtype) for value in progress.values]
@@ -340,7 +343,7 @@ class _BaseRBFNet(LayeredNet):
         )
         evaluate = network, values, dtype, self.n_jobs
         if errors is None or incremental or self.dtype is not None:  # else they are exact
-            progress.loss, _ = data.evaluate(*evaluate, lambda outputs, data: None)
+            progress.loss, _ = data.evaluate(*evaluate, lambda outputs, data: None, self.device)
         else:
             progress.loss = float(errors.mean()) / 2
         progress.best_loss = min(progress.best_loss, progress.loss)
@@ -349,7 +352,7 @@ class _BaseRBFNet(LayeredNet):
         if self.verbose:
             print(f"Iteration 1, loss = {progress.loss:.8f}")
         if held is not None:
-            loss, score = held.evaluate(*evaluate, self._score_outputs)
+            loss, score = held.evaluate(*evaluate, self._score_outputs, self.device)
             progress.validation_loss_curve.append(loss)
             progress.validation_scores.append(score)
         finish()

@@ -224,9 +224,9 @@ class SequenceData(Data):
 
     inputs: object = None
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
+    def evaluate(self, network, *others):
         """Return the mean loss and ``score(outputs, self)`` for parameters."""
-        return super().evaluate(of_inputs(network, self.inputs), values, dtype, n_jobs, score)
+        return super().evaluate(of_inputs(network, self.inputs), *others)
 
 
 def of_inputs(network, inputs):
@@ -342,8 +342,9 @@ class TakesSequences:
         """Return what a network with weights gives for Sequences: a row each."""
         network = of_inputs(weights.network, X.inputs)
         return predict(
-            network, weights.packed, weights.dtype, Source(X.values), self.n_jobs, lengths=X.ends
-        )
+            network, weights.packed, weights.dtype, Source(X.values), self.n_jobs, lengths=X.ends,
+            device=weights.device,
+        )  # fmt: skip
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,7 +10,6 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ..cpu.program import Layout
 from ..engine.network import Network
 from ..estimator.layered import LAYERED_TRAINING, LayeredNet
 from ..estimator.parameters import ParameterRow, takes
@@ -108,12 +107,7 @@ def encoder_and_decoder(weights):
     network, (coder, *rest) = weights.network, weights.network.layers
     encoder = replace(network, layers=(*coder.encoder, Activation("identity")), inputs=1)
     decoder = replace(network, layers=(*coder.decoder, *rest), inputs=1)
-    parameters = [p for group in network.parameters(weights.dtype) for p in group]
-    first = parameters[sum(map(len, encoder.parameters(weights.dtype)))]
-    start = Layout(parameters, weights.dtype).offsets[first] // weights.dtype.itemsize
-    decoding = weights.of(decoder)
-    decoding.packed = weights.packed[start:]
-    return weights.of(encoder), decoding
+    return weights.of(encoder), weights.of(decoder, sum(map(len, encoder.parameters())))
 
 
 def search(decoder, states, width, longest, n_jobs):
@@ -415,7 +409,7 @@ class Seq2SeqRNN(LayeredNet):
         """
         check_is_fitted(self)
         pairs, weights = self._pairs(*_as_pairs(X, y)), self._weights
-        return pairs.read(weights.network, weights.packed, weights.dtype, self.n_jobs)[0]
+        return pairs.read(weights, self.n_jobs)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
