@@ -141,11 +141,11 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
 
     _layer_lists = ("encoder", "decoder")
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         if self.encoder is None and self.decoder is None:
-            encoder, decoder = textbook_layers(self.image_shape_)
+            encoder, decoder = textbook_layers(inputs.inputs)
         else:
-            encoder, decoder = check_coders(self.encoder, self.decoder, self.out_activation_)
+            encoder, decoder = check_coders(self.encoder, self.decoder, out.function)
         if self.activity_l1:
             encoder = [*encoder, ActivityRegularization(float(self.activity_l1))]
         return encoder, decoder

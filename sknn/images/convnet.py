@@ -13,15 +13,15 @@ from sklearn.utils.validation import check_is_fitted
 from ..architectures import ARCHITECTURES
 from ..engine.network import Network
 from ..estimator.layer_lists import LayersAsParameters, check_layers
-from ..estimator.layered import LAYERED_TRAINING, LayeredNet, check_names
+from ..estimator.layered import LAYERED_TRAINING
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet, check_names
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.supervised import (
     CLASSIFICATION_LOSS,
     REGRESSION_LOSS,
     TARGETS,
     TRAINED,
-    ClassifierMethods,
-    RegressorMethods,
 )
 from ..estimator.transactions import all_or_nothing, consistent
 from ..files import safetensors as weight_files
@@ -29,7 +29,7 @@ from ..layers import Activation, Dense
 from ..layers.augmentation import Augmentation
 from ..layers.base import describe, output_shape, size
 from ..summary import summarize
-from .inputs import IMAGE_SHAPE, TakesImages, check_image_shape
+from .inputs import IMAGE_SHAPE, Rows, TakesImages, check_image_shape
 
 _LAYERS = {
     "layers": ParameterRow(
@@ -106,15 +106,15 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if isinstance(last, Dense) and last.activation is None:
             if last.units == n_outputs:
                 return layers
-            if n_outputs == 1 and last.units == 2 and self._classifies:
+            if n_outputs == 1 and last.units == 2 and self._task().classifies:
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
     def _make_network(self, inputs, n_outputs, out, loss):
         """Return the Network that the parameters describe."""
         changes = self._changes()
-        layers = self._make_layers(output_shape(changes, self.image_shape_), n_outputs)
-        network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
+        layers = self._make_layers(output_shape(changes, inputs.inputs), n_outputs)
+        network = Network((*layers, out), inputs.inputs, loss, tuple(changes))
         _check_augmentation(network)
         check_names(network)
         if network.output_shape != (n_outputs,):
@@ -206,15 +206,18 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
             raise ValueError("image_shape is None; loading weights needs the shape of the images.")
         self.image_shape_ = check_image_shape(self.image_shape)
         self.n_features_in_ = size(self.image_shape_)
-        network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
+        n_outputs = self._outputs_to_load(classes)
+        inputs = Rows(None, self.image_shape_)
+        network, attributes = self._describe(self._task(), inputs, n_outputs)
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
-            first = self._first_values(network, random_state, dtype, None, None)
+            first = self._draw(network, random_state, dtype)
         values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
-        vars(self).update(self._attributes(network, [value.astype(dtype) for value in values]))
+        values = [value.astype(dtype) for value in values]
+        vars(self).update(attributes | self._attributes(network, values))
         return self
 
     def _outputs_to_load(self, classes):
@@ -222,7 +225,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
-        if not self._classifies:
+        if not self._task().classifies:
             return n or 1
         if classes is None:
             if n is None:

@@ -15,14 +15,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..engine.network import Network
-from ..engine.prediction import finite, predict
+from ..engine.prediction import finite
 from ..estimator.checks import sound
+from ..estimator.inputs import Rows
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.transactions import all_or_nothing, consistent
 from ..layers import Activation
 from ..layers.base import path_of
 from ..tape.losses import Loss
-from ..tape.sources import Source
 from .convnet import ConvNetClassifier, _BaseConvNet
 
 _TRANSFORMER = {
@@ -103,7 +103,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
         net = copy.copy(net)  # as it is now: a later fit of it makes another network
         if net._is_fitted():
-            net._validate(X)
+            net._read(X)
         else:
             if y is None:
                 raise ValueError(
@@ -139,11 +139,8 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if X.ndim < 3:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         else:
-            X = self.net_._validate(X)
-        weights = self._weights
-        return finite(
-            predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
-        )
+            X = self.net_._read(X).values
+        return finite(Rows(X, self.net_.image_shape_).run(self._weights, self.net_.n_jobs))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
