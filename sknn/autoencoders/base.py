@@ -119,13 +119,62 @@ class Reconstruction(Task):
         As those of :class:`~sknn.estimator.tasks.Task`.
     over_outputs : {'mean', 'sum'}
         What the loss of a sample is of those of its features.
+    read_clean : callable
+        ``read_clean(clean, name, inputs)`` returns what inputs are to become, checked.
     """
 
     losses = "squared_error", "log_loss"
+    #: Whether the fit that it is for begins anew.
+    begins = False
 
-    def __init__(self, loss, output_activation, over_outputs="mean"):
+    def __init__(self, loss, output_activation, read_clean=None, over_outputs="mean"):
         super().__init__(loss, output_activation)
-        self._over_outputs = over_outputs
+        self._read_clean, self._over_outputs = read_clean, over_outputs
+
+    def read(self, read, X, clean, reset):
+        """Return X as inputs, and what it is to become, or None for itself."""
+        self.begins = reset
+        return self._read_in_range(read, X, clean, reset, ("X", "X_clean"))
+
+    def validation(self, read, X_val, clean, weights, network):
+        if X_val is None:
+            if clean is not None or weights is not None:
+                raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
+            return None
+        names = "X_val", "X_val_clean"
+        inputs, clean = self._read_in_range(read, X_val, clean, False, names)
+        weights = check_weights(weights, inputs, "sample_weight_val")
+        return self.data(inputs, clean, weights, network)
+
+    def _read_in_range(self, read, X, clean, reset, names):
+        inputs, clean = self.read_pair(read, X, clean, reset, names)
+        self._check_range(inputs if clean is None else clean, names[clean is not None])
+        return inputs, clean
+
+    def read_pair(self, read, X, clean, reset=False, names=("X", "X_clean")):
+        """Return X as inputs, and what it is to become, or None for itself."""
+        inputs = read(X, reset=reset)
+        if clean is None:
+            return inputs, None
+        clean = self._read_clean(clean, names[1], inputs)
+        if clean.shape[0] != inputs.shape[0]:
+            raise ValueError(
+                f"{names[1]} has {clean.shape[0]} samples; expected {inputs.shape[0]}, as "
+                f"{names[0]} has."
+            )
+        return inputs, clean
+
+    def _check_range(self, inputs, name):
+        """Check that a binary cross-entropy with inputs makes sense, but for rounding."""
+        if self.loss_name != "log_loss":
+            return
+        least, most = inputs.min(), inputs.max()
+        slack = 8 * np.finfo(inputs.dtype).eps if inputs.dtype.kind == "f" else 0
+        if least < -slack or most > 1 + slack:
+            raise ValueError(
+                f"{name} has values from {least} to {most}; loss='log_loss' needs values in "
+                f"[0, 1]: scale {name}, or set loss='squared_error'."
+            )
 
     def count_outputs(self, inputs, y):
         return inputs.features
@@ -159,9 +208,11 @@ class Reconstruction(Task):
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet):
     """What autoencoders share: all but the constructor and ``_parts``."""
 
+    _keeps_dtype = True
+
     def _task(self):
         """Return the task that the parameters describe."""
-        return Reconstruction(self.loss, self.output_activation)
+        return Reconstruction(self.loss, self.output_activation, self._read_clean)
 
     # --- the network
 
@@ -169,11 +220,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return the layers of the encoder, and those of the decoder up to the last activation."""
         raise NotImplementedError
 
-    def _describe(self, task, inputs, n_outputs):
-        """Return the network, and what the estimator shows and remembers of it, as attributes."""
-        out = task.activation()
-        loss = task.make_loss(n_outputs, out)
-        noise, (encoder, decoder) = self._noise_layers(), self._parts(inputs, out)
+    def _network(self, task, inputs, n_outputs):
+        """Return the network, and what to remember of it: where the code is, limits of noise."""
+        out, loss = task.head(n_outputs)
+        if task.begins:
+            for name in ("noise_range_", "_range"):
+                vars(self).pop(name, None)
+        noise, limits = self._noise_layers(inputs) if getattr(self, "noise", 0) else ([], {})
+        encoder, decoder = self._parts(inputs, out)
         network = Network((*noise, *encoder, *decoder, out), inputs.inputs, loss)
         check_names(network)
         start = network.start_shape
@@ -183,28 +237,26 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             raise ValueError(
                 f"The decoder gives {describe(given)}; expected {describe(start)}, as X has."
             )
-        return network, {
-            "out_activation_": out.function,
-            "n_outputs_": n_outputs,
+        return network, limits | {
             "_bounds": (len(noise), len(noise) + len(encoder)),
             "_code_shape": code,
             "_n_features_out": size(code),
         }
 
-    def _noise_layers(self):
-        """Return the noise of the inputs as a list of layers."""
-        if not getattr(self, "noise", 0):
-            return []
+    def _noise_layers(self, inputs):
+        """Return the noise of the inputs as a list of layers, and its limits as attributes."""
+        limits, of_data = self._limits(inputs)
+        remembered = {"noise_range_": limits} | ({} if of_data is None else {"_range": of_data})
         if self.noise_kind != "gaussian" and self.noise >= 1:
             raise ValueError(
                 f"noise is {self.noise}; expected a probability in [0, 1) for "
                 f"noise_kind={self.noise_kind!r}."
             )
         if self.noise_kind == "masking":
-            return [MaskingNoise(float(self.noise))]
-        if self.noise_range_ is None:
-            return [GaussianNoise(float(self.noise))]
-        return [_NOISES[self.noise_kind](float(self.noise), self.noise_range_)]
+            return [MaskingNoise(float(self.noise))], remembered
+        if limits is None:
+            return [GaussianNoise(float(self.noise))], remembered
+        return [_NOISES[self.noise_kind](float(self.noise), limits)], remembered
 
     def _limits(self, X):
         """Return the limits of noise, and the range of the data X if they are that."""
@@ -230,34 +282,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     # --- the data
 
-    def _read_targets(self, X, y, task, reset):
-        """Return X to fit, and what it is to become; remember the limits of noise."""
-        X, clean = self._read_pair(X, y, reset)
-        self._check_range(X if clean is None else clean, "X" if clean is None else "X_clean")
-        if reset:
-            for name in ("noise_range_", "_range"):
-                vars(self).pop(name, None)
-        if getattr(self, "noise", 0):
-            self.noise_range_, of_data = self._limits(X)
-            if of_data is not None:
-                self._range = of_data
-        return X, clean
-
-    def _read_pair(self, X, y, reset=False, names=("X", "X_clean")):
-        """Return X, and what it is to become, or None for itself."""
-        X = self._read(X, reset=reset)
-        if y is None:
-            return X, None
-        clean = self._read_clean(y, names[1], X)
-        if clean.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"{names[1]} has {clean.shape[0]} samples; expected {X.shape[0]}, as {names[0]} "
-                "has."
-            )
-        return X, clean
-
     def _read_clean(self, clean, name, inputs):
-        """Return what X is to become, checked as X is, but under its own name."""
+        """Return what inputs are to become, checked as X is, but under its own name."""
         if len(_shape(clean)) > 2:
             return self._read(clean)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
@@ -271,18 +297,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             )
         return Rows(numeric(clean), inputs.inputs)
 
-    def _check_range(self, X, name="X"):
-        """Check that a binary cross-entropy with what X has makes sense, but for rounding."""
-        if self.loss != "log_loss":
-            return
-        least, most = X.min(), X.max()
-        slack = 8 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
-        if least < -slack or most > 1 + slack:
-            raise ValueError(
-                f"{name} has values from {least} to {most}; loss='log_loss' needs values in "
-                f"[0, 1]: scale {name}, or set loss='squared_error'."
-            )
-
     def _warn_of_range(self, X):
         """Warn of what lies far outside of where a binary cross-entropy is defined."""
         if self.loss == "log_loss" and (X.min() < -1 or X.max() > 2):
@@ -290,18 +304,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 f"X has values from {X.min()} to {X.max()}; loss='log_loss' is for values in "
                 "[0, 1], and takes others as 0 or 1."
             )
-
-    def _given_validation(self, X_val, clean, weights, task, network):
-        """Return validation data that the caller gave, or None."""
-        if X_val is None:
-            if clean is not None or weights is not None:
-                raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
-            return None
-        names = "X_val", "X_val_clean"
-        X_val, clean = self._read_pair(X_val, clean, names=names)
-        self._check_range(X_val if clean is None else clean, names[clean is not None])
-        weights = check_weights(weights, X_val, "sample_weight_val")
-        return task.data(X_val, clean, weights, network)
 
     @staticmethod
     def _clean(X, y, X_clean):
@@ -373,12 +375,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             The estimator.
         """
         return self._fit(X, self._clean(X, y, X_clean), sample_weight, incremental=True)
-
-    def _train(self, job, callbacks):
-        super()._train(job, callbacks)
-        # what lbfgs has found in float64, too
-        values = job.progress.values
-        job.progress.values = [value.astype(job.dtype, copy=False) for value in values]
 
     # --- using it
 
@@ -486,7 +482,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             Minus the mean of what `score_samples` returns.
         """
         check_is_fitted(self)
-        X, clean = self._read_pair(X, self._clean(X, y, None))
+        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
         weights = check_weights(sample_weight, X)
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=weights))
 

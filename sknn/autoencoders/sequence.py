@@ -58,6 +58,19 @@ _PARAMETERS = {
 class _OfSequences(Reconstruction):
     """To give sequences: each counts as many times as it has steps."""
 
+    def read_pair(self, read, X, clean, reset=False, names=("X", "X_clean")):
+        X, clean = super().read_pair(read, X, clean, reset, names)
+        if clean is not None and (clean.time != X.time or (clean.steps != X.steps).any()):
+            i = int(np.argmax(clean.steps != X.steps))
+            ours, theirs = (
+                f"{some.steps[i]} steps{'' if some.listed else f' of {some.time}'}"
+                for some in (clean, X)
+            )
+            raise ValueError(
+                f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
+            )
+        return X, clean
+
     def data(self, inputs, clean, weights, network):
         targets = INPUTS if clean is None else clean.source()
         return inputs.data(targets, weights, steps=inputs.steps)
@@ -119,7 +132,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
 
     def _task(self):
         """Return the task that the parameters describe."""
-        return _OfSequences(self.loss, self.output_activation)
+        return _OfSequences(self.loss, self.output_activation, self._read_clean)
 
     # --- the network
 
@@ -135,11 +148,11 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         decoder += stack(self, sizes[::-1], name="decoder", truncate=self.truncate)
         return encoder, [*decoder, Dense(inputs.features, name="output")]
 
-    def _describe(self, task, inputs, n_outputs):
-        """Return the network, and what the estimator shows and remembers of it, as attributes."""
-        network, attributes = super()._describe(task, inputs, n_outputs)
+    def _network(self, task, inputs, n_outputs):
+        """Return the network, and what to remember of it."""
+        network, remembered = super()._network(task, inputs, n_outputs)
         longest = max(self.n_steps_, int(inputs.steps.max()))
-        return network, attributes | {"n_steps_": longest}
+        return network, remembered | {"n_steps_": longest}
 
     # --- the data
 
@@ -152,19 +165,6 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
 
     def _read_clean(self, clean, name, inputs):
         return self._read(clean)
-
-    def _read_pair(self, X, y, reset=False, names=("X", "X_clean")):
-        X, clean = super()._read_pair(X, y, reset, names)
-        if clean is not None and (clean.time != X.time or (clean.steps != X.steps).any()):
-            i = int(np.argmax(clean.steps != X.steps))
-            ours, theirs = (
-                f"{some.steps[i]} steps{'' if some.listed else f' of {some.time}'}"
-                for some in (clean, X)
-            )
-            raise ValueError(
-                f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
-            )
-        return X, clean
 
     @staticmethod
     def _clean(X, y, X_clean):
@@ -268,7 +268,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
             sequence counts as many times as it has steps.
         """
         check_is_fitted(self)
-        X, clean = self._read_pair(X, self._clean(X, y, None))
+        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
         weights = check_weights(sample_weight, X)
         amounts = X.steps if weights is None else X.steps * weights
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=amounts))

@@ -174,15 +174,15 @@ class _Variational(Reconstruction):
 
     Parameters
     ----------
-    loss, output_activation
+    loss, output_activation, read_clean
         As those of :class:`~sknn.autoencoders.base.Reconstruction`.
     beta : float
         The divergence's weight.
     n_jobs : int or None
     """
 
-    def __init__(self, loss, output_activation, beta, n_jobs):
-        super().__init__(loss, output_activation, over_outputs="sum")
+    def __init__(self, loss, output_activation, read_clean, beta, n_jobs):
+        super().__init__(loss, output_activation, read_clean, over_outputs="sum")
         self._beta, self._n_jobs = beta, n_jobs
 
     def data(self, inputs, clean, weights, network):
@@ -240,7 +240,8 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     _layer_lists = ("encoder", "decoder")
 
     def _task(self):
-        return _Variational(self.loss, self.output_activation, self.beta, self.n_jobs)
+        settings = self._read_clean, self.beta, self.n_jobs
+        return _Variational(self.loss, self.output_activation, *settings)
 
     # --- the network
 

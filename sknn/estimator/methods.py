@@ -99,7 +99,7 @@ class ClassifierMethods(_Predicts):
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
-        return Classification(self.loss, self.output_activation, *known)
+        return Classification(self.loss, self.output_activation, *known, self.class_weight)
 
     @partial_fits
     def partial_fit(self, X, y, sample_weight=None, classes=None):

@@ -1,8 +1,8 @@
 """The one ladder of fitting, from the parameters and data of an estimator to what it has learned.
 
 A family says what its task is (``_task``), how it reads X (``_read``), and which network its
-parameters describe (``_make_network``). All else is here: a fit is prepared as a :class:`Job`,
-which the engine trains, and its outcome becomes the estimator's own.
+parameters describe (``_network``). All else is here: a fit is prepared as a :class:`Job`, which the
+engine trains, and its outcome becomes the estimator's own (``_commit``).
 """
 
 import zlib
@@ -33,7 +33,6 @@ from ..layers import (
 from ..layers.augmentation import Augmentation
 from ..summary import summarize
 from .callbacks import FitCallbacks
-from .checks import check_weights, weigh_samples
 from .inputs import TakesRows
 from .transactions import NeuralEstimator, consistent
 
@@ -94,6 +93,11 @@ class Job:
 class Net(TakesRows, NeuralEstimator):
     """What all networks share but their parameters and their layers."""
 
+    #: The attribute that holds what is fitted.
+    _weights_in = "_weights"
+    #: Whether what L-BFGS has found in float64 becomes of the type that X has.
+    _keeps_dtype = False
+
     def _fit(
         self, X, y=None, sample_weight=None, incremental=False, validation=(None, None, None),
         classes=None,
@@ -106,41 +110,37 @@ class Net(TakesRows, NeuralEstimator):
         task.check()
         if incremental:
             self._check_incremental()
-        first = not self._is_fitted() or not (self.warm_start or incremental)
-        inputs, y_read = self._read_targets(X, y, task, reset=first)
-        task.learn(y_read, incremental, self.warm_start, classes)
+        first = not hasattr(self, self._weights_in) or not (self.warm_start or incremental)
+        inputs, targets = task.read(self._read, X, y, reset=first)
+        task.learn(targets, incremental, self.warm_start, classes)
         vars(self).update(task.fitted())
-        weights = self._weigh(task, sample_weight, inputs, y_read, incremental)
-        job = self._begin(task, inputs, y_read, incremental, first)
-        if first:
-            job.progress = Progress(self._first_values(job, inputs, y_read, weights))
-        else:
-            job.progress = self._progress(job)
-        job.data = task.data(inputs, y_read, weights, job.network)
-        job.held = self._given_validation(*validation, task, job.network)
-        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
-            stratify = task.stratify(job.data, job.network.outputs)
-            job.data, job.held = hold_back(job, self.validation_fraction, stratify)
-        return self._learn(job, X, y)
-
-    def _begin(self, task, inputs, y, incremental, first):
-        """Return the job as far as it does not depend on weights and data."""
-        network, attributes = self._describe(task, inputs, task.count_outputs(inputs, y))
+        weights = task.weigh(sample_weight, inputs, targets, incremental)
+        n_outputs = task.count_outputs(inputs, targets)
+        network, remembered = self._network(task, inputs, n_outputs)
         check_trainable(network, self.solver)
         random_state = check_random_state(self.random_state)
-        # What goes on goes on in the type of its weights, as in scikit-learn.
-        dtype = self._computing_dtype(inputs if first else None)
-        return Job(
-            network, Recipe.of(self), dtype, random_state, noise_seed(random_state), incremental,
-            first, task.score, attributes,
-        )  # fmt: skip
-
-    def _describe(self, task, inputs, n_outputs):
-        """Return the network for a task, and what the estimator shows of it, as attributes."""
-        out = task.activation()
-        loss = task.make_loss(n_outputs, out)
-        attributes = {"out_activation_": out.function, "n_outputs_": n_outputs}
-        return self._make_network(inputs, n_outputs, out, loss), attributes
+        job = Job(
+            network,
+            Recipe.of(self),
+            # What goes on goes on in the type of its weights, as in scikit-learn.
+            self._computing_dtype(inputs if first else None),
+            random_state,
+            noise_seed(random_state),
+            incremental,
+            first,
+            task.score,
+            shown(network, n_outputs) | remembered,
+        )
+        if first:
+            job.progress = Progress(self._first_values(job, inputs, targets, weights))
+        else:
+            job.progress = self._progress(job)
+        job.data = task.data(inputs, targets, weights, network)
+        job.held = task.validation(self._read, *validation, network)
+        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
+            stratify = task.stratify(job.data, network.outputs)
+            job.data, job.held = hold_back(job, self.validation_fraction, stratify)
+        return self._learn(job, X, y)
 
     def _learn(self, job, X, y):
         """Train, and make the outcome the estimator's own; X and y are what callbacks see."""
@@ -157,8 +157,8 @@ class Net(TakesRows, NeuralEstimator):
         if self.solver != "lbfgs":
             train_by_minibatches(job, callbacks)
             return
-        train_by_lbfgs(job, callbacks)
-        if self.dtype is not None:
+        train_by_lbfgs(job, callbacks)  # in float64
+        if self.dtype is not None or self._keeps_dtype:
             job.progress.values = [value.astype(job.dtype) for value in job.progress.values]
 
     def _commit(self, job, progress):
@@ -189,33 +189,6 @@ class Net(TakesRows, NeuralEstimator):
                 f"partial_fit does not support learning_rate={self.learning_rate!r}, a schedule "
                 "over all steps of a fit: nobody knows how many are to come."
             )
-
-    def _read_targets(self, X, y, task, reset):
-        """Return X as inputs, and y, both checked."""
-        if isinstance(y, str):
-            raise ValueError(f"y is the str {y!r}; expected an array of targets.")
-        inputs, y = self._read(X, y, reset, **task.checks)
-        return inputs, task.targets(y, inputs)
-
-    def _weigh(self, task, sample_weight, inputs, y, incremental):
-        """Return the weights of samples, by themselves and by their classes, or None."""
-        if not task.classifies:
-            return weigh_samples(None, sample_weight, inputs, y)
-        known = self.classes_ if incremental else None
-        return weigh_samples(self.class_weight, sample_weight, inputs, y, known)
-
-    def _given_validation(self, X_val, y_val, weights, task, network):
-        """Return validation data that the caller gave, or None."""
-        if X_val is None and y_val is None:
-            if weights is not None:
-                raise ValueError("sample_weight_val goes with X_val and y_val, which are missing.")
-            return None
-        if X_val is None or y_val is None:
-            raise ValueError("X_val and y_val go together; only one of them was given.")
-        inputs, y_val = self._read_targets(X_val, y_val, task, reset=False)
-        task.check_validation(y_val)
-        weights = check_weights(weights, inputs, "sample_weight_val")
-        return task.data(inputs, y_val, weights, network)
 
     # --- where training begins
 
@@ -250,11 +223,11 @@ class Net(TakesRows, NeuralEstimator):
             )
 
     def __sklearn_is_fitted__(self):
-        return self._is_fitted()
+        return hasattr(self, self._weights_in)
 
     def _outputs(self, X):
         """Return the network's outputs for X, after checks."""
-        if not self._is_fitted():
+        if not hasattr(self, self._weights_in):
             check_is_fitted(self)
         return finite(self._predict(self._read(X)))
 
@@ -279,9 +252,6 @@ class Net(TakesRows, NeuralEstimator):
 class LayeredNet(Net):
     """A network that holds its parameters as they are computed with: packed, by layer."""
 
-    def _is_fitted(self):
-        return hasattr(self, "_weights")
-
     def _computing_dtype(self, inputs):
         """Return the type to compute in, for inputs or (None) as the weights are."""
         if self.dtype is not None:
@@ -293,17 +263,7 @@ class LayeredNet(Net):
 
     def _first_values(self, job, inputs, y, weights):
         """Return the first parameters."""
-        return self._draw(job.network, job.random_state, job.dtype)
-
-    def _draw(self, network, random_state, dtype):
-        """Draw parameters, but for those that `initializer` gives."""
-        initializer = "auto" if isinstance(self.initializer, list) else self.initializer
-        drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
-        values = []
-        for i, (layer, shape) in enumerate(drawn):
-            last = i == len(drawn) - 1
-            values += layer.draw(shape, random_state, initializer, last)
-        return [value.astype(dtype) for value in with_given(self.initializer, values)]
+        return draw(job.network, self.initializer, job.random_state, job.dtype)
 
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
@@ -421,7 +381,22 @@ def train_by_lbfgs(job, callbacks):
     fit_lbfgs(job.recipe, job.network, progress, job.data, after_iteration)
 
 
-# --- checks
+# --- what a fit begins and ends with
+
+
+def draw(network, initializer, random_state, dtype):
+    """Draw a network's first parameters, but for those that `initializer` gives."""
+    name = "auto" if isinstance(initializer, list) else initializer
+    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
+    values = []
+    for i, (layer, shape) in enumerate(drawn):
+        values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
+    return [value.astype(dtype) for value in with_given(initializer, values)]
+
+
+def shown(network, n_outputs):
+    """Return what every estimator shows of its network, as attributes."""
+    return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
 
 
 def check_trainable(network, solver):

@@ -14,7 +14,7 @@ from ..layers import Activation
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
 from ..tape.sources import ClassNumbers, Source
-from .checks import numeric
+from .checks import check_weights, numeric, weigh_samples
 
 OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
 _POSITIVE = ["exp", "logistic", "softplus"]
@@ -60,13 +60,16 @@ class Task:
                 f"loss={self._loss!r} is not for this task; expected one of {sorted(self.losses)}."
             )
 
-    def targets(self, y, inputs):
-        """Return validated targets as an array of one entry, or one row, for each sample."""
+    def read(self, read, X, y, reset):
+        """Return X as inputs, and y, both checked; ``read(X, y, reset, **checks)`` validates."""
+        if isinstance(y, str):
+            raise ValueError(f"y is the str {y!r}; expected an array of targets.")
+        inputs, y = read(X, y, reset, **self.checks)
         if sp.issparse(y) and not self.classifies:
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
             y = column_or_1d(y, warn=True)
-        return y
+        return inputs, y
 
     def learn(self, y, incremental, warm_start, classes=None):
         """Learn from the targets what there is to know before training: classes."""
@@ -75,8 +78,30 @@ class Task:
         """Return what an estimator remembers of that, as attributes."""
         return {}
 
-    def check_validation(self, y):
+    def weigh(self, sample_weight, inputs, y, incremental):
+        """Return the weights of samples, or None."""
+        return check_weights(sample_weight, inputs)
+
+    def validation(self, read, X_val, y_val, weights, network):
+        """Return validation data that the caller gave, or None."""
+        if X_val is None and y_val is None:
+            if weights is not None:
+                raise ValueError("sample_weight_val goes with X_val and y_val, which are missing.")
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together; only one of them was given.")
+        inputs, y_val = self.read(read, X_val, y_val, reset=False)
+        self.check_known(y_val)
+        weights = check_weights(weights, inputs, "sample_weight_val")
+        return self.data(inputs, y_val, weights, network)
+
+    def check_known(self, y):
         """Raise ValueError if targets to validate with have what those to fit have not."""
+
+    def head(self, n_outputs):
+        """Return the output's activation, and the Loss."""
+        out = self.activation()
+        return out, self.make_loss(n_outputs, out)
 
     def activation(self):
         """Return the output's activation."""
@@ -137,15 +162,20 @@ class Classification(Task):
         Fitted to the classes; None: they are not known yet.
     classes : ndarray or None
         The classes as the estimator shows them.
+    class_weight : dict, list of dict, 'balanced' or None
+        The parameter of the estimator.
     """
 
     losses = "log_loss", "squared_error"
     classifies = True
     metric = staticmethod(accuracy_score)
 
-    def __init__(self, loss="auto", output_activation="auto", binarizer=None, classes=None):
+    def __init__(
+        self, loss="auto", output_activation="auto", binarizer=None, classes=None,
+        class_weight=None,
+    ):  # fmt: skip
         super().__init__(loss, output_activation)
-        self.binarizer = binarizer
+        self.binarizer, self._class_weight = binarizer, class_weight
         if classes is not None:
             self.classes_ = classes  # so named for scikit-learn's check of partial fits
 
@@ -179,10 +209,14 @@ class Classification(Task):
                 f"'y' has {classes}."
             )
 
+    def weigh(self, sample_weight, inputs, y, incremental):
+        known = self.classes_ if incremental else None
+        return weigh_samples(self._class_weight, sample_weight, inputs, y, known)
+
     def fitted(self):
         return {"classes_": self.classes_, "_label_binarizer": self.binarizer}
 
-    def check_validation(self, y):
+    def check_known(self, y):
         if len(np.setdiff1d(unique_labels(y), self.classes_)):
             raise ValueError(f"y_val has classes not in y; expected some of {self.classes_}.")
 

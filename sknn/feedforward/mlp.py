@@ -118,6 +118,12 @@ def per_layer(value, n_layers, name):
     return values
 
 
+def hidden_activations(value, n_layers):
+    """Return the hidden layers' activations, which may be 'step', but not in training."""
+    entries = per_layer(value, n_layers, "activation")
+    return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+
+
 def _hidden_layers(sizes, activations, batch_norm, rates):
     """Return the specifications of hidden layers."""
     layers = []
@@ -154,19 +160,17 @@ def _check_norm(norm, units, name):
 class _BaseMLPNet(Net):
     """What the three multilayer perceptrons share: all but the constructor."""
 
-    def _activations(self, n_layers):
-        """Return the hidden layers' activations."""
-        entries = per_layer(self.activation, n_layers, "activation")
-        return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+    _weights_in = "coefs_"
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         rates = per_layer(self.dropout, len(sizes), "dropout")
         for rate in rates:
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-        activations = self._activations(len(sizes))
+        activations = hidden_activations(self.activation, len(sizes))
         if any(activation.function == "step" for activation in activations):
             raise ValueError(
                 "activation='step' has no useful derivative, so a network cannot be trained with "
@@ -178,7 +182,7 @@ class _BaseMLPNet(Net):
                 "dropout and batch_norm are for the other solvers."
             )
         layers = _hidden_layers(sizes, activations, self.batch_norm, rates)
-        return Network((*layers, Dense(n_outputs), out), inputs.inputs, loss)
+        return Network((*layers, Dense(n_outputs), out), inputs.inputs, loss), {}
 
     def _fitted(self):
         """Return the Network of the fitted parameters, for predicting, and these.
@@ -208,14 +212,11 @@ class _BaseMLPNet(Net):
         out = self.output_activation
         if not isinstance(out, Activation):
             out = Activation(self.out_activation_)
-        activations = self._activations(len(sizes) - 1)
+        activations = hidden_activations(self.activation, len(sizes) - 1)
         network = _prediction_network(
             self.n_features_in_, tuple(sizes), activations, bool(norms), out
         )
         return network, values
-
-    def _is_fitted(self):
-        return hasattr(self, "coefs_")
 
     def _computing_dtype(self, inputs):
         """Return the type to compute in, of inputs or (None) of the fitted weights."""

@@ -15,7 +15,7 @@ from ..engine.network import Network
 from ..estimator.layer_lists import LayersAsParameters, check_layers
 from ..estimator.layered import LAYERED_TRAINING
 from ..estimator.methods import ClassifierMethods, RegressorMethods
-from ..estimator.net import LayeredNet, check_names
+from ..estimator.net import LayeredNet, check_names, draw, shown
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.supervised import (
     CLASSIFICATION_LOSS,
@@ -110,8 +110,9 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         changes = self._changes()
         layers = self._make_layers(output_shape(changes, inputs.inputs), n_outputs)
         network = Network((*layers, out), inputs.inputs, loss, tuple(changes))
@@ -124,7 +125,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
                 "numbers, by Flatten(), by a pool, or by a recurrent layer without "
                 "return_sequences."
             )
-        return network
+        return network, {}
 
     @consistent
     def summary(self, image_shape=None):
@@ -144,7 +145,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         summary : :class:`~sknn.summary.Summary`
             To print, to show in a notebook, or as a DataFrame.
         """
-        if self._is_fitted() and image_shape is None:
+        if self.__sklearn_is_fitted__() and image_shape is None:
             return super().summary()
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
@@ -208,16 +209,16 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         self.n_features_in_ = size(self.image_shape_)
         n_outputs = self._outputs_to_load(classes)
         inputs = Rows(None, self.image_shape_)
-        network, attributes = self._describe(self._task(), inputs, n_outputs)
+        network, _ = self._network(self._task(), inputs, n_outputs)
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
-            first = self._draw(network, random_state, dtype)
+            first = draw(network, self.initializer, random_state, dtype)
         values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
         values = [value.astype(dtype) for value in values]
-        vars(self).update(attributes | self._attributes(network, values))
+        vars(self).update(shown(network, n_outputs) | self._attributes(network, values))
         return self
 
     def _outputs_to_load(self, classes):

@@ -47,7 +47,7 @@ class TakesImages(TakesRows):
             checked = super()._read(X, y, reset, **checks)
             rows, *more = (checked,) if isinstance(y, str) else checked
             X, given = rows.values, rows.shape[1:]
-            shape = self._row_shape(X.shape[1], reset)
+            shape = _row_shape(self.image_shape, X.shape[1]) if reset else self.image_shape_
         else:
             if isinstance(y, str):
                 X, more = check_array(X, allow_nd=True, input_name="X"), []
@@ -72,20 +72,6 @@ class TakesImages(TakesRows):
         rows = Rows(X, shape)
         return (rows, *more) if more else rows
 
-    def _row_shape(self, n_features, reset):
-        """Return the shape of the images that rows of X hold."""
-        if not reset:
-            return self.image_shape_
-        if self.image_shape is None:
-            return 1, n_features, 1
-        shape = check_image_shape(self.image_shape)
-        if size(shape) != n_features:
-            raise ValueError(
-                f"X has {n_features} features; image_shape={tuple(self.image_shape)} needs "
-                f"{size(shape)}."
-            )
-        return shape
-
     def _check_images(self, shape, reset):
         """Check the shape of images in X against what is known of it."""
         if not reset:
@@ -99,3 +85,15 @@ class TakesImages(TakesRows):
                 f"X has images of {describe(shape)}; image_shape={tuple(self.image_shape)} asks "
                 "for others."
             )
+
+
+def _row_shape(image_shape, n_features):
+    """Return the shape of the images that rows of X hold."""
+    if image_shape is None:
+        return 1, n_features, 1
+    shape = check_image_shape(image_shape)
+    if size(shape) != n_features:
+        raise ValueError(
+            f"X has {n_features} features; image_shape={tuple(image_shape)} needs {size(shape)}."
+        )
+    return shape

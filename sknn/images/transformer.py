@@ -78,7 +78,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def __sklearn_clone__(self):
         net = self.net
-        fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
+        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
         return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
 
     @all_or_nothing
@@ -102,7 +102,7 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
         net = copy.copy(net)  # as it is now: a later fit of it makes another network
-        if net._is_fitted():
+        if net.__sklearn_is_fitted__():
             net._read(X)
         else:
             if y is None:
@@ -146,7 +146,8 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         net = _thawed(self.net)
-        tags.target_tags.required = not (isinstance(net, _BaseConvNet) and net._is_fitted())
+        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
+        tags.target_tags.required = not fitted
         return tags
 
 

@@ -186,8 +186,6 @@ class LeastSquares(Wrapper):
         Whose attributes are the parameters of the estimator.
     """
 
-    loss_name = "squared_error"
-
     def __init__(self, task, parameters):
         super().__init__(task)
         self._parameters = parameters
@@ -212,11 +210,8 @@ class LeastSquares(Wrapper):
                 "error smallest; expected 'squared_error'."
             )
 
-    def activation(self):
-        return Activation("identity")
-
-    def make_loss(self, n_outputs, out):
-        return Loss(self.loss_name, out.function)
+    def head(self, n_outputs):
+        return Activation("identity"), Loss("squared_error", "identity")
 
     def probabilities(self, outputs):
         """Return the probability of each class for outputs, which were fitted to 0 and 1."""
@@ -239,13 +234,14 @@ class _BaseRBFNet(LayeredNet):
 
     # --- the network
 
-    def _make_network(self, inputs, n_outputs, out, loss):
+    def _network(self, task, inputs, n_outputs):
         """Return the network; how many centers it gets is known with them."""
+        out, loss = task.head(n_outputs)
         basis = RadialBasis(
             int(self.n_centers), self.function, train_centers=self.train_centers,
             train_widths=self.train_widths,
         )  # fmt: skip
-        return Network((basis, Dense(n_outputs), out), inputs.inputs, loss)
+        return Network((basis, Dense(n_outputs), out), inputs.inputs, loss), {}
 
     def _first_values(self, job, inputs, y, weights):
         """Find centers and widths, and draw the weights that are not solved for."""

@@ -152,10 +152,11 @@ class _BaseRNN(TakesSequences, LayeredNet):
 
     # --- the network
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         layers = (*self._embedding(), *self._recurrent(), Dense(n_outputs), out)
-        return Network(layers, inputs.inputs, loss)
+        return Network(layers, inputs.inputs, loss), {}
 
     def _embedding(self):
         """Return the embedding as a layer, in a list; none where a lookup needs none."""

@@ -18,7 +18,7 @@ from ..engine.optimizers import SOLVERS
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
 from ..engine.weights import Weights
-from ..estimator.net import Job, has_diverged, train_by_minibatches
+from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
 from ..estimator.parameters import TRAINING, ParameterRow, takes
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
@@ -314,9 +314,9 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Text
         """Check everything, then train."""
         if incremental:
             self._check_incremental()
-        first = not self._is_fitted() or not (self.warm_start or incremental)
+        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
         train, held = self._read_texts(as_texts(X), X_val, first)
-        network = self._make_network(max((len(text) - 1 for text in train), default=1))
+        network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
         train = self._streams(train, network, dtype, "X")
         held = None if held is None else self._streams(held, network, dtype, "X_val")
@@ -326,7 +326,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Text
             first, likelihood, data=train, held=held,
         )  # fmt: skip
         if first:
-            job.progress = Progress(self._draw(network, random_state, dtype))
+            job.progress = Progress(draw(network, self.initializer, random_state, dtype))
         else:
             job.progress = self._progress(job)
         return self._learn(job, X, y)
@@ -398,7 +398,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Text
             )
         return streams
 
-    def _make_network(self, longest):
+    def _network(self, longest):
         """Return the Network that the parameters describe, for chunks of the longest text."""
         n_symbols = len(self.vocabulary_)
         layers = self._recurrent(n_symbols)

@@ -14,7 +14,7 @@ from ..engine.recipe import Recipe
 from ..engine.training import Progress, noise_seed
 from ..estimator.layered import LAYERED_TRAINING
 from ..estimator.methods import partial_fits
-from ..estimator.net import Job, hold_back
+from ..estimator.net import Job, draw, hold_back
 from ..estimator.parameters import ParameterRow, takes
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, EncoderDecoder
@@ -278,9 +278,9 @@ class Seq2SeqRNN(TextNet):
         """Check everything, then train; `validation` is X_val and y_val."""
         if incremental:
             self._check_incremental()
-        first = not self._is_fitted() or not (self.warm_start or incremental)
+        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
         pairs = self._read_pairs(X, y, first)
-        network = self._make_network(pairs)
+        network = self._network(pairs)
         random_state = check_random_state(self.random_state)
         longest = max(0 if first else self.longest_output_, pairs.out_steps - 1)
         job = Job(
@@ -289,7 +289,7 @@ class Seq2SeqRNN(TextNet):
             {"longest_output_": longest}, data=pairs,
         )  # fmt: skip
         if first:
-            job.progress = Progress(self._draw(network, random_state, job.dtype))
+            job.progress = Progress(draw(network, self.initializer, random_state, job.dtype))
         else:
             job.progress = self._progress(job)
         job.held = self._given_validation(*validation)
@@ -333,7 +333,7 @@ class Seq2SeqRNN(TextNet):
             self._input_characters.encode(X), outputs.encode(y, "y"), mark=len(outputs)
         )
 
-    def _make_network(self, pairs):
+    def _network(self, pairs):
         """Return the Network that the parameters describe, for some pairs."""
         n_outputs = len(self._output_characters) + 1
         parts = [self._recurrent(n) for n in (len(self._input_characters), n_outputs)]
