@@ -409,10 +409,13 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Text
     def _train(self, job, callbacks):
         random_state = np.random.RandomState(job.seed & 0xFFFFFFFF)
 
+        n_chars, characters = self.sample_chars, self._characters
+        sampling = self._numbers([""], ends=False)[0], self._frequencies(), self._mark
+
         def print_sample(values):
             weights = Weights(job.network, values(), job.dtype)
-            start = self._numbers([""], ends=False)[0]
-            _print(self._write(weights, self.sample_chars, start, 1.0, None, random_state))
+            codes = write(weights, n_chars, *sampling, 1.0, None, random_state)
+            _print("".join(map(characters.decode, codes)))
 
         kind = StepRecorder if self.record_steps else Trainer
         trainer = train_by_minibatches(
@@ -536,15 +539,11 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Text
         random_state = check_random_state(
             self.random_state if random_state is None else random_state
         )
-        return self._write(self._weights, n_chars, start, temperature, top_k, random_state)
-
-    def _write(self, weights, n_chars, start, temperature, top_k, random_state):
-        """Return text that continues `start`, by the weights given."""
         codes = write(
-            weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
+            self._weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
             random_state,
         )  # fmt: skip
-        return "".join(self._characters.decode(part) for part in codes)
+        return "".join(map(self._characters.decode, codes))
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
     @consistent
