@@ -7,7 +7,7 @@ X is no matrix says in ``_input_shape`` and ``_data`` what training gets of it.
 """
 
 import zlib
-from numbers import Real
+from typing import get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +16,6 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -33,94 +32,15 @@ from ..tape.losses import Loss
 from ..tape.sources import ClassNumbers, Source
 from .callbacks import FitCallbacks
 from .checks import check_weights, numeric, sound, weigh_samples
-from .parameters import ParameterRow
+from .groups import ClassificationLosses, RegressionLosses
 from .transactions import NeuralEstimator, all_or_nothing, consistent
 
 _POSITIVE = ["exp", "logistic", "softplus"]
 #: The formats in which a sparse X is taken as it is.
 _SPARSE = ["csr", "csc"]
 OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
-
-#: What networks take that learn from targets.
-TARGETS = {
-    "output_activation": ParameterRow(
-        "auto",
-        [StrOptions({"auto", *OUTPUT_ACTIVATIONS}), Activation],
-        """output_activation : str or Activation, default='auto'
-        Activation of the output layer. 'auto': softmax for several classes, logistic for two or
-        for multilabel targets; identity in regression, exp for ``loss='poisson'``.""",
-    ),
-    "quantile": ParameterRow(
-        0.5,
-        [Interval(Real, 0, 1, closed="both")],
-        """quantile : float, default=0.5
-        The quantile of ``loss='quantile'``.""",
-    ),
-    "huber_delta": ParameterRow(
-        1.0,
-        [Interval(Real, 0, None, closed="neither")],
-        """huber_delta : float, default=1.0
-        The error at which ``loss='huber'`` turns from squared to linear.""",
-    ),
-    "class_weight": ParameterRow(
-        None,
-        [dict, list, StrOptions({"balanced"}), None],
-        """class_weight : dict, list of dict, 'balanced' or None, default=None
-        Weights of the classes, multiplied with `sample_weight`.""",
-    ),
-}
-_REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "poisson", "quantile"}
-_CLASSIFICATION_LOSSES = {"log_loss", "squared_error"}
-_REGRESSION_DOC = """'squared_error' (half of it), 'poisson' (half the deviance),
-        'absolute_error', 'huber' or 'quantile'"""
-
-
-def _loss_row(default, options, doc):
-    return {"loss": ParameterRow(default, [StrOptions(options)], doc)}
-
-
-CLASSIFICATION_LOSS = _loss_row(
-    "log_loss",
-    _CLASSIFICATION_LOSSES,
-    """loss : {'log_loss', 'squared_error'}, default='log_loss'
-        Cross-entropy, or half the squared error of the outputs against 0 and 1.""",
-)
-REGRESSION_LOSS = _loss_row(
-    "squared_error",
-    _REGRESSION_LOSSES,
-    f"""loss : str, default='squared_error'
-        {_REGRESSION_DOC}.""",
-)
-EITHER_LOSS = _loss_row(
-    "auto",
-    {"auto"} | _REGRESSION_LOSSES | _CLASSIFICATION_LOSSES,
-    f"""loss : str, default='auto'
-        'log_loss' or 'squared_error' in classification; in regression
-        {_REGRESSION_DOC}.
-        'auto' is the first of each.""",
-)
-
-#: The attributes that training leaves, for docstrings.
-TRAINED = """loss_, best_loss_ : float
-        The last loss, and the smallest (None with early stopping).
-    loss_curve_ : list of float
-        The loss of each epoch.
-    validation_loss_curve_, validation_scores_ : list of float
-        With validation data: its loss and score (accuracy or R2) after each epoch; else None.
-    best_validation_score_ : float
-        The score of the weights that early stopping has kept.
-    history_ : DataFrame
-        All of these curves, by epoch.
-    n_iter_ : int
-        Epochs of the last fit.
-    t_ : int
-        Samples seen.
-    n_outputs_ : int
-        Number of outputs.
-    out_activation_ : str
-        Activation of the output layer.
-    n_features_in_, feature_names_in_
-        Number of features, and their names where X has them."""
+_REGRESSION_LOSSES = set(get_args(RegressionLosses))
+_CLASSIFICATION_LOSSES = set(get_args(ClassificationLosses))
 
 
 def check_activation(value, name, allowed):
