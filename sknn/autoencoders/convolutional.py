@@ -18,7 +18,7 @@ from ..layers import (
     MaxPooling2D,
     UpSampling2D,
 )
-from .base import Autoencoder, AutoencoderTraining, Reconstruction, Regularization
+from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
 
 
 class Coders(Parameters):
@@ -101,7 +101,7 @@ def check_coders(encoder, decoder, out):
 
 
 class ConvAutoencoderTransformer(
-    AutoencoderTraining, Regularization, Reconstruction, ImageShape, Coders,
+    AutoencoderTraining, Regularization, ForReconstruction, ImageShape, Coders,
     LayersAsParameters, TakesImages, Autoencoder,
 ):  # fmt: skip
     """A convolutional autoencoder: plain, sparse or denoising.
@@ -121,11 +121,11 @@ class ConvAutoencoderTransformer(
 
     _layer_lists = ("encoder", "decoder")
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         if self.encoder is None and self.decoder is None:
-            encoder, decoder = textbook_layers(self.image_shape_)
+            encoder, decoder = textbook_layers(inputs.inputs)
         else:
-            encoder, decoder = check_coders(self.encoder, self.decoder, self.out_activation_)
+            encoder, decoder = check_coders(self.encoder, self.decoder, out.function)
         if self.activity_l1:
             encoder = [*encoder, ActivityRegularization(float(self.activity_l1))]
         return encoder, decoder

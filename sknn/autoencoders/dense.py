@@ -7,15 +7,14 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.recipe import Recipe
 from ..estimator.groups import Features, HiddenActivation
 from ..estimator.parameters import COUNT, NOT_NEGATIVE, fitted, param
-from ..estimator.supervised import check_activation
+from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import MLPNetClassifier, hidden_sizes, per_layer
 from ..layers import Activation, ActivityRegularization, ContractivePenalty, Dense, TiedDense
 from ..tape.activations import ACTIVATIONS
-from .base import Autoencoder, AutoencoderTraining, Reconstruction, Regularization
+from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
 from .pretraining import pretrain
 
 _TRAINED = sorted(set(ACTIVATIONS) - {"step", "softmax"})
@@ -76,7 +75,7 @@ class DenseLayers(CodeLayers):
 
 
 class AutoencoderTransformer(
-    AutoencoderTraining, Regularization, Reconstruction, DenseLayers, Autoencoder
+    AutoencoderTraining, Regularization, ForReconstruction, DenseLayers, Autoencoder
 ):
     """An autoencoder of fully connected layers: plain, deep, sparse, denoising or contractive.
 
@@ -95,7 +94,7 @@ class AutoencoderTransformer(
     True
     """
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         if not sizes:
             raise ValueError("hidden_layer_sizes is empty; expected at least the code's size.")
@@ -113,7 +112,7 @@ class AutoencoderTransformer(
                     f"mirrored, {sizes[-2::-1]}."
                 )
         decoder = []
-        for i, units in enumerate([*backward, self.n_features_in_]):
+        for i, units in enumerate([*backward, inputs.features]):
             decoder.append(self._decoder_layer(i, units, len(sizes)))
             if i < len(backward):
                 decoder.append(functions[i])
@@ -142,30 +141,17 @@ class AutoencoderTransformer(
 
     # --- pre-training
 
-    def _fit(self, X, y, sample_weight, incremental, *validation):
-        self._goes_once, self._interrupted = incremental, False
-        super()._fit(X, y, sample_weight, incremental, *validation)
-        vars(self).pop("_wanted", None)
-        return self
-
-    def _check_X_y(self, X, y, reset):
-        X, self._wanted = super()._check_X_y(X, y, reset)  # for pre-training
-        return X, self._wanted
-
-    def _train(self, *others):
-        if not self._interrupted:  # by the user, in pre-training
-            super()._train(*others)
-
-    def _first_values(self, network, random_state, dtype, X, weights):
-        values = super()._first_values(network, random_state, dtype, X, weights)
+    def _first_values(self, job, inputs, clean, weights):
+        values = super()._first_values(job, inputs, clean, weights)
         vars(self).pop("pretraining_loss_curves_", None)
         if self.pretrain_epochs:
             self._check_pairs()
-        if self.pretrain_epochs and not self._goes_once:
-            noise = network.layers[: self._bounds[0]]
-            self.pretraining_loss_curves_, self._interrupted = pretrain(
-                Recipe.of(self), self.pretrain_epochs, network, noise, values, random_state,
-                dtype, X, self._wanted, weights,
+        if self.pretrain_epochs and not job.incremental:
+            noise = job.network.layers[: job.attributes["_bounds"][0]]
+            wanted = None if clean is None else clean.values
+            job.attributes["pretraining_loss_curves_"], job.interrupted = pretrain(
+                job.recipe, self.pretrain_epochs, job.network, noise, values, job.random_state,
+                job.dtype, inputs.values, wanted, weights,
             )  # fmt: skip
         return values
 

@@ -7,30 +7,33 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.data import Data
 from ..engine.prediction import finite
 from ..engine.weights import Weights
 from ..estimator.checks import check_weights
 from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
+from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
 from ..estimator.parameters import COUNT, NOT_NEGATIVE, Parameters, fitted, param
-from ..estimator.transactions import all_or_nothing, consistent
+from ..estimator.transactions import consistent, fits
 from ..feedforward.mlp import hidden_sizes
 from ..images.inputs import ImageShape, TakesImages
 from ..layers import Activation, Dense, GaussianSampling, Layer, Reshape
-from ..tape.sources import INPUTS, Source
+from ..layers.base import output_shape
+from ..tape.sources import INPUTS
 from .base import (
     CHUNK,
     Autoencoder,
     AutoencoderDescent,
+    ForReconstruction,
     Reconstruction,
-    ReconstructionData,
+    decoder_of,
     dense,
+    encoder_of,
     error_of,
-    part_of,
 )
 from .convolutional import Coders, check_coders
 from .dense import CodeLayers, activations
@@ -89,20 +92,102 @@ class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
     kl_curve_: list[float] = fitted("The other part: the divergence, without `beta`.")
 
 
+#: The name of the layer that gives means and log variances.
+_HEAD = "code"
+
+
 @dataclass
-class _VariationalData(ReconstructionData):
+class _Bound:
+    """Minus the evidence lower bound, in its two parts.
+
+    Attributes
+    ----------
+    loss : str
+        Of a reconstruction.
+    bounds : tuple of int
+        Where the encoder begins and ends among the network's layers.
+    code_shape : tuple
+    n_jobs : int or None
+    """
+
+    loss: str
+    bounds: tuple
+    code_shape: tuple
+    n_jobs: int | None
+
+    def distributions(self, weights, inputs):
+        """Return means and log variances of the codes of inputs, in float64."""
+        first, last = self.bounds
+        heads = inputs.run(encoder_of(weights, (first, last - 1)), self.n_jobs)
+        return np.hsplit(heads.astype(np.float64, copy=False), 2)
+
+    def parts(self, weights, inputs, n_samples, random_state):
+        """Return the mean loss of reconstruction, and the divergence, of each of the inputs."""
+        decoder, losses, divergences = decoder_of(weights, self.bounds, self.code_shape), [], []
+        factor = 0.5 if self.loss == "squared_error" else 1.0
+        for start in range(0, inputs.shape[0], CHUNK):
+            rows = inputs.part(slice(start, start + CHUNK))
+            mean, spread = self.distributions(weights, rows)
+            wanted, loss = dense(rows.values), np.zeros(len(mean))
+            for _ in range(n_samples):
+                codes = mean + np.exp(spread / 2) * random_state.normal(size=mean.shape)
+                outputs = Rows(codes, None).run(decoder, self.n_jobs)
+                outputs = outputs.astype(np.float64, copy=False)
+                loss += factor * error_of(self.loss, outputs, wanted).sum(axis=1)
+            losses.append(loss / n_samples)
+            divergences.append((np.exp(spread) + mean**2 - 1 - spread).sum(axis=1) / 2)
+        return np.concatenate(losses), np.concatenate(divergences)
+
+
+@dataclass
+class _VariationalData(Data):
     """Rows to reconstruct, and how the parts of their loss are estimated."""
 
+    inputs: object = None
     beta: float = 1.0
-    estimate: object = None
+    bound: _Bound | None = None
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
-        error, divergence = self.estimate(network, values, dtype, self.rows)
-        return float(np.mean(error + self.beta * divergence)), -float(np.mean(error + divergence))
+    def evaluate(self, network, values, dtype, n_jobs):
+        """Return the mean loss for parameters, and the two parts of each row's."""
+        weights = Weights.of_packed(network, values, dtype)
+        random_state = np.random.RandomState(0)  # the same each time
+        error, divergence = self.bound.parts(weights, self.inputs.part(self.rows), 1, random_state)
+        return float(np.mean(error + self.beta * divergence)), (error, divergence)
+
+
+class _Variational(Reconstruction):
+    """To give what the network gets, through codes that are drawn.
+
+    Parameters
+    ----------
+    loss, output_activation, read_clean
+        As those of :class:`~sknn.autoencoders.base.Reconstruction`.
+    beta : float
+        The divergence's weight.
+    n_jobs : int or None
+    """
+
+    def __init__(self, loss, output_activation, read_clean, beta, n_jobs):
+        super().__init__(loss, output_activation, read_clean, over_outputs="sum")
+        self._beta, self._n_jobs = beta, n_jobs
+
+    def data(self, inputs, clean, weights, network):
+        names = [getattr(layer, "name", None) for layer in network.layers]
+        bounds = 0, names.index(_HEAD) + 2  # what draws codes comes behind
+        code_shape = output_shape(network.layers[: bounds[1]], network.start_shape)
+        bound = _Bound(self.loss_name, bounds, code_shape, self._n_jobs)
+        rows = np.arange(inputs.shape[0])
+        return _VariationalData(
+            inputs.source(), INPUTS, weights, rows, inputs=inputs, beta=self._beta, bound=bound
+        )
+
+    def score(self, data, loss, outputs):
+        error, divergence = outputs
+        return -float(np.mean(error + divergence))
 
 
 class VariationalAutoencoderTransformer(
-    Minibatches, AutoencoderDescent, StepSolver, Reconstruction, _VariationalLayers,
+    Minibatches, AutoencoderDescent, StepSolver, ForReconstruction, _VariationalLayers,
     LayersAsParameters, TakesImages, Autoencoder,
 ):  # fmt: skip
     """A variational autoencoder: codes are normal distributions, near to the standard one.
@@ -136,69 +221,38 @@ class VariationalAutoencoderTransformer(
     )
 
     _layer_lists = ("encoder", "decoder")
-    _over_outputs = "sum"
+
+    def _task(self):
+        settings = self._read_clean, self.beta, self.n_jobs
+        return _Variational(self.loss, self.output_activation, *settings)
 
     # --- the network
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         if self.encoder is None and self.decoder is None:
-            encoder, decoder = self._dense_parts()
+            encoder, decoder = self._dense_parts(inputs)
         else:
-            encoder, decoder = check_coders(self.encoder, self.decoder, self.out_activation_)
-        head = Dense(2 * self.n_components, name="code")
+            encoder, decoder = check_coders(self.encoder, self.decoder, out.function)
+        head = Dense(2 * self.n_components, name=_HEAD)
         return [*encoder, head, GaussianSampling(float(self.beta))], decoder
 
-    def _dense_parts(self):
+    def _dense_parts(self, inputs):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         functions = activations(self.activation, len(sizes), "activation")
         encoder, decoder = [], []
         for i, (units, function) in enumerate(zip(sizes, functions, strict=True), 1):
             encoder += [Dense(units, name=f"encoder_{i}"), function]
             decoder = [Dense(units, name=f"decoder_{len(sizes) - i + 1}"), function, *decoder]
-        last = Dense(self.n_features_in_, name=f"decoder_{len(sizes) + 1}")
-        return encoder, [*decoder, last, Reshape(self.image_shape_)]
+        last = Dense(inputs.features, name=f"decoder_{len(sizes) + 1}")
+        return encoder, [*decoder, last, Reshape(inputs.inputs)]
 
-    # --- the two parts of the loss
-
-    def _distributions(self, weights, X):
-        """Return means and log variances of the codes of X, in float64."""
-        first, last = self._bounds
-        network = part_of(weights.network, first, last - 1, weights.network.input_shape)
-        heads = self._run(weights.of(network), X).astype(np.float64, copy=False)
-        return np.hsplit(heads, 2)
-
-    def _parts_of_loss(self, weights, X, n_samples, random_state):
-        """Return the mean loss of reconstruction, and the divergence, of each row of X."""
-        decoder, losses, divergences = self._decoder(weights), [], []
-        factor = 0.5 if self.loss == "squared_error" else 1.0
-        for start in range(0, X.shape[0], CHUNK):
-            rows = X[start : start + CHUNK]
-            mean, spread = self._distributions(weights, rows)
-            wanted, loss = dense(rows), np.zeros(len(mean))
-            for _ in range(n_samples):
-                codes = mean + np.exp(spread / 2) * random_state.normal(size=mean.shape)
-                outputs = self._run(decoder, codes).astype(np.float64, copy=False)
-                loss += factor * error_of(self.loss, outputs, wanted).sum(axis=1)
-            losses.append(loss / n_samples)
-            divergences.append((np.exp(spread) + mean**2 - 1 - spread).sum(axis=1) / 2)
-        return np.concatenate(losses), np.concatenate(divergences)
-
-    # --- the data
-
-    def _data(self, X, y, weights, loss):
-        def estimate(network, packed, dtype, rows):
-            held = Weights.of_packed(network, packed, dtype)
-            random_state = np.random.RandomState(0)  # the same each time
-            return self._parts_of_loss(held, X[rows], 1, random_state)
-
-        return _VariationalData(
-            Source(X), INPUTS, weights, np.arange(X.shape[0]), beta=self.beta, estimate=estimate
-        )
+    @property
+    def _bound(self):
+        return _Bound(self.loss, self._bounds, self._code_shape, self.n_jobs)
 
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y=None, *, X_val=None):
         """Fit the network.
 
@@ -223,10 +277,9 @@ class VariationalAutoencoderTransformer(
             If a parameter or the data are not valid, or if training diverges; the estimator is
             then as it was before.
         """
-        return self._fit(X, None, None, False, (X_val, None, None))
+        return self._fit(X, validation=(X_val, None, None))
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y=None):
         """Go once over the data given, from where training stands.
 
@@ -242,10 +295,10 @@ class VariationalAutoencoderTransformer(
         self : estimator
             The estimator.
         """
-        return self._fit(X, None, None, True)
+        return self._fit(X, incremental=True)
 
-    def _commit(self, network, progress, validated):
-        super()._commit(network, progress, validated)
+    def _commit(self, job, progress):
+        super()._commit(job, progress)
         kl = progress.divergence_curve
         errors = [
             loss - self.beta * divergence
@@ -266,10 +319,10 @@ class VariationalAutoencoderTransformer(
 
     # --- using it
 
-    def _encode(self, X):
+    def _codes(self, inputs):
         if self.codes == "mean":
-            return super()._encode(X)
-        mean, spread = self._distributions(self._weights, X)
+            return super()._codes(inputs)
+        mean, spread = self._bound.distributions(self._weights, inputs)
         draws = check_random_state(self.random_state).normal(size=mean.shape)
         with np.errstate(over="ignore"):
             codes = (mean + np.exp(spread / 2) * draws).astype(self._weights.dtype, copy=False)
@@ -337,10 +390,10 @@ class VariationalAutoencoderTransformer(
         """
         check_is_fitted(self)
         _check_count(n_samples)
-        X = self._validate(X)
-        self._warn_of_range(X)
+        inputs = self._read(X)
+        self._warn_of_range(inputs)
         random_state = check_random_state(random_state)
-        error, divergence = self._parts_of_loss(self._weights, X, n_samples, random_state)
+        error, divergence = self._bound.parts(self._weights, inputs, n_samples, random_state)
         return -finite(error + divergence)
 
     @consistent

@@ -49,6 +49,12 @@ class Progress:
     best_validation_score: float = -np.inf
     no_improvement: int = 0
 
+    def validate(self, data, score, network, values, dtype, n_jobs):
+        """Continue the curves of validation by the loss and score of parameters."""
+        loss, outputs = data.evaluate(network, values, dtype, n_jobs)
+        self.validation_loss_curve.append(loss)
+        self.validation_scores.append(score(data, loss, outputs))
+
     def copy(self, **changes):
         """Return a state that stays as it is while this one changes, but for some changes."""
         curves = (
@@ -72,7 +78,8 @@ class Trainer:
     train, validation : Data
         `validation` may be None.
     score : callable
-        ``score(outputs, data)`` for early stopping and the validation scores.
+        ``score(data, loss, outputs)`` for early stopping and the validation scores: of what
+        `validation.evaluate` returns.
     random_state : RandomState
     seed : int
         Of dropout, noise and augmentation.
@@ -238,12 +245,10 @@ class Trainer:
     def _validate(self):
         if self.validation is None:
             return
-        data, progress = self.validation, self.progress
-        loss, score = data.evaluate(
-            self.network, self._shown, self.dtype, self.recipe.n_jobs, self.score
+        progress = self.progress
+        progress.validate(
+            self.validation, self.score, self.network, self._shown, self.dtype, self.recipe.n_jobs
         )
-        progress.validation_loss_curve.append(loss)
-        progress.validation_scores.append(score)
         if self.recipe.verbose:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
 

@@ -323,13 +323,13 @@ class Classes(Parameters):
     classes_: NDArray = fitted("The class labels.", kind="ndarray of shape (n_classes,)")
 
 
-class Classification(Classes, Output, ClassificationLoss):
+class ForClasses(Classes, Output, ClassificationLoss):
     """What networks take that learn classes."""
 
 
-class Regression(LossNumbers, Output, RegressionLoss):
+class ForNumbers(LossNumbers, Output, RegressionLoss):
     """What networks take that learn numbers."""
 
 
-class EitherTask(Classes, LossNumbers, Output, EitherLoss):
+class ForEither(Classes, LossNumbers, Output, EitherLoss):
     """What networks take that learn the ones or the others."""

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils._param_validation import StrOptions
 
@@ -16,28 +15,24 @@ from ..engine.network import Network
 from ..engine.prediction import predict
 from ..estimator.checks import check_layer, computing_dtype
 from ..estimator.groups import (
-    Classification,
-    EitherTask,
     Features,
+    ForClasses,
+    ForEither,
+    ForNumbers,
     HiddenActivation,
-    Regression,
     RegressionLoss,
     RegressionLosses,
     Training,
 )
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import Net, with_given
 from ..estimator.parameters import COUNT, FRACTION, fitted, param
-from ..estimator.supervised import (
-    ClassifierMethods,
-    RegressorMethods,
-    SupervisedNet,
-    check_activation,
-)
+from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
 from ..layers.initializers import draw_dense
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
-from ..tape.sources import Source
 
 _HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
 _TRAINED_OR_STEP = [*_HIDDEN, "step"]
@@ -108,6 +103,12 @@ def per_layer(value, n_layers, name):
     return values
 
 
+def hidden_activations(value, n_layers):
+    """Return the hidden layers' activations, which may be 'step', but not in training."""
+    entries = per_layer(value, n_layers, "activation")
+    return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+
+
 def _hidden_layers(sizes, activations, batch_norm, rates):
     """Return the specifications of hidden layers."""
     layers = []
@@ -141,23 +142,32 @@ def _check_norm(norm, units, name):
     return values
 
 
-class _BaseMLPNet(SupervisedNet):
+class _BaseMLPNet(Net):
     """What the three multilayer perceptrons share: all but the constructor."""
 
-    def _activations(self, n_layers):
-        """Return the hidden layers' activations."""
-        entries = per_layer(self.activation, n_layers, "activation")
-        return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+    _weights_in = "coefs_"
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         rates = per_layer(self.dropout, len(sizes), "dropout")
         for rate in rates:
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-        layers = _hidden_layers(sizes, self._activations(len(sizes)), self.batch_norm, rates)
-        return Network((*layers, Dense(n_outputs), out), inputs, loss)
+        activations = hidden_activations(self.activation, len(sizes))
+        if any(activation.function == "step" for activation in activations):
+            raise ValueError(
+                "activation='step' has no useful derivative, so a network cannot be trained with "
+                "it; train with another one, or fit a PerceptronClassifier."
+            )
+        if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
+            raise ValueError(
+                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+                "dropout and batch_norm are for the other solvers."
+            )
+        layers = _hidden_layers(sizes, activations, self.batch_norm, rates)
+        return Network((*layers, Dense(n_outputs), out), inputs.inputs, loss), {}
 
     def _fitted(self):
         """Return the Network of the fitted parameters, for predicting, and these.
@@ -187,55 +197,40 @@ class _BaseMLPNet(SupervisedNet):
         out = self.output_activation
         if not isinstance(out, Activation):
             out = Activation(self.out_activation_)
-        activations = self._activations(len(sizes) - 1)
+        activations = hidden_activations(self.activation, len(sizes) - 1)
         network = _prediction_network(
             self.n_features_in_, tuple(sizes), activations, bool(norms), out
         )
         return network, values
 
-    def _is_fitted(self):
-        return hasattr(self, "coefs_")
+    def _computing_dtype(self, inputs):
+        """Return the type to compute in, of inputs or (None) of the fitted weights."""
+        return computing_dtype(self.dtype, *(self.coefs_ if inputs is None else [inputs]))
 
-    def _computing_dtype(self, X):
-        """Return the type to compute in, of X or (None) of the fitted weights."""
-        return computing_dtype(self.dtype, *(self.coefs_ if X is None else [X]))
-
-    def _predict(self, X):
-        """Return the network's outputs."""
+    def _predict(self, inputs):
+        """Return the network's outputs for inputs."""
         network, values = self._fitted()
-        dtype = computing_dtype(self.dtype, X, *(value for value in values if value.ndim == 2))
+        dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        return predict(network, values, dtype, Source(X), self.n_jobs)
+        return predict(network, values, dtype, inputs.source(), self.n_jobs)
 
-    def _check_trainable(self, network):
-        steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]
-        if steps:
-            raise ValueError(
-                "activation='step' has no useful derivative, so a network cannot be trained with "
-                "it; train with another one, or fit a PerceptronClassifier."
-            )
-        if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
-            raise ValueError(
-                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
-                "dropout and batch_norm are for the other solvers."
-            )
-
-    def _first_values(self, network, random_state, dtype, X, weights):
+    def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""
-        values, initializer = [], self._drawn_by()
-        for i, group in enumerate(network.parameters(dtype)):
+        values, network = [], job.network
+        initializer = "auto" if isinstance(self.initializer, list) else self.initializer
+        for i, group in enumerate(network.parameters(job.dtype)):
             layer = network.layers[i]
             if isinstance(layer, Dense):
                 following = [a for a in network.layers[i:] if isinstance(a, Activation)]
                 # scikit-learn looks at the hidden activation for the output layer too
                 name = self.activation if isinstance(self.activation, str) else ""
                 name = name or following[0].function
-                inputs, units = group[0].shape
-                values += draw_dense(initializer, random_state, inputs, units, name)
+                fan_in, units = group[0].shape
+                values += draw_dense(initializer, job.random_state, fan_in, units, name)
             elif isinstance(layer, BatchNormalization):
                 n = group[0].shape[0]
                 values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
-        return [value.astype(dtype) for value in self._with_given(values)]
+        return [value.astype(job.dtype) for value in with_given(self.initializer, values)]
 
     def _values(self):
         """Return the fitted parameters in the network's order."""
@@ -259,8 +254,8 @@ class _BaseMLPNet(SupervisedNet):
             raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
         return values
 
-    def _commit(self, network, progress, validated):
-        super()._commit(network, progress, validated)
+    def _commit(self, job, progress):
+        super()._commit(job, progress)
         if not self.batch_norm:
             vars(self).pop("batch_norm_", None)  # an earlier fit's
 
@@ -281,7 +276,7 @@ class _BaseMLPNet(SupervisedNet):
 
 
 class MLPNetClassifier(
-    Classification, Training, HiddenLayers, ClassifierMethods, ClassifierMixin, _BaseMLPNet
+    ForClasses, Training, HiddenLayers, ClassifierMethods, ClassifierMixin, _BaseMLPNet
 ):
     """A multilayer perceptron for classification.
 
@@ -305,7 +300,7 @@ class MLPNetClassifier(
 
 
 class MLPNetRegressor(
-    Regression, Training, HiddenLayers, RegressionLoss, RegressorMethods, RegressorMixin,
+    ForNumbers, Training, HiddenLayers, RegressionLoss, RegressorMethods, RegressorMixin,
     _BaseMLPNet,
 ):
     """A multilayer perceptron for regression.
@@ -326,7 +321,7 @@ class MLPNetRegressor(
     loss: RegressionLosses = param(default="squared_error", kw_only=False)
 
 
-class MLPNet(EitherTask, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
+class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
     """A multilayer perceptron whose task is a parameter.
 
     ``MLPNet(task="classification")`` is :class:`MLPNetClassifier`, ``MLPNet(task="regression")``
@@ -351,6 +346,10 @@ class MLPNet(EitherTask, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet)
 
     classes_: NDArray = fitted("The class labels, in classification.")
 
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        return (ClassifierMethods if self._classifies else RegressorMethods)._task(self)
+
     @property
     def _classifies(self):
         return self.task == "classification"
@@ -373,8 +372,7 @@ class MLPNet(EitherTask, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet)
         score : float
             The score.
         """
-        metric = accuracy_score if self._classifies else r2_score
-        return metric(y, self.predict(X), sample_weight=sample_weight)
+        return self._task().metric(y, self.predict(X), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

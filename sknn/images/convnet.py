@@ -12,21 +12,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..architectures import ARCHITECTURES
 from ..engine.network import Network
-from ..estimator.groups import Classification, LayeredTraining, Regression
+from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.layer_lists import LayersAsParameters, check_layers
-from ..estimator.layered import LayeredNet, check_names
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet, check_names, draw, shown
 from ..estimator.parameters import Parameters, param
-from ..estimator.supervised import (
-    ClassifierMethods,
-    RegressorMethods,
-)
 from ..estimator.transactions import all_or_nothing, consistent
 from ..files import safetensors as weight_files
 from ..layers import Activation, Dense, Layer
 from ..layers.augmentation import Augmentation
 from ..layers.base import describe, output_shape, size
 from ..summary import summarize
-from .inputs import ImageShape, TakesImages, check_image_shape
+from .inputs import ImageShape, Rows, TakesImages, check_image_shape
 
 Architecture = Literal[
     "lenet5", "alexnet", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50",
@@ -100,15 +97,16 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if isinstance(last, Dense) and last.activation is None:
             if last.units == n_outputs:
                 return layers
-            if n_outputs == 1 and last.units == 2 and self._classifies:
+            if n_outputs == 1 and last.units == 2 and self._task().classifies:
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         changes = self._changes()
-        layers = self._make_layers(output_shape(changes, self.image_shape_), n_outputs)
-        network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
+        layers = self._make_layers(output_shape(changes, inputs.inputs), n_outputs)
+        network = Network((*layers, out), inputs.inputs, loss, tuple(changes))
         _check_augmentation(network)
         check_names(network)
         if network.output_shape != (n_outputs,):
@@ -118,7 +116,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
                 "numbers, by Flatten(), by a pool, or by a recurrent layer without "
                 "return_sequences."
             )
-        return network
+        return network, {}
 
     @consistent
     def summary(self, image_shape=None):
@@ -138,7 +136,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         summary : :class:`~sknn.summary.Summary`
             To print, to show in a notebook, or as a DataFrame.
         """
-        if self._is_fitted() and image_shape is None:
+        if self.__sklearn_is_fitted__() and image_shape is None:
             return super().summary()
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
@@ -200,15 +198,18 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
             raise ValueError("image_shape is None; loading weights needs the shape of the images.")
         self.image_shape_ = check_image_shape(self.image_shape)
         self.n_features_in_ = size(self.image_shape_)
-        network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
+        n_outputs = self._outputs_to_load(classes)
+        inputs = Rows(None, self.image_shape_)
+        network, _ = self._network(self._task(), inputs, n_outputs)
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
-            first = self._first_values(network, random_state, dtype, None, None)
+            first = draw(network, self.initializer, random_state, dtype)
         values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
-        vars(self).update(self._attributes(network, [value.astype(dtype) for value in values]))
+        values = [value.astype(dtype) for value in values]
+        vars(self).update(shown(network, n_outputs) | self._attributes(network, values))
         return self
 
     def _outputs_to_load(self, classes):
@@ -216,7 +217,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
-        if not self._classifies:
+        if not self._task().classifies:
             return n or 1
         if classes is None:
             if n is None:
@@ -245,7 +246,7 @@ def _check_augmentation(network):
 
 
 class ConvNetClassifier(
-    Classification, LayeredTraining, ImageLayers, ClassifierMethods, ClassifierMixin, _BaseConvNet
+    ForClasses, LayeredTraining, ImageLayers, ClassifierMethods, ClassifierMixin, _BaseConvNet
 ):
     """A convolutional network for classification.
 
@@ -272,7 +273,7 @@ class ConvNetClassifier(
 
 
 class ConvNetRegressor(
-    Regression, LayeredTraining, ImageLayers, RegressorMethods, RegressorMixin, _BaseConvNet
+    ForNumbers, LayeredTraining, ImageLayers, RegressorMethods, RegressorMixin, _BaseConvNet
 ):
     """A convolutional network for regression.
 

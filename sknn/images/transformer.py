@@ -15,15 +15,15 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..engine.network import Network
-from ..engine.prediction import finite, predict
+from ..engine.prediction import finite
 from ..estimator.checks import sound
 from ..estimator.groups import Features
+from ..estimator.inputs import Rows
 from ..estimator.parameters import fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..layers import Activation
 from ..layers.base import path_of
 from ..tape.losses import Loss
-from ..tape.sources import Source
 from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 
 
@@ -66,7 +66,7 @@ class ConvNetTransformer(
 
     def __sklearn_clone__(self):
         net = self.net
-        fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
+        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
         return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
 
     @all_or_nothing
@@ -90,8 +90,8 @@ class ConvNetTransformer(
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
         net = copy.copy(net)  # as it is now: a later fit of it makes another network
-        if net._is_fitted():
-            net._validate(X)
+        if net.__sklearn_is_fitted__():
+            net._read(X)
         else:
             if y is None:
                 raise ValueError(
@@ -127,17 +127,15 @@ class ConvNetTransformer(
         if X.ndim < 3:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         else:
-            X = self.net_._validate(X)
-        weights = self._weights
-        return finite(
-            predict(weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs)
-        )
+            X = self.net_._read(X).values
+        return finite(Rows(X, self.net_.image_shape_).run(self._weights, self.net_.n_jobs))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         net = _thawed(self.net)
-        tags.target_tags.required = not (isinstance(net, _BaseConvNet) and net._is_fitted())
+        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
+        tags.target_tags.required = not fitted
         return tags
 
 

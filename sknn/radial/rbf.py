@@ -17,16 +17,17 @@ from sklearn.utils import check_array
 from ..engine.network import Network
 from ..engine.prediction import team_size
 from ..estimator.groups import (
-    Classification,
     Features,
+    ForClasses,
+    ForNumbers,
     Initializer,
     LayeredDescent,
     Minibatches,
-    Regression,
 )
-from ..estimator.layered import LayeredNet
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet
 from ..estimator.parameters import COUNT, POSITIVE, fitted, param
-from ..estimator.supervised import ClassifierMethods, RegressorMethods
+from ..estimator.tasks import Wrapper
 from ..estimator.transactions import consistent
 from ..layers import Activation, Dense, Layer, RadialBasis
 from ..tape.losses import Loss
@@ -129,21 +130,37 @@ class _OnlineRule(Minibatches, LayeredDescent):
     )
 
 
-class _BaseRBFNet(LayeredNet):
-    """What both networks share: all but the constructor."""
+class _TrainedOrSolved:
+    """The task of a network whose weights are trained, or solved for by least squares."""
 
-    # --- the parameters
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        task = super()._task()
+        return LeastSquares(task, self) if self._solves else task
 
-    @property
-    def _solves(self):
-        return self.solver == "lstsq"
+    def _fitted_task(self):
+        solved = getattr(self, "out_activation_", None) == "identity"
+        return LeastSquares(super()._task(), self) if solved else super()._task()
 
-    def _check_loss(self):
-        super()._check_loss()
-        if not self._solves:
-            return
+
+class LeastSquares(Wrapper):
+    """A task for which weights are solved for, and not trained.
+
+    Parameters
+    ----------
+    task : Classification or Regression
+    parameters : object
+        Whose attributes are the parameters of the estimator.
+    """
+
+    def __init__(self, task, parameters):
+        super().__init__(task)
+        self._parameters = parameters
+
+    def check(self):
+        """Raise ValueError unless the parameters are for this task."""
         for name in ("train_centers", "train_widths", "early_stopping", "average", "l1"):
-            value = getattr(self, name)
+            value = getattr(self._parameters, name)
             if value:
                 raise ValueError(
                     f"{name}={value!r} is for the solvers that go on step by step; "
@@ -154,47 +171,59 @@ class _BaseRBFNet(LayeredNet):
                 f"output_activation={self.output_activation!r} is not for solver='lstsq', whose "
                 "outputs are sums; expected 'auto' or 'identity'."
             )
-        if not self._classifies and self.loss != "squared_error":
+        if not self.classifies and self.task.loss_name != "squared_error":
             raise ValueError(
-                f"loss={self.loss!r} is not for solver='lstsq', which makes the squared error "
-                "smallest; expected 'squared_error'."
+                f"loss={self.task.loss_name!r} is not for solver='lstsq', which makes the squared "
+                "error smallest; expected 'squared_error'."
             )
 
-    def _loss_name(self):
-        return "squared_error" if self._solves else super()._loss_name()
+    def head(self, n_outputs):
+        return Activation("identity"), Loss("squared_error", "identity")
 
-    def _output_activation(self):
-        return Activation("identity") if self._solves else super()._output_activation()
+    def probabilities(self, outputs):
+        """Return the probability of each class for outputs, which were fitted to 0 and 1."""
+        least = np.finfo(outputs.dtype).eps
+        outputs = np.clip(outputs, least, 1 - least)
+        if outputs.shape[1] > 1 and self.exclusive:
+            outputs = outputs / outputs.sum(axis=1, keepdims=True)
+        return self.task.probabilities(outputs)
 
-    def _make_loss(self, n_outputs, out):
-        if self._solves:
-            return Loss("squared_error", "identity")
-        return super()._make_loss(n_outputs, out)
 
-    def _computing_dtype(self, X):
-        return np.dtype(np.float64) if self._solves else super()._computing_dtype(X)
+class _BaseRBFNet(LayeredNet):
+    """What both networks share: all but the constructor."""
+
+    @property
+    def _solves(self):
+        return self.solver == "lstsq"
+
+    def _computing_dtype(self, inputs):
+        return np.dtype(np.float64) if self._solves else super()._computing_dtype(inputs)
 
     # --- the network
 
-    def _make_network(self, inputs, n_outputs, out, loss):
+    def _network(self, task, inputs, n_outputs):
         """Return the network; how many centers it gets is known with them."""
+        out, loss = task.head(n_outputs)
         basis = RadialBasis(
             int(self.n_centers), self.function, train_centers=self.train_centers,
             train_widths=self.train_widths,
         )  # fmt: skip
-        return Network((basis, Dense(n_outputs), out), inputs, loss)
+        return Network((basis, Dense(n_outputs), out), inputs.inputs, loss), {}
 
-    def _first_values(self, network, random_state, dtype, X, weights):
+    def _first_values(self, job, inputs, y, weights):
         """Find centers and widths, and draw the weights that are not solved for."""
+        X, network, random_state = inputs.values, job.network, job.random_state
         given = None if isinstance(self.centers, str) else self._given_centers(X)
         n_centers = self.n_centers if given is None else len(given)
-        self._found_with = {name: copy.copy(getattr(self, name)) for name in _FOUND_WITH}
+        job.attributes["_found_with"] = {
+            name: copy.copy(getattr(self, name)) for name in _FOUND_WITH
+        }
         rows, centers = None, given
         if given is None or isinstance(self.widths, str):
             rows, weights = distinct_rows(X, weights, _ROWS_PER_CENTER * n_centers, random_state)
         if given is None:
             centers = find_centers(self.centers, n_centers, rows, weights, random_state)
-            if self._streams and len(centers) < n_centers:
+            if job.incremental and len(centers) < n_centers:
                 warnings.warn(
                     f"The first samples of partial_fit have {len(centers)} different rows, so that "
                     f"there will be as many centers, not n_centers={n_centers}. Begin with more "
@@ -212,7 +241,7 @@ class _BaseRBFNet(LayeredNet):
             )
         weights = self._first_weights(len(centers), network.outputs, random_state)
         values = [centers.T, widths, *weights]
-        return [np.ascontiguousarray(value, dtype) for value in values]
+        return [np.ascontiguousarray(value, job.dtype) for value in values]
 
     def _given_centers(self, X):
         centers = check_array(
@@ -266,13 +295,6 @@ class _BaseRBFNet(LayeredNet):
 
     # --- training
 
-    def _fit(self, X, y, sample_weight, incremental, *others, **more):
-        self._streams = incremental
-        return super()._fit(X, y, sample_weight, incremental, *others, **more)
-
-    def _epochs(self, incremental):
-        return 1 if self._solves else super()._epochs(incremental)
-
     def _check_outcome(self, progress):
         if self._solves and not np.isfinite(progress.loss):
             raise ValueError(
@@ -281,33 +303,28 @@ class _BaseRBFNet(LayeredNet):
             )
         super()._check_outcome(progress)
 
-    def _train(
-        self, network, progress, data, held, dtype, callbacks, random_state, seed, incremental
-    ):
-        network = _sized(network, progress.values)
+    def _train(self, job, callbacks):
+        job.network = _sized(job.network, job.progress.values)
         if self._solves:
-            self._solve(network, progress, data, held, callbacks, incremental)
+            self._solve(job, callbacks)
             return
-        self._moments = None  # they belong to these centers and widths only
-        super()._train(
-            network, progress, data, held, dtype, callbacks, random_state, seed, incremental
-        )
+        job.attributes["_moments"] = None  # they belong to these centers and widths only
+        super()._train(job, callbacks)
 
-    def _solve(self, network, progress, data, held, callbacks, incremental):
-        """Find the weights by least squares: change `progress`."""
+    def _solve(self, job, callbacks):
+        """Find the weights by least squares: change the job's progress."""
+        network, progress, data = job.network, job.progress, job.data
         centers, widths = progress.values[:2]
-        before = getattr(self, "_moments", None) if incremental else None
-        self._moments = add_moments(network, centers, widths, data, self.n_jobs, before)
-        *progress.values[2:], errors = self._moments.solve(len(widths), self.alpha)
+        before = getattr(self, "_moments", None) if job.incremental else None
+        moments = add_moments(network, centers, widths, data, self.n_jobs, before)
+        job.attributes["_moments"] = moments
+        *progress.values[2:], errors = moments.solve(len(widths), self.alpha)
         if self.dtype is not None:
             progress.values = [value.astype(self.dtype) for value in progress.values]
-        values, dtype = progress.values, progress.values[0].dtype
-        finish = callbacks.begin_epoch(
-            lambda other: other._commit(network, progress.copy(), held is not None)
-        )
-        evaluate = network, values, dtype, self.n_jobs
-        if errors is None or incremental or self.dtype is not None:  # else they are exact
-            progress.loss, _ = data.evaluate(*evaluate, lambda outputs, data: None)
+        finish = callbacks.begin_epoch(lambda other: other._commit(job, progress.copy()))
+        evaluated = network, progress.values, progress.values[0].dtype, self.n_jobs
+        if errors is None or job.incremental or self.dtype is not None:  # else they are exact
+            progress.loss, _ = data.evaluate(*evaluated)
         else:
             progress.loss = float(errors.mean()) / 2
         progress.best_loss = min(progress.best_loss, progress.loss)
@@ -315,10 +332,8 @@ class _BaseRBFNet(LayeredNet):
         progress.n_iter, progress.t = 1, progress.t + len(data.rows)
         if self.verbose:
             print(f"Iteration 1, loss = {progress.loss:.8f}")
-        if held is not None:
-            loss, score = held.evaluate(*evaluate, self._score_outputs)
-            progress.validation_loss_curve.append(loss)
-            progress.validation_scores.append(score)
+        if job.validated:
+            progress.validate(job.held, job.score, *evaluated)
         finish()
 
     # --- what is fitted
@@ -351,7 +366,7 @@ class _BaseRBFNet(LayeredNet):
 
     @property
     def _is_flat(self):
-        return not self._classifies and self.n_outputs_ == 1
+        return not self._task().classifies and self.n_outputs_ == 1
 
 
 def _sized(network, values):
@@ -361,8 +376,9 @@ def _sized(network, values):
 
 
 class RBFNetClassifier(
-    Classification, _OnlineRule, _Basis, ClassifierMethods, ClassifierMixin, _BaseRBFNet
-):
+    ForClasses, _OnlineRule, _Basis,
+    _TrainedOrSolved, ClassifierMethods, ClassifierMixin, _BaseRBFNet,
+):  # fmt: skip
     """A radial basis function network for classification.
 
     The outputs are sums of bumps, one around each of some centers among the samples. With the
@@ -387,14 +403,6 @@ class RBFNetClassifier(
     )
     intercept_: NDArray = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
 
-    def _probabilities(self, outputs):
-        if self.out_activation_ == "identity":  # they were fitted to 0 and 1
-            least = np.finfo(outputs.dtype).eps
-            outputs = np.clip(outputs, least, 1 - least)
-            if self.n_outputs_ > 1 and self._label_binarizer.y_type_ == "multiclass":
-                outputs = outputs / outputs.sum(axis=1, keepdims=True)
-        return super()._probabilities(outputs)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
@@ -402,8 +410,9 @@ class RBFNetClassifier(
 
 
 class RBFNetRegressor(
-    Regression, _OnlineRule, _Basis, RegressorMethods, RegressorMixin, _BaseRBFNet
-):
+    ForNumbers, _OnlineRule, _Basis,
+    _TrainedOrSolved, RegressorMethods, RegressorMixin, _BaseRBFNet,
+):  # fmt: skip
     """A radial basis function network for regression.
 
     The outputs are sums of bumps, one around each of some centers among the samples.

@@ -110,6 +110,24 @@ class Sequences:
         lengths = None if self.lengths is None else self.lengths[rows]
         return replace(self, values=self.values[rows], lengths=lengths)
 
+    def source(self):
+        """Return them as the engine reads them."""
+        return Source(self.values)
+
+    def run(self, weights, n_jobs):
+        """Return what a network with weights gives for them, a row each."""
+        network = of_inputs(weights.network, self.inputs)
+        return predict(
+            network, weights.packed, weights.dtype, self.source(), n_jobs, lengths=self.ends
+        )
+
+    def data(self, targets, weights, y=None, steps=None):
+        """Return them as data to learn from; `steps` is how many targets each has, if not one."""
+        return SequenceData(
+            self.source(), targets, weights, np.arange(self.shape[0]), y, self.ends, steps,
+            self.inputs,
+        )  # fmt: skip
+
     def cut(self, values):
         """Return values for each step, of shape (n, time, ...), as a list: an array a sequence."""
         return [some[:length] for some, length in zip(values, self.steps, strict=True)]
@@ -223,9 +241,9 @@ class SequenceData(Data):
 
     inputs: object = None
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
-        """Return the mean loss and ``score(outputs, self)`` for parameters."""
-        return super().evaluate(of_inputs(network, self.inputs), values, dtype, n_jobs, score)
+    def evaluate(self, network, values, dtype, n_jobs):
+        """Return the mean loss for parameters, and the outputs, for a score."""
+        return super().evaluate(of_inputs(network, self.inputs), values, dtype, n_jobs)
 
 
 def of_inputs(network, inputs):
@@ -250,9 +268,10 @@ def repeating(network, steps):
 
 
 class TakesSequences:
-    """The data of an estimator whose samples are sequences.
+    """Reads X as sequences.
 
-    It has the parameters `embedding`, which is None where they are of numbers, and `mask_value`.
+    The estimator has the parameters `embedding`, which is None where they are of numbers, and
+    `mask_value`.
     """
 
     def _sequences(self, X, reset):
@@ -333,16 +352,6 @@ class TakesSequences:
         if isinstance(self.embedding, (str, Integral)):
             return None
         return len(given_vectors(self.embedding))
-
-    def _input_shape(self, X):
-        return X.inputs
-
-    def _run(self, weights, X):
-        """Return what a network with weights gives for Sequences: a row each."""
-        network = of_inputs(weights.network, X.inputs)
-        return predict(
-            network, weights.packed, weights.dtype, Source(X.values), self.n_jobs, lengths=X.ends
-        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -7,35 +7,28 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_y, check_is_fitted
 
 from ..engine.network import Network
-from ..estimator.groups import Classification, LayeredTraining, Regression
-from ..estimator.layered import LayeredNet
+from ..engine.prediction import finite
+from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet
 from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
-from ..estimator.supervised import (
-    ClassifierMethods,
-    RegressorMethods,
-    targets_source,
-)
 from ..estimator.transactions import consistent
-from ..layers import Bidirectional, Dense, Dropout, Embedding
-from ..tape.sources import Source
-from .cells import Cells, recurrent_layer
+from ..layers import Dense, Embedding
+from .cells import Cells, stack
 from .inputs import (
     Mask,
-    SequenceData,
     TakesSequences,
-    check_kind,
     given_vectors,
     listed,
-    padded,
 )
+from .steps import EachStep, flat_targets
 
 
-class Recurrent(Parameters):
+class RecurrentOptions(Parameters):
     """What recurrent layers take, whatever they are for."""
 
     bidirectional: bool = param(
@@ -53,7 +46,7 @@ class Recurrent(Parameters):
     )
 
 
-class RecurrentLayers(Mask, Recurrent, Cells):
+class RecurrentLayers(Mask, RecurrentOptions, Cells):
     """What recurrent networks are made of."""
 
     hidden_size: int | Sequence[int] | NDArray = param(
@@ -90,28 +83,6 @@ class Clipping(Parameters):
     )
 
 
-def _flat_targets(y, sequences):
-    """Return the targets of all steps, one after the other."""
-    parts = listed(y)
-    if parts is None and not sequences.listed:
-        y = np.asarray(y)
-        if y.ndim in (2, 3):
-            check_consistent_length(sequences, y)
-            if y.shape[1] != sequences.time:
-                raise ValueError(
-                    f"y has {y.shape[1]} steps, but X has {sequences.time}; with "
-                    "return_sequences=True each step has a target."
-                )
-            return y[sequences.mask]
-    parts = [np.asarray(part) for part in y] if parts is None else parts
-    check_consistent_length(sequences, parts)
-    check_kind(parts, (1, 2), "y")
-    for i, (part, length) in enumerate(zip(parts, sequences.steps, strict=True)):
-        if len(part) != length:
-            raise ValueError(f"y[{i}] has {len(part)} steps, but X[{i}] has {length}.")
-    return np.concatenate(parts)
-
-
 def layer_sizes(hidden_size):
     """Return the parameter `hidden_size` as a list of int, checked."""
     sizes = list(hidden_size) if hasattr(hidden_size, "__iter__") else [hidden_size]
@@ -130,7 +101,7 @@ class _BaseRNN(TakesSequences, LayeredNet):
 
     # --- the data
 
-    def _validate(self, X, y="no_validation", reset=False, **checks):
+    def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as Sequences, and y where there is one, that of all steps in a row."""
         sequences = self._sequences(X, reset)
         if isinstance(y, str):
@@ -150,35 +121,16 @@ class _BaseRNN(TakesSequences, LayeredNet):
                 "sample_weight."
             )
         else:
-            y = _flat_targets(y, sequences)
+            y = flat_targets(y, sequences)
         return sequences, _check_y(y, estimator=self, **checks)
-
-    def _data(self, X, y, weights, loss):
-        """Return what training reads, of Sequences and y."""
-        y, steps = self._encode(y, loss), None
-        if self.return_sequences:
-            steps, y = X.steps, padded(y, X.steps, X.time)
-        return SequenceData(
-            Source(X.values), targets_source(y, loss), weights, np.arange(X.shape[0]), y, X.ends,
-            steps, X.inputs,
-        )  # fmt: skip
-
-    def _score_outputs(self, outputs, data):
-        """Return the validation score of a network's outputs: over all steps where it has them."""
-        if data.steps is None:
-            return super()._score_outputs(outputs, data)
-        steps, y = data.steps[data.rows], data.y
-        real = np.arange(y.shape[1]) < steps[:, None]
-        outputs = outputs.reshape(*y.shape[:2], -1)[real]
-        weights = None if data.weights is None else np.repeat(data.weights[data.rows], steps)
-        return self._score(outputs, y[real], weights)
 
     # --- the network
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         layers = (*self._embedding(), *self._recurrent(), Dense(n_outputs), out)
-        return Network(layers, inputs, loss)
+        return Network(layers, inputs.inputs, loss), {}
 
     def _embedding(self):
         """Return the embedding as a layer, in a list; none where a lookup needs none."""
@@ -194,42 +146,46 @@ class _BaseRNN(TakesSequences, LayeredNet):
 
     def _recurrent(self):
         """Return the recurrent layers, with dropout between them."""
-        sizes, layers = layer_sizes(self.hidden_size), []
-        for i, size in enumerate(sizes):
-            last = i == len(sizes) - 1
-            looks_up = i == 0 and isinstance(self.embedding, str)
-            layer = recurrent_layer(
-                self,
-                size,
-                return_sequences=self.return_sequences or not last,
-                truncate=self.truncate,
-                n_tokens=self.n_tokens_ if looks_up else None,
-            )
-            layers.append(Bidirectional(layer) if self.bidirectional else layer)
-            if self.dropout and not last:
-                layers.append(Dropout(float(self.dropout), i))
-        return layers
+        return stack(
+            self, layer_sizes(self.hidden_size), sequences=self.return_sequences,
+            both=self.bidirectional, truncate=self.truncate, numbered=True,
+            n_tokens=self.n_tokens_ if isinstance(self.embedding, str) else None,
+        )  # fmt: skip
 
     # --- predicting
 
-    def _predict(self, X):
+    def _predict(self, sequences):
         """Return the network's outputs for Sequences: a row a sequence, or a row a step.
 
         Steps behind the end of a sequence have the outputs of its last one.
         """
-        outputs = self._run(self._weights, X)
+        outputs = super()._predict(sequences)
         if not self._by_step:
             return outputs
-        if X.lengths is not None:
-            steps = np.minimum(np.arange(X.time), X.ends - 1)
+        if sequences.lengths is not None:
+            steps = np.minimum(np.arange(sequences.time), sequences.ends - 1)
             outputs = outputs.reshape(*steps.shape, -1)[np.arange(len(steps))[:, None], steps]
         return outputs.reshape(-1, self.n_outputs_)
 
-    def _converted(self, X, convert):
-        """Return what `convert` makes of the network's outputs for X, by step if it has them."""
+    @property
+    def _by_step(self):
+        """Whether the fitted network has an output for each step."""
+        return self._weights.network.steps is not None
+
+
+class _OfEachStep:
+    """Targets, answers and scores of sequences, or of their steps where the network has those."""
+
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        task = super()._task()
+        return EachStep(task) if self.return_sequences else task
+
+    def _answer(self, X, convert):
+        """Return what a task makes of the network's outputs for X, by step if it has them."""
         check_is_fitted(self)
-        sequences = self._validate(X)
-        values = convert(self._outputs(sequences))
+        sequences = self._read(X)
+        values = convert(finite(self._predict(sequences)))
         if not self._by_step:
             return values
         values = values.reshape(-1, sequences.time, *values.shape[1:])
@@ -239,15 +195,6 @@ class _BaseRNN(TakesSequences, LayeredNet):
         for i, part in enumerate(sequences.cut(values)):
             parts[i] = part
         return parts
-
-    @property
-    def _by_step(self):
-        """Whether the fitted network has an output for each step."""
-        return self._weights.network.steps is not None
-
-
-class _Score:
-    """The score of predictions, over all steps where the network has them."""
 
     @consistent
     def score(self, X, y, sample_weight=None):
@@ -269,17 +216,16 @@ class _Score:
         """
         predictions = self.predict(X)
         if self._by_step:
-            sequences = self._validate(X)
-            y, predictions = (_flat_targets(some, sequences) for some in (y, predictions))
+            sequences = self._read(X)
+            y, predictions = (flat_targets(some, sequences) for some in (y, predictions))
             if sample_weight is not None:
                 sample_weight = np.repeat(sample_weight, sequences.steps)
-        metric = accuracy_score if self._classifies else r2_score
-        return metric(y, predictions, sample_weight=sample_weight)
+        return self._task().metric(y, predictions, sample_weight=sample_weight)
 
 
 class RNNClassifier(
-    Classification, Clipping, LayeredTraining, RecurrentLayers,
-    _Score, ClassifierMethods, ClassifierMixin, _BaseRNN,
+    ForClasses, Clipping, LayeredTraining, RecurrentLayers,
+    _OfEachStep, ClassifierMethods, ClassifierMixin, _BaseRNN,
 ):  # fmt: skip
     """A recurrent network that classifies sequences, or each of their steps.
 
@@ -311,8 +257,8 @@ class RNNClassifier(
 
 
 class RNNRegressor(
-    Regression, Clipping, LayeredTraining, RecurrentLayers,
-    _Score, RegressorMethods, RegressorMixin, _BaseRNN,
+    ForNumbers, Clipping, LayeredTraining, RecurrentLayers,
+    _OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN,
 ):  # fmt: skip
     """A recurrent network for the regression of sequences, or of each of their steps.
 

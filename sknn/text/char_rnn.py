@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
@@ -18,17 +17,25 @@ from sklearn.utils.validation import check_is_fitted
 from ..engine.network import Network
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
-from ..estimator.callbacks import FitCallbacks
+from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, StepSolver
-from ..estimator.layered import LayeredNet, has_diverged
+from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
-from ..estimator.transactions import all_or_nothing, consistent
-from ..layers import LSTM, Activation, Dense, Dropout, Embedding
-from ..sequences.cells import Cells, recurrent_layer
+from ..estimator.transactions import consistent, fits
+from ..layers import LSTM, Activation, Dense
+from ..sequences.cells import Cells
 from ..tape.losses import Loss
 from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts
 from .generation import search, write
-from .streams import StepRecorder, final_states, log_likelihoods, make_streams, next_probabilities
+from .net import TextNet
+from .streams import (
+    StepRecorder,
+    final_states,
+    likelihood,
+    log_likelihoods,
+    make_streams,
+    next_probabilities,
+)
 
 
 class TextLayers(Cells):
@@ -146,7 +153,7 @@ def _print(text):
 
 class CharRNN(
     _TextDescent, StepSolver, Vocabulary, _Streams, TextLayers,
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, LayeredNet,
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, TextNet,
 ):  # fmt: skip
     """A recurrent network that predicts each character of a text from those before it.
 
@@ -190,8 +197,7 @@ class CharRNN(
 
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y=None, *, X_val=None):
         """Learn the vocabulary and fit the network.
 
@@ -218,8 +224,7 @@ class CharRNN(
         """
         return self._fit(X, y, X_val, False)
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y=None):
         """Go once over more text, from where training stands; the first call learns the vocabulary.
 
@@ -241,40 +246,24 @@ class CharRNN(
         """Check everything, then train."""
         if incremental:
             self._check_incremental()
-        first = not self._is_fitted() or not (self.warm_start or incremental)
-        train, held = self._read(as_texts(X), X_val, first)
-        network = self._make_network(max((len(text) - 1 for text in train), default=1))
-        dtype = self._computing_dtype(first)
+        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
+        train, held = self._read_texts(as_texts(X), X_val, first)
+        network = self._network(max((len(text) - 1 for text in train), default=1))
+        dtype = self._computing_dtype(train if first else None)
         train = self._streams(train, network, dtype, "X")
         held = None if held is None else self._streams(held, network, dtype, "X_val")
         random_state = check_random_state(self.random_state)
-        seed = noise_seed(random_state)
-        if first:
-            progress = Progress(self._first_values(network, random_state, dtype, None, None))
-        else:
-            progress = self._progress(network, dtype, incremental)
-        epochs = 1 if incremental else self.max_iter
-        callbacks = FitCallbacks(self, X, y, epochs)
-        kind = StepRecorder if self.record_steps else Trainer
-        trainer = kind(
-            Recipe.of(self), network, dtype, progress, train, held, lambda loss: -loss,
-            random_state, seed,
+        job = Job(
+            network, Recipe.of(self), dtype, random_state, noise_seed(random_state), incremental,
+            first, likelihood, data=train, held=held,
         )  # fmt: skip
-        validated = held is not None
-        trainer.fit(epochs, incremental, self._on_epoch(trainer, callbacks, seed, validated))
-        self._check_outcome(progress)
-        self._commit(network, progress, validated)
-        before = None if first else getattr(self, "step_loss_curve_", None)
-        self.step_loss_curve_ = (before or []) + trainer.step_losses if self.record_steps else None
-        callbacks.end()
-        return self
+        if first:
+            job.progress = Progress(draw(network, self.initializer, random_state, dtype))
+        else:
+            job.progress = self._progress(job)
+        return self._learn(job, X, y)
 
-    def _computing_dtype(self, first):
-        if self.dtype is None and not first:
-            return self._weights.dtype
-        return np.dtype(self.dtype or np.float32)
-
-    def _read(self, texts, X_val, first):
+    def _read_texts(self, texts, X_val, first):
         """Return texts to fit and to validate with as numbers; learn or check the vocabulary."""
         if first:
             self._characters = Characters.learn(texts, self.unknown, self.min_count)
@@ -341,45 +330,29 @@ class CharRNN(
             )
         return streams
 
-    def _make_network(self, longest):
+    def _network(self, longest):
         """Return the Network that the parameters describe, for chunks of the longest text."""
         n_symbols = len(self.vocabulary_)
-        layers, tokens = [], {"n_tokens": n_symbols}
-        if self.embedding is not None:
-            layers, tokens = [Embedding(n_symbols, self.embedding)], {}
-        for i in range(self.n_layers):
-            tokens_here = tokens if i == 0 else {}
-            layers.append(
-                recurrent_layer(self, self.hidden_size, return_sequences=True, **tokens_here)
-            )
-            if self.dropout and i < self.n_layers - 1:
-                layers.append(Dropout(float(self.dropout)))
-        layers += [Dense(n_symbols), Activation("softmax")]
+        layers = self._recurrent(n_symbols)
         time = max(1, min(self.seq_len, longest))
-        return Network(tuple(layers), int(time), Loss("log_loss", "softmax"))
+        layers = (*layers, Dense(n_symbols), Activation("softmax"))
+        return Network(layers, int(time), Loss("log_loss", "softmax"))
 
-    def _on_epoch(self, trainer, callbacks, seed, validated):
-        """Return the function that is called when an epoch begins."""
-        random_state = np.random.RandomState(seed & 0xFFFFFFFF)
+    def _train(self, job, callbacks):
+        random_state = np.random.RandomState(job.seed & 0xFFFFFFFF)
 
-        def commit(other):
-            other._commit(trainer.network, trainer.so_far(), validated)
+        def print_sample(values):
+            weights = Weights(job.network, values(), job.dtype)
+            start = self._numbers([""], ends=False)[0]
+            _print(self._write(weights, self.sample_chars, start, 1.0, None, random_state))
 
-        def begin():
-            finish = callbacks.begin_epoch(commit)
-
-            def end():
-                if self.sample_chars:
-                    values = trainer.current_values()
-                    weights = self._attributes(trainer.network, values)["_weights"]
-                    start = self._numbers([""], ends=False)[0]
-                    text = self._write(weights, self.sample_chars, start, 1.0, None, random_state)
-                    _print(text)
-                return finish()
-
-            return end
-
-        return begin
+        kind = StepRecorder if self.record_steps else Trainer
+        trainer = train_by_minibatches(
+            job, callbacks, kind, print_sample if self.sample_chars else None
+        )
+        before = None if job.first else getattr(self, "step_loss_curve_", None)
+        losses = (before or []) + trainer.step_losses if self.record_steps else None
+        job.attributes["step_loss_curve_"] = losses
 
     def _check_outcome(self, progress):
         if has_diverged(progress):

@@ -6,26 +6,27 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..cpu.program import Layout
 from ..engine.network import Network
+from ..engine.recipe import Recipe
+from ..engine.training import Progress, noise_seed
 from ..estimator.groups import LayeredTraining
-from ..estimator.layered import LayeredNet
+from ..estimator.methods import partial_fits
+from ..estimator.net import Job, draw, hold_back
 from ..estimator.parameters import COUNT, Parameters, fitted, param
-from ..estimator.transactions import all_or_nothing, consistent
-from ..layers import Activation, Dense, Dropout, Embedding, EncoderDecoder, Layer
+from ..estimator.transactions import consistent, fits
+from ..layers import Activation, Dense, EncoderDecoder, Layer
 from ..layers.base import MOST
-from ..sequences.cells import recurrent_layer
 from ..tape.losses import Loss
 from ..tape.sources import Source
 from .char_rnn import TextLayers
 from .characters import Characters, Vocabulary, as_texts
-from .pairs import make_pairs
+from .net import TextNet
+from .pairs import exactness, make_pairs
 from .streams import final_states, reading
 
 #: Rows of the decoder that search goes on with at a time.
@@ -154,7 +155,7 @@ def search(decoder, states, width, longest, n_jobs):
     return outputs
 
 
-class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, LayeredNet):
+class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
     """A recurrent network that translates texts, character by character.
 
     An encoder reads the input; a decoder goes on from the states in which that has ended, and
@@ -192,8 +193,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, LayeredNet):
 
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y, *, X_val=None, y_val=None):
         """Learn the vocabularies and fit the network.
 
@@ -218,11 +218,9 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, LayeredNet):
             If a parameter or the texts are not valid, or if the weights diverge; the estimator is
             then as it was before.
         """
-        return self._fit(X, y, None, False, (X_val, y_val, None))
+        return self._fit(X, y, validation=(X_val, y_val))
 
-    @available_if(lambda self: self._check_solver())
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @partial_fits
     def partial_fit(self, X, y):
         """Go once over more pairs, from where training stands; the first call learns vocabularies.
 
@@ -238,32 +236,59 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, LayeredNet):
         self : estimator
             The estimator.
         """
-        return self._fit(X, y, None, True)
+        return self._fit(X, y, incremental=True)
 
-    def _check_loss(self):
-        pass  # there is only one
+    def _fit(self, X, y, incremental=False, validation=(None, None)):
+        """Check everything, then train; `validation` is X_val and y_val."""
+        if incremental:
+            self._check_incremental()
+        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
+        pairs = self._read_pairs(X, y, first)
+        network = self._network(pairs)
+        random_state = check_random_state(self.random_state)
+        longest = max(0 if first else self.longest_output_, pairs.out_steps - 1)
+        job = Job(
+            network, Recipe.of(self), self._computing_dtype(pairs if first else None),
+            random_state, noise_seed(random_state), incremental, first, exactness,
+            {"longest_output_": longest}, data=pairs,
+        )  # fmt: skip
+        if first:
+            job.progress = Progress(draw(network, self.initializer, random_state, job.dtype))
+        else:
+            job.progress = self._progress(job)
+        job.held = self._given_validation(*validation)
+        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
+            job.data, job.held = hold_back(job, self.validation_fraction)
+        return self._learn(job, X, y)
 
-    def _check_X_y(self, X, y, reset):
-        """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
+    def _given_validation(self, X_val, y_val):
+        """Return validation data that the caller gave, or None."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together; only one of them was given.")
+        return self._read_pairs(X_val, y_val, first=False)
+
+    def _read_pairs(self, X, y, first):
+        """Return texts as Pairs, which hold the targets too; at first, learn the vocabularies."""
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
         X, y = _as_pairs(X, y)
-        if reset:
+        if first:
             self._input_characters = Characters.learn(X, self.unknown, self.min_count)
             self._output_characters = Characters.learn(y, self.unknown, self.min_count, "y")
             self.input_vocabulary_ = self._input_characters.vocabulary
             self.output_vocabulary_ = self._output_characters.vocabulary
-            self.longest_output_ = 0
         elif self.unknown != self._input_characters.unknown:
             raise ValueError(
                 f"unknown is {self.unknown!r}; training goes on with "
                 f"unknown={self._input_characters.unknown!r}, which the network was fitted with. "
                 "Fit anew, with warm_start=False, to change it."
             )
-        return self._pairs(X, y), None
+        return self._pairs(X, y)
 
     def _pairs(self, X, y):
         """Return texts as Pairs."""
@@ -272,41 +297,13 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, LayeredNet):
             self._input_characters.encode(X), outputs.encode(y, "y"), mark=len(outputs)
         )
 
-    def _data(self, X, y, weights, loss):
-        return X
-
-    def _computing_dtype(self, X):
-        if self.dtype is None and X is None:
-            return self._weights.dtype
-        return np.dtype(self.dtype or np.float32)
-
-    def _input_shape(self, X):
-        return X.in_steps, X.out_steps
-
-    def _count_outputs(self, y):
-        return len(self._output_characters) + 1
-
-    def _describe_network(self, steps, n_outputs):
-        self.longest_output_ = max(self.longest_output_, steps[1] - 1)
-        parts = [self._make_part(n) for n in (len(self._input_characters), n_outputs)]
-        layers = (EncoderDecoder(*parts, steps[0]), Dense(n_outputs), Activation("softmax"))
-        return Network(layers, sum(steps), Loss("log_loss", "softmax"))
-
-    def _make_part(self, n_symbols):
-        """Return the layers of the encoder, or of the decoder, that read so many symbols."""
-        layers, tokens = [], n_symbols
-        if self.embedding is not None:
-            layers, tokens = [Embedding(n_symbols, int(self.embedding))], None
-        for i in range(self.n_layers):
-            if i and self.dropout:
-                layers.append(Dropout(float(self.dropout)))
-            n_tokens = None if i else tokens
-            settings = {"return_sequences": True, "n_tokens": n_tokens}
-            layers.append(recurrent_layer(self, self.hidden_size, **settings))
-        return layers
-
-    def _score_outputs(self, exact, data):
-        return float(exact.mean())
+    def _network(self, pairs):
+        """Return the Network that the parameters describe, for some pairs."""
+        n_outputs = len(self._output_characters) + 1
+        parts = [self._recurrent(n) for n in (len(self._input_characters), n_outputs)]
+        layers = (EncoderDecoder(*parts, pairs.in_steps), Dense(n_outputs), Activation("softmax"))
+        inputs = pairs.in_steps + pairs.out_steps
+        return Network(layers, inputs, Loss("log_loss", "softmax"))
 
     # --- predicting
 

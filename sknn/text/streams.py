@@ -141,7 +141,8 @@ class Streams(Data):
         bound = {"lengths": self.lengths, "resets": self.resets, "carry": self.carry}
         return Pass(self.rows, rates, int(symbols.sum()), bound)
 
-    def evaluate(self, network, values, dtype, n_jobs, score):
+    def evaluate(self, network, values, dtype, n_jobs):
+        """Return the mean loss for parameters; there are no outputs to score."""
         n, once = len(self.carry), self.once(len(self.carry))
         made = program(
             network, dtype.name, block_width(n, dtype), "loss", self.source.key, self.targets.key,
@@ -152,7 +153,7 @@ class Streams(Data):
             session.bind(values, self.source, self.targets, rows=once.rows, **once.bound)
             loss = float(session.run(len(once.rows), n, once.rates)) / once.total
         made.give_back(session)
-        return loss, score(loss)
+        return loss, None
 
 
 class StepRecorder(Trainer):
@@ -176,6 +177,11 @@ class StepRecorder(Trainer):
             self.step_losses.append(float(loss) / int(here["lengths"].sum()))
             total += loss
         return total
+
+
+def likelihood(data, loss, outputs):
+    """Return the mean log-likelihood of a symbol: the score of streams."""
+    return -loss
 
 
 def make_streams(texts, network, dtype, n_streams, reduction):
