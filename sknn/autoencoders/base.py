@@ -1,35 +1,33 @@
 """What autoencoders share: networks that learn to give what they get, through a code."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
-from inspect import cleandoc
-from numbers import Real
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
 from ..engine.weights import Weights
 from ..estimator.checks import check_weights, numeric, sound
+from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, OutputActivation
 from ..estimator.inputs import Rows
-from ..estimator.layered import LAYERED_TRAINING
 from ..estimator.methods import partial_fits
 from ..estimator.net import LayeredNet, check_names
-from ..estimator.parameters import ParameterRow
-from ..estimator.supervised import TRAINED
-from ..estimator.tasks import OUTPUT_ACTIVATIONS, Task
+from ..estimator.parameters import NOT_NEGATIVE, Parameters, fitted, param
+from ..estimator.tasks import Task
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
 from ..layers.base import describe, output_shape, size
 from ..tape.losses import Loss
 from ..tape.sources import INPUTS
 
-NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 #: Rows whose errors are computed at once.
 CHUNK = 4096
 _NOISES = {
@@ -38,76 +36,82 @@ _NOISES = {
     "salt_and_pepper": SaltAndPepperNoise,
 }
 
-#: What autoencoders take for their training.
-TRAINING = {
-    **LAYERED_TRAINING,
-    "alpha": replace(
-        LAYERED_TRAINING["alpha"],
-        default=0.0,
-        doc="""alpha : float, default=0.0
-        Strength of the L2 penalty on the weights; divided by the sum of weights of the batch.""",
-    ),
-    "validation_fraction": replace(
-        LAYERED_TRAINING["validation_fraction"],
-        doc=LAYERED_TRAINING["validation_fraction"].doc
-        + " The score is minus the mean error of reconstruction.",
-    ),
-}
-#: What every autoencoder takes: how its outputs are compared with its inputs.
-RECONSTRUCTION = {
-    "loss": ParameterRow(
-        "squared_error",
-        [StrOptions({"squared_error", "log_loss"})],
-        """loss : {'squared_error', 'log_loss'}, default='squared_error'
+
+
+class AutoencoderDescent(LayeredDescent):
+    """What is another default, or means something else, in the training of autoencoders."""
+
+    alpha: float = param(default=0.0)
+    validation_fraction: float = param(
+        """
+        The part of the data that early stopping holds back. The score is minus the mean error of
+        reconstruction.""",
+        default=0.1,
+    )
+
+    validation_scores_: list[float] | None = fitted(
+        """
+        With validation data: its score (minus the reconstruction error) after each epoch; else
+        None."""
+    )
+
+
+class AutoencoderTraining(Minibatches, AutoencoderDescent, AnySolver):
+    """What autoencoders take for their training."""
+
+
+class _ReconstructionLoss(Parameters):
+    """How outputs are compared with inputs."""
+
+    loss: Literal["squared_error", "log_loss"] = param(
+        """
         The mean squared error over a sample's features, or their mean binary cross-entropy, for
         data in [0, 1].""",
-    ),
-    "output_activation": ParameterRow(
-        "auto",
-        [StrOptions({"auto", *OUTPUT_ACTIVATIONS}), Activation],
-        """output_activation : str or Activation, default='auto'
+        default="squared_error",
+    )
+
+
+class ForReconstruction(Output, _ReconstructionLoss):
+    """What every autoencoder takes for its outputs."""
+
+    output_activation: OutputActivation | Activation = param(
+        """
         Activation of the output layer. 'auto': logistic for ``loss='log_loss'``, which needs it,
         else identity.""",
-    ),
-}
-#: What makes autoencoders sparse, or denoising.
-REGULARIZATION = {
-    "activity_l1": ParameterRow(
-        0.0,
-        [NOT_NEGATIVE],
-        """activity_l1 : float, default=0.0
+        default="auto",
+    )
+
+
+class Regularization(Parameters):
+    """What makes autoencoders sparse, or denoising."""
+
+    activity_l1: float = param(
+        """
         Weight of the sum of absolute values of a sample's code in its loss: the code becomes
         sparse.""",
-    ),
-    "noise": ParameterRow(
-        0.0,
-        [NOT_NEGATIVE],
-        """noise : float, default=0.0
+        default=0.0, valid=[NOT_NEGATIVE],
+    )
+    noise: float = param(
+        """
         How much noise the inputs get in training, while the outputs are compared with what they
         were without it: the standard deviation, or the probability that an input is replaced.""",
-    ),
-    "noise_kind": ParameterRow(
-        "gaussian",
-        [StrOptions(set(_NOISES))],
-        """noise_kind : {'gaussian', 'masking', 'salt_and_pepper'}, default='gaussian'
+        default=0.0, valid=[NOT_NEGATIVE],
+    )
+    noise_kind: Literal["gaussian", "masking", "salt_and_pepper"] = param(
+        """
         Normal noise is added; or inputs become zero; or the smaller or the larger number of
         `noise_range`, half of them each.""",
-    ),
-    "noise_range": ParameterRow(
-        None,
-        ["array-like", None],
-        """noise_range : pair of float or None, default=None
+        default="gaussian",
+    )
+    noise_range: Sequence[float] | NDArray | None = param(
+        """
         What normal noise is clipped to, and what salt and pepper are. None: 0 and 1 for
         ``loss='log_loss'``; else normal noise has no limits, and salt and pepper are the
         largest and the smallest number of X.""",
-    ),
-}
-#: The attributes of every autoencoder, for docstrings.
-ATTRIBUTES = """layers_ : list of layers
-        The network, noise included, from input to output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer: 'kernel', 'bias' and so on.
-    """ + TRAINED.replace("score (accuracy or R2)", "score (minus the reconstruction error)")
+        default=None, valid=["array-like"], kind="pair of float or None",
+    )
+
+    noise_range_: tuple[float, float] | None = fitted("With `noise`: its limits.")
 
 
 class Reconstruction(Task):
@@ -581,9 +585,3 @@ def error_of(loss, outputs, wanted):
     wanted, smallest = np.clip(wanted, 0, 1), np.finfo(np.float32).eps
     outputs = np.clip(outputs, smallest, 1 - smallest)
     return -(wanted * np.log(outputs) + (1 - wanted) * np.log1p(-outputs))
-
-
-def document(cls):
-    """Put what every autoencoder has among its attributes into a class's docstring."""
-    if cls.__doc__:
-        cls.__doc__ = cls.__doc__.replace("{attributes}", cleandoc("    " + ATTRIBUTES))

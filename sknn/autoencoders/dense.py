@@ -1,96 +1,86 @@
 """Autoencoders of dense layers."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.groups import Features, HiddenActivation
+from ..estimator.parameters import COUNT, NOT_NEGATIVE, fitted, param
 from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import MLPNetClassifier, hidden_sizes, per_layer
 from ..layers import Activation, ActivityRegularization, ContractivePenalty, Dense, TiedDense
 from ..tape.activations import ACTIVATIONS
-from .base import NOT_NEGATIVE, RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, document
+from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
 from .pretraining import pretrain
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 _TRAINED = sorted(set(ACTIVATIONS) - {"step", "softmax"})
 
-DENSE_LAYERS = {
-    "hidden_layer_sizes": ParameterRow(
-        (32,),
-        ["array-like", _COUNT],
-        """hidden_layer_sizes : int or array-like of int, default=(32,)
-        Units of the encoder's layers; the last of them is the code.""",
-    ),
-    "activation": ParameterRow(
-        "relu",
-        [StrOptions(set(_TRAINED)), Activation, list, tuple],
-        """activation : str, Activation, or list of them, default='relu'
+_Activation = HiddenActivation | Activation
+
+
+class CodeLayers(Features):
+    """The encoder's layers."""
+
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+        "Units of the encoder's layers; the last of them is the code.",
+        default=(32,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
+    )
+    activation: _Activation | Sequence[_Activation] = param(
+        """
         Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
         'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-    ),
-    "decoder_layer_sizes": ParameterRow(
-        None,
-        ["array-like", _COUNT, None],
-        """decoder_layer_sizes : int, array-like of int or None, default=None
-        Units of the decoder's hidden layers. None: those of the encoder, mirrored.""",
-    ),
-    "decoder_activation": ParameterRow(
-        None,
-        [StrOptions(set(_TRAINED)), Activation, list, tuple, None],
-        """decoder_activation : str, Activation, list of them or None, default=None
+        default="relu", valid=[Activation, list, tuple],
+        kind="str, Activation, or list of them", kw_only=False,
+    )
+
+
+class DenseLayers(CodeLayers):
+    """What dense autoencoders are made of."""
+
+    decoder_layer_sizes: int | Sequence[int] | NDArray | None = param(
+        "Units of the decoder's hidden layers. None: those of the encoder, mirrored.",
+        default=None, valid=["array-like", COUNT], kind="int, array-like of int or None",
+    )
+    decoder_activation: _Activation | Sequence[_Activation] | None = param(
+        """
         Activation of these layers, or one for each. None: as in the encoder, mirrored, if that is
         how the layers are; else the encoder's first.""",
-    ),
-}
-_DENSE = {
-    **DENSE_LAYERS,
-    **RECONSTRUCTION,
-    **REGULARIZATION,
-    "contractive": ParameterRow(
-        0.0,
-        [NOT_NEGATIVE],
-        """contractive : float, default=0.0
+        default=None, valid=[Activation, list, tuple],
+        kind="str, Activation, list of them or None",
+    )
+    contractive: float = param(
+        """
         Weight of the contractive penalty in a sample's loss: the sum of squares of the Jacobian of
         the code (Rifai et al., 2011); with several layers, that of each of them, added up.""",
-    ),
-    "tied_weights": ParameterRow(
-        False,
-        ["boolean"],
-        """tied_weights : bool, default=False
-        Whether the decoder uses the encoder's weights, transposed, with biases of its own.""",
-    ),
-    "pretrain_epochs": ParameterRow(
-        0,
-        [Interval(Integral, 0, None, closed="left")],
-        """pretrain_epochs : int, default=0
+        default=0.0, valid=[NOT_NEGATIVE], after="noise_range",
+    )
+    tied_weights: bool = param(
+        "Whether the decoder uses the encoder's weights, transposed, with biases of its own.",
+        default=False, after="contractive",
+    )
+    pretrain_epochs: int = param(
+        """
         Epochs for which `fit` first trains each pair of layers by itself, from the outside in: to
         reconstruct what the layers before it give. `noise` is added to what each pair gets.""",
-    ),
-    **TRAINING,
-}
+        default=0, valid=[Interval(Integral, 0, None, closed="left")], after="tied_weights",
+    )
+
+    pretraining_loss_curves_: list[list[float]] = fitted(
+        "With `pretrain_epochs`: the loss of each epoch, for each pair of layers."
+    )
 
 
-@takes(_DENSE, positional=2)
-class AutoencoderTransformer(Autoencoder):
+class AutoencoderTransformer(
+    AutoencoderTraining, Regularization, ForReconstruction, DenseLayers, Autoencoder
+):
     """An autoencoder of fully connected layers: plain, deep, sparse, denoising or contractive.
 
     Its code takes the place of principal components: in a pipeline, or to find what is unlike the
     rest by :meth:`score_samples`.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    pretraining_loss_curves_ : list of list of float
-        With `pretrain_epochs`: the loss of each epoch, for each pair of layers.
-    noise_range_ : tuple or None
-        With `noise`: its limits.
-    {attributes}
 
     Examples
     --------
@@ -215,6 +205,3 @@ _PARTS = "kernel", "bias"
 def activations(value, n_layers, name):
     entries = per_layer(value, n_layers, name)
     return [check_activation(entry, name, _TRAINED) for entry in entries]
-
-
-document(AutoencoderTransformer)

@@ -1,58 +1,55 @@
 """The autoencoder of sequences: one that is recurrent, from a sequence to a vector and back."""
 
-from dataclasses import replace
-from inspect import cleandoc
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite, predict
 from ..estimator.checks import check_weights
-from ..estimator.parameters import takes
+from ..estimator.parameters import COUNT, Parameters, fitted, param
 from ..estimator.transactions import consistent
 from ..layers import ActivityRegularization, Dense, RepeatVector
 from ..layers.base import MOST
-from ..sequences.cells import CELLS, stack
-from ..sequences.inputs import MASK, TakesSequences, about_features, listed, repeating
-from ..sequences.rnn import CLIPPING, LAYERS, layer_sizes
+from ..sequences.cells import Cells, stack
+from ..sequences.inputs import Mask, TakesSequences, listed, repeating
+from ..sequences.rnn import Clipping, RecurrentOptions, layer_sizes
 from ..tape.sources import INPUTS, Source
 from .base import (
-    ATTRIBUTES,
     CHUNK,
-    RECONSTRUCTION,
-    REGULARIZATION,
-    TRAINING,
     Autoencoder,
+    AutoencoderTraining,
+    ForReconstruction,
     Reconstruction,
+    Regularization,
     dense,
     error_of,
 )
 
-_PARAMETERS = {
-    "hidden_size": replace(
-        LAYERS["hidden_size"],
-        default=32,
-        doc="""hidden_size : int or array-like of int, default=32
+
+class _CodeSize(Parameters):
+    """The size of the code."""
+
+    hidden_size: int | Sequence[int] | NDArray = param(
+        """
         Units of the encoder's recurrent layer, or of each of several, one after the other; the last
         state of the last of them is the code. The decoder has them mirrored.""",
-    ),
-    "cell": CELLS["cell"],
-    "bidirectional": replace(
-        LAYERS["bidirectional"],
-        doc="""bidirectional : bool, default=False
+        default=32, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
+    )
+
+
+class _RecurrentCoders(Mask, RecurrentOptions, Cells, _CodeSize):
+    """What recurrent autoencoders are made of."""
+
+    bidirectional: bool = param(
+        """
         Whether each layer of the encoder is two, one of which reads forward, one backward: the code
         is the last states of both, side by side. The decoder goes forward only.""",
-    ),
-    "dropout": LAYERS["dropout"],
-    "truncate": LAYERS["truncate"],
-    "activation": CELLS["activation"],
-    "reset_after": CELLS["reset_after"],
-    **MASK,
-    **RECONSTRUCTION,
-    **REGULARIZATION,
-    **TRAINING,
-    **CLIPPING,
-}
+        default=False,
+    )
+
+    n_steps_: int = fitted("Steps of the longest sequence that was fitted.")
 
 
 class _OfSequences(Reconstruction):
@@ -76,8 +73,10 @@ class _OfSequences(Reconstruction):
         return inputs.data(targets, weights, steps=inputs.steps)
 
 
-@takes(_PARAMETERS, positional=2)
-class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
+class SequenceAutoencoderTransformer(
+    Clipping, AutoencoderTraining, Regularization, ForReconstruction, _RecurrentCoders,
+    TakesSequences, Autoencoder,
+):  # fmt: skip
     """A recurrent autoencoder: the code of a whole sequence is one vector.
 
     The encoder's state after a sequence is the code; repeated, it is the input of a recurrent
@@ -95,18 +94,6 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
     steps.
 
     A sequence has the same code, to the bit, alone, padded, and in any batch.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    n_steps_ : int
-        Steps of the longest sequence that was fitted.
-    noise_range_ : tuple or None
-        With `noise`: its limits.
-    {attributes}
 
     Examples
     --------
@@ -312,9 +299,3 @@ def _check_lengths(lengths, n):
     if lengths.max() > MOST:
         raise ValueError(f"lengths has {lengths.max()}; expected at most {MOST} for each.")
     return lengths.astype(np.int64)
-
-
-if SequenceAutoencoderTransformer.__doc__:
-    SequenceAutoencoderTransformer.__doc__ = SequenceAutoencoderTransformer.__doc__.replace(
-        "{attributes}", cleandoc("    " + about_features(ATTRIBUTES))
-    )

@@ -1,109 +1,95 @@
 """Variational autoencoders (Kingma and Welling, 2014, "Auto-encoding variational Bayes")."""
 
-from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.data import Data
-from ..engine.optimizers import SOLVERS
 from ..engine.prediction import finite
 from ..engine.weights import Weights
 from ..estimator.checks import check_weights
+from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
 from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.parameters import COUNT, NOT_NEGATIVE, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..feedforward.mlp import hidden_sizes
-from ..images.inputs import IMAGE_SHAPE, TakesImages
-from ..layers import Dense, GaussianSampling, Reshape
+from ..images.inputs import ImageShape, TakesImages
+from ..layers import Activation, Dense, GaussianSampling, Layer, Reshape
 from ..layers.base import output_shape
 from ..tape.sources import INPUTS
 from .base import (
     CHUNK,
-    RECONSTRUCTION,
-    TRAINING,
     Autoencoder,
+    AutoencoderDescent,
+    ForReconstruction,
     Reconstruction,
     decoder_of,
     dense,
-    document,
     encoder_of,
     error_of,
 )
-from .convolutional import CODERS, check_coders
-from .dense import DENSE_LAYERS, activations
+from .convolutional import Coders, check_coders
+from .dense import CodeLayers, activations
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 
-_VARIATIONAL = {
-    "n_components": ParameterRow(
-        2,
-        [_COUNT],
-        """n_components : int, default=2
-        Numbers of the code.""",
-    ),
-    "hidden_layer_sizes": replace(
-        DENSE_LAYERS["hidden_layer_sizes"],
-        default=(100,),
-        doc="""hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of the encoder's hidden layers; the decoder has the same, mirrored.""",
-    ),
-    "activation": replace(
-        DENSE_LAYERS["activation"],
-        doc="""activation : str, Activation, or list of them, default='relu'
+class _Components(Parameters):
+    """The size of the code."""
+
+    n_components: int = param("Numbers of the code.", default=2, valid=[COUNT], kw_only=False)
+
+
+class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
+    """What variational autoencoders are made of."""
+
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+        "Units of the encoder's hidden layers; the decoder has the same, mirrored.",
+        default=(100,), kw_only=False,
+    )
+    activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
+        """
         Activation of these layers, or one for each of the encoder: 'identity', 'logistic', 'tanh',
         'relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-    ),
-    "encoder": replace(
-        CODERS["encoder"],
-        doc="""encoder : list of layers or None, default=None
+        default="relu",
+    )
+    encoder: Sequence[Layer] | None = param(
+        """
         Layers of :mod:`sknn.layers` in place of the hidden ones; means and log variances of the
         code come from a ``Dense`` after them. Parameters of layers can be searched:
         ``encoder__0__filters``.""",
-    ),
-    "decoder": replace(
-        CODERS["decoder"],
-        doc="""decoder : list of layers or None, default=None
+        default=None,
+    )
+    decoder: Sequence[Layer] | None = param(
+        """
         Layers from the code, a row of numbers, to what X has: for images, a ``Dense`` and a
         ``Reshape`` begin it. The last is without an activation, which `output_activation`
         says.""",
-    ),
-    **IMAGE_SHAPE,
-    "beta": ParameterRow(
-        1.0,
-        [Interval(Real, 0, None, closed="left")],
-        """beta : float, default=1.0
+        default=None,
+    )
+    image_shape: tuple[int, ...] | list[int] | None = param(default=None)
+    beta: float = param(
+        """
         Weight of the divergence in the loss; more than 1 asks for more independent components.""",
-    ),
-    "codes": ParameterRow(
-        "mean",
-        [StrOptions({"mean", "sample"})],
-        """codes : {'mean', 'sample'}, default='mean'
+        default=1.0, valid=[NOT_NEGATIVE],
+    )
+    codes: Literal["mean", "sample"] = param(
+        """
         What `transform` gives: the means of the codes' distributions, or draws from these.""",
-    ),
-    **RECONSTRUCTION,
-    "loss": replace(
-        RECONSTRUCTION["loss"],
-        doc="""loss : {'squared_error', 'log_loss'}, default='squared_error'
-        Minus the logarithm of the likelihood of a sample: half of its squared error, for features
-        with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
-        sum over the features.""",
-    ),
-    **{name: row for name, row in TRAINING.items() if name != "max_fun"},
-    "solver": replace(
-        TRAINING["solver"],
-        constraints=[StrOptions(set(SOLVERS))],
-        doc=TRAINING["solver"].doc.replace("'lbfgs', ", "").replace(
-            "The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the "
-            "others\n        go through it in minibatches. ",
-            "The optimizer. ",
-        ),
-    ),
-}
+        default="mean",
+    )
+
+    reconstruction_curve_: list[float] = fitted(
+        """
+        A part of each epoch's loss: that of reconstruction. (Penalties of weights, by `alpha` or
+        `l1`, are a third one.)"""
+    )
+    kl_curve_: list[float] = fitted("The other part: the divergence, without `beta`.")
 
 
 #: The name of the layer that gives means and log variances.
@@ -200,8 +186,10 @@ class _Variational(Reconstruction):
         return -float(np.mean(error + divergence))
 
 
-@takes(_VARIATIONAL, positional=2)
-class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
+class VariationalAutoencoderTransformer(
+    Minibatches, AutoencoderDescent, StepSolver, ForReconstruction, _VariationalLayers,
+    LayersAsParameters, TakesImages, Autoencoder,
+):  # fmt: skip
     """A variational autoencoder: codes are normal distributions, near to the standard one.
 
     Its loss is minus the evidence lower bound: the loss of a reconstruction from a code that is
@@ -211,19 +199,6 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     X is rows of numbers, or images as :class:`ConvAutoencoderTransformer` takes them. There are no
     sample weights: since draws go by a sample's place, a sample of twice the weight is not one that
     comes twice.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    reconstruction_curve_, kl_curve_ : list of float
-        The two parts of each epoch's loss: that of reconstruction, and the divergence, without
-        `beta`. (Penalties of weights, by `alpha` or `l1`, are a third one.)
-    image_shape_ : tuple
-        Height, width and channels of an image.
-    {attributes}
 
     Examples
     --------
@@ -236,6 +211,14 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     >>> net.sample(5, random_state=0).shape
     (5, 64)
     """
+
+    loss: Literal["squared_error", "log_loss"] = param(
+        """
+        Minus the logarithm of the likelihood of a sample: half of its squared error, for features
+        with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
+        sum over the features.""",
+        default="squared_error",
+    )
 
     _layer_lists = ("encoder", "decoder")
 
@@ -440,6 +423,3 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
 def _check_count(n_samples):
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
-
-
-document(VariationalAutoencoderTransformer)

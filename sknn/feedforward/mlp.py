@@ -1,27 +1,32 @@
 """Multilayer perceptrons: drop-in for scikit-learn's, and one whose task is a parameter."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from inspect import cleandoc
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import ClassifierTags, RegressorTags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from ..engine.network import Network
 from ..engine.prediction import predict
 from ..estimator.checks import check_layer, computing_dtype
+from ..estimator.groups import (
+    Features,
+    ForClasses,
+    ForEither,
+    ForNumbers,
+    HiddenActivation,
+    RegressionLoss,
+    RegressionLosses,
+    Training,
+)
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import Net, with_given
-from ..estimator.parameters import TRAINING, ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    EITHER_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-)
+from ..estimator.parameters import COUNT, FRACTION, fitted, param
 from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
@@ -33,66 +38,46 @@ _HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
 _TRAINED_OR_STEP = [*_HIDDEN, "step"]
 #: What batch normalisation keeps of a layer.
 _NORM = "gamma", "beta", "mean", "variance"
+_Activation = HiddenActivation | Literal["step"] | Activation
 
-_SIZES = {
-    "hidden_layer_sizes": ParameterRow(
-        (100,),
-        ["array-like", Interval(Integral, 1, None, closed="left")],
-        """hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of each hidden layer; an empty tuple for none.""",
-    ),
-    "activation": ParameterRow(
-        "relu",
-        [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
-        """activation : str, Activation, or list of them, default='relu'
+
+class HiddenLayers(Features):
+    """The layers of multilayer perceptrons, and their parameters."""
+
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+        "Units of each hidden layer; an empty tuple for none.",
+        default=(100,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
+    )
+    activation: _Activation | Sequence[_Activation] = param(
+        """
         The hidden layers' activation, or one for each: 'identity', 'logistic', 'tanh', 'relu',
         'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus', 'exp'; an
         :class:`~sknn.layers.Activation` to set the slope of 'leaky_relu' (else 0.3) or the limit
         of 'elu'. 'step' is for prediction only: set it on a network fitted with another.""",
-    ),
-}
-_MORE = {
-    "output_activation": TARGETS["output_activation"],
-    "dropout": ParameterRow(
-        0.0,
-        [Interval(Real, 0, 1, closed="left"), "array-like"],
-        """dropout : float or array-like of float, default=0.0
+        default="relu", valid=[StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
+        kind="str, Activation, or list of them", kw_only=False,
+    )
+    dropout: float | Sequence[float] | NDArray = param(
+        """
         Probability that an output of a hidden layer is dropped in training, or one for each
         hidden layer.""",
-    ),
-    "batch_norm": ParameterRow(
-        False,
-        ["boolean"],
-        """batch_norm : bool, default=False
-        Whether to normalise each hidden layer over the batch, before its activation.""",
-    ),
-    **{name: TARGETS[name] for name in ("quantile", "huber_delta", "class_weight")},
-}
+        default=0.0, valid=[FRACTION, "array-like"], kind="float or array-like of float",
+        after="output_activation",
+    )
+    batch_norm: bool = param(
+        "Whether to normalise each hidden layer over the batch, before its activation.",
+        default=False, after="dropout",
+    )
 
-_CLASSIFIER = {
-    **_SIZES,
-    **TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in _MORE.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **REGRESSION_LOSS,
-    **_SIZES,
-    **TRAINING,
-    **{k: v for k, v in _MORE.items() if k != "class_weight"},
-}
-_EITHER = {
-    "task": ParameterRow(
-        "classification",
-        [StrOptions({"classification", "regression"})],
-        """task : {'classification', 'regression'}, default='classification'
-        What the network is for; estimator type, methods and scorer follow it.""",
-    ),
-    **_SIZES,
-    **TRAINING,
-    **EITHER_LOSS,
-    **_MORE,
-}
+    coefs_: list[NDArray] = fitted("Weights of each layer, of shape (inputs, units).")
+    intercepts_: list[NDArray] = fitted("Biases of each layer.")
+    batch_norm_: list[dict[str, NDArray]] = fitted(
+        """
+        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
+        layer.""",
+        kind="list of dict of str to ndarray",
+    )
+    n_layers_: int = fitted("Number of layers, input and output included.")
 
 
 def hidden_sizes(sizes, name):
@@ -289,32 +274,14 @@ class _BaseMLPNet(Net):
             ]
         return attributes
 
-_ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
-        Weights, of shape (inputs, units), and biases of each layer.
-    batch_norm_ : list of dict of str to ndarray
-        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
-        layer.
-    n_layers_ : int
-        Number of layers, input and output included.
-    """ + TRAINED
 
-
-@takes(_CLASSIFIER, positional=2)
-class MLPNetClassifier(ClassifierMethods, ClassifierMixin, _BaseMLPNet):
+class MLPNetClassifier(
+    ForClasses, Training, HiddenLayers, ClassifierMethods, ClassifierMixin, _BaseMLPNet
+):
     """A multilayer perceptron for classification.
 
     Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
     `random_state` walks the same loss curve.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -332,20 +299,14 @@ class MLPNetClassifier(ClassifierMethods, ClassifierMixin, _BaseMLPNet):
         return tags
 
 
-@takes(_REGRESSOR, positional=3)
-class MLPNetRegressor(RegressorMethods, RegressorMixin, _BaseMLPNet):
+class MLPNetRegressor(
+    ForNumbers, Training, HiddenLayers, RegressionLoss, RegressorMethods, RegressorMixin,
+    _BaseMLPNet,
+):
     """A multilayer perceptron for regression.
 
     Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
     `random_state` walks the same loss curve.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -357,23 +318,14 @@ class MLPNetRegressor(RegressorMethods, RegressorMixin, _BaseMLPNet):
     True
     """
 
+    loss: RegressionLosses = param(default="squared_error", kw_only=False)
 
-@takes(_EITHER, positional=1)
-class MLPNet(ClassifierMethods, _BaseMLPNet):
+
+class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
     """A multilayer perceptron whose task is a parameter.
 
     ``MLPNet(task="classification")`` is :class:`MLPNetClassifier`, ``MLPNet(task="regression")``
     is :class:`MLPNetRegressor`.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels, in classification.
-    {attributes}
 
     Examples
     --------
@@ -384,6 +336,15 @@ class MLPNet(ClassifierMethods, _BaseMLPNet):
     >>> bool(net.score(X[:, :3], X[:, 3]) > 0.9)
     True
     """
+
+    task: Literal["classification", "regression"] = param(
+        "What the network is for; estimator type, methods and scorer follow it.",
+        default="classification", kw_only=False,
+    )
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(default=(100,))
+    activation: _Activation | Sequence[_Activation] = param(default="relu")
+
+    classes_: NDArray = fitted("The class labels, in classification.")
 
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
@@ -424,8 +385,3 @@ class MLPNet(ClassifierMethods, _BaseMLPNet):
             tags.regressor_tags = RegressorTags()
             tags.target_tags.multi_output = True
         return tags
-
-
-for _class in (MLPNetClassifier, MLPNetRegressor, MLPNet):
-    if _class.__doc__:
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

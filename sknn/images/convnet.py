@@ -1,69 +1,60 @@
 """Convolutional networks: a list of layers, or an architecture by its name."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from inspect import cleandoc
+from typing import Literal
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..architectures import ARCHITECTURES
 from ..engine.network import Network
+from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.layer_lists import LayersAsParameters, check_layers
-from ..estimator.layered import LAYERED_TRAINING
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet, check_names, draw, shown
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-)
+from ..estimator.parameters import Parameters, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..files import safetensors as weight_files
-from ..layers import Activation, Dense
+from ..layers import Activation, Dense, Layer
 from ..layers.augmentation import Augmentation
 from ..layers.base import describe, output_shape, size
 from ..summary import summarize
-from .inputs import IMAGE_SHAPE, Rows, TakesImages, check_image_shape
+from .inputs import ImageShape, Rows, TakesImages, check_image_shape
 
-_LAYERS = {
-    "layers": ParameterRow(
-        "lenet5",
-        [StrOptions(set(ARCHITECTURES)), list, tuple],
-        """layers : str or list of layers, default='lenet5'
+Architecture = Literal[
+    "lenet5", "alexnet", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50",
+    "resnet101", "resnet152", "resnet20", "densenet121", "densenet169", "densenet201", "densenet40",
+]  # fmt: skip
+
+
+class _Layers(Parameters):
+    """The layers of a convolutional network."""
+
+    layers: Architecture | Sequence[Layer] = param(
+        """
         The name of an architecture (see :mod:`sknn.architectures`), or layers of
         :mod:`sknn.layers` from the input on. A last ``Dense(n)`` without activation, n the number
         of outputs, is the output layer; else one is added. For two classes, one output is enough,
         and a last ``Dense(2)`` becomes one. Parameters of layers can be searched:
         ``layers__0__filters``.""",
-    ),
-    **IMAGE_SHAPE,
-    "augmentation": ParameterRow(
-        None,
-        [Augmentation, list, tuple, None],
-        """augmentation : layer, list of layers or None, default=None
+        default="lenet5", valid=[list, tuple], kind="str or list of layers", kw_only=False,
+    )
+
+
+class ImageLayers(ImageShape, _Layers):
+    """What convolutional networks are made of."""
+
+    augmentation: Augmentation | Sequence[Augmentation] | None = param(
+        """
         Random changes of the training images, anew in each epoch:
         :class:`~sknn.layers.RandomShift`, :class:`~sknn.layers.RandomFlip`,
         :class:`~sknn.layers.RandomCrop`.""",
-    ),
-}
-_CLASSIFIER = {
-    **_LAYERS,
-    **LAYERED_TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **_LAYERS,
-    **LAYERED_TRAINING,
-    **REGRESSION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
-}
+        default=None, valid=[Augmentation, list, tuple], kind="layer, list of layers or None",
+    )
 
 
 # --- the estimators
@@ -254,32 +245,13 @@ def _check_augmentation(network):
         learned = learned or (layer if layer.learns else None)
 
 
-_ATTRIBUTES = """layers_ : list of layers
-        The network, from input to output layer.
-    image_shape_ : tuple
-        Height, width and channels of an image.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer: 'kernel', of shape (height, width, channels, filters)
-        or (inputs, units), 'bias', 'gamma', 'beta', 'mean' and 'variance'.
-    """ + TRAINED
-
-
-@takes(_CLASSIFIER, positional=2)
-class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
+class ConvNetClassifier(
+    ForClasses, LayeredTraining, ImageLayers, ClassifierMethods, ClassifierMixin, _BaseConvNet
+):
     """A convolutional network for classification.
 
     X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
     numbers, which `image_shape` makes images of; without it a row is an image of one line.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -300,20 +272,13 @@ class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
         return tags
 
 
-@takes(_REGRESSOR, positional=2)
-class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
+class ConvNetRegressor(
+    ForNumbers, LayeredTraining, ImageLayers, RegressorMethods, RegressorMixin, _BaseConvNet
+):
     """A convolutional network for regression.
 
     X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
     numbers, which `image_shape` makes images of; without it a row is an image of one line.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -326,8 +291,3 @@ class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
     >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.5)
     True
     """
-
-
-for _class in (ConvNetClassifier, ConvNetRegressor):
-    if _class.__doc__:
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

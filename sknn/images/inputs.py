@@ -6,19 +6,25 @@ import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
 from ..estimator.checks import numeric
+from ..estimator.groups import Features
 from ..estimator.inputs import Rows, TakesRows
-from ..estimator.parameters import ParameterRow
+from ..estimator.parameters import fitted, param
 from ..layers.base import describe, size
 
-IMAGE_SHAPE = {
-    "image_shape": ParameterRow(
-        None,
-        [tuple, list, None],
-        """image_shape : tuple (height, width) or (height, width, channels), default=None
+
+class ImageShape(Features):
+    """The shape of images."""
+
+    image_shape: tuple[int, ...] | list[int] | None = param(
+        """
         The shape of the image that a row of X holds. None: as X has it, or, where X has two
         dimensions, (1, n_features, 1).""",
-    ),
-}
+        default=None, kind="tuple (height, width) or (height, width, channels)", kw_only=False,
+    )
+
+    image_shape_: tuple[int, int, int] = fitted(
+        "Height, width and channels of an image.", kind="tuple"
+    )
 
 
 def check_image_shape(shape):

@@ -17,49 +17,24 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..engine.network import Network
 from ..engine.prediction import finite
 from ..estimator.checks import sound
+from ..estimator.groups import Features
 from ..estimator.inputs import Rows
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.parameters import fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..layers import Activation
 from ..layers.base import path_of
 from ..tape.losses import Loss
-from .convnet import ConvNetClassifier, _BaseConvNet
-
-_TRANSFORMER = {
-    "net": ParameterRow(
-        None,
-        [BaseEstimator, None],
-        """net : ConvNetClassifier, ConvNetRegressor or None, default=None
-        The network; None: ``ConvNetClassifier(random_state=0)``.""",
-    ),
-    "layer": ParameterRow(
-        -2,
-        [Integral, str],
-        """layer : int or str, default=-2
-        Which layer's output: its place in the network's `layers_`, or its name. The default is
-        what the output layer gets.""",
-    ),
-}
+from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 
 
-@takes(_TRANSFORMER, positional=2)
-class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ConvNetTransformer(
+    Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """The activations of a layer of a convolutional network, as features.
 
     A network that is fitted, or has loaded its weights, is used as it is, also by clones of the
     transformer: it may stand at the beginning of a pipeline, and its parameters change nothing any
     more. One that is not is fitted first.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    net_ : estimator
-        The fitted network.
-    n_features_in_, feature_names_in_
-        Number of features, and their names where X has them.
 
     Examples
     --------
@@ -75,6 +50,19 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     >>> bool(others.fit(X[~digits] / 16, y[~digits]).score(X[~digits] / 16, y[~digits]) > 0.9)
     True
     """
+
+    net: BaseEstimator | None = param(
+        "The network; None: ``ConvNetClassifier(random_state=0)``.",
+        default=None, kind="ConvNetClassifier, ConvNetRegressor or None", kw_only=False,
+    )
+    layer: int | str = param(
+        """
+        Which layer's output: its place in the network's `layers_`, or its name. The default is
+        what the output layer gets.""",
+        default=-2, kw_only=False,
+    )
+
+    net_: ConvNetClassifier | ConvNetRegressor = fitted("The fitted network.", kind="estimator")
 
     def __sklearn_clone__(self):
         net = self.net

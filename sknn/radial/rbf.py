@@ -5,162 +5,129 @@ Source: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
-from inspect import cleandoc
-from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..engine.network import Network
-from ..engine.optimizers import SOLVERS
 from ..engine.prediction import team_size
-from ..estimator.layered import LAYERED_TRAINING
+from ..estimator.groups import (
+    Features,
+    ForClasses,
+    ForNumbers,
+    Initializer,
+    LayeredDescent,
+    Minibatches,
+)
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-)
+from ..estimator.parameters import COUNT, POSITIVE, fitted, param
 from ..estimator.tasks import Wrapper
 from ..estimator.transactions import consistent
-from ..layers import Activation, Dense, RadialBasis
-from ..layers.initializers import INITIALIZERS
-from ..layers.radial import FUNCTIONS
+from ..layers import Activation, Dense, Layer, RadialBasis
 from ..tape.losses import Loss
 from .centers import cluster_widths, distinct_rows, find_centers, shared_width
 from .least_squares import add_moments
 
 #: Rows for each center that are looked at for it: more of them hardly move a mean.
 _ROWS_PER_CENTER = 256
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 #: The parameters that centers and widths come from, and what is computed of them.
 _FOUND_WITH = ("n_centers", "function", "centers", "widths")
 
-_BASIS = {
-    "n_centers": ParameterRow(
-        100,
-        [Interval(Integral, 1, None, closed="left")],
-        """n_centers : int, default=100
+
+class _Basis(Features):
+    """The centers and widths, and how the weights are found."""
+
+    n_centers: int = param(
+        """
         Number of centers. Of fewer different rows in X each is a center; where `centers` are given,
         their number counts.""",
-    ),
-    "function": ParameterRow(
-        "gaussian",
-        [StrOptions(set(FUNCTIONS))],
-        """function : {'gaussian', 'multiquadric', 'inverse_multiquadric', 'thin_plate'}, \
-default='gaussian'
+        default=100, valid=[COUNT], kw_only=False,
+    )
+    function: Literal["gaussian", "multiquadric", "inverse_multiquadric", "thin_plate"] = param(
+        """
         The function of u = ``|x - c|^2 / s^2``, c a center and s its width: exp(-u / 2),
         sqrt(1 + u), 1 / sqrt(1 + u) or u log(u) / 2.""",
-    ),
-    "centers": ParameterRow(
-        "kmeans",
-        [StrOptions({"kmeans", "random"}), "array-like"],
-        """centers : {'kmeans', 'random'} or array-like of shape (n_centers, n_features), \
-default='kmeans'
+        default="gaussian", kw_only=False,
+    )
+    centers: Literal["kmeans", "random"] | Sequence[Sequence[float]] | NDArray = param(
+        """
         The centers, or how they are found: means of clusters, or different rows of X, drawn by
         their weights. Of more than 256 rows a center, a random sample of so many is looked at.""",
-    ),
-    "widths": ParameterRow(
-        "cluster",
-        [StrOptions({"cluster", "shared"}), _POSITIVE, "array-like"],
-        """widths : {'cluster', 'shared'}, float or array-like of shape (n_centers,), \
-default='cluster'
+        default="kmeans", valid=["array-like"],
+        kind="{'kmeans', 'random'} or array-like of shape (n_centers, n_features)",
+    )
+    widths: Literal["cluster", "shared"] | float | Sequence[float] | NDArray = param(
+        """
         The widths, or one for all, or how they are found. 'cluster': from how far the rows that are
         nearest to a center lie from it. For one feature that is their standard deviation; for d of
         them, ``min(d, 4)`` times the root of the mean squared distance, to which all clusters
         together contribute as much as d - 1 rows do. 'shared': the largest distance between
         centers, divided by ``sqrt(2 * n_centers)``: smoother for one feature, narrow for many. It
         is what 'cluster' falls back to where rows have centers of their own.""",
-    ),
-    "solver": ParameterRow(
-        "lstsq",
-        [StrOptions({"lstsq", *SOLVERS})],
-        """solver : {'lstsq', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'adadelta'}, \
-default='lstsq'
-        How the weights are found. 'lstsq' solves for them, in float64 and in one pass through the
-        data; for classes it fits 0 and 1. The others go through the data in minibatches;
-        with the other defaults, 'sgd' is the online rule.""",
-    ),
-    "alpha": ParameterRow(
-        1e-5,
-        [Interval(Real, 0, None, closed="left")],
-        """alpha : float, default=1e-05
+        default="cluster", valid=[POSITIVE, "array-like"],
+        kind="{'cluster', 'shared'}, float or array-like of shape (n_centers,)",
+    )
+    solver: Literal["lstsq", "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = (
+        param(
+            """
+            How the weights are found. 'lstsq' solves for them, in float64 and in one pass through
+            the data; for classes it fits 0 and 1. The others go through the data in minibatches;
+            with the other defaults, 'sgd' is the online rule.""",
+            default="lstsq",
+        )
+    )
+    train_centers: bool = param(
+        "Whether the centers are trained too; not for 'lstsq'.", default=False, after="alpha"
+    )
+    train_widths: bool = param(
+        "Whether the widths are trained too; not for 'lstsq'.", default=False, after="train_centers"
+    )
+
+
+class _OnlineRule(Minibatches, LayeredDescent):
+    """Training with the online rule's defaults."""
+
+    alpha: float = param(
+        """
         Strength of the L2 penalty on the weights (not the intercepts): for 'lstsq' as in
         :class:`sklearn.linear_model.Ridge`, for the others divided by the sum of weights of the
         batch. 0: with 'lstsq', the smallest weights that fit best.""",
-    ),
-    "train_centers": ParameterRow(
-        False,
-        ["boolean"],
-        """train_centers : bool, default=False
-        Whether the centers are trained too; not for 'lstsq'.""",
-    ),
-    "train_widths": ParameterRow(
-        False,
-        ["boolean"],
-        """train_widths : bool, default=False
-        Whether the widths are trained too; not for 'lstsq'.""",
-    ),
-}
-
-
-def _training_rows():
-    """Return the rows of the training parameters, with the online rule's defaults."""
-    rows = {k: v for k, v in LAYERED_TRAINING.items() if k not in (*_BASIS, "max_fun")}
-    defaults = {"batch_size": 1, "learning_rate_init": 0.01, "max_iter": 100, "momentum": 0.0}
-    for name, default in defaults.items():
-        old = rows[name]
-        doc = old.doc.replace(f"default={old.default!r}", f"default={default!r}")
-        rows[name] = replace(old, default=default, doc=doc)
-    rows["max_iter"] = replace(
-        rows["max_iter"],
-        doc="""max_iter : int, default=100
-        The largest number of epochs.""",
+        default=1e-5,
     )
-    rows["warm_start"] = replace(
-        rows["warm_start"],
-        doc="""warm_start : bool, default=False
+    batch_size: int | Literal["auto"] = param(default=1)
+    learning_rate_init: float = param(default=0.01)
+    max_iter: int = param("The largest number of epochs.", default=100)
+    momentum: float = param(default=0.0)
+    warm_start: bool = param(
+        """
         Whether `fit` goes on from the last fit: its centers and widths, and, except for 'lstsq',
         its weights.""",
+        default=False,
     )
-    rows["initializer"] = ParameterRow(
-        "auto",
-        [StrOptions({"auto", *INITIALIZERS})],
-        """initializer : str, default='auto'
+    initializer: Initializer = param(
+        """
         How weights start, except for 'lstsq': 'auto' (standard normal, the intercepts too), or one
         of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or 'zeros'.""",
+        default="auto", kind="str",
     )
-    rows["dtype"] = replace(
-        rows["dtype"],
-        doc="""dtype : {'float32', 'float64'} or None, default=None
+    dtype: Literal["float32", "float64"] | None = param(
+        """
         What is computed in; None: float64 where X to fit is float64, else float32. 'lstsq' always
         computes in float64, and with None the network then does, too.""",
+        default=None,
     )
-    return rows
 
-
-_TRAINING = _training_rows()
-_CLASSIFIER = {
-    **_BASIS,
-    "alpha": replace(
-        _BASIS["alpha"], default=1e-3, doc=_BASIS["alpha"].doc.replace("1e-05", "0.001")
-    ),
-    **_TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **_BASIS,
-    **_TRAINING,
-    **REGRESSION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
-}
+    centers_: NDArray = fitted("The centers.", kind="ndarray of shape (n_centers, n_features)")
+    widths_: NDArray = fitted("Their widths.", kind="ndarray of shape (n_centers,)")
+    layers_: list[Layer] = fitted(
+        "The network: a :class:`~sknn.layers.RadialBasis` and the output layer."
+    )
 
 
 class _TrainedOrSolved:
@@ -408,39 +375,16 @@ def _sized(network, values):
     return replace(network, layers=(replace(basis, units=values[0].shape[1]), *others))
 
 
-_ATTRIBUTES = """centers_ : ndarray of shape (n_centers, n_features)
-        The centers.
-    widths_ : ndarray of shape (n_centers,)
-        Their widths.
-    coef_ : ndarray of shape {coef}
-        The weights.
-    intercept_ : {intercept}
-        What is added to them.
-    layers_ : list of layers
-        The network: a :class:`~sknn.layers.RadialBasis` and the output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer.
-    """ + TRAINED
-
-
-@takes(_CLASSIFIER, positional=2)
-class RBFNetClassifier(_TrainedOrSolved, ClassifierMethods, ClassifierMixin, _BaseRBFNet):
+class RBFNetClassifier(
+    ForClasses, _OnlineRule, _Basis,
+    _TrainedOrSolved, ClassifierMethods, ClassifierMixin, _BaseRBFNet,
+):  # fmt: skip
     """A radial basis function network for classification.
 
     The outputs are sums of bumps, one around each of some centers among the samples. With the
     default solver they are fitted to 0 and 1, a column for each class (one for two). The class is
     then that of the largest output, and probabilities are the outputs, held in [0, 1] and divided
     by their sum.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -452,25 +396,26 @@ class RBFNetClassifier(_TrainedOrSolved, ClassifierMethods, ClassifierMixin, _Ba
     True
     """
 
+    alpha: float = param(default=1e-3)
+
+    coef_: NDArray = fitted(
+        "The weights.", kind="ndarray of shape (1, n_centers) or (n_outputs, n_centers)"
+    )
+    intercept_: NDArray = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
 
-@takes(_REGRESSOR, positional=2)
-class RBFNetRegressor(_TrainedOrSolved, RegressorMethods, RegressorMixin, _BaseRBFNet):
+class RBFNetRegressor(
+    ForNumbers, _OnlineRule, _Basis,
+    _TrainedOrSolved, RegressorMethods, RegressorMixin, _BaseRBFNet,
+):  # fmt: skip
     """A radial basis function network for regression.
 
     The outputs are sums of bumps, one around each of some centers among the samples.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -483,12 +428,7 @@ class RBFNetRegressor(_TrainedOrSolved, RegressorMethods, RegressorMixin, _BaseR
     True
     """
 
-
-_COEF = {
-    RBFNetClassifier: ("(1, n_centers) or (n_outputs, n_centers)", "ndarray of shape (n_outputs,)"),
-    RBFNetRegressor: ("(n_centers,) or (n_outputs, n_centers)", "float or ndarray"),
-}
-for _class, (_coef, _intercept) in _COEF.items():
-    if _class.__doc__:
-        _text = _ATTRIBUTES.replace("{coef}", _coef).replace("{intercept}", _intercept)
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _text))
+    coef_: NDArray = fitted(
+        "The weights.", kind="ndarray of shape (n_centers,) or (n_outputs, n_centers)"
+    )
+    intercept_: float | NDArray = fitted("What is added to them.")

@@ -1,33 +1,29 @@
 """The recurrent layers that an estimator's parameters choose."""
 
-from sklearn.utils._param_validation import StrOptions
+from typing import Literal
 
-from ..estimator.parameters import ParameterRow
+from ..estimator.parameters import Parameters, param
 from ..layers import GRU, LSTM, Bidirectional, Dropout, SimpleRNN
 
-#: How estimators choose their recurrent layers.
-CELLS = {
-    "cell": ParameterRow(
-        "lstm",
-        [StrOptions({"rnn", "lstm", "gru"})],
-        """cell : {'lstm', 'gru', 'rnn'}, default='lstm'
+
+class Cells(Parameters):
+    """How estimators choose their recurrent layers."""
+
+    cell: Literal["lstm", "gru", "rnn"] = param(
+        """
         The recurrent layers: :class:`~sknn.layers.LSTM`, :class:`~sknn.layers.GRU` or
         :class:`~sknn.layers.SimpleRNN`.""",
-    ),
-    "activation": ParameterRow(
-        "tanh",
-        [StrOptions({"tanh", "relu"})],
-        """activation : {'tanh', 'relu'}, default='tanh'
-        That of ``cell='rnn'``.""",
-    ),
-    "reset_after": ParameterRow(
-        False,
-        ["boolean"],
-        """reset_after : bool, default=False
+        default="lstm", kw_only=False,
+    )
+    activation: Literal["tanh", "relu"] = param(
+        "That of ``cell='rnn'``.", default="tanh", after="truncate"
+    )
+    reset_after: bool = param(
+        """
         Whether the reset gate of ``cell='gru'`` comes after the product, as in PyTorch and Keras,
         and not before it, as in the textbook.""",
-    ),
-}
+        default=False, after="activation",
+    )
 
 
 def recurrent_layer(estimator, units, **settings):

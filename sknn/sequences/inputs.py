@@ -1,40 +1,39 @@
 """Sequences as an estimator takes them: as arrays, or as lists of arrays of any lengths."""
 
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
 from ..engine.prediction import predict
 from ..estimator.checks import numeric, sound
-from ..estimator.parameters import ParameterRow
+from ..estimator.parameters import Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
 from ..tape.sources import Source
 
 #: Numbers of tokens that float32 holds exactly.
 _MOST_TOKENS = 2**24
 
-MASK = {
-    "mask_value": ParameterRow(
-        None,
-        [Real, None],
-        """mask_value : float or None, default=None
+class Mask(Parameters):
+    """What is no part of sequences; and what is known of their features."""
+
+    mask_value: float | None = param(
+        """
         Steps at the end of a sequence of an array X in which all numbers are this one are no part
         of the sequence; NaN is possible.""",
-    ),
-}
+        default=None,
+    )
 
-
-def about_features(attributes):
-    """Return the documentation of attributes with what the features of sequences are."""
-    return attributes.replace(
-        """Number of features, and their names where X has them.""",
-        """Number of columns of an X of shape (n, time), and their names where it has them;
-        else of the numbers of a step.""",
+    n_features_in_: int = fitted(
+        "Number of columns of an X of shape (n, time), else of the numbers of a step."
+    )
+    feature_names_in_: NDArray = fitted(
+        "The columns' names, where they have them.", kind="ndarray of str"
     )
 
 

@@ -1,112 +1,86 @@
 """Recurrent networks for sequences: one prediction a sequence, or one a step."""
 
-from dataclasses import replace
-from inspect import cleandoc
-from numbers import Integral, Real
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_y, check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
-from ..estimator.layered import LAYERED_TRAINING
+from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-)
+from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
 from ..estimator.transactions import consistent
 from ..layers import Dense, Embedding
-from .cells import CELLS, stack
+from .cells import Cells, stack
 from .inputs import (
-    MASK,
+    Mask,
     TakesSequences,
-    about_features,
     given_vectors,
     listed,
 )
 from .steps import EachStep, flat_targets
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 
-#: What recurrent networks are made of.
-LAYERS = {
-    "cell": CELLS["cell"],
-    "hidden_size": ParameterRow(
-        100,
-        [_COUNT, "array-like"],
-        """hidden_size : int or array-like of int, default=100
-        Units of the recurrent layer, or of each of several, one after the other.""",
-    ),
-    "bidirectional": ParameterRow(
-        False,
-        ["boolean"],
-        """bidirectional : bool, default=False
-        Whether each of them is two: one reads forward, one backward.""",
-    ),
-    "return_sequences": ParameterRow(
-        False,
-        ["boolean"],
-        """return_sequences : bool, default=False
-        Whether y has a target for each step, not one for each sequence.""",
-    ),
-    "embedding": ParameterRow(
-        None,
-        [_COUNT, StrOptions({"one-hot"}), "array-like", Embedding, None],
-        """embedding : int, 'one-hot', array-like of shape (n_tokens, units), Embedding or None, \
-default=None
+class RecurrentOptions(Parameters):
+    """What recurrent layers take, whatever they are for."""
+
+    bidirectional: bool = param(
+        "Whether each of them is two: one reads forward, one backward.", default=False
+    )
+    dropout: float = param(
+        """
+        Probability that an output of a recurrent layer is dropped on its way to the next one, in
+        training.""",
+        default=0.0, valid=[FRACTION],
+    )
+    truncate: int | None = param(
+        "Steps after which backpropagation through time is cut, each time; None: nowhere.",
+        default=None, valid=[COUNT],
+    )
+
+
+class RecurrentLayers(Mask, RecurrentOptions, Cells):
+    """What recurrent networks are made of."""
+
+    hidden_size: int | Sequence[int] | NDArray = param(
+        "Units of the recurrent layer, or of each of several, one after the other.",
+        default=100, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
+    )
+    return_sequences: bool = param(
+        "Whether y has a target for each step, not one for each sequence.",
+        default=False, after="bidirectional",
+    )
+    embedding: (
+        int | Literal["one-hot"] | Sequence[Sequence[float]] | NDArray | Embedding | None
+    ) = param(
+        """
         What a token stands for, where X has token numbers: a vector of that many numbers, which is
         trained; a one and zeros; these vectors, which stay as they are; or what an
         :class:`~sknn.layers.Embedding` says. The first two know the tokens up to the largest that
         is fitted.""",
-    ),
-    "dropout": ParameterRow(
-        0.0,
-        [Interval(Real, 0, 1, closed="left")],
-        """dropout : float, default=0.0
-        Probability that an output of a recurrent layer is dropped on its way to the next one, in
-        training.""",
-    ),
-    "truncate": ParameterRow(
-        None,
-        [_COUNT, None],
-        """truncate : int or None, default=None
-        Steps after which backpropagation through time is cut, each time; None: nowhere.""",
-    ),
-    "activation": CELLS["activation"],
-    "reset_after": CELLS["reset_after"],
-    **MASK,
-}
-#: The parameter of training that recurrent networks have another default for.
-CLIPPING = {
-    "clip_norm": replace(
-        LAYERED_TRAINING["clip_norm"],
-        default=1.0,
-        doc="""clip_norm : float or None, default=1.0
+        default=None, valid=[COUNT, "array-like", Embedding], after="return_sequences",
+        kind="int, 'one-hot', array-like of shape (n_tokens, units), Embedding or None",
+    )
+
+    n_tokens_: int = fitted("With an embedding: the number of tokens.")
+
+
+class Clipping(Parameters):
+    """The parameter of training that recurrent networks have another default for."""
+
+    clip_norm: float | None = param(
+        """
         Limit of the norm of the whole gradient, for minibatches: through many steps it may explode.
         None: there is no limit.""",
-    ),
-}
-_TRAINING = {**LAYERED_TRAINING, **CLIPPING}
-_CLASSIFIER = {
-    **LAYERS,
-    **_TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **LAYERS,
-    **_TRAINING,
-    **REGRESSION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
-}
+        default=1.0,
+    )
 
 
 def layer_sizes(hidden_size):
@@ -249,17 +223,10 @@ class _OfEachStep:
         return self._task().metric(y, predictions, sample_weight=sample_weight)
 
 
-_ATTRIBUTES = """layers_ : list of layers
-        The network, from input to output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer: 'kernel', 'recurrent_kernel', 'bias' and so on.
-    n_tokens_ : int
-        With an embedding: the number of tokens.
-    """ + about_features(TRAINED)
-
-
-@takes(_CLASSIFIER, positional=2)
-class RNNClassifier(_OfEachStep, ClassifierMethods, ClassifierMixin, _BaseRNN):
+class RNNClassifier(
+    ForClasses, Clipping, LayeredTraining, RecurrentLayers,
+    _OfEachStep, ClassifierMethods, ClassifierMixin, _BaseRNN,
+):  # fmt: skip
     """A recurrent network that classifies sequences, or each of their steps.
 
     X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
@@ -268,16 +235,6 @@ class RNNClassifier(_OfEachStep, ClassifierMethods, ClassifierMixin, _BaseRNN):
     With `return_sequences` y has the shape (n, time), or is a list of arrays as long as those of X.
 
     A sequence has the same predictions, to the bit, alone, padded, and in any batch.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -299,8 +256,10 @@ class RNNClassifier(_OfEachStep, ClassifierMethods, ClassifierMixin, _BaseRNN):
         return tags
 
 
-@takes(_REGRESSOR, positional=2)
-class RNNRegressor(_OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN):
+class RNNRegressor(
+    ForNumbers, Clipping, LayeredTraining, RecurrentLayers,
+    _OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN,
+):  # fmt: skip
     """A recurrent network for the regression of sequences, or of each of their steps.
 
     X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
@@ -310,14 +269,6 @@ class RNNRegressor(_OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN):
     arrays as long as those of X.
 
     A sequence has the same predictions, to the bit, alone, padded, and in any batch.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -332,8 +283,3 @@ class RNNRegressor(_OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN):
     >>> bool(net.fit(X, y).score(X, y) > 0.95)
     True
     """
-
-
-for _class in (RNNClassifier, RNNRegressor):
-    if _class.__doc__:
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -12,94 +14,78 @@ from ..cpu.program import Layout
 from ..engine.network import Network
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, noise_seed
-from ..estimator.layered import LAYERED_TRAINING
+from ..estimator.groups import LayeredTraining
 from ..estimator.methods import partial_fits
 from ..estimator.net import Job, draw, hold_back
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.parameters import COUNT, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
-from ..layers import Activation, Dense, EncoderDecoder
+from ..layers import Activation, Dense, EncoderDecoder, Layer
 from ..layers.base import MOST
 from ..tape.losses import Loss
 from ..tape.sources import Source
-from .char_rnn import LAYERS, TEXT_LAYERS
-from .characters import VOCABULARY, Characters, as_texts
+from .char_rnn import TextLayers
+from .characters import Characters, Vocabulary, as_texts
 from .net import TextNet
 from .pairs import exactness, make_pairs
 from .streams import final_states, reading
 
-_COUNT = Interval(Integral, 1, None, closed="left")
-
 #: Rows of the decoder that search goes on with at a time.
 _TOGETHER = 512
-_LAYERS = {
-    **TEXT_LAYERS,
-    "n_layers": ParameterRow(
-        1,
-        [LAYERS],
-        """n_layers : int, default=1
-        How many of them the encoder has, and the decoder, one upon the other; at most 256.""",
-    ),
-}
-_SEARCH = {
-    "beam_width": ParameterRow(
-        1,
-        [Interval(Integral, 1, MOST, closed="both")],
-        """beam_width : int, default=1
+
+class _Layers(TextLayers):
+    """The layers of an encoder, and of a decoder."""
+
+    n_layers: int = param(
+        "How many of them the encoder has, and the decoder, one upon the other; at most 256.",
+        default=1, kw_only=False,
+    )
+
+
+class _Search(Parameters):
+    """How outputs are searched."""
+
+    beam_width: int = param(
+        """
         How many beginnings of an output `predict` goes on with at each character; 1 takes the most
         probable character each time.""",
-    ),
-    "max_length": ParameterRow(
-        None,
-        [_COUNT, None],
-        """max_length : int or None, default=None
+        default=1, valid=[Interval(Integral, 1, MOST, closed="both")],
+    )
+    max_length: int | None = param(
+        """
         Characters of which `predict` makes an output at most; None: twice as many as the longest
         output has that was fitted.""",
-    ),
-}
+        default=None, valid=[COUNT],
+    )
 
 
-_TRAINING = {
-    **LAYERED_TRAINING,
-    "alpha": replace(
-        LAYERED_TRAINING["alpha"],
-        default=0.0,
-        doc="""alpha : float, default=0.0
+class _PairsTraining(LayeredTraining):
+    """What is another default, or means something else, in training with pairs of texts."""
+
+    alpha: float = param(
+        """
         Strength of the L2 penalty on the weights; divided by the number of characters that a batch
         has to predict.""",
-    ),
-    "batch_size": replace(
-        LAYERED_TRAINING["batch_size"],
-        default=64,
-        doc="""batch_size : int, default=64
-        Pairs in a minibatch, if there are so many.""",
-        constraints=[_COUNT],
-    ),
-    "learning_rate_init": replace(
-        LAYERED_TRAINING["learning_rate_init"],
-        default=5e-3,
-        doc="""learning_rate_init : float, default=0.005
-        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
-    ),
-    "max_iter": replace(
-        LAYERED_TRAINING["max_iter"],
-        default=100,
-        doc="""max_iter : int, default=100
-        The largest number of epochs (for 'lbfgs', of iterations).""",
-    ),
-    "clip_norm": replace(
-        LAYERED_TRAINING["clip_norm"],
-        default=1.0,
-        doc="""clip_norm : float or None, default=1.0
-        Limit of the norm of the whole gradient, for minibatches.""",
-    ),
-    "dtype": replace(
-        LAYERED_TRAINING["dtype"],
-        default=None,
-        doc="""dtype : {'float32', 'float64'} or None, default=None
-        What is computed in; None: float32.""",
-    ),
-}
-_PARAMETERS = {**_LAYERS, **_SEARCH, **VOCABULARY, **_TRAINING}
+        default=0.0,
+    )
+    batch_size: int = param(
+        "Pairs in a minibatch, if there are so many.", default=64, valid=[COUNT]
+    )
+    learning_rate_init: float = param(default=5e-3)
+    max_iter: int = param(default=100)
+    clip_norm: float | None = param(default=1.0)
+    dtype: Literal["float32", "float64"] | None = param(
+        "What is computed in; None: float32.", default=None
+    )
+
+    layers_: list[Layer] = fitted(
+        "The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer."
+    )
+    validation_scores_: list[float] | None = fitted(
+        """
+        With validation data: the part of outputs that a search with ``beam_width=1`` finds exactly,
+        after each epoch; else None."""
+    )
+    t_: int = fitted("Pairs seen.")
 
 
 # --- writing
@@ -169,8 +155,7 @@ def search(decoder, states, width, longest, n_jobs):
     return outputs
 
 
-@takes(_PARAMETERS, positional=3)
-class Seq2SeqRNN(TextNet):
+class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
     """A recurrent network that translates texts, character by character.
 
     An encoder reads the input; a decoder goes on from the states in which that has ended, and
@@ -178,36 +163,6 @@ class Seq2SeqRNN(TextNet):
     and outputs have any length, and vocabularies of their own. In training the decoder is shown the
     true output up to each character (teacher forcing); the loss is the mean over all characters of
     outputs, ends included. `predict` shows it what it has written itself.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    input_vocabulary_, output_vocabulary_ : ndarray of shape (n_vocabulary,)
-        The characters of inputs and of outputs, each a str, in the order of their code points.
-    longest_output_ : int
-        Characters of the longest output that was fitted.
-    layers_ : list of layers
-        The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer.
-    loss_, best_loss_ : float
-        The last loss, and the smallest (None with early stopping).
-    loss_curve_ : list of float
-        The loss of each epoch.
-    validation_loss_curve_, validation_scores_ : list of float
-        With validation data: its loss, and the part of outputs that a search with ``beam_width=1``
-        finds exactly, after each epoch; else None.
-    best_validation_score_ : float
-        The score of the weights that early stopping has kept.
-    history_ : DataFrame
-        All of these curves, by epoch.
-    n_iter_ : int
-        Epochs of the last fit.
-    t_ : int
-        Pairs seen.
 
     References
     ----------
@@ -226,6 +181,15 @@ class Seq2SeqRNN(TextNet):
     >>> net.fit(X, y).predict(["abbd", "ddca"])
     array(['dbba', 'acdd'], dtype=object)
     """
+
+    input_vocabulary_: NDArray = fitted(
+        "The characters of inputs, each a str, in the order of their code points.",
+        kind="ndarray of shape (n_vocabulary,)",
+    )
+    output_vocabulary_: NDArray = fitted(
+        "Those of outputs.", kind="ndarray of shape (n_vocabulary,)"
+    )
+    longest_output_: int = fitted("Characters of the longest output that was fitted.")
 
     # --- fitting
 
