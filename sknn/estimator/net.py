@@ -268,7 +268,7 @@ class LayeredNet(Net):
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
         values = self._weights.values
-        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "layers have changed since the last fit, by their own parameters or those of the "
@@ -292,7 +292,7 @@ class LayeredNet(Net):
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""
         return {
-            "_weights": Weights(network, values, values[0].dtype),
+            "_weights": Weights(network, values, values[0].dtype, self.device),
             "layers_": list(network.layers[:-1]),
         }
 
@@ -368,8 +368,8 @@ def train_by_lbfgs(job, callbacks):
 
     def after_iteration(values):
         if job.held is not None:
-            parameters = values(), np.dtype(np.float64), job.recipe.n_jobs
-            progress.validate(job.held, job.score, job.network, *parameters)
+            weights = Weights(job.network, values(), np.float64, job.recipe.device)
+            progress.validate(job.held, job.score, weights, job.recipe.n_jobs)
 
         def commit(other):
             curve = progress.loss_curve
@@ -387,7 +387,7 @@ def train_by_lbfgs(job, callbacks):
 def draw(network, initializer, random_state, dtype):
     """Draw a network's first parameters, but for those that `initializer` gives."""
     name = "auto" if isinstance(initializer, list) else initializer
-    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
+    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
     values = []
     for i, (layer, shape) in enumerate(drawn):
         values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
@@ -421,7 +421,7 @@ _RANDOM = Augmentation, Dropout, GaussianNoise, GaussianSampling, MaskingNoise, 
 
 def check_names(network):
     """Check that no two layers with parameters have one name."""
-    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape, 1)]
+    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape)]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")

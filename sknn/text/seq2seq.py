@@ -10,7 +10,6 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ..cpu.program import Layout
 from ..engine.network import Network
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, noise_seed
@@ -96,12 +95,7 @@ def encoder_and_decoder(weights):
     network, (coder, *rest) = weights.network, weights.network.layers
     encoder = replace(network, layers=(*coder.encoder, Activation("identity")), inputs=1)
     decoder = replace(network, layers=(*coder.decoder, *rest), inputs=1)
-    parameters = [p for group in network.parameters(weights.dtype) for p in group]
-    first = parameters[sum(map(len, encoder.parameters(weights.dtype)))]
-    start = Layout(parameters, weights.dtype).offsets[first] // weights.dtype.itemsize
-    decoding = weights.of(decoder)
-    decoding.packed = weights.packed[start:]
-    return weights.of(encoder), decoding
+    return weights.of(encoder), weights.of(decoder, sum(map(len, encoder.parameters())))
 
 
 def search(decoder, states, width, longest, n_jobs):
@@ -377,7 +371,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         """
         check_is_fitted(self)
         pairs, weights = self._pairs(*_as_pairs(X, y)), self._weights
-        return pairs.read(weights.network, weights.packed, weights.dtype, self.n_jobs)[0]
+        return pairs.read(weights, self.n_jobs)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
