@@ -35,7 +35,7 @@ from sknn.engine.lowering import lower
 from sknn.engine.network import Network
 from sknn.engine.optimizers import SOLVERS, Optimizer, Solver, make_solver
 from sknn.engine.prediction import predict
-from sknn.estimator.parameters import TRAINING
+from sknn.estimator.groups import Training
 from sknn.layers import (
     GRU,
     LSTM,
@@ -792,7 +792,7 @@ PAPERS = {
 @pytest.mark.parametrize("name", sorted(PAPERS))
 def test_solvers_take_the_steps_of_their_papers(name):
     """A least-squares line through one row, for which the gradient is known by hand."""
-    estimator = SimpleNamespace(**{key: row.default for key, row in TRAINING.items()})
+    estimator = Training()
     estimator.solver = "sgd" if name == "nesterov" else name
     estimator.nesterovs_momentum = name == "nesterov"
     estimator.learning_rate_init = 0.3

@@ -1,33 +1,33 @@
 """What autoencoders share: networks that learn to give what they get, through a code."""
 
 import warnings
-from dataclasses import dataclass, replace
-from inspect import cleandoc
-from numbers import Real
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from ..engine.data import Data
 from ..engine.network import Network
-from ..engine.prediction import finite, predict
+from ..engine.prediction import finite
 from ..engine.weights import Weights
 from ..estimator.checks import check_weights, numeric, sound
-from ..estimator.layered import LAYERED_TRAINING, LayeredNet, check_names
-from ..estimator.parameters import ParameterRow
-from ..estimator.supervised import OUTPUT_ACTIVATIONS, TRAINED, check_activation
-from ..estimator.transactions import all_or_nothing, consistent
+from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, OutputActivation
+from ..estimator.inputs import Rows
+from ..estimator.methods import partial_fits
+from ..estimator.net import LayeredNet, check_names
+from ..estimator.parameters import NOT_NEGATIVE, Parameters, fitted, param
+from ..estimator.tasks import Task
+from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
 from ..layers.base import describe, output_shape, size
 from ..tape.losses import Loss
-from ..tape.sources import INPUTS, Source
+from ..tape.sources import INPUTS
 
-NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 #: Rows whose errors are computed at once.
 CHUNK = 4096
 _NOISES = {
@@ -36,131 +36,203 @@ _NOISES = {
     "salt_and_pepper": SaltAndPepperNoise,
 }
 
-#: What autoencoders take for their training.
-TRAINING = {
-    **LAYERED_TRAINING,
-    "alpha": replace(
-        LAYERED_TRAINING["alpha"],
-        default=0.0,
-        doc="""alpha : float, default=0.0
-        Strength of the L2 penalty on the weights; divided by the sum of weights of the batch.""",
-    ),
-    "validation_fraction": replace(
-        LAYERED_TRAINING["validation_fraction"],
-        doc=LAYERED_TRAINING["validation_fraction"].doc
-        + " The score is minus the mean error of reconstruction.",
-    ),
-}
-#: What every autoencoder takes: how its outputs are compared with its inputs.
-RECONSTRUCTION = {
-    "loss": ParameterRow(
-        "squared_error",
-        [StrOptions({"squared_error", "log_loss"})],
-        """loss : {'squared_error', 'log_loss'}, default='squared_error'
+
+
+class AutoencoderDescent(LayeredDescent):
+    """What is another default, or means something else, in the training of autoencoders."""
+
+    alpha: float = param(default=0.0)
+    validation_fraction: float = param(
+        """
+        The part of the data that early stopping holds back. The score is minus the mean error of
+        reconstruction.""",
+        default=0.1,
+    )
+
+    validation_scores_: list[float] | None = fitted(
+        """
+        With validation data: its score (minus the reconstruction error) after each epoch; else
+        None."""
+    )
+
+
+class AutoencoderTraining(Minibatches, AutoencoderDescent, AnySolver):
+    """What autoencoders take for their training."""
+
+
+class _ReconstructionLoss(Parameters):
+    """How outputs are compared with inputs."""
+
+    loss: Literal["squared_error", "log_loss"] = param(
+        """
         The mean squared error over a sample's features, or their mean binary cross-entropy, for
         data in [0, 1].""",
-    ),
-    "output_activation": ParameterRow(
-        "auto",
-        [StrOptions({"auto", *OUTPUT_ACTIVATIONS}), Activation],
-        """output_activation : str or Activation, default='auto'
+        default="squared_error",
+    )
+
+
+class ForReconstruction(Output, _ReconstructionLoss):
+    """What every autoencoder takes for its outputs."""
+
+    output_activation: OutputActivation | Activation = param(
+        """
         Activation of the output layer. 'auto': logistic for ``loss='log_loss'``, which needs it,
         else identity.""",
-    ),
-}
-#: What makes autoencoders sparse, or denoising.
-REGULARIZATION = {
-    "activity_l1": ParameterRow(
-        0.0,
-        [NOT_NEGATIVE],
-        """activity_l1 : float, default=0.0
+        default="auto",
+    )
+
+
+class Regularization(Parameters):
+    """What makes autoencoders sparse, or denoising."""
+
+    activity_l1: float = param(
+        """
         Weight of the sum of absolute values of a sample's code in its loss: the code becomes
         sparse.""",
-    ),
-    "noise": ParameterRow(
-        0.0,
-        [NOT_NEGATIVE],
-        """noise : float, default=0.0
+        default=0.0, valid=[NOT_NEGATIVE],
+    )
+    noise: float = param(
+        """
         How much noise the inputs get in training, while the outputs are compared with what they
         were without it: the standard deviation, or the probability that an input is replaced.""",
-    ),
-    "noise_kind": ParameterRow(
-        "gaussian",
-        [StrOptions(set(_NOISES))],
-        """noise_kind : {'gaussian', 'masking', 'salt_and_pepper'}, default='gaussian'
+        default=0.0, valid=[NOT_NEGATIVE],
+    )
+    noise_kind: Literal["gaussian", "masking", "salt_and_pepper"] = param(
+        """
         Normal noise is added; or inputs become zero; or the smaller or the larger number of
         `noise_range`, half of them each.""",
-    ),
-    "noise_range": ParameterRow(
-        None,
-        ["array-like", None],
-        """noise_range : pair of float or None, default=None
+        default="gaussian",
+    )
+    noise_range: Sequence[float] | NDArray | None = param(
+        """
         What normal noise is clipped to, and what salt and pepper are. None: 0 and 1 for
         ``loss='log_loss'``; else normal noise has no limits, and salt and pepper are the
         largest and the smallest number of X.""",
-    ),
-}
-#: The attributes of every autoencoder, for docstrings.
-ATTRIBUTES = """layers_ : list of layers
-        The network, noise included, from input to output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer: 'kernel', 'bias' and so on.
-    """ + TRAINED.replace("score (accuracy or R2)", "score (minus the reconstruction error)")
+        default=None, valid=["array-like"], kind="pair of float or None",
+    )
+
+    noise_range_: tuple[float, float] | None = fitted("With `noise`: its limits.")
 
 
-@dataclass
-class ReconstructionData(Data):
-    """Rows to reconstruct; their validation score is minus the loss."""
+class Reconstruction(Task):
+    """To give what the network gets.
 
-    def part(self, places):
-        return replace(self, rows=self.rows[places])
+    Parameters
+    ----------
+    loss, output_activation
+        As those of :class:`~sknn.estimator.tasks.Task`.
+    over_outputs : {'mean', 'sum'}
+        What the loss of a sample is of those of its features.
+    read_clean : callable
+        ``read_clean(clean, name, inputs)`` returns what inputs are to become, checked.
+    """
 
-    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
-        unscored = network, values, dtype, n_jobs, lambda outputs, data: None
-        loss, _ = super().evaluate(*unscored, device)
-        return loss, -loss
+    losses = "squared_error", "log_loss"
+    #: Whether the fit that it is for begins anew.
+    begins = False
 
+    def __init__(self, loss, output_activation, read_clean=None, over_outputs="mean"):
+        super().__init__(loss, output_activation)
+        self._read_clean, self._over_outputs = read_clean, over_outputs
 
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet):
-    """What autoencoders share: all but the constructor and ``_parts``."""
+    def read(self, read, X, clean, reset):
+        """Return X as inputs, and what it is to become, or None for itself."""
+        self.begins = reset
+        return self._read_in_range(read, X, clean, reset, ("X", "X_clean"))
 
-    #: What the loss of a sample is of those of its features.
-    _over_outputs = "mean"
+    def validation(self, read, X_val, clean, weights, network):
+        if X_val is None:
+            if clean is not None or weights is not None:
+                raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
+            return None
+        names = "X_val", "X_val_clean"
+        inputs, clean = self._read_in_range(read, X_val, clean, False, names)
+        weights = check_weights(weights, inputs, "sample_weight_val")
+        return self.data(inputs, clean, weights, network)
 
-    # --- the network
+    def _read_in_range(self, read, X, clean, reset, names):
+        inputs, clean = self.read_pair(read, X, clean, reset, names)
+        self._check_range(inputs if clean is None else clean, names[clean is not None])
+        return inputs, clean
 
-    def _parts(self):
-        """Return the layers of the encoder, and those of the decoder up to the last activation."""
-        raise NotImplementedError
+    def read_pair(self, read, X, clean, reset=False, names=("X", "X_clean")):
+        """Return X as inputs, and what it is to become, or None for itself."""
+        inputs = read(X, reset=reset)
+        if clean is None:
+            return inputs, None
+        clean = self._read_clean(clean, names[1], inputs)
+        if clean.shape[0] != inputs.shape[0]:
+            raise ValueError(
+                f"{names[1]} has {clean.shape[0]} samples; expected {inputs.shape[0]}, as "
+                f"{names[0]} has."
+            )
+        return inputs, clean
 
-    def _check_loss(self):
-        pass  # all that there are go together with the task
+    def _check_range(self, inputs, name):
+        """Check that a binary cross-entropy with inputs makes sense, but for rounding."""
+        if self.loss_name != "log_loss":
+            return
+        least, most = inputs.min(), inputs.max()
+        slack = 8 * np.finfo(inputs.dtype).eps if inputs.dtype.kind == "f" else 0
+        if least < -slack or most > 1 + slack:
+            raise ValueError(
+                f"{name} has values from {least} to {most}; loss='log_loss' needs values in "
+                f"[0, 1]: scale {name}, or set loss='squared_error'."
+            )
 
-    def _output_activation(self):
+    def count_outputs(self, inputs, y):
+        return inputs.features
+
+    def activation(self):
         if self.output_activation == "auto":
-            return Activation("logistic" if self.loss == "log_loss" else "identity")
-        out = check_activation(self.output_activation, "output_activation", OUTPUT_ACTIVATIONS)
-        if self.loss == "log_loss" and out.function != "logistic":
+            return Activation("logistic" if self.loss_name == "log_loss" else "identity")
+        out = super().activation()
+        if self.loss_name == "log_loss" and out.function != "logistic":
             raise ValueError(
                 f"loss='log_loss' needs outputs in [0, 1], got output_activation={out.function!r}; "
                 "expected 'logistic'."
             )
         return out
 
-    def _make_loss(self, n_outputs, out):
+    def make_loss(self, n_outputs, out):
         if out.function == "softmax" and n_outputs == 1:
             raise ValueError(
                 "output_activation='softmax' needs several features, got 1; expected another one."
             )
-        return Loss(self.loss, out.function, over_outputs=self._over_outputs)
+        return Loss(self.loss_name, out.function, over_outputs=self._over_outputs)
 
-    def _count_outputs(self, y):
-        return self.n_features_in_
+    def data(self, inputs, clean, weights, network):
+        """Return what training reads, of checked X and of what it is to become, or None."""
+        return inputs.data(INPUTS if clean is None else clean.source(), weights)
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
-        noise, (encoder, decoder) = self._noise_layers(), self._parts()
-        network = Network((*noise, *encoder, *decoder, out), inputs, loss)
+    def score(self, data, loss, outputs):
+        return -loss
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet):
+    """What autoencoders share: all but the constructor and ``_parts``."""
+
+    _keeps_dtype = True
+
+    def _task(self):
+        """Return the task that the parameters describe."""
+        return Reconstruction(self.loss, self.output_activation, self._read_clean)
+
+    # --- the network
+
+    def _parts(self, inputs, out):
+        """Return the layers of the encoder, and those of the decoder up to the last activation."""
+        raise NotImplementedError
+
+    def _network(self, task, inputs, n_outputs):
+        """Return the network, and what to remember of it: where the code is, limits of noise."""
+        out, loss = task.head(n_outputs)
+        if task.begins:
+            for name in ("noise_range_", "_range"):
+                vars(self).pop(name, None)
+        noise, limits = self._noise_layers(inputs) if getattr(self, "noise", 0) else ([], {})
+        encoder, decoder = self._parts(inputs, out)
+        network = Network((*noise, *encoder, *decoder, out), inputs.inputs, loss)
         check_names(network)
         start = network.start_shape
         code = output_shape(encoder, start)
@@ -169,80 +241,55 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             raise ValueError(
                 f"The decoder gives {describe(given)}; expected {describe(start)}, as X has."
             )
-        self._bounds = len(noise), len(noise) + len(encoder)
-        self._code_shape, self._n_features_out = code, size(code)
-        return network
+        return network, limits | {
+            "_bounds": (len(noise), len(noise) + len(encoder)),
+            "_code_shape": code,
+            "_n_features_out": size(code),
+        }
 
-    def _noise_layers(self):
-        """Return the noise of the inputs as a list of layers."""
-        if not getattr(self, "noise", 0):
-            return []
+    def _noise_layers(self, inputs):
+        """Return the noise of the inputs as a list of layers, and its limits as attributes."""
+        limits, of_data = self._limits(inputs)
+        remembered = {"noise_range_": limits} | ({} if of_data is None else {"_range": of_data})
         if self.noise_kind != "gaussian" and self.noise >= 1:
             raise ValueError(
                 f"noise is {self.noise}; expected a probability in [0, 1) for "
                 f"noise_kind={self.noise_kind!r}."
             )
         if self.noise_kind == "masking":
-            return [MaskingNoise(float(self.noise))]
-        if self.noise_range_ is None:
-            return [GaussianNoise(float(self.noise))]
-        return [_NOISES[self.noise_kind](float(self.noise), self.noise_range_)]
+            return [MaskingNoise(float(self.noise))], remembered
+        if limits is None:
+            return [GaussianNoise(float(self.noise))], remembered
+        return [_NOISES[self.noise_kind](float(self.noise), limits)], remembered
 
     def _limits(self, X):
-        """Return the limits of noise for the data X."""
+        """Return the limits of noise, and the range of the data X if they are that."""
         if self.noise_range is not None:
-            return _two_numbers(self.noise_range)
+            return _two_numbers(self.noise_range), None
         if self.loss == "log_loss":
-            return 0.0, 1.0
+            return (0.0, 1.0), None
         if self.noise_kind != "salt_and_pepper":
-            return None
-        if not hasattr(self, "_range"):  # of the data that it is first fitted to
-            least, most = float(X.min()), float(X.max())
-            self._range = least, most if most > least else least + 1.0
-        return self._range
+            return None, None
+        if hasattr(self, "_range"):  # of the data that it was first fitted to
+            return self._range, self._range
+        least, most = float(X.min()), float(X.max())
+        limits = least, most if most > least else least + 1.0
+        return limits, limits
 
     def _encoder(self):
         """Return the weights of the encoder."""
         return self._weights.part(*self._bounds)
 
-    def _decoder(self, weights=None):
+    def _decoder(self):
         """Return the weights of the decoder; tied ones are its own there."""
-        whole = self._weights if weights is None else weights
-        layers = whole.network.layers[self._bounds[1] :]
-        if any(isinstance(layer, TiedDense) for layer in layers):
-            return _untied(whole, layers, self._code_shape)
-        return whole.part(self._bounds[1])
+        return decoder_of(self._weights, self._bounds, self._code_shape)
 
     # --- the data
 
-    def _check_X_y(self, X, y, reset):
-        """Return X to fit, and what it is to become; remember the limits of noise."""
-        X, clean = self._check_pair(X, y, reset)
-        self._check_range(X if clean is None else clean, "X" if clean is None else "X_clean")
-        if reset:
-            for name in ("noise_range_", "_range"):
-                vars(self).pop(name, None)
-        if getattr(self, "noise", 0):
-            self.noise_range_ = self._limits(X)
-        return X, clean
-
-    def _check_pair(self, X, y, reset=False, names=("X", "X_clean")):
-        """Return X, and what it is to become, or None for itself."""
-        X = self._validate(X, reset=reset)
-        if y is None:
-            return X, None
-        clean = self._check_clean(y, names[1])
-        if clean.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"{names[1]} has {clean.shape[0]} samples; expected {X.shape[0]}, as {names[0]} "
-                "has."
-            )
-        return X, clean
-
-    def _check_clean(self, clean, name):
-        """Return what X is to become, checked as X is, but under its own name."""
+    def _read_clean(self, clean, name, inputs):
+        """Return what inputs are to become, checked as X is, but under its own name."""
         if len(_shape(clean)) > 2:
-            return self._validate(clean)
+            return self._read(clean)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
             _check_feature_names(self, clean, reset=False)
         clean = check_array(
@@ -252,19 +299,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             raise ValueError(
                 f"{name} has {clean.shape[1]} features; expected {self.n_features_in_}, as X has."
             )
-        return numeric(clean)
-
-    def _check_range(self, X, name="X"):
-        """Check that a binary cross-entropy with what X has makes sense, but for rounding."""
-        if self.loss != "log_loss":
-            return
-        least, most = X.min(), X.max()
-        slack = 8 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
-        if least < -slack or most > 1 + slack:
-            raise ValueError(
-                f"{name} has values from {least} to {most}; loss='log_loss' needs values in "
-                f"[0, 1]: scale {name}, or set loss='squared_error'."
-            )
+        return Rows(numeric(clean), inputs.inputs)
 
     def _warn_of_range(self, X):
         """Warn of what lies far outside of where a binary cross-entropy is defined."""
@@ -273,22 +308,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 f"X has values from {X.min()} to {X.max()}; loss='log_loss' is for values in "
                 "[0, 1], and takes others as 0 or 1."
             )
-
-    def _data(self, X, y, weights, loss):
-        target = INPUTS if y is None else Source(y)
-        return ReconstructionData(Source(X), target, weights, np.arange(X.shape[0]))
-
-    def _given_validation(self, X_val, clean, weights, loss):
-        """Return validation data that the caller gave, or None."""
-        if X_val is None:
-            if clean is not None or weights is not None:
-                raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
-            return None
-        names = "X_val", "X_val_clean"
-        X_val, clean = self._check_pair(X_val, clean, names=names)
-        self._check_range(X_val if clean is None else clean, names[clean is not None])
-        weights = check_weights(weights, X_val, "sample_weight_val")
-        return self._data(X_val, clean, weights, loss)
 
     @staticmethod
     def _clean(X, y, X_clean):
@@ -299,8 +318,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(
         self, X, y=None, sample_weight=None, *, X_clean=None, X_val=None, X_val_clean=None,
         sample_weight_val=None,
@@ -338,11 +356,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """
         clean = self._clean(X, y, X_clean)
         validation = X_val, X_val_clean, sample_weight_val
-        return self._fit(X, clean, sample_weight, False, validation)
+        return self._fit(X, clean, sample_weight, validation=validation)
 
-    @available_if(lambda self: self._check_solver())
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @partial_fits
     def partial_fit(self, X, y=None, sample_weight=None, *, X_clean=None):
         """Go once over the data given, from where training stands.
 
@@ -362,12 +378,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         self : estimator
             The estimator.
         """
-        return self._fit(X, self._clean(X, y, X_clean), sample_weight, True)
-
-    def _train(self, network, progress, data, held, dtype, *others):
-        super()._train(network, progress, data, held, dtype, *others)
-        # what lbfgs has found in float64, too
-        progress.values = [value.astype(dtype, copy=False) for value in progress.values]
+        return self._fit(X, self._clean(X, y, X_clean), sample_weight, incremental=True)
 
     # --- using it
 
@@ -386,16 +397,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             A row a sample; a sample's is the same bits alone and in any batch.
         """
         check_is_fitted(self)
-        return self._encode(self._validate(X))
+        return self._codes(self._read(X))
 
-    def _encode(self, X):
-        return finite(self._run(self._encoder(), X))
-
-    def _run(self, weights, X):
-        return predict(
-            weights.network, weights.packed, weights.dtype, Source(X), self.n_jobs,
-            device=weights.device,
-        )  # fmt: skip
+    def _codes(self, inputs):
+        return finite(inputs.run(self._encoder(), self.n_jobs))
 
     @consistent
     def inverse_transform(self, X):
@@ -412,7 +417,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             Samples as those that were fitted: where these were images, images.
         """
         codes = self._check_codes(X)
-        return self._decode(codes).reshape(len(codes), *self._sample_shape())
+        samples = finite(Rows(codes, None).run(self._decoder(), self.n_jobs))
+        # as those that were fitted
+        shape = getattr(self, "_given_shape", (self.n_features_in_,))
+        return samples.reshape(len(codes), *shape)
 
     def _check_codes(self, X):
         """Return codes as an array, checked."""
@@ -423,13 +431,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 f"X has {codes.shape[1]} columns; expected codes of {self._n_features_out} numbers."
             )
         return codes
-
-    def _decode(self, codes):
-        return finite(self._run(self._decoder(), codes))
-
-    def _sample_shape(self):
-        """Return the shape of a sample, as `inverse_transform` gives it."""
-        return getattr(self, "_given_shape", (self.n_features_in_,))
 
     @consistent
     def reconstruct(self, X):
@@ -445,9 +446,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         reconstructions : ndarray of the shape of X
             One for each.
         """
-        check_is_fitted(self)
-        checked = self._validate(X)
-        return self._outputs(checked).reshape(_shape(X))
+        return self._outputs(X).reshape(_shape(X))
 
     @consistent
     def score_samples(self, X):
@@ -465,8 +464,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             `loss` says.
         """
         check_is_fitted(self)
-        X = self._validate(X)
-        return self._errors(X, X)
+        inputs = self._read(X)
+        return self._errors(inputs, inputs)
 
     @consistent
     def score(self, X, y=None, sample_weight=None):
@@ -487,18 +486,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             Minus the mean of what `score_samples` returns.
         """
         check_is_fitted(self)
-        X, clean = self._check_pair(X, self._clean(X, y, None))
+        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
         weights = check_weights(sample_weight, X)
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=weights))
 
     def _errors(self, X, targets):
-        """Return the error of each row of checked X."""
+        """Return the error of each sample of inputs."""
         self._warn_of_range(targets)
-        weights, errors = self._weights, np.empty(X.shape[0])
+        errors = np.empty(X.shape[0])
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
-            outputs = finite(self._run(weights, X[rows])).astype(np.float64, copy=False)
-            errors[rows] = error_of(self.loss, outputs, dense(targets[rows])).mean(axis=1)
+            outputs = finite(self._predict(X.part(rows))).astype(np.float64, copy=False)
+            wanted = dense(targets.values[rows])
+            errors[rows] = error_of(self.loss, outputs, wanted).mean(axis=1)
         return finite(errors)
 
     def __sklearn_tags__(self):
@@ -529,6 +529,14 @@ def _is_numeric(array):
 def _shape(array):
     """Return the shape of something like an array."""
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
+
+
+def decoder_of(weights, bounds, code_shape):
+    """Return the weights of the layers after the bounds; tied ones are its own there."""
+    layers = weights.network.layers[bounds[1] :]
+    if any(isinstance(layer, TiedDense) for layer in layers):
+        return _untied(weights, layers, code_shape)
+    return weights.part(bounds[1])
 
 
 def _untied(weights, layers, start):
@@ -564,9 +572,3 @@ def error_of(loss, outputs, wanted):
     wanted, smallest = np.clip(wanted, 0, 1), np.finfo(np.float32).eps
     outputs = np.clip(outputs, smallest, 1 - smallest)
     return -(wanted * np.log(outputs) + (1 - wanted) * np.log1p(-outputs))
-
-
-def document(cls):
-    """Put what every autoencoder has among its attributes into a class's docstring."""
-    if cls.__doc__:
-        cls.__doc__ = cls.__doc__.replace("{attributes}", cleandoc("    " + ATTRIBUTES))

@@ -1,53 +1,43 @@
 """Convolutional autoencoders."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.layer_lists import LayersAsParameters, check_layers
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.parameters import Parameters, param
 from ..estimator.transactions import consistent
 from ..images.convnet import ConvNetClassifier
-from ..images.inputs import IMAGE_SHAPE, TakesImages
+from ..images.inputs import ImageShape, TakesImages
 from ..layers import (
     Activation,
     ActivityRegularization,
     ContractivePenalty,
     Conv2D,
+    Layer,
     MaxPooling2D,
     UpSampling2D,
 )
-from .base import RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, document
+from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
 
-CODERS = {
-    "encoder": ParameterRow(
-        None,
-        [list, tuple, None],
-        """encoder : list of layers or None, default=None
+
+class Coders(Parameters):
+    """Encoder and decoder as layers."""
+
+    encoder: Sequence[Layer] | None = param(
+        """
         Layers of :mod:`sknn.layers` from the image to the code; what they give is the code, as a
-        row of numbers. Parameters of layers can be searched: ``encoder__0__filters``.""",
-    ),
-    "decoder": ParameterRow(
-        None,
-        [list, tuple, None],
-        """decoder : list of layers or None, default=None
+        row of numbers. Parameters of layers can be searched: ``encoder__0__filters``. None, for
+        both: convolutions with 16, 8 and 8 filters of 3 by 3, each followed by a pool of 2 by 2,
+        and their way back.""",
+        default=None, valid=[list, tuple], kind="list of layers or None", kw_only=False,
+    )
+    decoder: Sequence[Layer] | None = param(
+        """
         Layers from the code, of the shape that the encoder gives it, to the image; the last is
         without an activation, which `output_activation` says.""",
-    ),
-}
-_CONVOLUTIONAL = {
-    "encoder": replace(
-        CODERS["encoder"],
-        doc=CODERS["encoder"].doc
-        + """ None, for both: convolutions with 16, 8 and 8 filters of 3 by 3, each
-        followed by a pool of 2 by 2, and their way back.""",
-    ),
-    "decoder": CODERS["decoder"],
-    **IMAGE_SHAPE,
-    **RECONSTRUCTION,
-    **REGULARIZATION,
-    **TRAINING,
-}
+        default=None, valid=[list, tuple], kind="list of layers or None", kw_only=False,
+    )
 
 
 def textbook_layers(image_shape):
@@ -110,24 +100,14 @@ def check_coders(encoder, decoder, out):
     return encoder, decoder
 
 
-@takes(_CONVOLUTIONAL, positional=3)
-class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
+class ConvAutoencoderTransformer(
+    AutoencoderTraining, Regularization, ForReconstruction, ImageShape, Coders,
+    LayersAsParameters, TakesImages, Autoencoder,
+):  # fmt: skip
     """A convolutional autoencoder: plain, sparse or denoising.
 
     X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
     numbers, which `image_shape` makes images of; without it a row is an image of one line.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    image_shape_ : tuple
-        Height, width and channels of an image.
-    noise_range_ : tuple or None
-        With `noise`: its limits.
-    {attributes}
 
     Examples
     --------
@@ -141,11 +121,11 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
 
     _layer_lists = ("encoder", "decoder")
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         if self.encoder is None and self.decoder is None:
-            encoder, decoder = textbook_layers(self.image_shape_)
+            encoder, decoder = textbook_layers(inputs.inputs)
         else:
-            encoder, decoder = check_coders(self.encoder, self.decoder, self.out_activation_)
+            encoder, decoder = check_coders(self.encoder, self.decoder, out.function)
         if self.activity_l1:
             encoder = [*encoder, ActivityRegularization(float(self.activity_l1))]
         return encoder, decoder
@@ -177,6 +157,3 @@ class ConvAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
         return ConvNetClassifier(
             layers, self.image_shape_, initializer=weights.values, **params
         )
-
-
-document(ConvAutoencoderTransformer)

@@ -1,97 +1,86 @@
 """Autoencoders of dense layers."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.recipe import Recipe
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import check_activation
+from ..estimator.groups import Features, HiddenActivation
+from ..estimator.parameters import COUNT, NOT_NEGATIVE, fitted, param
+from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import MLPNetClassifier, hidden_sizes, per_layer
 from ..layers import Activation, ActivityRegularization, ContractivePenalty, Dense, TiedDense
 from ..tape.activations import ACTIVATIONS
-from .base import NOT_NEGATIVE, RECONSTRUCTION, REGULARIZATION, TRAINING, Autoencoder, document
+from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
 from .pretraining import pretrain
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 _TRAINED = sorted(set(ACTIVATIONS) - {"step", "softmax"})
 
-DENSE_LAYERS = {
-    "hidden_layer_sizes": ParameterRow(
-        (32,),
-        ["array-like", _COUNT],
-        """hidden_layer_sizes : int or array-like of int, default=(32,)
-        Units of the encoder's layers; the last of them is the code.""",
-    ),
-    "activation": ParameterRow(
-        "relu",
-        [StrOptions(set(_TRAINED)), Activation, list, tuple],
-        """activation : str, Activation, or list of them, default='relu'
+_Activation = HiddenActivation | Activation
+
+
+class CodeLayers(Features):
+    """The encoder's layers."""
+
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+        "Units of the encoder's layers; the last of them is the code.",
+        default=(32,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
+    )
+    activation: _Activation | Sequence[_Activation] = param(
+        """
         Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
         'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-    ),
-    "decoder_layer_sizes": ParameterRow(
-        None,
-        ["array-like", _COUNT, None],
-        """decoder_layer_sizes : int, array-like of int or None, default=None
-        Units of the decoder's hidden layers. None: those of the encoder, mirrored.""",
-    ),
-    "decoder_activation": ParameterRow(
-        None,
-        [StrOptions(set(_TRAINED)), Activation, list, tuple, None],
-        """decoder_activation : str, Activation, list of them or None, default=None
+        default="relu", valid=[Activation, list, tuple],
+        kind="str, Activation, or list of them", kw_only=False,
+    )
+
+
+class DenseLayers(CodeLayers):
+    """What dense autoencoders are made of."""
+
+    decoder_layer_sizes: int | Sequence[int] | NDArray | None = param(
+        "Units of the decoder's hidden layers. None: those of the encoder, mirrored.",
+        default=None, valid=["array-like", COUNT], kind="int, array-like of int or None",
+    )
+    decoder_activation: _Activation | Sequence[_Activation] | None = param(
+        """
         Activation of these layers, or one for each. None: as in the encoder, mirrored, if that is
         how the layers are; else the encoder's first.""",
-    ),
-}
-_DENSE = {
-    **DENSE_LAYERS,
-    **RECONSTRUCTION,
-    **REGULARIZATION,
-    "contractive": ParameterRow(
-        0.0,
-        [NOT_NEGATIVE],
-        """contractive : float, default=0.0
+        default=None, valid=[Activation, list, tuple],
+        kind="str, Activation, list of them or None",
+    )
+    contractive: float = param(
+        """
         Weight of the contractive penalty in a sample's loss: the sum of squares of the Jacobian of
         the code (Rifai et al., 2011); with several layers, that of each of them, added up.""",
-    ),
-    "tied_weights": ParameterRow(
-        False,
-        ["boolean"],
-        """tied_weights : bool, default=False
-        Whether the decoder uses the encoder's weights, transposed, with biases of its own.""",
-    ),
-    "pretrain_epochs": ParameterRow(
-        0,
-        [Interval(Integral, 0, None, closed="left")],
-        """pretrain_epochs : int, default=0
+        default=0.0, valid=[NOT_NEGATIVE], after="noise_range",
+    )
+    tied_weights: bool = param(
+        "Whether the decoder uses the encoder's weights, transposed, with biases of its own.",
+        default=False, after="contractive",
+    )
+    pretrain_epochs: int = param(
+        """
         Epochs for which `fit` first trains each pair of layers by itself, from the outside in: to
         reconstruct what the layers before it give. `noise` is added to what each pair gets.""",
-    ),
-    **TRAINING,
-}
+        default=0, valid=[Interval(Integral, 0, None, closed="left")], after="tied_weights",
+    )
+
+    pretraining_loss_curves_: list[list[float]] = fitted(
+        "With `pretrain_epochs`: the loss of each epoch, for each pair of layers."
+    )
 
 
-@takes(_DENSE, positional=2)
-class AutoencoderTransformer(Autoencoder):
+class AutoencoderTransformer(
+    AutoencoderTraining, Regularization, ForReconstruction, DenseLayers, Autoencoder
+):
     """An autoencoder of fully connected layers: plain, deep, sparse, denoising or contractive.
 
     Its code takes the place of principal components: in a pipeline, or to find what is unlike the
     rest by :meth:`score_samples`.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    pretraining_loss_curves_ : list of list of float
-        With `pretrain_epochs`: the loss of each epoch, for each pair of layers.
-    noise_range_ : tuple or None
-        With `noise`: its limits.
-    {attributes}
 
     Examples
     --------
@@ -105,7 +94,7 @@ class AutoencoderTransformer(Autoencoder):
     True
     """
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         if not sizes:
             raise ValueError("hidden_layer_sizes is empty; expected at least the code's size.")
@@ -123,7 +112,7 @@ class AutoencoderTransformer(Autoencoder):
                     f"mirrored, {sizes[-2::-1]}."
                 )
         decoder = []
-        for i, units in enumerate([*backward, self.n_features_in_]):
+        for i, units in enumerate([*backward, inputs.features]):
             decoder.append(self._decoder_layer(i, units, len(sizes)))
             if i < len(backward):
                 decoder.append(functions[i])
@@ -152,30 +141,17 @@ class AutoencoderTransformer(Autoencoder):
 
     # --- pre-training
 
-    def _fit(self, X, y, sample_weight, incremental, *validation):
-        self._goes_once, self._interrupted = incremental, False
-        super()._fit(X, y, sample_weight, incremental, *validation)
-        vars(self).pop("_wanted", None)
-        return self
-
-    def _check_X_y(self, X, y, reset):
-        X, self._wanted = super()._check_X_y(X, y, reset)  # for pre-training
-        return X, self._wanted
-
-    def _train(self, *others):
-        if not self._interrupted:  # by the user, in pre-training
-            super()._train(*others)
-
-    def _first_values(self, network, random_state, dtype, X, weights):
-        values = super()._first_values(network, random_state, dtype, X, weights)
+    def _first_values(self, job, inputs, clean, weights):
+        values = super()._first_values(job, inputs, clean, weights)
         vars(self).pop("pretraining_loss_curves_", None)
         if self.pretrain_epochs:
             self._check_pairs()
-        if self.pretrain_epochs and not self._goes_once:
-            noise = network.layers[: self._bounds[0]]
-            self.pretraining_loss_curves_, self._interrupted = pretrain(
-                Recipe.of(self), self.pretrain_epochs, network, noise, values, random_state,
-                dtype, X, self._wanted, weights,
+        if self.pretrain_epochs and not job.incremental:
+            noise = job.network.layers[: job.attributes["_bounds"][0]]
+            wanted = None if clean is None else clean.values
+            job.attributes["pretraining_loss_curves_"], job.interrupted = pretrain(
+                job.recipe, self.pretrain_epochs, job.network, noise, values, job.random_state,
+                job.dtype, inputs.values, wanted, weights,
             )  # fmt: skip
         return values
 
@@ -229,6 +205,3 @@ _PARTS = "kernel", "bias"
 def activations(value, n_layers, name):
     entries = per_layer(value, n_layers, name)
     return [check_activation(entry, name, _TRAINED) for entry in entries]
-
-
-document(AutoencoderTransformer)

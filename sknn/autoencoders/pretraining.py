@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..engine.data import Data
 from ..engine.network import Network
 from ..engine.prediction import predict
 from ..engine.training import Progress, Trainer
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, TiedDense
 from ..tape.losses import Loss
 from ..tape.sources import INPUTS, Source
-from .base import ReconstructionData
 
 
 def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wanted, weights):
@@ -49,7 +49,7 @@ def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wan
         stage = Network(layers, source.n_columns, loss)
         own = [k for layer in (encoder[0], decoder) for k in places[layer.name]]
         targets = INPUTS if i or wanted is None else Source(wanted)
-        data = ReconstructionData(source, targets, weights, np.arange(source.n_rows))
+        data = Data(source, targets, weights, np.arange(source.n_rows))
         progress = Progress([values[k] for k in own])
         seed = random_state.randint(2**31)
         trainer = Trainer(recipe, stage, dtype, progress, data, None, None, random_state, seed)

@@ -1,67 +1,82 @@
 """The autoencoder of sequences: one that is recurrent, from a sequence to a vector and back."""
 
-from dataclasses import dataclass, replace
-from inspect import cleandoc
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite, predict
 from ..estimator.checks import check_weights
-from ..estimator.parameters import takes
+from ..estimator.parameters import COUNT, Parameters, fitted, param
 from ..estimator.transactions import consistent
-from ..layers import ActivityRegularization, Bidirectional, Dense, Dropout, RepeatVector
+from ..layers import ActivityRegularization, Dense, RepeatVector
 from ..layers.base import MOST
-from ..sequences.cells import CELLS, recurrent_layer
-from ..sequences.inputs import MASK, SequenceData, TakesSequences, about_features, listed, repeating
-from ..sequences.rnn import CLIPPING, LAYERS, layer_sizes
+from ..sequences.cells import Cells, stack
+from ..sequences.inputs import Mask, TakesSequences, listed, repeating
+from ..sequences.rnn import Clipping, RecurrentOptions, layer_sizes
 from ..tape.sources import INPUTS, Source
 from .base import (
-    ATTRIBUTES,
     CHUNK,
-    RECONSTRUCTION,
-    REGULARIZATION,
-    TRAINING,
     Autoencoder,
-    ReconstructionData,
+    AutoencoderTraining,
+    ForReconstruction,
+    Reconstruction,
+    Regularization,
     dense,
     error_of,
 )
 
-_PARAMETERS = {
-    "hidden_size": replace(
-        LAYERS["hidden_size"],
-        default=32,
-        doc="""hidden_size : int or array-like of int, default=32
+
+class _CodeSize(Parameters):
+    """The size of the code."""
+
+    hidden_size: int | Sequence[int] | NDArray = param(
+        """
         Units of the encoder's recurrent layer, or of each of several, one after the other; the last
         state of the last of them is the code. The decoder has them mirrored.""",
-    ),
-    "cell": CELLS["cell"],
-    "bidirectional": replace(
-        LAYERS["bidirectional"],
-        doc="""bidirectional : bool, default=False
+        default=32, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
+    )
+
+
+class _RecurrentCoders(Mask, RecurrentOptions, Cells, _CodeSize):
+    """What recurrent autoencoders are made of."""
+
+    bidirectional: bool = param(
+        """
         Whether each layer of the encoder is two, one of which reads forward, one backward: the code
         is the last states of both, side by side. The decoder goes forward only.""",
-    ),
-    "dropout": LAYERS["dropout"],
-    "truncate": LAYERS["truncate"],
-    "activation": CELLS["activation"],
-    "reset_after": CELLS["reset_after"],
-    **MASK,
-    **RECONSTRUCTION,
-    **REGULARIZATION,
-    **TRAINING,
-    **CLIPPING,
-}
+        default=False,
+    )
+
+    n_steps_: int = fitted("Steps of the longest sequence that was fitted.")
 
 
-@dataclass
-class _Data(ReconstructionData, SequenceData):
-    """Sequences to reconstruct."""
+class _OfSequences(Reconstruction):
+    """To give sequences: each counts as many times as it has steps."""
+
+    def read_pair(self, read, X, clean, reset=False, names=("X", "X_clean")):
+        X, clean = super().read_pair(read, X, clean, reset, names)
+        if clean is not None and (clean.time != X.time or (clean.steps != X.steps).any()):
+            i = int(np.argmax(clean.steps != X.steps))
+            ours, theirs = (
+                f"{some.steps[i]} steps{'' if some.listed else f' of {some.time}'}"
+                for some in (clean, X)
+            )
+            raise ValueError(
+                f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
+            )
+        return X, clean
+
+    def data(self, inputs, clean, weights, network):
+        targets = INPUTS if clean is None else clean.source()
+        return inputs.data(targets, weights, steps=inputs.steps)
 
 
-@takes(_PARAMETERS, positional=2)
-class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
+class SequenceAutoencoderTransformer(
+    Clipping, AutoencoderTraining, Regularization, ForReconstruction, _RecurrentCoders,
+    TakesSequences, Autoencoder,
+):  # fmt: skip
     """A recurrent autoencoder: the code of a whole sequence is one vector.
 
     The encoder's state after a sequence is the code; repeated, it is the input of a recurrent
@@ -79,18 +94,6 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
     steps.
 
     A sequence has the same code, to the bit, alone, padded, and in any batch.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    n_steps_ : int
-        Steps of the longest sequence that was fitted.
-    noise_range_ : tuple or None
-        With `noise`: its limits.
-    {attributes}
 
     Examples
     --------
@@ -114,79 +117,47 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
 
     embedding = None  # X has numbers
 
+    def _task(self):
+        """Return the task that the parameters describe."""
+        return _OfSequences(self.loss, self.output_activation, self._read_clean)
+
     # --- the network
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         sizes = layer_sizes(self.hidden_size)
-        encoder = self._recurrent("encoder", sizes, False, self.bidirectional)
-        decoder = [RepeatVector(self._time)]
+        encoder = stack(
+            self, sizes, sequences=False, both=self.bidirectional, name="encoder",
+            truncate=self.truncate,
+        )  # fmt: skip
+        decoder = [RepeatVector(inputs.time)]
         if self.activity_l1:  # at each step, since a sequence counts as often as it has steps
             decoder.append(ActivityRegularization(float(self.activity_l1)))
-        decoder += self._recurrent("decoder", sizes[::-1], True, False)
-        return encoder, [*decoder, Dense(self._step_features, name="output")]
+        decoder += stack(self, sizes[::-1], name="decoder", truncate=self.truncate)
+        return encoder, [*decoder, Dense(inputs.features, name="output")]
 
-    def _recurrent(self, name, sizes, sequences, both):
-        """Return recurrent layers, with dropout between them."""
-        layers = []
-        for i, size in enumerate(sizes, 1):
-            names = {"name": f"{name}_{i}"}
-            layer = recurrent_layer(
-                self,
-                size,
-                return_sequences=sequences or i < len(sizes),
-                truncate=self.truncate,
-                **({} if both else names),
-            )
-            layers.append(Bidirectional(layer, **names) if both else layer)
-            if self.dropout and i < len(sizes):
-                layers.append(Dropout(float(self.dropout)))
-        return layers
-
-    def _count_outputs(self, y):
-        return self._step_features
+    def _network(self, task, inputs, n_outputs):
+        """Return the network, and what to remember of it."""
+        network, remembered = super()._network(task, inputs, n_outputs)
+        longest = max(self.n_steps_, int(inputs.steps.max()))
+        return network, remembered | {"n_steps_": longest}
 
     # --- the data
 
-    def _validate(self, X, reset=False):
+    def _read(self, X, reset=False):
         """Return X as Sequences."""
         X = self._sequences(X, reset)
         if reset:
             self.n_steps_, self._plain = 0, X.plain
         return X
 
-    def _input_shape(self, X):
-        """Return the shape of one of the sequences to fit, and remember how long they are."""
-        self._time, self.n_steps_ = X.time, max(self.n_steps_, int(X.steps.max()))
-        return X.inputs
-
-    def _check_clean(self, clean, name):
-        return self._validate(clean)
-
-    def _check_pair(self, X, y, reset=False, names=("X", "X_clean")):
-        X, clean = super()._check_pair(X, y, reset, names)
-        if clean is not None and (clean.time != X.time or (clean.steps != X.steps).any()):
-            i = int(np.argmax(clean.steps != X.steps))
-            ours, theirs = (
-                f"{some.steps[i]} steps{'' if some.listed else f' of {some.time}'}"
-                for some in (clean, X)
-            )
-            raise ValueError(
-                f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
-            )
-        return X, clean
+    def _read_clean(self, clean, name, inputs):
+        return self._read(clean)
 
     @staticmethod
     def _clean(X, y, X_clean):
         if X_clean is not None or y is None:
             return X_clean
         return y if _shapes(y) == _shapes(X) else None
-
-    def _data(self, X, y, weights, loss):
-        target = INPUTS if y is None else Source(y.values)
-        return _Data(
-            Source(X.values), target, weights, np.arange(X.shape[0]), lengths=X.ends,
-            steps=X.steps, inputs=X.inputs,
-        )  # fmt: skip
 
     # --- using it
 
@@ -238,8 +209,8 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
             One for each, as long as it is; in an array `mask_value` is behind it.
         """
         check_is_fitted(self)
-        X = self._validate(X)
-        outputs = finite(self._run(self._weights, X))
+        X = self._read(X)
+        outputs = finite(self._predict(X))
         outputs = _by_step(outputs, X.features, X.plain)
         if X.listed:
             return X.cut(outputs)
@@ -284,7 +255,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
             sequence counts as many times as it has steps.
         """
         check_is_fitted(self)
-        X, clean = self._check_pair(X, self._clean(X, y, None))
+        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
         weights = check_weights(sample_weight, X)
         amounts = X.steps if weights is None else X.steps * weights
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=amounts))
@@ -294,7 +265,7 @@ class SequenceAutoencoderTransformer(TakesSequences, Autoencoder):
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
             part, wanted = X.part(rows), dense(targets.values[rows])
-            outputs = finite(self._run(self._weights, part)).astype(np.float64, copy=False)
+            outputs = finite(self._predict(part)).astype(np.float64, copy=False)
             found = _by_step(error_of(self.loss, outputs, wanted), X.features, False).mean(axis=2)
             ends = np.cumsum(part.steps)
             errors[rows] = np.add.reduceat(found[part.mask], ends - part.steps) / part.steps
@@ -328,9 +299,3 @@ def _check_lengths(lengths, n):
     if lengths.max() > MOST:
         raise ValueError(f"lengths has {lengths.max()}; expected at most {MOST} for each.")
     return lengths.astype(np.int64)
-
-
-if SequenceAutoencoderTransformer.__doc__:
-    SequenceAutoencoderTransformer.__doc__ = SequenceAutoencoderTransformer.__doc__.replace(
-        "{attributes}", cleandoc("    " + about_features(ATTRIBUTES))
-    )

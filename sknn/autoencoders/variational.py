@@ -1,121 +1,192 @@
 """Variational autoencoders (Kingma and Welling, 2014, "Auto-encoding variational Bayes")."""
 
-from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Literal
 
 import numpy as np
-from sklearn.base import _fit_context
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.optimizers import SOLVERS
+from ..engine.data import Data
 from ..engine.prediction import finite
-from ..engine.weights import Weights
 from ..estimator.checks import check_weights
+from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
+from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.transactions import all_or_nothing, consistent
+from ..estimator.parameters import COUNT, NOT_NEGATIVE, Parameters, fitted, param
+from ..estimator.transactions import consistent, fits
 from ..feedforward.mlp import hidden_sizes
-from ..images.inputs import IMAGE_SHAPE, TakesImages
-from ..layers import Dense, GaussianSampling, Reshape
-from ..tape.sources import INPUTS, Source
+from ..images.inputs import ImageShape, TakesImages
+from ..layers import Activation, Dense, GaussianSampling, Layer, Reshape
+from ..layers.base import output_shape
+from ..tape.sources import INPUTS
 from .base import (
     CHUNK,
-    RECONSTRUCTION,
-    TRAINING,
     Autoencoder,
-    ReconstructionData,
+    AutoencoderDescent,
+    ForReconstruction,
+    Reconstruction,
+    decoder_of,
     dense,
-    document,
     error_of,
 )
-from .convolutional import CODERS, check_coders
-from .dense import DENSE_LAYERS, activations
+from .convolutional import Coders, check_coders
+from .dense import CodeLayers, activations
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 
-_VARIATIONAL = {
-    "n_components": ParameterRow(
-        2,
-        [_COUNT],
-        """n_components : int, default=2
-        Numbers of the code.""",
-    ),
-    "hidden_layer_sizes": replace(
-        DENSE_LAYERS["hidden_layer_sizes"],
-        default=(100,),
-        doc="""hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of the encoder's hidden layers; the decoder has the same, mirrored.""",
-    ),
-    "activation": replace(
-        DENSE_LAYERS["activation"],
-        doc="""activation : str, Activation, or list of them, default='relu'
+class _Components(Parameters):
+    """The size of the code."""
+
+    n_components: int = param("Numbers of the code.", default=2, valid=[COUNT], kw_only=False)
+
+
+class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
+    """What variational autoencoders are made of."""
+
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+        "Units of the encoder's hidden layers; the decoder has the same, mirrored.",
+        default=(100,), kw_only=False,
+    )
+    activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
+        """
         Activation of these layers, or one for each of the encoder: 'identity', 'logistic', 'tanh',
         'relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-    ),
-    "encoder": replace(
-        CODERS["encoder"],
-        doc="""encoder : list of layers or None, default=None
+        default="relu",
+    )
+    encoder: Sequence[Layer] | None = param(
+        """
         Layers of :mod:`sknn.layers` in place of the hidden ones; means and log variances of the
         code come from a ``Dense`` after them. Parameters of layers can be searched:
         ``encoder__0__filters``.""",
-    ),
-    "decoder": replace(
-        CODERS["decoder"],
-        doc="""decoder : list of layers or None, default=None
+        default=None,
+    )
+    decoder: Sequence[Layer] | None = param(
+        """
         Layers from the code, a row of numbers, to what X has: for images, a ``Dense`` and a
         ``Reshape`` begin it. The last is without an activation, which `output_activation`
         says.""",
-    ),
-    **IMAGE_SHAPE,
-    "beta": ParameterRow(
-        1.0,
-        [Interval(Real, 0, None, closed="left")],
-        """beta : float, default=1.0
+        default=None,
+    )
+    image_shape: tuple[int, ...] | list[int] | None = param(default=None)
+    beta: float = param(
+        """
         Weight of the divergence in the loss; more than 1 asks for more independent components.""",
-    ),
-    "codes": ParameterRow(
-        "mean",
-        [StrOptions({"mean", "sample"})],
-        """codes : {'mean', 'sample'}, default='mean'
+        default=1.0, valid=[NOT_NEGATIVE],
+    )
+    codes: Literal["mean", "sample"] = param(
+        """
         What `transform` gives: the means of the codes' distributions, or draws from these.""",
-    ),
-    **RECONSTRUCTION,
-    "loss": replace(
-        RECONSTRUCTION["loss"],
-        doc="""loss : {'squared_error', 'log_loss'}, default='squared_error'
-        Minus the logarithm of the likelihood of a sample: half of its squared error, for features
-        with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
-        sum over the features.""",
-    ),
-    **{name: row for name, row in TRAINING.items() if name != "max_fun"},
-    "solver": replace(
-        TRAINING["solver"],
-        constraints=[StrOptions(set(SOLVERS))],
-        doc=TRAINING["solver"].doc.replace("'lbfgs', ", "").replace(
-            "The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the "
-            "others\n        go through it in minibatches. ",
-            "The optimizer. ",
-        ),
-    ),
-}
+        default="mean",
+    )
+
+    reconstruction_curve_: list[float] = fitted(
+        """
+        A part of each epoch's loss: that of reconstruction. (Penalties of weights, by `alpha` or
+        `l1`, are a third one.)"""
+    )
+    kl_curve_: list[float] = fitted("The other part: the divergence, without `beta`.")
+
+
+#: The name of the layer that gives means and log variances.
+_HEAD = "code"
 
 
 @dataclass
-class _VariationalData(ReconstructionData):
+class _Bound:
+    """Minus the evidence lower bound, in its two parts.
+
+    Attributes
+    ----------
+    loss : str
+        Of a reconstruction.
+    bounds : tuple of int
+        Where the encoder begins and ends among the network's layers.
+    code_shape : tuple
+    n_jobs : int or None
+    """
+
+    loss: str
+    bounds: tuple
+    code_shape: tuple
+    n_jobs: int | None
+
+    def distributions(self, weights, inputs):
+        """Return means and log variances of the codes of inputs, in float64."""
+        first, last = self.bounds
+        heads = inputs.run(weights.part(first, last - 1), self.n_jobs)
+        return np.hsplit(heads.astype(np.float64, copy=False), 2)
+
+    def parts(self, weights, inputs, n_samples, random_state):
+        """Return the mean loss of reconstruction, and the divergence, of each of the inputs."""
+        decoder, losses, divergences = decoder_of(weights, self.bounds, self.code_shape), [], []
+        factor = 0.5 if self.loss == "squared_error" else 1.0
+        for start in range(0, inputs.shape[0], CHUNK):
+            rows = inputs.part(slice(start, start + CHUNK))
+            mean, spread = self.distributions(weights, rows)
+            wanted, loss = dense(rows.values), np.zeros(len(mean))
+            for _ in range(n_samples):
+                codes = mean + np.exp(spread / 2) * random_state.normal(size=mean.shape)
+                outputs = Rows(codes, None).run(decoder, self.n_jobs)
+                outputs = outputs.astype(np.float64, copy=False)
+                loss += factor * error_of(self.loss, outputs, wanted).sum(axis=1)
+            losses.append(loss / n_samples)
+            divergences.append((np.exp(spread) + mean**2 - 1 - spread).sum(axis=1) / 2)
+        return np.concatenate(losses), np.concatenate(divergences)
+
+
+@dataclass
+class _VariationalData(Data):
     """Rows to reconstruct, and how the parts of their loss are estimated."""
 
+    inputs: object = None
     beta: float = 1.0
-    estimate: object = None
+    bound: _Bound | None = None
 
-    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
-        error, divergence = self.estimate(network, values, dtype, self.rows)
-        return float(np.mean(error + self.beta * divergence)), -float(np.mean(error + divergence))
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss, and the two parts of each row's."""
+        random_state = np.random.RandomState(0)  # the same each time
+        error, divergence = self.bound.parts(weights, self.inputs.part(self.rows), 1, random_state)
+        return float(np.mean(error + self.beta * divergence)), (error, divergence)
 
 
-@takes(_VARIATIONAL, positional=2)
-class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoencoder):
+class _Variational(Reconstruction):
+    """To give what the network gets, through codes that are drawn.
+
+    Parameters
+    ----------
+    loss, output_activation, read_clean
+        As those of :class:`~sknn.autoencoders.base.Reconstruction`.
+    beta : float
+        The divergence's weight.
+    n_jobs : int or None
+    """
+
+    def __init__(self, loss, output_activation, read_clean, beta, n_jobs):
+        super().__init__(loss, output_activation, read_clean, over_outputs="sum")
+        self._beta, self._n_jobs = beta, n_jobs
+
+    def data(self, inputs, clean, weights, network):
+        names = [getattr(layer, "name", None) for layer in network.layers]
+        bounds = 0, names.index(_HEAD) + 2  # what draws codes comes behind
+        code_shape = output_shape(network.layers[: bounds[1]], network.start_shape)
+        bound = _Bound(self.loss_name, bounds, code_shape, self._n_jobs)
+        rows = np.arange(inputs.shape[0])
+        return _VariationalData(
+            inputs.source(), INPUTS, weights, rows, inputs=inputs, beta=self._beta, bound=bound
+        )
+
+    def score(self, data, loss, outputs):
+        error, divergence = outputs
+        return -float(np.mean(error + divergence))
+
+
+class VariationalAutoencoderTransformer(
+    Minibatches, AutoencoderDescent, StepSolver, ForReconstruction, _VariationalLayers,
+    LayersAsParameters, TakesImages, Autoencoder,
+):  # fmt: skip
     """A variational autoencoder: codes are normal distributions, near to the standard one.
 
     Its loss is minus the evidence lower bound: the loss of a reconstruction from a code that is
@@ -125,19 +196,6 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     X is rows of numbers, or images as :class:`ConvAutoencoderTransformer` takes them. There are no
     sample weights: since draws go by a sample's place, a sample of twice the weight is not one that
     comes twice.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    reconstruction_curve_, kl_curve_ : list of float
-        The two parts of each epoch's loss: that of reconstruction, and the divergence, without
-        `beta`. (Penalties of weights, by `alpha` or `l1`, are a third one.)
-    image_shape_ : tuple
-        Height, width and channels of an image.
-    {attributes}
 
     Examples
     --------
@@ -151,69 +209,47 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
     (5, 64)
     """
 
+    loss: Literal["squared_error", "log_loss"] = param(
+        """
+        Minus the logarithm of the likelihood of a sample: half of its squared error, for features
+        with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
+        sum over the features.""",
+        default="squared_error",
+    )
+
     _layer_lists = ("encoder", "decoder")
-    _over_outputs = "sum"
+
+    def _task(self):
+        settings = self._read_clean, self.beta, self.n_jobs
+        return _Variational(self.loss, self.output_activation, *settings)
 
     # --- the network
 
-    def _parts(self):
+    def _parts(self, inputs, out):
         if self.encoder is None and self.decoder is None:
-            encoder, decoder = self._dense_parts()
+            encoder, decoder = self._dense_parts(inputs)
         else:
-            encoder, decoder = check_coders(self.encoder, self.decoder, self.out_activation_)
-        head = Dense(2 * self.n_components, name="code")
+            encoder, decoder = check_coders(self.encoder, self.decoder, out.function)
+        head = Dense(2 * self.n_components, name=_HEAD)
         return [*encoder, head, GaussianSampling(float(self.beta))], decoder
 
-    def _dense_parts(self):
+    def _dense_parts(self, inputs):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         functions = activations(self.activation, len(sizes), "activation")
         encoder, decoder = [], []
         for i, (units, function) in enumerate(zip(sizes, functions, strict=True), 1):
             encoder += [Dense(units, name=f"encoder_{i}"), function]
             decoder = [Dense(units, name=f"decoder_{len(sizes) - i + 1}"), function, *decoder]
-        last = Dense(self.n_features_in_, name=f"decoder_{len(sizes) + 1}")
-        return encoder, [*decoder, last, Reshape(self.image_shape_)]
+        last = Dense(inputs.features, name=f"decoder_{len(sizes) + 1}")
+        return encoder, [*decoder, last, Reshape(inputs.inputs)]
 
-    # --- the two parts of the loss
-
-    def _distributions(self, weights, X):
-        """Return means and log variances of the codes of X, in float64."""
-        first, last = self._bounds
-        heads = self._run(weights.part(first, last - 1), X).astype(np.float64, copy=False)
-        return np.hsplit(heads, 2)
-
-    def _parts_of_loss(self, weights, X, n_samples, random_state):
-        """Return the mean loss of reconstruction, and the divergence, of each row of X."""
-        decoder, losses, divergences = self._decoder(weights), [], []
-        factor = 0.5 if self.loss == "squared_error" else 1.0
-        for start in range(0, X.shape[0], CHUNK):
-            rows = X[start : start + CHUNK]
-            mean, spread = self._distributions(weights, rows)
-            wanted, loss = dense(rows), np.zeros(len(mean))
-            for _ in range(n_samples):
-                codes = mean + np.exp(spread / 2) * random_state.normal(size=mean.shape)
-                outputs = self._run(decoder, codes).astype(np.float64, copy=False)
-                loss += factor * error_of(self.loss, outputs, wanted).sum(axis=1)
-            losses.append(loss / n_samples)
-            divergences.append((np.exp(spread) + mean**2 - 1 - spread).sum(axis=1) / 2)
-        return np.concatenate(losses), np.concatenate(divergences)
-
-    # --- the data
-
-    def _data(self, X, y, weights, loss):
-        def estimate(network, packed, dtype, rows):
-            held = Weights.of_packed(network, packed, dtype, self.device)
-            random_state = np.random.RandomState(0)  # the same each time
-            return self._parts_of_loss(held, X[rows], 1, random_state)
-
-        return _VariationalData(
-            Source(X), INPUTS, weights, np.arange(X.shape[0]), beta=self.beta, estimate=estimate
-        )
+    @property
+    def _bound(self):
+        return _Bound(self.loss, self._bounds, self._code_shape, self.n_jobs)
 
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y=None, *, X_val=None):
         """Fit the network.
 
@@ -238,10 +274,9 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
             If a parameter or the data are not valid, or if training diverges; the estimator is
             then as it was before.
         """
-        return self._fit(X, None, None, False, (X_val, None, None))
+        return self._fit(X, validation=(X_val, None, None))
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y=None):
         """Go once over the data given, from where training stands.
 
@@ -257,10 +292,10 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         self : estimator
             The estimator.
         """
-        return self._fit(X, None, None, True)
+        return self._fit(X, incremental=True)
 
-    def _commit(self, network, progress, validated):
-        super()._commit(network, progress, validated)
+    def _commit(self, job, progress):
+        super()._commit(job, progress)
         kl = progress.divergence_curve
         errors = [
             loss - self.beta * divergence
@@ -281,10 +316,10 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
 
     # --- using it
 
-    def _encode(self, X):
+    def _codes(self, inputs):
         if self.codes == "mean":
-            return super()._encode(X)
-        mean, spread = self._distributions(self._weights, X)
+            return super()._codes(inputs)
+        mean, spread = self._bound.distributions(self._weights, inputs)
         draws = check_random_state(self.random_state).normal(size=mean.shape)
         with np.errstate(over="ignore"):
             codes = (mean + np.exp(spread / 2) * draws).astype(self._weights.dtype, copy=False)
@@ -352,10 +387,10 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
         """
         check_is_fitted(self)
         _check_count(n_samples)
-        X = self._validate(X)
-        self._warn_of_range(X)
+        inputs = self._read(X)
+        self._warn_of_range(inputs)
         random_state = check_random_state(random_state)
-        error, divergence = self._parts_of_loss(self._weights, X, n_samples, random_state)
+        error, divergence = self._bound.parts(self._weights, inputs, n_samples, random_state)
         return -finite(error + divergence)
 
     @consistent
@@ -385,6 +420,3 @@ class VariationalAutoencoderTransformer(LayersAsParameters, TakesImages, Autoenc
 def _check_count(n_samples):
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"n_samples is {n_samples!r}; expected an int of at least 1.")
-
-
-document(VariationalAutoencoderTransformer)

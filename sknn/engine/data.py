@@ -65,7 +65,8 @@ class Data:
 
     def part(self, places):
         """Return the data of some of the rows, by their places among them."""
-        return replace(self, rows=self.rows[places], y=self.y[places])
+        y = None if self.y is None else self.y[places]
+        return replace(self, rows=self.rows[places], y=y)
 
     def batch_size(self, wanted):
         """Return the number of rows in a step, for what the parameter `batch_size` says."""
@@ -96,10 +97,10 @@ class Data:
         bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
         return Pass(rows, np.column_stack([rates, rates * counts]), counts.sum(), bound)
 
-    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
-        """Return the mean loss and ``score(outputs, self)`` for parameters."""
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss for a network's weights, and the outputs, for a score."""
         outputs, loss = predict(
-            network, values, dtype, self.source, n_jobs, self.targets, self.weights, self.rows,
-            self.lengths, self.steps, device,
+            weights.network, weights.packed, weights.dtype, self.source, n_jobs, self.targets,
+            self.weights, self.rows, self.lengths, self.steps, weights.device,
         )  # fmt: skip
-        return float(loss), score(outputs, self)
+        return float(loss), outputs

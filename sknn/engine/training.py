@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .devices import DEVICES
 from .lowering import program
 from .optimizers import SCHEDULES, Optimizer, make_solver
+from .weights import Weights
 
 
 def noise_seed(random_state):
@@ -47,6 +48,12 @@ class Progress:
     best_validation_score: float = -np.inf
     no_improvement: int = 0
 
+    def validate(self, data, score, weights, n_jobs):
+        """Continue the curves of validation by the loss and score of a network's weights."""
+        loss, outputs = data.evaluate(weights, n_jobs)
+        self.validation_loss_curve.append(loss)
+        self.validation_scores.append(score(data, loss, outputs))
+
     def copy(self, **changes):
         """Return a state that stays as it is while this one changes, but for some changes."""
         curves = (
@@ -70,7 +77,8 @@ class Trainer:
     train, validation : Data
         `validation` may be None.
     score : callable
-        ``score(outputs, data)`` for early stopping and the validation scores.
+        ``score(data, loss, outputs)`` for early stopping and the validation scores: of what
+        `validation.evaluate` returns.
     random_state : RandomState
     seed : int
         Of dropout, noise and augmentation.
@@ -237,13 +245,9 @@ class Trainer:
     def _validate(self):
         if self.validation is None:
             return
-        data, progress = self.validation, self.progress
-        loss, score = data.evaluate(
-            self.network, self._shown, self.dtype, self.recipe.n_jobs, self.score,
-            self.recipe.device,
-        )  # fmt: skip
-        progress.validation_loss_curve.append(loss)
-        progress.validation_scores.append(score)
+        progress, recipe = self.progress, self.recipe
+        weights = Weights.of_packed(self.network, self._shown, self.dtype, recipe.device)
+        progress.validate(self.validation, self.score, weights, recipe.n_jobs)
         if self.recipe.verbose:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
 

@@ -46,6 +46,15 @@ class Weights:
         """Copies of the parameters, in their documented shapes."""
         return DEVICES[self.device].download(self._layout(), self.packed)
 
+    def by_layer(self):
+        """Return copies of the parameters by the path of their layer, and by name."""
+        values, groups = iter(self.values), self.network.parameters()
+        return {
+            path: {p.name: next(values) for p in group}
+            for (path, _, _), group in zip(self.network.primitives, groups, strict=True)
+            if group
+        }
+
     def of(self, network, skipped=0):
         """Return the part of these weights that belongs to a network which is a part of this one.
 

@@ -6,7 +6,7 @@ import weakref
 from functools import wraps
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from ..engine.threads import FITTING
@@ -77,6 +77,11 @@ def consistent(method):
         return method(with_state(self, dict(state)), *args, **kwargs)
 
     return wrapper
+
+
+def fits(method):
+    """Make a method a fit: of valid parameters, and all or nothing."""
+    return all_or_nothing(_fit_context(prefer_skip_nested_validation=True)(method))
 
 
 #: The parameters that a partial fit has last found valid, by estimator.

@@ -1,101 +1,83 @@
 """Multilayer perceptrons: drop-in for scikit-learn's, and one whose task is a parameter."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from inspect import cleandoc
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from ..engine.network import Network
 from ..engine.prediction import predict
 from ..estimator.checks import check_layer, computing_dtype
-from ..estimator.parameters import TRAINING, ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    EITHER_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-    ClassifierMethods,
-    RegressorMethods,
-    SupervisedNet,
-    check_activation,
+from ..estimator.groups import (
+    Features,
+    ForClasses,
+    ForEither,
+    ForNumbers,
+    HiddenActivation,
+    RegressionLoss,
+    RegressionLosses,
+    Training,
 )
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import Net, with_given
+from ..estimator.parameters import COUNT, FRACTION, fitted, param
+from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
 from ..layers.initializers import draw_dense
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
-from ..tape.sources import Source
 
 _HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
 _TRAINED_OR_STEP = [*_HIDDEN, "step"]
 #: What batch normalisation keeps of a layer.
 _NORM = "gamma", "beta", "mean", "variance"
+_Activation = HiddenActivation | Literal["step"] | Activation
 
-_SIZES = {
-    "hidden_layer_sizes": ParameterRow(
-        (100,),
-        ["array-like", Interval(Integral, 1, None, closed="left")],
-        """hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of each hidden layer; an empty tuple for none.""",
-    ),
-    "activation": ParameterRow(
-        "relu",
-        [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
-        """activation : str, Activation, or list of them, default='relu'
+
+class HiddenLayers(Features):
+    """The layers of multilayer perceptrons, and their parameters."""
+
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+        "Units of each hidden layer; an empty tuple for none.",
+        default=(100,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
+    )
+    activation: _Activation | Sequence[_Activation] = param(
+        """
         The hidden layers' activation, or one for each: 'identity', 'logistic', 'tanh', 'relu',
         'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus', 'exp'; an
         :class:`~sknn.layers.Activation` to set the slope of 'leaky_relu' (else 0.3) or the limit
         of 'elu'. 'step' is for prediction only: set it on a network fitted with another.""",
-    ),
-}
-_MORE = {
-    "output_activation": TARGETS["output_activation"],
-    "dropout": ParameterRow(
-        0.0,
-        [Interval(Real, 0, 1, closed="left"), "array-like"],
-        """dropout : float or array-like of float, default=0.0
+        default="relu", valid=[StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
+        kind="str, Activation, or list of them", kw_only=False,
+    )
+    dropout: float | Sequence[float] | NDArray = param(
+        """
         Probability that an output of a hidden layer is dropped in training, or one for each
         hidden layer.""",
-    ),
-    "batch_norm": ParameterRow(
-        False,
-        ["boolean"],
-        """batch_norm : bool, default=False
-        Whether to normalise each hidden layer over the batch, before its activation.""",
-    ),
-    **{name: TARGETS[name] for name in ("quantile", "huber_delta", "class_weight")},
-}
+        default=0.0, valid=[FRACTION, "array-like"], kind="float or array-like of float",
+        after="output_activation",
+    )
+    batch_norm: bool = param(
+        "Whether to normalise each hidden layer over the batch, before its activation.",
+        default=False, after="dropout",
+    )
 
-_CLASSIFIER = {
-    **_SIZES,
-    **TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in _MORE.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **REGRESSION_LOSS,
-    **_SIZES,
-    **TRAINING,
-    **{k: v for k, v in _MORE.items() if k != "class_weight"},
-}
-_EITHER = {
-    "task": ParameterRow(
-        "classification",
-        [StrOptions({"classification", "regression"})],
-        """task : {'classification', 'regression'}, default='classification'
-        What the network is for; estimator type, methods and scorer follow it.""",
-    ),
-    **_SIZES,
-    **TRAINING,
-    **EITHER_LOSS,
-    **_MORE,
-}
+    coefs_: list[NDArray] = fitted("Weights of each layer, of shape (inputs, units).")
+    intercepts_: list[NDArray] = fitted("Biases of each layer.")
+    batch_norm_: list[dict[str, NDArray]] = fitted(
+        """
+        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
+        layer.""",
+        kind="list of dict of str to ndarray",
+    )
+    n_layers_: int = fitted("Number of layers, input and output included.")
 
 
 def hidden_sizes(sizes, name):
@@ -119,6 +101,12 @@ def per_layer(value, n_layers, name):
             "layers."
         )
     return values
+
+
+def hidden_activations(value, n_layers):
+    """Return the hidden layers' activations, which may be 'step', but not in training."""
+    entries = per_layer(value, n_layers, "activation")
+    return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
 
 
 def _hidden_layers(sizes, activations, batch_norm, rates):
@@ -154,23 +142,32 @@ def _check_norm(norm, units, name):
     return values
 
 
-class _BaseMLPNet(SupervisedNet):
+class _BaseMLPNet(Net):
     """What the three multilayer perceptrons share: all but the constructor."""
 
-    def _activations(self, n_layers):
-        """Return the hidden layers' activations."""
-        entries = per_layer(self.activation, n_layers, "activation")
-        return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+    _weights_in = "coefs_"
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         rates = per_layer(self.dropout, len(sizes), "dropout")
         for rate in rates:
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-        layers = _hidden_layers(sizes, self._activations(len(sizes)), self.batch_norm, rates)
-        return Network((*layers, Dense(n_outputs), out), inputs, loss)
+        activations = hidden_activations(self.activation, len(sizes))
+        if any(activation.function == "step" for activation in activations):
+            raise ValueError(
+                "activation='step' has no useful derivative, so a network cannot be trained with "
+                "it; train with another one, or fit a PerceptronClassifier."
+            )
+        if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
+            raise ValueError(
+                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+                "dropout and batch_norm are for the other solvers."
+            )
+        layers = _hidden_layers(sizes, activations, self.batch_norm, rates)
+        return Network((*layers, Dense(n_outputs), out), inputs.inputs, loss), {}
 
     def _fitted(self):
         """Return the Network of the fitted parameters, for predicting, and these.
@@ -200,42 +197,29 @@ class _BaseMLPNet(SupervisedNet):
         out = self.output_activation
         if not isinstance(out, Activation):
             out = Activation(self.out_activation_)
-        activations = self._activations(len(sizes) - 1)
+        activations = hidden_activations(self.activation, len(sizes) - 1)
         network = _prediction_network(
             self.n_features_in_, tuple(sizes), activations, bool(norms), out
         )
         return network, values
 
-    def _is_fitted(self):
-        return hasattr(self, "coefs_")
+    def _computing_dtype(self, inputs):
+        """Return the type to compute in, of inputs or (None) of the fitted weights."""
+        return computing_dtype(self.dtype, *(self.coefs_ if inputs is None else [inputs]))
 
-    def _computing_dtype(self, X):
-        """Return the type to compute in, of X or (None) of the fitted weights."""
-        return computing_dtype(self.dtype, *(self.coefs_ if X is None else [X]))
-
-    def _predict(self, X):
-        """Return the network's outputs."""
+    def _predict(self, inputs):
+        """Return the network's outputs for inputs."""
         network, values = self._fitted()
-        dtype = computing_dtype(self.dtype, X, *(value for value in values if value.ndim == 2))
+        dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        return predict(network, values, dtype, Source(X), self.n_jobs, device=self.device)
+        return predict(
+            network, values, dtype, inputs.source(), self.n_jobs, device=self.device
+        )
 
-    def _check_trainable(self, network):
-        steps = [a for a in network.layers if isinstance(a, Activation) and a.function == "step"]
-        if steps:
-            raise ValueError(
-                "activation='step' has no useful derivative, so a network cannot be trained with "
-                "it; train with another one, or fit a PerceptronClassifier."
-            )
-        if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
-            raise ValueError(
-                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
-                "dropout and batch_norm are for the other solvers."
-            )
-
-    def _first_values(self, network, random_state, dtype, X, weights):
+    def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""
-        values, initializer = [], self._drawn_by()
+        values, network = [], job.network
+        initializer = "auto" if isinstance(self.initializer, list) else self.initializer
         for i, group in enumerate(network.parameters()):
             layer = network.layers[i]
             if isinstance(layer, Dense):
@@ -243,12 +227,12 @@ class _BaseMLPNet(SupervisedNet):
                 # scikit-learn looks at the hidden activation for the output layer too
                 name = self.activation if isinstance(self.activation, str) else ""
                 name = name or following[0].function
-                inputs, units = group[0].shape
-                values += draw_dense(initializer, random_state, inputs, units, name)
+                fan_in, units = group[0].shape
+                values += draw_dense(initializer, job.random_state, fan_in, units, name)
             elif isinstance(layer, BatchNormalization):
                 n = group[0].shape[0]
                 values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
-        return [value.astype(dtype) for value in self._with_given(values)]
+        return [value.astype(job.dtype) for value in with_given(self.initializer, values)]
 
     def _values(self):
         """Return the fitted parameters in the network's order."""
@@ -272,8 +256,8 @@ class _BaseMLPNet(SupervisedNet):
             raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
         return values
 
-    def _commit(self, network, progress, validated):
-        super()._commit(network, progress, validated)
+    def _commit(self, job, progress):
+        super()._commit(job, progress)
         if not self.batch_norm:
             vars(self).pop("batch_norm_", None)  # an earlier fit's
 
@@ -292,32 +276,14 @@ class _BaseMLPNet(SupervisedNet):
             ]
         return attributes
 
-_ATTRIBUTES = """coefs_, intercepts_ : list of ndarray
-        Weights, of shape (inputs, units), and biases of each layer.
-    batch_norm_ : list of dict of str to ndarray
-        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
-        layer.
-    n_layers_ : int
-        Number of layers, input and output included.
-    """ + TRAINED
 
-
-@takes(_CLASSIFIER, positional=2)
-class MLPNetClassifier(ClassifierMethods, ClassifierMixin, _BaseMLPNet):
+class MLPNetClassifier(
+    ForClasses, Training, HiddenLayers, ClassifierMethods, ClassifierMixin, _BaseMLPNet
+):
     """A multilayer perceptron for classification.
 
     Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
     `random_state` walks the same loss curve.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -335,20 +301,14 @@ class MLPNetClassifier(ClassifierMethods, ClassifierMixin, _BaseMLPNet):
         return tags
 
 
-@takes(_REGRESSOR, positional=3)
-class MLPNetRegressor(RegressorMethods, RegressorMixin, _BaseMLPNet):
+class MLPNetRegressor(
+    ForNumbers, Training, HiddenLayers, RegressionLoss, RegressorMethods, RegressorMixin,
+    _BaseMLPNet,
+):
     """A multilayer perceptron for regression.
 
     Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
     `random_state` walks the same loss curve.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -360,23 +320,14 @@ class MLPNetRegressor(RegressorMethods, RegressorMixin, _BaseMLPNet):
     True
     """
 
+    loss: RegressionLosses = param(default="squared_error", kw_only=False)
 
-@takes(_EITHER, positional=1)
-class MLPNet(ClassifierMethods, _BaseMLPNet):
+
+class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
     """A multilayer perceptron whose task is a parameter.
 
     ``MLPNet(task="classification")`` is :class:`MLPNetClassifier`, ``MLPNet(task="regression")``
     is :class:`MLPNetRegressor`.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels, in classification.
-    {attributes}
 
     Examples
     --------
@@ -387,6 +338,19 @@ class MLPNet(ClassifierMethods, _BaseMLPNet):
     >>> bool(net.score(X[:, :3], X[:, 3]) > 0.9)
     True
     """
+
+    task: Literal["classification", "regression"] = param(
+        "What the network is for; estimator type, methods and scorer follow it.",
+        default="classification", kw_only=False,
+    )
+    hidden_layer_sizes: int | Sequence[int] | NDArray = param(default=(100,))
+    activation: _Activation | Sequence[_Activation] = param(default="relu")
+
+    classes_: NDArray = fitted("The class labels, in classification.")
+
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        return (ClassifierMethods if self._classifies else RegressorMethods)._task(self)
 
     @property
     def _classifies(self):
@@ -410,8 +374,7 @@ class MLPNet(ClassifierMethods, _BaseMLPNet):
         score : float
             The score.
         """
-        metric = accuracy_score if self._classifies else r2_score
-        return metric(y, self.predict(X), sample_weight=sample_weight)
+        return self._task().metric(y, self.predict(X), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -424,8 +387,3 @@ class MLPNet(ClassifierMethods, _BaseMLPNet):
             tags.regressor_tags = RegressorTags()
             tags.target_tags.multi_output = True
         return tags
-
-
-for _class in (MLPNetClassifier, MLPNetRegressor, MLPNet):
-    if _class.__doc__:
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

@@ -2,13 +2,14 @@
 
 import copy
 import warnings
-from numbers import Integral, Real
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,102 +18,22 @@ from ..engine.network import Network
 from ..engine.prediction import finite, predict
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
-from ..estimator.parameters import TRAINING, ParameterRow, takes
+from ..estimator.groups import Features
+from ..estimator.parameters import COUNT, POSITIVE, THREADS, fitted, param
 from ..estimator.transactions import NeuralEstimator, all_or_nothing, consistent
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
 from ..tape.packing import rounded
 from ..tape.sources import ClassNumbers, Source
 
-_PARAMETERS = {
-    "learning_rate_init": ParameterRow(
-        1.0,
-        [Interval(Real, 0, None, closed="neither")],
-        """learning_rate_init : float, default=1.0
-        The learning rate. From zero weights it scales them and changes nothing else.""",
-    ),
-    "fit_intercept": ParameterRow(
-        True,
-        ["boolean"],
-        """fit_intercept : bool, default=True
-        Whether the neurons have a bias.""",
-    ),
-    "max_iter": ParameterRow(
-        1000,
-        [Interval(Integral, 1, None, closed="left")],
-        """max_iter : int, default=1000
-        The largest number of epochs. Training ends with the first one without an error.""",
-    ),
-    "shuffle": TRAINING["shuffle"],
-    "random_state": ParameterRow(
-        None,
-        ["random_state"],
-        """random_state : int, RandomState instance or None, default=None
-        Seed of the order of samples.""",
-    ),
-    "average": ParameterRow(
-        False,
-        ["boolean"],
-        """average : bool, default=False
-        Whether `coef_` and `intercept_` are the averages over all steps instead of the last ones;
-        on data that no hyperplane separates they predict better.""",
-    ),
-    "class_weight": ParameterRow(
-        None,
-        [dict, StrOptions({"balanced"}), None],
-        """class_weight : dict, 'balanced' or None, default=None
-        Weights of the classes, multiplied with `sample_weight`.""",
-    ),
-    "verbose": ParameterRow(
-        False,
-        ["verbose"],
-        """verbose : bool, default=False
-        Whether to print the number of errors of each epoch.""",
-    ),
-    "warm_start": TRAINING["warm_start"],
-    "dtype": TRAINING["dtype"],
-    "device": TRAINING["device"],
-    "n_jobs": ParameterRow(
-        None,
-        TRAINING["n_jobs"].constraints,
-        """n_jobs : int or None, default=None
-        Number of threads to predict with; training goes sample by sample.""",
-    ),
-}
 
-
-@takes(_PARAMETERS)
-class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
+class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     """Rosenblatt's perceptron; several classes one against the rest.
 
     A neuron fires where its weighted sum is at least 0. Samples come one by one: with the error
     e = target - output, the weights gain ``learning_rate * e * x`` and the bias
     ``learning_rate * e``. From zero weights, on any set that a hyperplane separates, this ends
     after finitely many errors.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels. With two, the neuron fires for the second.
-    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Weights.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Biases.
-    n_iter_ : int
-        Epochs of the last fit.
-    errors_ : list of int
-        Wrong outputs in each epoch.
-    loss_curve_ : list of float
-        The perceptron criterion in each epoch: the mean over samples of the size of the sums that
-        were on the wrong side.
-    t_ : int
-        Samples seen.
-    n_features_in_, feature_names_in_
-        Number of features, and their names where X has them.
 
     References
     ----------
@@ -128,6 +49,64 @@ class PerceptronClassifier(ClassifierMixin, NeuralEstimator):
     >>> neuron.intercept_, neuron.coef_
     (array([-3.]), array([[2., 1.]]))
     """
+
+    learning_rate_init: float = param(
+        "The learning rate. From zero weights it scales them and changes nothing else.",
+        default=1.0, valid=[POSITIVE],
+    )
+    fit_intercept: bool = param("Whether the neurons have a bias.", default=True)
+    max_iter: int = param(
+        "The largest number of epochs. Training ends with the first one without an error.",
+        default=1000, valid=[COUNT],
+    )
+    shuffle: bool = param(
+        "Whether to go through the samples in a new order in each epoch.", default=True
+    )
+    random_state: int | np.random.RandomState | None = param(
+        "Seed of the order of samples.", default=None
+    )
+    average: bool = param(
+        """
+        Whether `coef_` and `intercept_` are the averages over all steps instead of the last ones;
+        on data that no hyperplane separates they predict better.""",
+        default=False,
+    )
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
+        "Weights of the classes, multiplied with `sample_weight`.",
+        default=None, valid=[dict], kind="dict, 'balanced' or None",
+    )
+    verbose: bool | int = param(
+        "Whether to print the number of errors of each epoch.",
+        default=False, valid=["verbose"], kind="bool",
+    )
+    warm_start: bool = param(
+        "Whether `fit` goes on from the weights of the last fit.", default=False
+    )
+    dtype: Literal["float32", "float64"] | None = param(
+        "What is computed in; None follows X: float32 for float32, else float64.", default=None
+    )
+    device: Literal["cpu"] = param("Where to compute.", default="cpu")
+    n_jobs: int | None = param(
+        "Number of threads to predict with; training goes sample by sample.",
+        default=None, valid=THREADS,
+    )
+
+    classes_: NDArray = fitted(
+        "The class labels. With two, the neuron fires for the second.",
+        kind="ndarray of shape (n_classes,)",
+    )
+    coef_: NDArray = fitted(
+        "Weights.", kind="ndarray of shape (1, n_features) or (n_classes, n_features)"
+    )
+    intercept_: NDArray = fitted("Biases.", kind="ndarray of shape (1,) or (n_classes,)")
+    n_iter_: int = fitted("Epochs of the last fit.")
+    errors_: list[int] = fitted("Wrong outputs in each epoch.")
+    loss_curve_: list[float] = fitted(
+        """
+        The perceptron criterion in each epoch: the mean over samples of the size of the sums that
+        were on the wrong side."""
+    )
+    t_: int = fitted("Samples seen.")
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)

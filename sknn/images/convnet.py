@@ -1,69 +1,60 @@
 """Convolutional networks: a list of layers, or an architecture by its name."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from inspect import cleandoc
+from typing import Literal
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..architectures import ARCHITECTURES
 from ..engine.network import Network
+from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.layer_lists import LayersAsParameters, check_layers
-from ..estimator.layered import LAYERED_TRAINING, LayeredNet, check_names
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-    ClassifierMethods,
-    RegressorMethods,
-)
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet, check_names, draw, shown
+from ..estimator.parameters import Parameters, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..files import safetensors as weight_files
-from ..layers import Activation, Dense
+from ..layers import Activation, Dense, Layer
 from ..layers.augmentation import Augmentation
 from ..layers.base import describe, output_shape, size
 from ..summary import summarize
-from .inputs import IMAGE_SHAPE, TakesImages, check_image_shape
+from .inputs import ImageShape, Rows, TakesImages, check_image_shape
 
-_LAYERS = {
-    "layers": ParameterRow(
-        "lenet5",
-        [StrOptions(set(ARCHITECTURES)), list, tuple],
-        """layers : str or list of layers, default='lenet5'
+Architecture = Literal[
+    "lenet5", "alexnet", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50",
+    "resnet101", "resnet152", "resnet20", "densenet121", "densenet169", "densenet201", "densenet40",
+]  # fmt: skip
+
+
+class _Layers(Parameters):
+    """The layers of a convolutional network."""
+
+    layers: Architecture | Sequence[Layer] = param(
+        """
         The name of an architecture (see :mod:`sknn.architectures`), or layers of
         :mod:`sknn.layers` from the input on. A last ``Dense(n)`` without activation, n the number
         of outputs, is the output layer; else one is added. For two classes, one output is enough,
         and a last ``Dense(2)`` becomes one. Parameters of layers can be searched:
         ``layers__0__filters``.""",
-    ),
-    **IMAGE_SHAPE,
-    "augmentation": ParameterRow(
-        None,
-        [Augmentation, list, tuple, None],
-        """augmentation : layer, list of layers or None, default=None
+        default="lenet5", valid=[list, tuple], kind="str or list of layers", kw_only=False,
+    )
+
+
+class ImageLayers(ImageShape, _Layers):
+    """What convolutional networks are made of."""
+
+    augmentation: Augmentation | Sequence[Augmentation] | None = param(
+        """
         Random changes of the training images, anew in each epoch:
         :class:`~sknn.layers.RandomShift`, :class:`~sknn.layers.RandomFlip`,
         :class:`~sknn.layers.RandomCrop`.""",
-    ),
-}
-_CLASSIFIER = {
-    **_LAYERS,
-    **LAYERED_TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **_LAYERS,
-    **LAYERED_TRAINING,
-    **REGRESSION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
-}
+        default=None, valid=[Augmentation, list, tuple], kind="layer, list of layers or None",
+    )
 
 
 # --- the estimators
@@ -106,15 +97,16 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if isinstance(last, Dense) and last.activation is None:
             if last.units == n_outputs:
                 return layers
-            if n_outputs == 1 and last.units == 2 and self._classifies:
+            if n_outputs == 1 and last.units == 2 and self._task().classifies:
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         changes = self._changes()
-        layers = self._make_layers(output_shape(changes, self.image_shape_), n_outputs)
-        network = Network((*layers, out), self.image_shape_, loss, tuple(changes))
+        layers = self._make_layers(output_shape(changes, inputs.inputs), n_outputs)
+        network = Network((*layers, out), inputs.inputs, loss, tuple(changes))
         _check_augmentation(network)
         check_names(network)
         if network.output_shape != (n_outputs,):
@@ -124,7 +116,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
                 "numbers, by Flatten(), by a pool, or by a recurrent layer without "
                 "return_sequences."
             )
-        return network
+        return network, {}
 
     @consistent
     def summary(self, image_shape=None):
@@ -144,7 +136,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         summary : :class:`~sknn.summary.Summary`
             To print, to show in a notebook, or as a DataFrame.
         """
-        if self._is_fitted() and image_shape is None:
+        if self.__sklearn_is_fitted__() and image_shape is None:
             return super().summary()
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
@@ -206,15 +198,18 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
             raise ValueError("image_shape is None; loading weights needs the shape of the images.")
         self.image_shape_ = check_image_shape(self.image_shape)
         self.n_features_in_ = size(self.image_shape_)
-        network = self._describe_network(self.n_features_in_, self._outputs_to_load(classes))
+        n_outputs = self._outputs_to_load(classes)
+        inputs = Rows(None, self.image_shape_)
+        network, _ = self._network(self._task(), inputs, n_outputs)
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
-            first = self._first_values(network, random_state, dtype, None, None)
+            first = draw(network, self.initializer, random_state, dtype)
         values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
-        vars(self).update(self._attributes(network, [value.astype(dtype) for value in values]))
+        values = [value.astype(dtype) for value in values]
+        vars(self).update(shown(network, n_outputs) | self._attributes(network, values))
         return self
 
     def _outputs_to_load(self, classes):
@@ -222,7 +217,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
-        if not self._classifies:
+        if not self._task().classifies:
             return n or 1
         if classes is None:
             if n is None:
@@ -250,32 +245,13 @@ def _check_augmentation(network):
         learned = learned or (layer if layer.learns else None)
 
 
-_ATTRIBUTES = """layers_ : list of layers
-        The network, from input to output layer.
-    image_shape_ : tuple
-        Height, width and channels of an image.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer: 'kernel', of shape (height, width, channels, filters)
-        or (inputs, units), 'bias', 'gamma', 'beta', 'mean' and 'variance'.
-    """ + TRAINED
-
-
-@takes(_CLASSIFIER, positional=2)
-class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
+class ConvNetClassifier(
+    ForClasses, LayeredTraining, ImageLayers, ClassifierMethods, ClassifierMixin, _BaseConvNet
+):
     """A convolutional network for classification.
 
     X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
     numbers, which `image_shape` makes images of; without it a row is an image of one line.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -296,20 +272,13 @@ class ConvNetClassifier(ClassifierMethods, ClassifierMixin, _BaseConvNet):
         return tags
 
 
-@takes(_REGRESSOR, positional=2)
-class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
+class ConvNetRegressor(
+    ForNumbers, LayeredTraining, ImageLayers, RegressorMethods, RegressorMixin, _BaseConvNet
+):
     """A convolutional network for regression.
 
     X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
     numbers, which `image_shape` makes images of; without it a row is an image of one line.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -322,8 +291,3 @@ class ConvNetRegressor(RegressorMethods, RegressorMixin, _BaseConvNet):
     >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.5)
     True
     """
-
-
-for _class in (ConvNetClassifier, ConvNetRegressor):
-    if _class.__doc__:
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

@@ -6,18 +6,25 @@ import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
 from ..estimator.checks import numeric
-from ..estimator.parameters import ParameterRow
+from ..estimator.groups import Features
+from ..estimator.inputs import Rows, TakesRows
+from ..estimator.parameters import fitted, param
 from ..layers.base import describe, size
 
-IMAGE_SHAPE = {
-    "image_shape": ParameterRow(
-        None,
-        [tuple, list, None],
-        """image_shape : tuple (height, width) or (height, width, channels), default=None
+
+class ImageShape(Features):
+    """The shape of images."""
+
+    image_shape: tuple[int, ...] | list[int] | None = param(
+        """
         The shape of the image that a row of X holds. None: as X has it, or, where X has two
         dimensions, (1, n_features, 1).""",
-    ),
-}
+        default=None, kind="tuple (height, width) or (height, width, channels)", kw_only=False,
+    )
+
+    image_shape_: tuple[int, int, int] = fitted(
+        "Height, width and channels of an image.", kind="tuple"
+    )
 
 
 def check_image_shape(shape):
@@ -32,20 +39,21 @@ def check_image_shape(shape):
     return tuple(map(int, (*shape, 1)[:3]))
 
 
-class TakesImages:
-    """The data of an estimator whose samples are images; it has the parameter `image_shape`."""
+class TakesImages(TakesRows):
+    """Reads X as images; the estimator has the parameter `image_shape`."""
 
-    def _validate(self, X, y="no_validation", reset=False, **checks):
-        """Return X as rows of numbers, and y where there is one, both checked.
+    def _read(self, X, y="no_validation", reset=False, **checks):
+        """Return X as inputs, and y where there is one, both checked.
 
         Images become rows without being copied, if they lie in one piece.
         """
         if not hasattr(X, "ndim"):
             X = np.asarray(X)
         if X.ndim < 3:
-            checked = super()._validate(X, y, reset, **checks)
-            X, *more = (checked,) if isinstance(y, str) else checked
-            shape, given = self._row_shape(X.shape[1], reset), X.shape[1:]
+            checked = super()._read(X, y, reset, **checks)
+            rows, *more = (checked,) if isinstance(y, str) else checked
+            X, given = rows.values, rows.shape[1:]
+            shape = _row_shape(self.image_shape, X.shape[1]) if reset else self.image_shape_
         else:
             if isinstance(y, str):
                 X, more = check_array(X, allow_nd=True, input_name="X"), []
@@ -67,24 +75,8 @@ class TakesImages:
             _check_n_features(self, X, reset=reset)
         if reset:
             self.image_shape_, self._given_shape = shape, given
-        return (X, *more) if more else X
-
-    def _input_shape(self, X):
-        return self.image_shape_
-
-    def _row_shape(self, n_features, reset):
-        """Return the shape of the images that rows of X hold."""
-        if not reset:
-            return self.image_shape_
-        if self.image_shape is None:
-            return 1, n_features, 1
-        shape = check_image_shape(self.image_shape)
-        if size(shape) != n_features:
-            raise ValueError(
-                f"X has {n_features} features; image_shape={tuple(self.image_shape)} needs "
-                f"{size(shape)}."
-            )
-        return shape
+        rows = Rows(X, shape)
+        return (rows, *more) if more else rows
 
     def _check_images(self, shape, reset):
         """Check the shape of images in X against what is known of it."""
@@ -99,3 +91,15 @@ class TakesImages:
                 f"X has images of {describe(shape)}; image_shape={tuple(self.image_shape)} asks "
                 "for others."
             )
+
+
+def _row_shape(image_shape, n_features):
+    """Return the shape of the images that rows of X hold."""
+    if image_shape is None:
+        return 1, n_features, 1
+    shape = check_image_shape(image_shape)
+    if size(shape) != n_features:
+        raise ValueError(
+            f"X has {n_features} features; image_shape={tuple(image_shape)} needs {size(shape)}."
+        )
+    return shape

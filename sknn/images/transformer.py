@@ -14,49 +14,24 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine.prediction import finite, predict
+from ..engine.prediction import finite
 from ..estimator.checks import sound
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.groups import Features
+from ..estimator.inputs import Rows
+from ..estimator.parameters import fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..layers.base import path_of
-from ..tape.sources import Source
-from .convnet import ConvNetClassifier, _BaseConvNet
-
-_TRANSFORMER = {
-    "net": ParameterRow(
-        None,
-        [BaseEstimator, None],
-        """net : ConvNetClassifier, ConvNetRegressor or None, default=None
-        The network; None: ``ConvNetClassifier(random_state=0)``.""",
-    ),
-    "layer": ParameterRow(
-        -2,
-        [Integral, str],
-        """layer : int or str, default=-2
-        Which layer's output: its place in the network's `layers_`, or its name. The default is
-        what the output layer gets.""",
-    ),
-}
+from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 
 
-@takes(_TRANSFORMER, positional=2)
-class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ConvNetTransformer(
+    Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """The activations of a layer of a convolutional network, as features.
 
     A network that is fitted, or has loaded its weights, is used as it is, also by clones of the
     transformer: it may stand at the beginning of a pipeline, and its parameters change nothing any
     more. One that is not is fitted first.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    net_ : estimator
-        The fitted network.
-    n_features_in_, feature_names_in_
-        Number of features, and their names where X has them.
 
     Examples
     --------
@@ -73,9 +48,22 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     True
     """
 
+    net: BaseEstimator | None = param(
+        "The network; None: ``ConvNetClassifier(random_state=0)``.",
+        default=None, kind="ConvNetClassifier, ConvNetRegressor or None", kw_only=False,
+    )
+    layer: int | str = param(
+        """
+        Which layer's output: its place in the network's `layers_`, or its name. The default is
+        what the output layer gets.""",
+        default=-2, kw_only=False,
+    )
+
+    net_: ConvNetClassifier | ConvNetRegressor = fitted("The fitted network.", kind="estimator")
+
     def __sklearn_clone__(self):
         net = self.net
-        fitted = isinstance(net, _BaseConvNet) and net._is_fitted()
+        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
         return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
 
     @all_or_nothing
@@ -99,8 +87,8 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
         net = copy.copy(net)  # as it is now: a later fit of it makes another network
-        if net._is_fitted():
-            net._validate(X)
+        if net.__sklearn_is_fitted__():
+            net._read(X)
         else:
             if y is None:
                 raise ValueError(
@@ -136,20 +124,15 @@ class ConvNetTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if X.ndim < 3:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         else:
-            X = self.net_._validate(X)
-        weights = self._weights
-        return finite(
-            predict(
-                weights.network, weights.packed, weights.dtype, Source(X), self.net_.n_jobs,
-                device=weights.device,
-            )
-        )  # fmt: skip
+            X = self.net_._read(X).values
+        return finite(Rows(X, self.net_.image_shape_).run(self._weights, self.net_.n_jobs))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         net = _thawed(self.net)
-        tags.target_tags.required = not (isinstance(net, _BaseConvNet) and net._is_fitted())
+        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
+        tags.target_tags.required = not fitted
         return tags
 
 

@@ -5,178 +5,163 @@ Source: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
-from inspect import cleandoc
-from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..engine.devices import DEVICES
 from ..engine.network import Network
-from ..engine.optimizers import SOLVERS
-from ..estimator.layered import LAYERED_TRAINING, LayeredNet
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-    ClassifierMethods,
-    RegressorMethods,
+from ..engine.weights import Weights
+from ..estimator.groups import (
+    Features,
+    ForClasses,
+    ForNumbers,
+    Initializer,
+    LayeredDescent,
+    Minibatches,
 )
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet
+from ..estimator.parameters import COUNT, POSITIVE, fitted, param
+from ..estimator.tasks import Wrapper
 from ..estimator.transactions import consistent
-from ..layers import Activation, Dense, RadialBasis
-from ..layers.initializers import INITIALIZERS
-from ..layers.radial import FUNCTIONS
+from ..layers import Activation, Dense, Layer, RadialBasis
 from ..tape.losses import Loss
 from .centers import cluster_widths, distinct_rows, find_centers, shared_width
 from .least_squares import add_moments
 
 #: Rows for each center that are looked at for it: more of them hardly move a mean.
 _ROWS_PER_CENTER = 256
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 #: The parameters that centers and widths come from, and what is computed of them.
 _FOUND_WITH = ("n_centers", "function", "centers", "widths")
 
-_BASIS = {
-    "n_centers": ParameterRow(
-        100,
-        [Interval(Integral, 1, None, closed="left")],
-        """n_centers : int, default=100
+
+class _Basis(Features):
+    """The centers and widths, and how the weights are found."""
+
+    n_centers: int = param(
+        """
         Number of centers. Of fewer different rows in X each is a center; where `centers` are given,
         their number counts.""",
-    ),
-    "function": ParameterRow(
-        "gaussian",
-        [StrOptions(set(FUNCTIONS))],
-        """function : {'gaussian', 'multiquadric', 'inverse_multiquadric', 'thin_plate'}, \
-default='gaussian'
+        default=100, valid=[COUNT], kw_only=False,
+    )
+    function: Literal["gaussian", "multiquadric", "inverse_multiquadric", "thin_plate"] = param(
+        """
         The function of u = ``|x - c|^2 / s^2``, c a center and s its width: exp(-u / 2),
         sqrt(1 + u), 1 / sqrt(1 + u) or u log(u) / 2.""",
-    ),
-    "centers": ParameterRow(
-        "kmeans",
-        [StrOptions({"kmeans", "random"}), "array-like"],
-        """centers : {'kmeans', 'random'} or array-like of shape (n_centers, n_features), \
-default='kmeans'
+        default="gaussian", kw_only=False,
+    )
+    centers: Literal["kmeans", "random"] | Sequence[Sequence[float]] | NDArray = param(
+        """
         The centers, or how they are found: means of clusters, or different rows of X, drawn by
         their weights. Of more than 256 rows a center, a random sample of so many is looked at.""",
-    ),
-    "widths": ParameterRow(
-        "cluster",
-        [StrOptions({"cluster", "shared"}), _POSITIVE, "array-like"],
-        """widths : {'cluster', 'shared'}, float or array-like of shape (n_centers,), \
-default='cluster'
+        default="kmeans", valid=["array-like"],
+        kind="{'kmeans', 'random'} or array-like of shape (n_centers, n_features)",
+    )
+    widths: Literal["cluster", "shared"] | float | Sequence[float] | NDArray = param(
+        """
         The widths, or one for all, or how they are found. 'cluster': from how far the rows that are
         nearest to a center lie from it. For one feature that is their standard deviation; for d of
         them, ``min(d, 4)`` times the root of the mean squared distance, to which all clusters
         together contribute as much as d - 1 rows do. 'shared': the largest distance between
         centers, divided by ``sqrt(2 * n_centers)``: smoother for one feature, narrow for many. It
         is what 'cluster' falls back to where rows have centers of their own.""",
-    ),
-    "solver": ParameterRow(
-        "lstsq",
-        [StrOptions({"lstsq", *SOLVERS})],
-        """solver : {'lstsq', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'adadelta'}, \
-default='lstsq'
-        How the weights are found. 'lstsq' solves for them, in float64 and in one pass through the
-        data; for classes it fits 0 and 1. The others go through the data in minibatches;
-        with the other defaults, 'sgd' is the online rule.""",
-    ),
-    "alpha": ParameterRow(
-        1e-5,
-        [Interval(Real, 0, None, closed="left")],
-        """alpha : float, default=1e-05
+        default="cluster", valid=[POSITIVE, "array-like"],
+        kind="{'cluster', 'shared'}, float or array-like of shape (n_centers,)",
+    )
+    solver: Literal["lstsq", "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = (
+        param(
+            """
+            How the weights are found. 'lstsq' solves for them, in float64 and in one pass through
+            the data; for classes it fits 0 and 1. The others go through the data in minibatches;
+            with the other defaults, 'sgd' is the online rule.""",
+            default="lstsq",
+        )
+    )
+    train_centers: bool = param(
+        "Whether the centers are trained too; not for 'lstsq'.", default=False, after="alpha"
+    )
+    train_widths: bool = param(
+        "Whether the widths are trained too; not for 'lstsq'.", default=False, after="train_centers"
+    )
+
+
+class _OnlineRule(Minibatches, LayeredDescent):
+    """Training with the online rule's defaults."""
+
+    alpha: float = param(
+        """
         Strength of the L2 penalty on the weights (not the intercepts): for 'lstsq' as in
         :class:`sklearn.linear_model.Ridge`, for the others divided by the sum of weights of the
         batch. 0: with 'lstsq', the smallest weights that fit best.""",
-    ),
-    "train_centers": ParameterRow(
-        False,
-        ["boolean"],
-        """train_centers : bool, default=False
-        Whether the centers are trained too; not for 'lstsq'.""",
-    ),
-    "train_widths": ParameterRow(
-        False,
-        ["boolean"],
-        """train_widths : bool, default=False
-        Whether the widths are trained too; not for 'lstsq'.""",
-    ),
-}
-
-
-def _training_rows():
-    """Return the rows of the training parameters, with the online rule's defaults."""
-    rows = {k: v for k, v in LAYERED_TRAINING.items() if k not in (*_BASIS, "max_fun")}
-    defaults = {"batch_size": 1, "learning_rate_init": 0.01, "max_iter": 100, "momentum": 0.0}
-    for name, default in defaults.items():
-        old = rows[name]
-        doc = old.doc.replace(f"default={old.default!r}", f"default={default!r}")
-        rows[name] = replace(old, default=default, doc=doc)
-    rows["max_iter"] = replace(
-        rows["max_iter"],
-        doc="""max_iter : int, default=100
-        The largest number of epochs.""",
+        default=1e-5,
     )
-    rows["warm_start"] = replace(
-        rows["warm_start"],
-        doc="""warm_start : bool, default=False
+    batch_size: int | Literal["auto"] = param(default=1)
+    learning_rate_init: float = param(default=0.01)
+    max_iter: int = param("The largest number of epochs.", default=100)
+    momentum: float = param(default=0.0)
+    warm_start: bool = param(
+        """
         Whether `fit` goes on from the last fit: its centers and widths, and, except for 'lstsq',
         its weights.""",
+        default=False,
     )
-    rows["initializer"] = ParameterRow(
-        "auto",
-        [StrOptions({"auto", *INITIALIZERS})],
-        """initializer : str, default='auto'
+    initializer: Initializer = param(
+        """
         How weights start, except for 'lstsq': 'auto' (standard normal, the intercepts too), or one
         of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or 'zeros'.""",
+        default="auto", kind="str",
     )
-    rows["dtype"] = replace(
-        rows["dtype"],
-        doc="""dtype : {'float32', 'float64'} or None, default=None
+    dtype: Literal["float32", "float64"] | None = param(
+        """
         What is computed in; None: float64 where X to fit is float64, else float32. 'lstsq' always
         computes in float64, and with None the network then does, too.""",
+        default=None,
     )
-    return rows
+
+    centers_: NDArray = fitted("The centers.", kind="ndarray of shape (n_centers, n_features)")
+    widths_: NDArray = fitted("Their widths.", kind="ndarray of shape (n_centers,)")
+    layers_: list[Layer] = fitted(
+        "The network: a :class:`~sknn.layers.RadialBasis` and the output layer."
+    )
 
 
-_TRAINING = _training_rows()
-_CLASSIFIER = {
-    **_BASIS,
-    "alpha": replace(
-        _BASIS["alpha"], default=1e-3, doc=_BASIS["alpha"].doc.replace("1e-05", "0.001")
-    ),
-    **_TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **_BASIS,
-    **_TRAINING,
-    **REGRESSION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
-}
+class _TrainedOrSolved:
+    """The task of a network whose weights are trained, or solved for by least squares."""
+
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        task = super()._task()
+        return LeastSquares(task, self) if self._solves else task
+
+    def _fitted_task(self):
+        solved = getattr(self, "out_activation_", None) == "identity"
+        return LeastSquares(super()._task(), self) if solved else super()._task()
 
 
-class _BaseRBFNet(LayeredNet):
-    """What both networks share: all but the constructor."""
+class LeastSquares(Wrapper):
+    """A task for which weights are solved for, and not trained.
 
-    # --- the parameters
+    Parameters
+    ----------
+    task : Classification or Regression
+    parameters : object
+        Whose attributes are the parameters of the estimator.
+    """
 
-    @property
-    def _solves(self):
-        return self.solver == "lstsq"
+    def __init__(self, task, parameters):
+        super().__init__(task)
+        self._parameters = parameters
 
-    def _check_loss(self):
-        super()._check_loss()
-        if not self._solves:
-            return
+    def check(self):
+        """Raise ValueError unless the parameters are for this task."""
         for name in ("train_centers", "train_widths", "early_stopping", "average", "l1"):
-            value = getattr(self, name)
+            value = getattr(self._parameters, name)
             if value:
                 raise ValueError(
                     f"{name}={value!r} is for the solvers that go on step by step; "
@@ -187,47 +172,59 @@ class _BaseRBFNet(LayeredNet):
                 f"output_activation={self.output_activation!r} is not for solver='lstsq', whose "
                 "outputs are sums; expected 'auto' or 'identity'."
             )
-        if not self._classifies and self.loss != "squared_error":
+        if not self.classifies and self.task.loss_name != "squared_error":
             raise ValueError(
-                f"loss={self.loss!r} is not for solver='lstsq', which makes the squared error "
-                "smallest; expected 'squared_error'."
+                f"loss={self.task.loss_name!r} is not for solver='lstsq', which makes the squared "
+                "error smallest; expected 'squared_error'."
             )
 
-    def _loss_name(self):
-        return "squared_error" if self._solves else super()._loss_name()
+    def head(self, n_outputs):
+        return Activation("identity"), Loss("squared_error", "identity")
 
-    def _output_activation(self):
-        return Activation("identity") if self._solves else super()._output_activation()
+    def probabilities(self, outputs):
+        """Return the probability of each class for outputs, which were fitted to 0 and 1."""
+        least = np.finfo(outputs.dtype).eps
+        outputs = np.clip(outputs, least, 1 - least)
+        if outputs.shape[1] > 1 and self.exclusive:
+            outputs = outputs / outputs.sum(axis=1, keepdims=True)
+        return self.task.probabilities(outputs)
 
-    def _make_loss(self, n_outputs, out):
-        if self._solves:
-            return Loss("squared_error", "identity")
-        return super()._make_loss(n_outputs, out)
 
-    def _computing_dtype(self, X):
-        return np.dtype(np.float64) if self._solves else super()._computing_dtype(X)
+class _BaseRBFNet(LayeredNet):
+    """What both networks share: all but the constructor."""
+
+    @property
+    def _solves(self):
+        return self.solver == "lstsq"
+
+    def _computing_dtype(self, inputs):
+        return np.dtype(np.float64) if self._solves else super()._computing_dtype(inputs)
 
     # --- the network
 
-    def _make_network(self, inputs, n_outputs, out, loss):
+    def _network(self, task, inputs, n_outputs):
         """Return the network; how many centers it gets is known with them."""
+        out, loss = task.head(n_outputs)
         basis = RadialBasis(
             int(self.n_centers), self.function, train_centers=self.train_centers,
             train_widths=self.train_widths,
         )  # fmt: skip
-        return Network((basis, Dense(n_outputs), out), inputs, loss)
+        return Network((basis, Dense(n_outputs), out), inputs.inputs, loss), {}
 
-    def _first_values(self, network, random_state, dtype, X, weights):
+    def _first_values(self, job, inputs, y, weights):
         """Find centers and widths, and draw the weights that are not solved for."""
+        X, network, random_state = inputs.values, job.network, job.random_state
         given = None if isinstance(self.centers, str) else self._given_centers(X)
         n_centers = self.n_centers if given is None else len(given)
-        self._found_with = {name: copy.copy(getattr(self, name)) for name in _FOUND_WITH}
+        job.attributes["_found_with"] = {
+            name: copy.copy(getattr(self, name)) for name in _FOUND_WITH
+        }
         rows, centers = None, given
         if given is None or isinstance(self.widths, str):
             rows, weights = distinct_rows(X, weights, _ROWS_PER_CENTER * n_centers, random_state)
         if given is None:
             centers = find_centers(self.centers, n_centers, rows, weights, random_state)
-            if self._streams and len(centers) < n_centers:
+            if job.incremental and len(centers) < n_centers:
                 warnings.warn(
                     f"The first samples of partial_fit have {len(centers)} different rows, so that "
                     f"there will be as many centers, not n_centers={n_centers}. Begin with more "
@@ -245,7 +242,7 @@ class _BaseRBFNet(LayeredNet):
             )
         weights = self._first_weights(len(centers), network.outputs, random_state)
         values = [centers.T, widths, *weights]
-        return [np.ascontiguousarray(value, dtype) for value in values]
+        return [np.ascontiguousarray(value, job.dtype) for value in values]
 
     def _given_centers(self, X):
         centers = check_array(
@@ -300,13 +297,6 @@ class _BaseRBFNet(LayeredNet):
 
     # --- training
 
-    def _fit(self, X, y, sample_weight, incremental, *others, **more):
-        self._streams = incremental
-        return super()._fit(X, y, sample_weight, incremental, *others, **more)
-
-    def _epochs(self, incremental):
-        return 1 if self._solves else super()._epochs(incremental)
-
     def _check_outcome(self, progress):
         if self._solves and not np.isfinite(progress.loss):
             raise ValueError(
@@ -315,35 +305,29 @@ class _BaseRBFNet(LayeredNet):
             )
         super()._check_outcome(progress)
 
-    def _train(
-        self, network, progress, data, held, dtype, callbacks, random_state, seed, incremental
-    ):
-        network = _sized(network, progress.values)
+    def _train(self, job, callbacks):
+        job.network = _sized(job.network, job.progress.values)
         if self._solves:
-            self._solve(network, progress, data, held, callbacks, incremental)
+            self._solve(job, callbacks)
             return
-        self._moments = None  # they belong to these centers and widths only
-        super()._train(
-            network, progress, data, held, dtype, callbacks, random_state, seed, incremental
-        )
+        job.attributes["_moments"] = None  # they belong to these centers and widths only
+        super()._train(job, callbacks)
 
-    def _solve(self, network, progress, data, held, callbacks, incremental):
-        """Find the weights by least squares: change `progress`."""
+    def _solve(self, job, callbacks):
+        """Find the weights by least squares: change the job's progress."""
+        network, progress, data = job.network, job.progress, job.data
         centers, widths = progress.values[:2]
-        before = getattr(self, "_moments", None) if incremental else None
-        self._moments = add_moments(
-            network, centers, widths, data, self.n_jobs, DEVICES[self.device], before
-        )
-        *progress.values[2:], errors = self._moments.solve(len(widths), self.alpha)
+        before = getattr(self, "_moments", None) if job.incremental else None
+        on = DEVICES[self.device]
+        moments = add_moments(network, centers, widths, data, self.n_jobs, on, before)
+        job.attributes["_moments"] = moments
+        *progress.values[2:], errors = moments.solve(len(widths), self.alpha)
         if self.dtype is not None:
             progress.values = [value.astype(self.dtype) for value in progress.values]
-        values, dtype = progress.values, progress.values[0].dtype
-        finish = callbacks.begin_epoch(
-            lambda other: other._commit(network, progress.copy(), held is not None)
-        )
-        evaluate = network, values, dtype, self.n_jobs
-        if errors is None or incremental or self.dtype is not None:  # else they are exact
-            progress.loss, _ = data.evaluate(*evaluate, lambda outputs, data: None, self.device)
+        finish = callbacks.begin_epoch(lambda other: other._commit(job, progress.copy()))
+        weights = Weights(network, progress.values, progress.values[0].dtype, self.device)
+        if errors is None or job.incremental or self.dtype is not None:  # else they are exact
+            progress.loss, _ = data.evaluate(weights, self.n_jobs)
         else:
             progress.loss = float(errors.mean()) / 2
         progress.best_loss = min(progress.best_loss, progress.loss)
@@ -351,10 +335,8 @@ class _BaseRBFNet(LayeredNet):
         progress.n_iter, progress.t = 1, progress.t + len(data.rows)
         if self.verbose:
             print(f"Iteration 1, loss = {progress.loss:.8f}")
-        if held is not None:
-            loss, score = held.evaluate(*evaluate, self._score_outputs, self.device)
-            progress.validation_loss_curve.append(loss)
-            progress.validation_scores.append(score)
+        if job.validated:
+            progress.validate(job.held, job.score, weights, self.n_jobs)
         finish()
 
     # --- what is fitted
@@ -387,7 +369,7 @@ class _BaseRBFNet(LayeredNet):
 
     @property
     def _is_flat(self):
-        return not self._classifies and self.n_outputs_ == 1
+        return not self._task().classifies and self.n_outputs_ == 1
 
 
 def _sized(network, values):
@@ -396,39 +378,16 @@ def _sized(network, values):
     return replace(network, layers=(replace(basis, units=values[0].shape[1]), *others))
 
 
-_ATTRIBUTES = """centers_ : ndarray of shape (n_centers, n_features)
-        The centers.
-    widths_ : ndarray of shape (n_centers,)
-        Their widths.
-    coef_ : ndarray of shape {coef}
-        The weights.
-    intercept_ : {intercept}
-        What is added to them.
-    layers_ : list of layers
-        The network: a :class:`~sknn.layers.RadialBasis` and the output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer.
-    """ + TRAINED
-
-
-@takes(_CLASSIFIER, positional=2)
-class RBFNetClassifier(ClassifierMethods, ClassifierMixin, _BaseRBFNet):
+class RBFNetClassifier(
+    ForClasses, _OnlineRule, _Basis,
+    _TrainedOrSolved, ClassifierMethods, ClassifierMixin, _BaseRBFNet,
+):  # fmt: skip
     """A radial basis function network for classification.
 
     The outputs are sums of bumps, one around each of some centers among the samples. With the
     default solver they are fitted to 0 and 1, a column for each class (one for two). The class is
     then that of the largest output, and probabilities are the outputs, held in [0, 1] and divided
     by their sum.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -440,13 +399,12 @@ class RBFNetClassifier(ClassifierMethods, ClassifierMixin, _BaseRBFNet):
     True
     """
 
-    def _probabilities(self, outputs):
-        if self.out_activation_ == "identity":  # they were fitted to 0 and 1
-            least = np.finfo(outputs.dtype).eps
-            outputs = np.clip(outputs, least, 1 - least)
-            if self.n_outputs_ > 1 and self._label_binarizer.y_type_ == "multiclass":
-                outputs = outputs / outputs.sum(axis=1, keepdims=True)
-        return super()._probabilities(outputs)
+    alpha: float = param(default=1e-3)
+
+    coef_: NDArray = fitted(
+        "The weights.", kind="ndarray of shape (1, n_centers) or (n_outputs, n_centers)"
+    )
+    intercept_: NDArray = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -454,19 +412,13 @@ class RBFNetClassifier(ClassifierMethods, ClassifierMixin, _BaseRBFNet):
         return tags
 
 
-@takes(_REGRESSOR, positional=2)
-class RBFNetRegressor(RegressorMethods, RegressorMixin, _BaseRBFNet):
+class RBFNetRegressor(
+    ForNumbers, _OnlineRule, _Basis,
+    _TrainedOrSolved, RegressorMethods, RegressorMixin, _BaseRBFNet,
+):  # fmt: skip
     """A radial basis function network for regression.
 
     The outputs are sums of bumps, one around each of some centers among the samples.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -479,12 +431,7 @@ class RBFNetRegressor(RegressorMethods, RegressorMixin, _BaseRBFNet):
     True
     """
 
-
-_COEF = {
-    RBFNetClassifier: ("(1, n_centers) or (n_outputs, n_centers)", "ndarray of shape (n_outputs,)"),
-    RBFNetRegressor: ("(n_centers,) or (n_outputs, n_centers)", "float or ndarray"),
-}
-for _class, (_coef, _intercept) in _COEF.items():
-    if _class.__doc__:
-        _text = _ATTRIBUTES.replace("{coef}", _coef).replace("{intercept}", _intercept)
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _text))
+    coef_: NDArray = fitted(
+        "The weights.", kind="ndarray of shape (n_centers,) or (n_outputs, n_centers)"
+    )
+    intercept_: float | NDArray = fitted("What is added to them.")

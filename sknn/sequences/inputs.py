@@ -1,40 +1,39 @@
 """Sequences as an estimator takes them: as arrays, or as lists of arrays of any lengths."""
 
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
 from ..engine.prediction import predict
 from ..estimator.checks import numeric, sound
-from ..estimator.parameters import ParameterRow
+from ..estimator.parameters import Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
 from ..tape.sources import Source
 
 #: Numbers of tokens that float32 holds exactly.
 _MOST_TOKENS = 2**24
 
-MASK = {
-    "mask_value": ParameterRow(
-        None,
-        [Real, None],
-        """mask_value : float or None, default=None
+class Mask(Parameters):
+    """What is no part of sequences; and what is known of their features."""
+
+    mask_value: float | None = param(
+        """
         Steps at the end of a sequence of an array X in which all numbers are this one are no part
         of the sequence; NaN is possible.""",
-    ),
-}
+        default=None,
+    )
 
-
-def about_features(attributes):
-    """Return the documentation of attributes with what the features of sequences are."""
-    return attributes.replace(
-        """Number of features, and their names where X has them.""",
-        """Number of columns of an X of shape (n, time), and their names where it has them;
-        else of the numbers of a step.""",
+    n_features_in_: int = fitted(
+        "Number of columns of an X of shape (n, time), else of the numbers of a step."
+    )
+    feature_names_in_: NDArray = fitted(
+        "The columns' names, where they have them.", kind="ndarray of str"
     )
 
 
@@ -110,6 +109,25 @@ class Sequences:
         """Return some of them."""
         lengths = None if self.lengths is None else self.lengths[rows]
         return replace(self, values=self.values[rows], lengths=lengths)
+
+    def source(self):
+        """Return them as the engine reads them."""
+        return Source(self.values)
+
+    def run(self, weights, n_jobs):
+        """Return what a network with weights gives for them, a row each."""
+        network = of_inputs(weights.network, self.inputs)
+        return predict(
+            network, weights.packed, weights.dtype, self.source(), n_jobs, lengths=self.ends,
+            device=weights.device,
+        )  # fmt: skip
+
+    def data(self, targets, weights, y=None, steps=None):
+        """Return them as data to learn from; `steps` is how many targets each has, if not one."""
+        return SequenceData(
+            self.source(), targets, weights, np.arange(self.shape[0]), y, self.ends, steps,
+            self.inputs,
+        )  # fmt: skip
 
     def cut(self, values):
         """Return values for each step, of shape (n, time, ...), as a list: an array a sequence."""
@@ -224,9 +242,8 @@ class SequenceData(Data):
 
     inputs: object = None
 
-    def evaluate(self, network, *others):
-        """Return the mean loss and ``score(outputs, self)`` for parameters."""
-        return super().evaluate(of_inputs(network, self.inputs), *others)
+    def evaluate(self, weights, n_jobs):
+        return super().evaluate(weights.of(of_inputs(weights.network, self.inputs)), n_jobs)
 
 
 def of_inputs(network, inputs):
@@ -251,9 +268,10 @@ def repeating(network, steps):
 
 
 class TakesSequences:
-    """The data of an estimator whose samples are sequences.
+    """Reads X as sequences.
 
-    It has the parameters `embedding`, which is None where they are of numbers, and `mask_value`.
+    The estimator has the parameters `embedding`, which is None where they are of numbers, and
+    `mask_value`.
     """
 
     def _sequences(self, X, reset):
@@ -334,17 +352,6 @@ class TakesSequences:
         if isinstance(self.embedding, (str, Integral)):
             return None
         return len(given_vectors(self.embedding))
-
-    def _input_shape(self, X):
-        return X.inputs
-
-    def _run(self, weights, X):
-        """Return what a network with weights gives for Sequences: a row each."""
-        network = of_inputs(weights.network, X.inputs)
-        return predict(
-            network, weights.packed, weights.dtype, Source(X.values), self.n_jobs, lengths=X.ends,
-            device=weights.device,
-        )  # fmt: skip
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

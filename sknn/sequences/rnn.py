@@ -1,138 +1,86 @@
 """Recurrent networks for sequences: one prediction a sequence, or one a step."""
 
-from dataclasses import replace
-from inspect import cleandoc
-from numbers import Integral, Real
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_y, check_is_fitted
 
 from ..engine.network import Network
-from ..estimator.layered import LAYERED_TRAINING, LayeredNet
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.supervised import (
-    CLASSIFICATION_LOSS,
-    REGRESSION_LOSS,
-    TARGETS,
-    TRAINED,
-    ClassifierMethods,
-    RegressorMethods,
-    targets_source,
-)
+from ..engine.prediction import finite
+from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
+from ..estimator.methods import ClassifierMethods, RegressorMethods
+from ..estimator.net import LayeredNet
+from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
 from ..estimator.transactions import consistent
-from ..layers import Bidirectional, Dense, Dropout, Embedding
-from ..tape.sources import Source
-from .cells import CELLS, recurrent_layer
+from ..layers import Dense, Embedding
+from .cells import Cells, stack
 from .inputs import (
-    MASK,
-    SequenceData,
+    Mask,
     TakesSequences,
-    about_features,
-    check_kind,
     given_vectors,
     listed,
-    padded,
 )
+from .steps import EachStep, flat_targets
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 
-#: What recurrent networks are made of.
-LAYERS = {
-    "cell": CELLS["cell"],
-    "hidden_size": ParameterRow(
-        100,
-        [_COUNT, "array-like"],
-        """hidden_size : int or array-like of int, default=100
-        Units of the recurrent layer, or of each of several, one after the other.""",
-    ),
-    "bidirectional": ParameterRow(
-        False,
-        ["boolean"],
-        """bidirectional : bool, default=False
-        Whether each of them is two: one reads forward, one backward.""",
-    ),
-    "return_sequences": ParameterRow(
-        False,
-        ["boolean"],
-        """return_sequences : bool, default=False
-        Whether y has a target for each step, not one for each sequence.""",
-    ),
-    "embedding": ParameterRow(
-        None,
-        [_COUNT, StrOptions({"one-hot"}), "array-like", Embedding, None],
-        """embedding : int, 'one-hot', array-like of shape (n_tokens, units), Embedding or None, \
-default=None
+class RecurrentOptions(Parameters):
+    """What recurrent layers take, whatever they are for."""
+
+    bidirectional: bool = param(
+        "Whether each of them is two: one reads forward, one backward.", default=False
+    )
+    dropout: float = param(
+        """
+        Probability that an output of a recurrent layer is dropped on its way to the next one, in
+        training.""",
+        default=0.0, valid=[FRACTION],
+    )
+    truncate: int | None = param(
+        "Steps after which backpropagation through time is cut, each time; None: nowhere.",
+        default=None, valid=[COUNT],
+    )
+
+
+class RecurrentLayers(Mask, RecurrentOptions, Cells):
+    """What recurrent networks are made of."""
+
+    hidden_size: int | Sequence[int] | NDArray = param(
+        "Units of the recurrent layer, or of each of several, one after the other.",
+        default=100, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
+    )
+    return_sequences: bool = param(
+        "Whether y has a target for each step, not one for each sequence.",
+        default=False, after="bidirectional",
+    )
+    embedding: (
+        int | Literal["one-hot"] | Sequence[Sequence[float]] | NDArray | Embedding | None
+    ) = param(
+        """
         What a token stands for, where X has token numbers: a vector of that many numbers, which is
         trained; a one and zeros; these vectors, which stay as they are; or what an
         :class:`~sknn.layers.Embedding` says. The first two know the tokens up to the largest that
         is fitted.""",
-    ),
-    "dropout": ParameterRow(
-        0.0,
-        [Interval(Real, 0, 1, closed="left")],
-        """dropout : float, default=0.0
-        Probability that an output of a recurrent layer is dropped on its way to the next one, in
-        training.""",
-    ),
-    "truncate": ParameterRow(
-        None,
-        [_COUNT, None],
-        """truncate : int or None, default=None
-        Steps after which backpropagation through time is cut, each time; None: nowhere.""",
-    ),
-    "activation": CELLS["activation"],
-    "reset_after": CELLS["reset_after"],
-    **MASK,
-}
-#: The parameter of training that recurrent networks have another default for.
-CLIPPING = {
-    "clip_norm": replace(
-        LAYERED_TRAINING["clip_norm"],
-        default=1.0,
-        doc="""clip_norm : float or None, default=1.0
+        default=None, valid=[COUNT, "array-like", Embedding], after="return_sequences",
+        kind="int, 'one-hot', array-like of shape (n_tokens, units), Embedding or None",
+    )
+
+    n_tokens_: int = fitted("With an embedding: the number of tokens.")
+
+
+class Clipping(Parameters):
+    """The parameter of training that recurrent networks have another default for."""
+
+    clip_norm: float | None = param(
+        """
         Limit of the norm of the whole gradient, for minibatches: through many steps it may explode.
         None: there is no limit.""",
-    ),
-}
-_TRAINING = {**LAYERED_TRAINING, **CLIPPING}
-_CLASSIFIER = {
-    **LAYERS,
-    **_TRAINING,
-    **CLASSIFICATION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k not in ("quantile", "huber_delta")},
-}
-_REGRESSOR = {
-    **LAYERS,
-    **_TRAINING,
-    **REGRESSION_LOSS,
-    **{k: v for k, v in TARGETS.items() if k != "class_weight"},
-}
-
-
-def _flat_targets(y, sequences):
-    """Return the targets of all steps, one after the other."""
-    parts = listed(y)
-    if parts is None and not sequences.listed:
-        y = np.asarray(y)
-        if y.ndim in (2, 3):
-            check_consistent_length(sequences, y)
-            if y.shape[1] != sequences.time:
-                raise ValueError(
-                    f"y has {y.shape[1]} steps, but X has {sequences.time}; with "
-                    "return_sequences=True each step has a target."
-                )
-            return y[sequences.mask]
-    parts = [np.asarray(part) for part in y] if parts is None else parts
-    check_consistent_length(sequences, parts)
-    check_kind(parts, (1, 2), "y")
-    for i, (part, length) in enumerate(zip(parts, sequences.steps, strict=True)):
-        if len(part) != length:
-            raise ValueError(f"y[{i}] has {len(part)} steps, but X[{i}] has {length}.")
-    return np.concatenate(parts)
+        default=1.0,
+    )
 
 
 def layer_sizes(hidden_size):
@@ -153,7 +101,7 @@ class _BaseRNN(TakesSequences, LayeredNet):
 
     # --- the data
 
-    def _validate(self, X, y="no_validation", reset=False, **checks):
+    def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as Sequences, and y where there is one, that of all steps in a row."""
         sequences = self._sequences(X, reset)
         if isinstance(y, str):
@@ -173,35 +121,16 @@ class _BaseRNN(TakesSequences, LayeredNet):
                 "sample_weight."
             )
         else:
-            y = _flat_targets(y, sequences)
+            y = flat_targets(y, sequences)
         return sequences, _check_y(y, estimator=self, **checks)
-
-    def _data(self, X, y, weights, loss):
-        """Return what training reads, of Sequences and y."""
-        y, steps = self._encode(y, loss), None
-        if self.return_sequences:
-            steps, y = X.steps, padded(y, X.steps, X.time)
-        return SequenceData(
-            Source(X.values), targets_source(y, loss), weights, np.arange(X.shape[0]), y, X.ends,
-            steps, X.inputs,
-        )  # fmt: skip
-
-    def _score_outputs(self, outputs, data):
-        """Return the validation score of a network's outputs: over all steps where it has them."""
-        if data.steps is None:
-            return super()._score_outputs(outputs, data)
-        steps, y = data.steps[data.rows], data.y
-        real = np.arange(y.shape[1]) < steps[:, None]
-        outputs = outputs.reshape(*y.shape[:2], -1)[real]
-        weights = None if data.weights is None else np.repeat(data.weights[data.rows], steps)
-        return self._score(outputs, y[real], weights)
 
     # --- the network
 
-    def _make_network(self, inputs, n_outputs, out, loss):
-        """Return the Network that the parameters describe."""
+    def _network(self, task, inputs, n_outputs):
+        """Return the Network that the parameters describe, and nothing to remember of it."""
+        out, loss = task.head(n_outputs)
         layers = (*self._embedding(), *self._recurrent(), Dense(n_outputs), out)
-        return Network(layers, inputs, loss)
+        return Network(layers, inputs.inputs, loss), {}
 
     def _embedding(self):
         """Return the embedding as a layer, in a list; none where a lookup needs none."""
@@ -217,42 +146,46 @@ class _BaseRNN(TakesSequences, LayeredNet):
 
     def _recurrent(self):
         """Return the recurrent layers, with dropout between them."""
-        sizes, layers = layer_sizes(self.hidden_size), []
-        for i, size in enumerate(sizes):
-            last = i == len(sizes) - 1
-            looks_up = i == 0 and isinstance(self.embedding, str)
-            layer = recurrent_layer(
-                self,
-                size,
-                return_sequences=self.return_sequences or not last,
-                truncate=self.truncate,
-                n_tokens=self.n_tokens_ if looks_up else None,
-            )
-            layers.append(Bidirectional(layer) if self.bidirectional else layer)
-            if self.dropout and not last:
-                layers.append(Dropout(float(self.dropout), i))
-        return layers
+        return stack(
+            self, layer_sizes(self.hidden_size), sequences=self.return_sequences,
+            both=self.bidirectional, truncate=self.truncate, numbered=True,
+            n_tokens=self.n_tokens_ if isinstance(self.embedding, str) else None,
+        )  # fmt: skip
 
     # --- predicting
 
-    def _predict(self, X):
+    def _predict(self, sequences):
         """Return the network's outputs for Sequences: a row a sequence, or a row a step.
 
         Steps behind the end of a sequence have the outputs of its last one.
         """
-        outputs = self._run(self._weights, X)
+        outputs = super()._predict(sequences)
         if not self._by_step:
             return outputs
-        if X.lengths is not None:
-            steps = np.minimum(np.arange(X.time), X.ends - 1)
+        if sequences.lengths is not None:
+            steps = np.minimum(np.arange(sequences.time), sequences.ends - 1)
             outputs = outputs.reshape(*steps.shape, -1)[np.arange(len(steps))[:, None], steps]
         return outputs.reshape(-1, self.n_outputs_)
 
-    def _converted(self, X, convert):
-        """Return what `convert` makes of the network's outputs for X, by step if it has them."""
+    @property
+    def _by_step(self):
+        """Whether the fitted network has an output for each step."""
+        return self._weights.network.steps is not None
+
+
+class _OfEachStep:
+    """Targets, answers and scores of sequences, or of their steps where the network has those."""
+
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        task = super()._task()
+        return EachStep(task) if self.return_sequences else task
+
+    def _answer(self, X, convert):
+        """Return what a task makes of the network's outputs for X, by step if it has them."""
         check_is_fitted(self)
-        sequences = self._validate(X)
-        values = convert(self._outputs(sequences))
+        sequences = self._read(X)
+        values = convert(finite(self._predict(sequences)))
         if not self._by_step:
             return values
         values = values.reshape(-1, sequences.time, *values.shape[1:])
@@ -262,15 +195,6 @@ class _BaseRNN(TakesSequences, LayeredNet):
         for i, part in enumerate(sequences.cut(values)):
             parts[i] = part
         return parts
-
-    @property
-    def _by_step(self):
-        """Whether the fitted network has an output for each step."""
-        return self._weights.network.steps is not None
-
-
-class _Score:
-    """The score of predictions, over all steps where the network has them."""
 
     @consistent
     def score(self, X, y, sample_weight=None):
@@ -292,25 +216,17 @@ class _Score:
         """
         predictions = self.predict(X)
         if self._by_step:
-            sequences = self._validate(X)
-            y, predictions = (_flat_targets(some, sequences) for some in (y, predictions))
+            sequences = self._read(X)
+            y, predictions = (flat_targets(some, sequences) for some in (y, predictions))
             if sample_weight is not None:
                 sample_weight = np.repeat(sample_weight, sequences.steps)
-        metric = accuracy_score if self._classifies else r2_score
-        return metric(y, predictions, sample_weight=sample_weight)
+        return self._task().metric(y, predictions, sample_weight=sample_weight)
 
 
-_ATTRIBUTES = """layers_ : list of layers
-        The network, from input to output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer: 'kernel', 'recurrent_kernel', 'bias' and so on.
-    n_tokens_ : int
-        With an embedding: the number of tokens.
-    """ + about_features(TRAINED)
-
-
-@takes(_CLASSIFIER, positional=2)
-class RNNClassifier(_Score, ClassifierMethods, ClassifierMixin, _BaseRNN):
+class RNNClassifier(
+    ForClasses, Clipping, LayeredTraining, RecurrentLayers,
+    _OfEachStep, ClassifierMethods, ClassifierMixin, _BaseRNN,
+):  # fmt: skip
     """A recurrent network that classifies sequences, or each of their steps.
 
     X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
@@ -319,16 +235,6 @@ class RNNClassifier(_Score, ClassifierMethods, ClassifierMixin, _BaseRNN):
     With `return_sequences` y has the shape (n, time), or is a list of arrays as long as those of X.
 
     A sequence has the same predictions, to the bit, alone, padded, and in any batch.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-    {attributes}
 
     Examples
     --------
@@ -350,8 +256,10 @@ class RNNClassifier(_Score, ClassifierMethods, ClassifierMixin, _BaseRNN):
         return tags
 
 
-@takes(_REGRESSOR, positional=2)
-class RNNRegressor(_Score, RegressorMethods, RegressorMixin, _BaseRNN):
+class RNNRegressor(
+    ForNumbers, Clipping, LayeredTraining, RecurrentLayers,
+    _OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN,
+):  # fmt: skip
     """A recurrent network for the regression of sequences, or of each of their steps.
 
     X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
@@ -361,14 +269,6 @@ class RNNRegressor(_Score, RegressorMethods, RegressorMixin, _BaseRNN):
     arrays as long as those of X.
 
     A sequence has the same predictions, to the bit, alone, padded, and in any batch.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
 
     Examples
     --------
@@ -383,8 +283,3 @@ class RNNRegressor(_Score, RegressorMethods, RegressorMixin, _BaseRNN):
     >>> bool(net.fit(X, y).score(X, y) > 0.95)
     True
     """
-
-
-for _class in (RNNClassifier, RNNRegressor):
-    if _class.__doc__:
-        _class.__doc__ = _class.__doc__.replace("{attributes}", cleandoc("    " + _ATTRIBUTES))

@@ -1,198 +1,148 @@
 """A recurrent network that reads text character by character, and writes some."""
 
 import sys
-from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..engine.optimizers import SOLVERS
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
-from ..estimator.callbacks import FitCallbacks
-from ..estimator.layered import LayeredNet, has_diverged
-from ..estimator.parameters import TRAINING, ParameterRow, takes
-from ..estimator.transactions import all_or_nothing, consistent
-from ..layers import LSTM, Activation, Dense, Dropout, Embedding
-from ..sequences.cells import CELLS, recurrent_layer
+from ..engine.weights import Weights
+from ..estimator.groups import Initializer, LayeredDescent, StepSolver
+from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
+from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
+from ..estimator.transactions import consistent, fits
+from ..layers import LSTM, Activation, Dense
+from ..sequences.cells import Cells
 from ..tape.losses import Loss
-from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts
+from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts
 from .generation import search, write
-from .streams import StepRecorder, final_states, log_likelihoods, make_streams, next_probabilities
+from .net import TextNet
+from .streams import (
+    StepRecorder,
+    final_states,
+    likelihood,
+    log_likelihoods,
+    make_streams,
+    next_probabilities,
+)
 
-_COUNT = Interval(Integral, 1, None, closed="left")
-#: How many recurrent layers may stand one upon the other.
-LAYERS = Interval(Integral, 1, 256, closed="both")
 
-#: How models of text describe their layers.
-TEXT_LAYERS = {
-    "cell": CELLS["cell"],
-    "hidden_size": ParameterRow(
-        128,
-        [_COUNT],
-        """hidden_size : int, default=128
-        Units of each of them.""",
-    ),
-    "n_layers": ParameterRow(
-        1,
-        [LAYERS],
-        """n_layers : int, default=1
-        How many stand one upon the other, at most 256.""",
-    ),
-    "embedding": ParameterRow(
-        None,
-        [_COUNT, None],
-        """embedding : int or None, default=None
+class TextLayers(Cells):
+    """How models of text describe their layers."""
+
+    hidden_size: int = param("Units of each of them.", default=128, valid=[COUNT], kw_only=False)
+    n_layers: int = param(
+        "How many stand one upon the other, at most 256.",
+        default=1, valid=[Interval(Integral, 1, 256, closed="both")], kw_only=False,
+    )
+    embedding: int | None = param(
+        """
         The size of trained vectors that stand for the characters, which begin uniform within 0.05;
         None: a vector for each that is 1 at its number and 0 elsewhere.""",
-    ),
-    "dropout": ParameterRow(
-        0.0,
-        [Interval(Real, 0, 1, closed="left")],
-        """dropout : float, default=0.0
-        Probability that an output of a recurrent layer but the last is dropped in training.""",
-    ),
-    "reset_after": CELLS["reset_after"],
-    "activation": CELLS["activation"],
-}
-_TEXT = {
-    "seq_len": ParameterRow(
-        50,
-        [_COUNT],
-        """seq_len : int, default=50
+        default=None, valid=[COUNT],
+    )
+    dropout: float = param(
+        "Probability that an output of a recurrent layer but the last is dropped in training.",
+        default=0.0, valid=[FRACTION],
+    )
+    reset_after: bool = param(default=False, after="dropout")
+    activation: Literal["tanh", "relu"] = param(default="tanh", after="reset_after")
+
+
+class _Streams(Parameters):
+    """How text is dealt to streams, and what its ends are."""
+
+    seq_len: int = param(
+        """
         Characters of a chunk, through which gradients go back. The state goes on from chunk to
         chunk.""",
-    ),
-    "batch_size": ParameterRow(
-        32,
-        [_COUNT],
-        """batch_size : int, default=32
+        default=50, valid=[COUNT],
+    )
+    batch_size: int = param(
+        """
         How many parallel streams the text is dealt to, in the order of the text: a training step
         takes a chunk of each. The state is zero where a stream or a text begins. There are never
         more streams than chunks.""",
-    ),
-    "reduction": ParameterRow(
-        "mean",
-        [StrOptions({"mean", "sum"})],
-        """reduction : {'mean', 'sum'}, default='mean'
+        default=32, valid=[COUNT],
+    )
+    reduction: Literal["mean", "sum"] = param(
+        """
         What the gradient of a step, which is clipped, is of: the mean loss of its characters, or
         their sum over each chunk, averaged over the streams, as in the textbook.""",
-    ),
-    "boundaries": ParameterRow(
-        False,
-        ["boolean"],
-        """boundaries : bool, default=False
+        default="mean",
+    )
+    boundaries: bool = param(
+        """
         Whether to learn where texts begin and end, by a mark around each of them. Then first
         characters are predicted, too, and so are ends: `sample` stops there.""",
-    ),
-    **VOCABULARY,
-}
-_MORE = {
-    "sample_chars": ParameterRow(
-        0,
-        [Interval(Integral, 0, None, closed="left")],
-        """sample_chars : int, default=0
-        How many characters to sample and print after each epoch.""",
-    ),
-    "record_steps": ParameterRow(
-        False,
-        ["boolean"],
-        """record_steps : bool, default=False
-        Whether to keep the loss of each step in `step_loss_curve_`.""",
-    ),
-}
+        default=False,
+    )
 
 
-_TRAINING = TRAINING | {
-    "solver": replace(
-        TRAINING["solver"],
-        constraints=[StrOptions(set(SOLVERS))],
-        doc="""solver : {'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'adadelta'}, \
-default='adam'
-        The optimizer. 'adamw' takes `alpha` as decoupled weight decay; 'rmsprop' averages squared
-        gradients with `beta_2`, 'adadelta' both of its averages with `beta_1` (and wants a
-        `learning_rate_init` near 1).""",
-    ),
-    "alpha": replace(
-        TRAINING["alpha"],
-        default=0.0,
-        doc="""alpha : float, default=0.0
+class _TextDescent(LayeredDescent):
+    """What is another default, or means something else, in training with text."""
+
+    alpha: float = param(
+        """
         Strength of the L2 penalty on the weights; divided by what the gradient of a step is
         divided by, as `reduction` says.""",
-    ),
-    "learning_rate_init": replace(
-        TRAINING["learning_rate_init"],
-        default=2e-3,
-        doc="""learning_rate_init : float, default=0.002
-        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
-    ),
-    "max_iter": replace(
-        TRAINING["max_iter"],
-        default=20,
-        doc="""max_iter : int, default=20
-        The largest number of epochs.""",
-    ),
-    "random_state": replace(
-        TRAINING["random_state"],
-        doc="""random_state : int, RandomState instance or None, default=None
+        default=0.0,
+    )
+    learning_rate_init: float = param(default=2e-3)
+    max_iter: int = param("The largest number of epochs.", default=20)
+    random_state: int | np.random.RandomState | None = param(
+        """
         Seed of the initial weights, of dropout, and of `sample`, where that is given none. The
         same int gives the same bits, whatever the number of threads.""",
-    ),
-    "early_stopping": replace(
-        TRAINING["early_stopping"],
-        doc="""early_stopping : bool, default=False
+        default=None,
+    )
+    early_stopping: bool = param(
+        """
         Whether to hold back the end of the text, or the last texts of several, to end training
         when their log-likelihood no longer improves, and to keep the best weights.""",
-    ),
-    "validation_fraction": replace(
-        TRAINING["validation_fraction"],
-        doc="""validation_fraction : float, default=0.1
-        The part of the text, or of the number of texts, that early stopping holds back.""",
-    ),
-    "initializer": replace(
-        TRAINING["initializer"],
-        doc="""initializer : str, default='auto'
+        default=False,
+    )
+    validation_fraction: float = param(
+        "The part of the text, or of the number of texts, that early stopping holds back.",
+        default=0.1,
+    )
+    initializer: Initializer | list[Any] = param(
+        """
         How weights start: 'auto' (in recurrent layers uniform within ``1 / sqrt(hidden_size)``, in
         the output layer 'glorot_uniform'), 'small_normal' (deviation 0.01), 'glorot_uniform',
         'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal'
         (deviation 0.05), 'uniform' (within 0.05) or 'zeros'.""",
-    ),
-    "clip_value": replace(
-        TRAINING["clip_value"],
-        default=5.0,
-        doc="""clip_value : float or None, default=5.0
-        Limit of each element of the gradient.""",
-    ),
-    "clip_norm": replace(
-        TRAINING["clip_norm"],
-        doc="""clip_norm : float or None, default=None
-        Limit of the norm of the whole gradient.""",
-    ),
-    "dtype": replace(
-        TRAINING["dtype"],
-        doc="""dtype : {'float32', 'float64'} or None, default=None
-        What is computed in; None: float32.""",
-    ),
-}
-_PARAMETERS = {
-    **TEXT_LAYERS,
-    **_TEXT,
-    **{
-        name: row
-        for name, row in _TRAINING.items()
-        if name not in ("batch_size", "shuffle", "max_fun")
-    },
-    **_MORE,
-}
+        default="auto", kind="str",
+    )
+    clip_value: float | None = param("Limit of each element of the gradient.", default=5.0)
+    clip_norm: float | None = param("Limit of the norm of the whole gradient.", default=None)
+    dtype: Literal["float32", "float64"] | None = param(
+        "What is computed in; None: float32.", default=None
+    )
+
+    loss_: float = fitted("The last loss, the mean over all characters.")
+    step_loss_curve_: list[float] | None = fitted(
+        "With `record_steps`: the loss of each step, the mean over the characters in it; else None."
+    )
+    validation_loss_curve_: list[float] | None = fitted(
+        """
+        With validation data, which is dealt to streams, too: its loss after each epoch; else
+        None."""
+    )
+    validation_scores_: list[float] | None = fitted(
+        "With validation data: its mean log-likelihood after each epoch; else None."
+    )
 
 
 def _print(text):
@@ -201,44 +151,15 @@ def _print(text):
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-@takes(_PARAMETERS, positional=3)
-class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, LayeredNet):
+class CharRNN(
+    _TextDescent, StepSolver, Vocabulary, _Streams, TextLayers,
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, TextNet,
+):  # fmt: skip
     """A recurrent network that predicts each character of a text from those before it.
 
     The text is dealt to parallel streams, which are gone through in chunks of `seq_len` characters;
     the state is carried from chunk to chunk (truncated backpropagation through time). It then
     scores text, writes more of it, and turns it into features.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    vocabulary_ : ndarray of shape (n_vocabulary,)
-        The characters, each a str, in the order of their code points; with `boundaries` the last
-        is the empty str, which stands for the end of a text.
-    character_counts_ : ndarray of shape (n_vocabulary,)
-        How often each was in the texts fitted.
-    layers_ : list of layers
-        The network, from input to output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer.
-    loss_, best_loss_ : float
-        The last loss, the mean over all characters, and the smallest (None with early stopping).
-    loss_curve_ : list of float
-        The loss of each epoch.
-    step_loss_curve_ : list of float
-        With `record_steps`: the loss of each step, the mean over the characters in it; else None.
-    validation_loss_curve_, validation_scores_ : list of float
-        With validation data: its loss and its mean log-likelihood after each epoch; else None. It
-        is dealt to streams, too.
-    best_validation_score_ : float
-        The score of the weights that early stopping has kept.
-    history_ : DataFrame
-        The curves by epoch.
-    n_iter_ : int
-        Epochs of the last fit.
 
     References
     ----------
@@ -256,10 +177,27 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
     'shells by the se'
     """
 
+    sample_chars: int = param(
+        "How many characters to sample and print after each epoch.",
+        default=0, valid=[Interval(Integral, 0, None, closed="left")],
+    )
+    record_steps: bool = param(
+        "Whether to keep the loss of each step in `step_loss_curve_`.", default=False
+    )
+
+    vocabulary_: NDArray = fitted(
+        """
+        The characters, each a str, in the order of their code points; with `boundaries` the last
+        is the empty str, which stands for the end of a text.""",
+        kind="ndarray of shape (n_vocabulary,)",
+    )
+    character_counts_: NDArray = fitted(
+        "How often each was in the texts fitted.", kind="ndarray of shape (n_vocabulary,)"
+    )
+
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y=None, *, X_val=None):
         """Learn the vocabulary and fit the network.
 
@@ -286,8 +224,7 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         """
         return self._fit(X, y, X_val, False)
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y=None):
         """Go once over more text, from where training stands; the first call learns the vocabulary.
 
@@ -309,40 +246,24 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         """Check everything, then train."""
         if incremental:
             self._check_incremental()
-        first = not self._is_fitted() or not (self.warm_start or incremental)
-        train, held = self._read(as_texts(X), X_val, first)
-        network = self._make_network(max((len(text) - 1 for text in train), default=1))
-        dtype = self._computing_dtype(first)
+        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
+        train, held = self._read_texts(as_texts(X), X_val, first)
+        network = self._network(max((len(text) - 1 for text in train), default=1))
+        dtype = self._computing_dtype(train if first else None)
         train = self._streams(train, network, dtype, "X")
         held = None if held is None else self._streams(held, network, dtype, "X_val")
         random_state = check_random_state(self.random_state)
-        seed = noise_seed(random_state)
-        if first:
-            progress = Progress(self._first_values(network, random_state, dtype, None, None))
-        else:
-            progress = self._progress(network, dtype, incremental)
-        epochs = 1 if incremental else self.max_iter
-        callbacks = FitCallbacks(self, X, y, epochs)
-        kind = StepRecorder if self.record_steps else Trainer
-        trainer = kind(
-            Recipe.of(self), network, dtype, progress, train, held, lambda loss: -loss,
-            random_state, seed,
+        job = Job(
+            network, Recipe.of(self), dtype, random_state, noise_seed(random_state), incremental,
+            first, likelihood, data=train, held=held,
         )  # fmt: skip
-        validated = held is not None
-        trainer.fit(epochs, incremental, self._on_epoch(trainer, callbacks, seed, validated))
-        self._check_outcome(progress)
-        self._commit(network, progress, validated)
-        before = None if first else getattr(self, "step_loss_curve_", None)
-        self.step_loss_curve_ = (before or []) + trainer.step_losses if self.record_steps else None
-        callbacks.end()
-        return self
+        if first:
+            job.progress = Progress(draw(network, self.initializer, random_state, dtype))
+        else:
+            job.progress = self._progress(job)
+        return self._learn(job, X, y)
 
-    def _computing_dtype(self, first):
-        if self.dtype is None and not first:
-            return self._weights.dtype
-        return np.dtype(self.dtype or np.float32)
-
-    def _read(self, texts, X_val, first):
+    def _read_texts(self, texts, X_val, first):
         """Return texts to fit and to validate with as numbers; learn or check the vocabulary."""
         if first:
             self._characters = Characters.learn(texts, self.unknown, self.min_count)
@@ -409,45 +330,32 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
             )
         return streams
 
-    def _make_network(self, longest):
+    def _network(self, longest):
         """Return the Network that the parameters describe, for chunks of the longest text."""
         n_symbols = len(self.vocabulary_)
-        layers, tokens = [], {"n_tokens": n_symbols}
-        if self.embedding is not None:
-            layers, tokens = [Embedding(n_symbols, self.embedding)], {}
-        for i in range(self.n_layers):
-            tokens_here = tokens if i == 0 else {}
-            layers.append(
-                recurrent_layer(self, self.hidden_size, return_sequences=True, **tokens_here)
-            )
-            if self.dropout and i < self.n_layers - 1:
-                layers.append(Dropout(float(self.dropout)))
-        layers += [Dense(n_symbols), Activation("softmax")]
+        layers = self._recurrent(n_symbols)
         time = max(1, min(self.seq_len, longest))
-        return Network(tuple(layers), int(time), Loss("log_loss", "softmax"))
+        layers = (*layers, Dense(n_symbols), Activation("softmax"))
+        return Network(layers, int(time), Loss("log_loss", "softmax"))
 
-    def _on_epoch(self, trainer, callbacks, seed, validated):
-        """Return the function that is called when an epoch begins."""
-        random_state = np.random.RandomState(seed & 0xFFFFFFFF)
+    def _train(self, job, callbacks):
+        random_state = np.random.RandomState(job.seed & 0xFFFFFFFF)
 
-        def commit(other):
-            other._commit(trainer.network, trainer.so_far(), validated)
+        n_chars, characters = self.sample_chars, self._characters
+        sampling = self._numbers([""], ends=False)[0], self._frequencies(), self._mark
 
-        def begin():
-            finish = callbacks.begin_epoch(commit)
+        def print_sample(values):
+            weights = Weights(job.network, values(), job.dtype)
+            codes = write(weights, n_chars, *sampling, 1.0, None, random_state)
+            _print("".join(map(characters.decode, codes)))
 
-            def end():
-                if self.sample_chars:
-                    values = trainer.current_values()
-                    weights = self._attributes(trainer.network, values)["_weights"]
-                    start = self._numbers([""], ends=False)[0]
-                    text = self._write(weights, self.sample_chars, start, 1.0, None, random_state)
-                    _print(text)
-                return finish()
-
-            return end
-
-        return begin
+        kind = StepRecorder if self.record_steps else Trainer
+        trainer = train_by_minibatches(
+            job, callbacks, kind, print_sample if self.sample_chars else None
+        )
+        before = None if job.first else getattr(self, "step_loss_curve_", None)
+        losses = (before or []) + trainer.step_losses if self.record_steps else None
+        job.attributes["step_loss_curve_"] = losses
 
     def _check_outcome(self, progress):
         if has_diverged(progress):
@@ -563,15 +471,11 @@ class CharRNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextModel, Laye
         random_state = check_random_state(
             self.random_state if random_state is None else random_state
         )
-        return self._write(self._weights, n_chars, start, temperature, top_k, random_state)
-
-    def _write(self, weights, n_chars, start, temperature, top_k, random_state):
-        """Return text that continues `start`, by the weights given."""
         codes = write(
-            weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
+            self._weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
             random_state,
         )  # fmt: skip
-        return "".join(self._characters.decode(part) for part in codes)
+        return "".join(map(self._characters.decode, codes))
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
     @consistent

@@ -7,29 +7,29 @@ import numpy as np
 from sklearn.base import DensityMixin
 from sklearn.utils._param_validation import Interval
 
-from ..estimator.parameters import ParameterRow
+from ..estimator.parameters import Parameters, param
 from ..estimator.transactions import consistent
 from ..layers.base import MOST
 
 _COUNT = Interval(Integral, 1, MOST, closed="both")
 
-#: How an estimator chooses its vocabulary.
-VOCABULARY = {
-    "unknown": ParameterRow(
-        None,
-        [str, None],
-        """unknown : str or None, default=None
+
+class Vocabulary(Parameters):
+    """How an estimator chooses its vocabulary."""
+
+    unknown: str | None = param(
+        """
         A single character that all characters outside the vocabulary are taken as; it belongs to
         the vocabulary itself. None: a character outside the vocabulary is an error.""",
-    ),
-    "min_count": ParameterRow(
-        1,
-        [_COUNT],
-        """min_count : int, default=1
+        default=None,
+    )
+    min_count: int = param(
+        """
         Characters that the text to fit has fewer times are left out of the vocabulary; above 1
         this needs `unknown`.""",
-    ),
-}
+        default=1, valid=[_COUNT],
+    )
+
 
 #: What is valid for the method `sample`.
 SAMPLING = {
@@ -116,7 +116,7 @@ class Characters:
 
     @classmethod
     def learn(cls, texts, unknown=None, min_count=1, name="X"):
-        """Return the vocabulary of a list of str; see `VOCABULARY` for the parameters."""
+        """Return the vocabulary of a list of str; see `Vocabulary` for the parameters."""
         if unknown is not None and len(unknown) != 1:
             raise ValueError(f"unknown is {unknown!r}; expected a single character, or None.")
         if unknown is None and min_count > 1:

@@ -11,34 +11,18 @@ from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimator.parameters import ParameterRow, takes
+from ..estimator.parameters import fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
-from .characters import SAMPLING, SEARCH, VOCABULARY, Characters, TextModel, as_texts, draw
-
-_PARAMETERS = {
-    "order": ParameterRow(
-        3,
-        [Interval(Integral, 0, 1000, closed="both")],
-        """order : int, default=3
-        The number of characters that the next one depends on, at most 1000; 0 for none.""",
-    ),
-    **VOCABULARY,
-    "random_state": ParameterRow(
-        None,
-        ["random_state"],
-        """random_state : int, RandomState instance or None, default=None
-        Seed of `sample`, where that is given none.""",
-    ),
-}
+from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts, draw
 
 
-@takes(_PARAMETERS, positional=1)
-class CharMarkovChain(TextModel, BaseEstimator):
+class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
     """A Markov chain of characters: the next one depends on the last few.
 
     The probability of a character c after a context h of k characters is interpolated with that
@@ -52,19 +36,6 @@ class CharMarkovChain(TextModel, BaseEstimator):
     p(c | h) = p(c | h'). So the probabilities of every context sum to 1, and none of them is 0.
 
     Contexts never cross documents: at the beginning of one, they are shorter.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    vocabulary_ : ndarray of shape (n_vocabulary,)
-        The characters, each a str, in the order of their code points.
-    counts_ : list of csr_array
-        For each order from 0 to `order`, how often each character (column) followed each context
-        of that many characters (row). The contexts of one order are the stored elements of the
-        matrix before it, in their order: row and column there, context and next character.
 
     References
     ----------
@@ -82,6 +53,25 @@ class CharMarkovChain(TextModel, BaseEstimator):
     >>> chain.sample(12, prime="she", random_state=0)
     'a sea shrell'
     """
+
+    order: int = param(
+        "The number of characters that the next one depends on, at most 1000; 0 for none.",
+        default=3, valid=[Interval(Integral, 0, 1000, closed="both")], kw_only=False,
+    )
+    random_state: int | np.random.RandomState | None = param(
+        "Seed of `sample`, where that is given none.", default=None
+    )
+
+    vocabulary_: NDArray = fitted(
+        "The characters, each a str, in the order of their code points.",
+        kind="ndarray of shape (n_vocabulary,)",
+    )
+    counts_: list[sp.csr_array] = fitted(
+        """
+        For each order from 0 to `order`, how often each character (column) followed each context
+        of that many characters (row). The contexts of one order are the stored elements of the
+        matrix before it, in their order: row and column there, context and next character."""
+    )
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)

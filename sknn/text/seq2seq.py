@@ -2,101 +2,89 @@
 
 from dataclasses import replace
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils import check_consistent_length
+from numpy.typing import NDArray
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..estimator.layered import LAYERED_TRAINING, LayeredNet
-from ..estimator.parameters import ParameterRow, takes
-from ..estimator.transactions import all_or_nothing, consistent
-from ..layers import Activation, Dense, Dropout, Embedding, EncoderDecoder
+from ..engine.recipe import Recipe
+from ..engine.training import Progress, noise_seed
+from ..estimator.groups import LayeredTraining
+from ..estimator.methods import partial_fits
+from ..estimator.net import Job, draw, hold_back
+from ..estimator.parameters import COUNT, Parameters, fitted, param
+from ..estimator.transactions import consistent, fits
+from ..layers import Activation, Dense, EncoderDecoder, Layer
 from ..layers.base import MOST
-from ..sequences.cells import recurrent_layer
 from ..tape.losses import Loss
 from ..tape.sources import Source
-from .char_rnn import LAYERS, TEXT_LAYERS
-from .characters import VOCABULARY, Characters, as_texts
-from .pairs import make_pairs
+from .char_rnn import TextLayers
+from .characters import Characters, Vocabulary, as_texts
+from .net import TextNet
+from .pairs import exactness, make_pairs
 from .streams import final_states, reading
-
-_COUNT = Interval(Integral, 1, None, closed="left")
 
 #: Rows of the decoder that search goes on with at a time.
 _TOGETHER = 512
-_LAYERS = {
-    **TEXT_LAYERS,
-    "n_layers": ParameterRow(
-        1,
-        [LAYERS],
-        """n_layers : int, default=1
-        How many of them the encoder has, and the decoder, one upon the other; at most 256.""",
-    ),
-}
-_SEARCH = {
-    "beam_width": ParameterRow(
-        1,
-        [Interval(Integral, 1, MOST, closed="both")],
-        """beam_width : int, default=1
+
+class _Layers(TextLayers):
+    """The layers of an encoder, and of a decoder."""
+
+    n_layers: int = param(
+        "How many of them the encoder has, and the decoder, one upon the other; at most 256.",
+        default=1, kw_only=False,
+    )
+
+
+class _Search(Parameters):
+    """How outputs are searched."""
+
+    beam_width: int = param(
+        """
         How many beginnings of an output `predict` goes on with at each character; 1 takes the most
         probable character each time.""",
-    ),
-    "max_length": ParameterRow(
-        None,
-        [_COUNT, None],
-        """max_length : int or None, default=None
+        default=1, valid=[Interval(Integral, 1, MOST, closed="both")],
+    )
+    max_length: int | None = param(
+        """
         Characters of which `predict` makes an output at most; None: twice as many as the longest
         output has that was fitted.""",
-    ),
-}
+        default=None, valid=[COUNT],
+    )
 
 
-_TRAINING = {
-    **LAYERED_TRAINING,
-    "alpha": replace(
-        LAYERED_TRAINING["alpha"],
-        default=0.0,
-        doc="""alpha : float, default=0.0
+class _PairsTraining(LayeredTraining):
+    """What is another default, or means something else, in training with pairs of texts."""
+
+    alpha: float = param(
+        """
         Strength of the L2 penalty on the weights; divided by the number of characters that a batch
         has to predict.""",
-    ),
-    "batch_size": replace(
-        LAYERED_TRAINING["batch_size"],
-        default=64,
-        doc="""batch_size : int, default=64
-        Pairs in a minibatch, if there are so many.""",
-        constraints=[_COUNT],
-    ),
-    "learning_rate_init": replace(
-        LAYERED_TRAINING["learning_rate_init"],
-        default=5e-3,
-        doc="""learning_rate_init : float, default=0.005
-        The initial learning rate; with 'cosine' and 'one_cycle', the largest.""",
-    ),
-    "max_iter": replace(
-        LAYERED_TRAINING["max_iter"],
-        default=100,
-        doc="""max_iter : int, default=100
-        The largest number of epochs (for 'lbfgs', of iterations).""",
-    ),
-    "clip_norm": replace(
-        LAYERED_TRAINING["clip_norm"],
-        default=1.0,
-        doc="""clip_norm : float or None, default=1.0
-        Limit of the norm of the whole gradient, for minibatches.""",
-    ),
-    "dtype": replace(
-        LAYERED_TRAINING["dtype"],
-        default=None,
-        doc="""dtype : {'float32', 'float64'} or None, default=None
-        What is computed in; None: float32.""",
-    ),
-}
-_PARAMETERS = {**_LAYERS, **_SEARCH, **VOCABULARY, **_TRAINING}
+        default=0.0,
+    )
+    batch_size: int = param(
+        "Pairs in a minibatch, if there are so many.", default=64, valid=[COUNT]
+    )
+    learning_rate_init: float = param(default=5e-3)
+    max_iter: int = param(default=100)
+    clip_norm: float | None = param(default=1.0)
+    dtype: Literal["float32", "float64"] | None = param(
+        "What is computed in; None: float32.", default=None
+    )
+
+    layers_: list[Layer] = fitted(
+        "The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer."
+    )
+    validation_scores_: list[float] | None = fitted(
+        """
+        With validation data: the part of outputs that a search with ``beam_width=1`` finds exactly,
+        after each epoch; else None."""
+    )
+    t_: int = fitted("Pairs seen.")
 
 
 # --- writing
@@ -161,8 +149,7 @@ def search(decoder, states, width, longest, n_jobs):
     return outputs
 
 
-@takes(_PARAMETERS, positional=3)
-class Seq2SeqRNN(LayeredNet):
+class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
     """A recurrent network that translates texts, character by character.
 
     An encoder reads the input; a decoder goes on from the states in which that has ended, and
@@ -170,36 +157,6 @@ class Seq2SeqRNN(LayeredNet):
     and outputs have any length, and vocabularies of their own. In training the decoder is shown the
     true output up to each character (teacher forcing); the loss is the mean over all characters of
     outputs, ends included. `predict` shows it what it has written itself.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Attributes
-    ----------
-    input_vocabulary_, output_vocabulary_ : ndarray of shape (n_vocabulary,)
-        The characters of inputs and of outputs, each a str, in the order of their code points.
-    longest_output_ : int
-        Characters of the longest output that was fitted.
-    layers_ : list of layers
-        The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer.
-    weights_ : dict of str to dict of str to ndarray
-        Copies of the parameters, by layer.
-    loss_, best_loss_ : float
-        The last loss, and the smallest (None with early stopping).
-    loss_curve_ : list of float
-        The loss of each epoch.
-    validation_loss_curve_, validation_scores_ : list of float
-        With validation data: its loss, and the part of outputs that a search with ``beam_width=1``
-        finds exactly, after each epoch; else None.
-    best_validation_score_ : float
-        The score of the weights that early stopping has kept.
-    history_ : DataFrame
-        All of these curves, by epoch.
-    n_iter_ : int
-        Epochs of the last fit.
-    t_ : int
-        Pairs seen.
 
     References
     ----------
@@ -219,10 +176,18 @@ class Seq2SeqRNN(LayeredNet):
     array(['dbba', 'acdd'], dtype=object)
     """
 
+    input_vocabulary_: NDArray = fitted(
+        "The characters of inputs, each a str, in the order of their code points.",
+        kind="ndarray of shape (n_vocabulary,)",
+    )
+    output_vocabulary_: NDArray = fitted(
+        "Those of outputs.", kind="ndarray of shape (n_vocabulary,)"
+    )
+    longest_output_: int = fitted("Characters of the longest output that was fitted.")
+
     # --- fitting
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y, *, X_val=None, y_val=None):
         """Learn the vocabularies and fit the network.
 
@@ -247,11 +212,9 @@ class Seq2SeqRNN(LayeredNet):
             If a parameter or the texts are not valid, or if the weights diverge; the estimator is
             then as it was before.
         """
-        return self._fit(X, y, None, False, (X_val, y_val, None))
+        return self._fit(X, y, validation=(X_val, y_val))
 
-    @available_if(lambda self: self._check_solver())
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @partial_fits
     def partial_fit(self, X, y):
         """Go once over more pairs, from where training stands; the first call learns vocabularies.
 
@@ -267,32 +230,59 @@ class Seq2SeqRNN(LayeredNet):
         self : estimator
             The estimator.
         """
-        return self._fit(X, y, None, True)
+        return self._fit(X, y, incremental=True)
 
-    def _check_loss(self):
-        pass  # there is only one
+    def _fit(self, X, y, incremental=False, validation=(None, None)):
+        """Check everything, then train; `validation` is X_val and y_val."""
+        if incremental:
+            self._check_incremental()
+        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
+        pairs = self._read_pairs(X, y, first)
+        network = self._network(pairs)
+        random_state = check_random_state(self.random_state)
+        longest = max(0 if first else self.longest_output_, pairs.out_steps - 1)
+        job = Job(
+            network, Recipe.of(self), self._computing_dtype(pairs if first else None),
+            random_state, noise_seed(random_state), incremental, first, exactness,
+            {"longest_output_": longest}, data=pairs,
+        )  # fmt: skip
+        if first:
+            job.progress = Progress(draw(network, self.initializer, random_state, job.dtype))
+        else:
+            job.progress = self._progress(job)
+        job.held = self._given_validation(*validation)
+        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
+            job.data, job.held = hold_back(job, self.validation_fraction)
+        return self._learn(job, X, y)
 
-    def _check_X_y(self, X, y, reset):
-        """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
+    def _given_validation(self, X_val, y_val):
+        """Return validation data that the caller gave, or None."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together; only one of them was given.")
+        return self._read_pairs(X_val, y_val, first=False)
+
+    def _read_pairs(self, X, y, first):
+        """Return texts as Pairs, which hold the targets too; at first, learn the vocabularies."""
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
         X, y = _as_pairs(X, y)
-        if reset:
+        if first:
             self._input_characters = Characters.learn(X, self.unknown, self.min_count)
             self._output_characters = Characters.learn(y, self.unknown, self.min_count, "y")
             self.input_vocabulary_ = self._input_characters.vocabulary
             self.output_vocabulary_ = self._output_characters.vocabulary
-            self.longest_output_ = 0
         elif self.unknown != self._input_characters.unknown:
             raise ValueError(
                 f"unknown is {self.unknown!r}; training goes on with "
                 f"unknown={self._input_characters.unknown!r}, which the network was fitted with. "
                 "Fit anew, with warm_start=False, to change it."
             )
-        return self._pairs(X, y), None
+        return self._pairs(X, y)
 
     def _pairs(self, X, y):
         """Return texts as Pairs."""
@@ -301,41 +291,13 @@ class Seq2SeqRNN(LayeredNet):
             self._input_characters.encode(X), outputs.encode(y, "y"), mark=len(outputs)
         )
 
-    def _data(self, X, y, weights, loss):
-        return X
-
-    def _computing_dtype(self, X):
-        if self.dtype is None and X is None:
-            return self._weights.dtype
-        return np.dtype(self.dtype or np.float32)
-
-    def _input_shape(self, X):
-        return X.in_steps, X.out_steps
-
-    def _count_outputs(self, y):
-        return len(self._output_characters) + 1
-
-    def _describe_network(self, steps, n_outputs):
-        self.longest_output_ = max(self.longest_output_, steps[1] - 1)
-        parts = [self._make_part(n) for n in (len(self._input_characters), n_outputs)]
-        layers = (EncoderDecoder(*parts, steps[0]), Dense(n_outputs), Activation("softmax"))
-        return Network(layers, sum(steps), Loss("log_loss", "softmax"))
-
-    def _make_part(self, n_symbols):
-        """Return the layers of the encoder, or of the decoder, that read so many symbols."""
-        layers, tokens = [], n_symbols
-        if self.embedding is not None:
-            layers, tokens = [Embedding(n_symbols, int(self.embedding))], None
-        for i in range(self.n_layers):
-            if i and self.dropout:
-                layers.append(Dropout(float(self.dropout)))
-            n_tokens = None if i else tokens
-            settings = {"return_sequences": True, "n_tokens": n_tokens}
-            layers.append(recurrent_layer(self, self.hidden_size, **settings))
-        return layers
-
-    def _score_outputs(self, exact, data):
-        return float(exact.mean())
+    def _network(self, pairs):
+        """Return the Network that the parameters describe, for some pairs."""
+        n_outputs = len(self._output_characters) + 1
+        parts = [self._recurrent(n) for n in (len(self._input_characters), n_outputs)]
+        layers = (EncoderDecoder(*parts, pairs.in_steps), Dense(n_outputs), Activation("softmax"))
+        inputs = pairs.in_steps + pairs.out_steps
+        return Network(layers, inputs, Loss("log_loss", "softmax"))
 
     # --- predicting
 

@@ -139,16 +139,18 @@ class Streams(Data):
         bound = {"lengths": self.lengths, "resets": self.resets, "carry": self.carry}
         return Pass(self.rows, rates, int(symbols.sum()), bound)
 
-    def evaluate(self, network, values, dtype, n_jobs, score, device="cpu"):
-        n, once, on = len(self.carry), self.once(len(self.carry)), DEVICES[device]
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss; there are no outputs to score."""
+        network, dtype, on = weights.network, weights.dtype, DEVICES[weights.device]
+        n, once = len(self.carry), self.once(len(self.carry))
         made = program(
             network, dtype.name, on.prediction_width(network, n, dtype), "loss", self.source.key,
             self.targets.key, carries=True, device=on,
         )  # fmt: skip
         with on.session(made, n, on.threads(network, n, n_jobs)) as session:
-            session.bind(values, self.source, self.targets, rows=once.rows, **once.bound)
+            session.bind(weights.packed, self.source, self.targets, rows=once.rows, **once.bound)
             loss = float(session.run(len(once.rows), n, once.rates)) / once.total
-        return loss, score(loss)
+        return loss, None
 
 
 class StepRecorder(Trainer):
@@ -172,6 +174,11 @@ class StepRecorder(Trainer):
             self.step_losses.append(float(loss) / int(here["lengths"].sum()))
             total += loss
         return total
+
+
+def likelihood(data, loss, outputs):
+    """Return the mean log-likelihood of a symbol: the score of streams."""
+    return -loss
 
 
 def make_streams(texts, network, dtype, n_streams, reduction):

@@ -1,0 +1,194 @@
+"""The public methods of networks that learn from targets."""
+
+import numpy as np
+from sklearn.utils.metaestimators import available_if
+
+from .tasks import Classification, Regression
+from .transactions import consistent, fits
+
+
+def partial_fits(method):
+    """Make a method a partial fit, for solvers that go on step by step."""
+    return available_if(_goes_on)(fits(method))
+
+
+def _goes_on(estimator):
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+        )
+    return True
+
+
+def _classifies(estimator):
+    if not estimator._task().classifies:
+        raise AttributeError("Only available in classification.")
+    return True
+
+
+class _Predicts:
+    """What every network does that learns from targets and predicts them."""
+
+    @fits
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+    ):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples; networks for images also take them as (n_samples, height, width) or
+            (n_samples, height, width, channels), recurrent ones as (n_samples, time, features) or
+            a list of arrays. Read where they lie, whatever their type and order; only lists are
+            copied.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, an indicator matrix of labels, or real numbers; for targets of each step,
+            (n_samples, time), (n_samples, time, n_outputs) or a list of arrays.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        X_val, y_val : array-like, default=None
+            Data to validate with after each epoch. With early stopping they take the place of the
+            part that would be held back.
+        sample_weight_val : array-like, default=None
+            Weights of those samples.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not valid, or if the weights diverge; the estimator is
+            then as it was before.
+        """
+        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+
+    @consistent
+    def predict(self, X):
+        """Predict class labels, or the targets of a regression.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predictions, for each step if y was so, and then for a list X a list of arrays. A
+            sample's are the same bits alone and in any batch.
+        """
+        return self._answer(X, self._fitted_task().answer)
+
+
+    def _answer(self, X, convert):
+        """Return what a task makes of the network's outputs for X."""
+        return convert(self._outputs(X))
+
+    def _fitted_task(self):
+        """Return the task that the outputs of the fitted network are for."""
+        return self._task()
+
+
+class ClassifierMethods(_Predicts):
+    """What classification adds."""
+
+    def _task(self):
+        """Return the task that the parameters, and what is fitted, describe."""
+        known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
+        return Classification(self.loss, self.output_activation, *known, self.class_weight)
+
+    @partial_fits
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Go once over the data given, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array-like of shape (n_classes,), default=None
+            All classes there will ever be; needed at the first call, in classification.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    @available_if(_classifies)
+    @consistent
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return self._answer(X, self._fitted_task().probabilities)
+
+    @available_if(_classifies)
+    @consistent
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        with np.errstate(divide="ignore"):
+            task = self._fitted_task()
+            return self._answer(X, lambda outputs: np.log(task.probabilities(outputs)))
+
+
+class RegressorMethods(_Predicts):
+    """What regression adds."""
+
+    def _task(self):
+        """Return the task that the parameters describe."""
+        numbers = self.quantile, self.huber_delta
+        return Regression(self.loss, self.output_activation, *numbers)
+
+    @partial_fits
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go once over the data given, from where training stands.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

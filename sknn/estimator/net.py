@@ -1,0 +1,466 @@
+"""The one ladder of fitting, from the parameters and data of an estimator to what it has learned.
+
+A family says what its task is (``_task``), how it reads X (``_read``), and which network its
+parameters describe (``_network``). All else is here: a fit is prepared as a :class:`Job`, which the
+engine trains, and its outcome becomes the estimator's own (``_commit``).
+"""
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ..engine.data import Data
+from ..engine.lbfgs import fit_lbfgs
+from ..engine.network import Network
+from ..engine.optimizers import SCHEDULES, SOLVERS
+from ..engine.prediction import finite
+from ..engine.recipe import Recipe
+from ..engine.training import Progress, Trainer, noise_seed
+from ..engine.weights import Weights
+from ..layers import (
+    Activation,
+    BatchNormalization,
+    Dropout,
+    GaussianNoise,
+    GaussianSampling,
+    MaskingNoise,
+    SaltAndPepperNoise,
+)
+from ..layers.augmentation import Augmentation
+from ..summary import summarize
+from .callbacks import FitCallbacks
+from .inputs import TakesRows
+from .transactions import NeuralEstimator, consistent
+
+
+@dataclass
+class Job:
+    """One fit, checked and ready: what is trained, from where, how, and on which data.
+
+    Attributes
+    ----------
+    network : Network
+    recipe : Recipe
+    dtype : dtype
+        What is computed in.
+    random_state : RandomState
+    seed : int
+        Of dropout, noise and augmentation.
+    incremental : bool
+        Whether it is a partial fit.
+    first : bool
+        Whether it begins anew, not from the weights of the last fit.
+    score : callable
+        ``score(data, loss, outputs)`` is the validation score.
+    attributes : dict of str to object
+        What the estimator will remember, beside the outcome of training.
+    progress : Progress
+    data, held : Data
+        To learn from, and to validate with, or None.
+    interrupted : bool
+        Whether the user has ended it before it began.
+    """
+
+    network: Network
+    recipe: Recipe
+    dtype: np.dtype
+    random_state: np.random.RandomState
+    seed: int
+    incremental: bool
+    first: bool
+    score: object
+    attributes: dict = field(default_factory=dict)
+    progress: Progress | None = None
+    data: Data | None = None
+    held: Data | None = None
+    interrupted: bool = False
+
+    @property
+    def epochs(self):
+        """How many epochs there are at most: of what is solved for at once, one."""
+        steps = self.recipe.solver == "lbfgs" or self.recipe.solver in SOLVERS
+        return self.recipe.max_iter if steps and not self.incremental else 1
+
+    @property
+    def validated(self):
+        return self.held is not None
+
+
+class Net(TakesRows, NeuralEstimator):
+    """What all networks share but their parameters and their layers."""
+
+    #: The attribute that holds what is fitted.
+    _weights_in = "_weights"
+    #: Whether what L-BFGS has found in float64 becomes of the type that X has.
+    _keeps_dtype = False
+
+    def _fit(
+        self, X, y=None, sample_weight=None, incremental=False, validation=(None, None, None),
+        classes=None,
+    ):  # fmt: skip
+        """Check everything, train, and make the outcome the estimator's own.
+
+        `validation` is X_val, y_val and their weights, `classes` those given to a partial fit.
+        """
+        task = self._task()
+        task.check()
+        if incremental:
+            self._check_incremental()
+        first = not hasattr(self, self._weights_in) or not (self.warm_start or incremental)
+        inputs, targets = task.read(self._read, X, y, reset=first)
+        task.learn(targets, incremental, self.warm_start, classes)
+        vars(self).update(task.fitted())
+        weights = task.weigh(sample_weight, inputs, targets, incremental)
+        n_outputs = task.count_outputs(inputs, targets)
+        network, remembered = self._network(task, inputs, n_outputs)
+        check_trainable(network, self.solver)
+        random_state = check_random_state(self.random_state)
+        job = Job(
+            network,
+            Recipe.of(self),
+            # What goes on goes on in the type of its weights, as in scikit-learn.
+            self._computing_dtype(inputs if first else None),
+            random_state,
+            noise_seed(random_state),
+            incremental,
+            first,
+            task.score,
+            shown(network, n_outputs) | remembered,
+        )
+        if first:
+            job.progress = Progress(self._first_values(job, inputs, targets, weights))
+        else:
+            job.progress = self._progress(job)
+        job.data = task.data(inputs, targets, weights, network)
+        job.held = task.validation(self._read, *validation, network)
+        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
+            stratify = task.stratify(job.data, network.outputs)
+            job.data, job.held = hold_back(job, self.validation_fraction, stratify)
+        return self._learn(job, X, y)
+
+    def _learn(self, job, X, y):
+        """Train, and make the outcome the estimator's own; X and y are what callbacks see."""
+        callbacks = FitCallbacks(self, X, y, job.epochs)
+        if not job.interrupted:
+            self._train(job, callbacks)
+        self._check_outcome(job.progress)
+        self._commit(job, job.progress)
+        callbacks.end()
+        return self
+
+    def _train(self, job, callbacks):
+        """Train by the solver: change the job's progress."""
+        if self.solver != "lbfgs":
+            train_by_minibatches(job, callbacks)
+            return
+        train_by_lbfgs(job, callbacks)  # in float64
+        if self.dtype is not None or self._keeps_dtype:
+            job.progress.values = [value.astype(job.dtype) for value in job.progress.values]
+
+    def _commit(self, job, progress):
+        """Make a state of training the estimator's own."""
+        self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
+        self.loss_curve_ = progress.loss_curve
+        raw = progress.raw if job.recipe.solver in SOLVERS else None
+        self._raw_values = None if raw is None else (_checksum(progress.values), raw)
+        self._no_improvement_count = progress.no_improvement
+        stopping = job.recipe.early_stopping and job.recipe.solver != "lbfgs"
+        if job.recipe.solver != "lbfgs":
+            self._optimizer = progress.optimizer
+            self.best_loss_ = None if stopping else progress.best_loss
+            best = progress.best_validation_score
+            self.best_validation_score_ = best if stopping else None
+        self.validation_scores_ = progress.validation_scores if job.validated else None
+        self.validation_loss_curve_ = progress.validation_loss_curve if job.validated else None
+        vars(self).update(job.attributes | self._attributes(job.network, progress.values))
+
+    # --- what a fit is given
+
+    def _check_incremental(self):
+        """Check that the parameters make sense for partial fits."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.solver in SOLVERS and self.learning_rate in SCHEDULES:
+            raise ValueError(
+                f"partial_fit does not support learning_rate={self.learning_rate!r}, a schedule "
+                "over all steps of a fit: nobody knows how many are to come."
+            )
+
+    # --- where training begins
+
+    def _progress(self, job):
+        """Return the state that a warm start or a partial fit goes on from."""
+        progress = Progress(self._values_for(job.network, job.dtype), t=getattr(self, "t_", 0))
+        curves = ["loss_curve", "validation_loss_curve"]
+        if self.early_stopping:
+            curves.append("validation_scores")
+            best = getattr(self, "best_validation_score_", None)
+            progress.best_validation_score = -np.inf if best is None else best
+        for name in curves:
+            setattr(progress, name, list(getattr(self, f"{name}_", None) or ()))
+        best = getattr(self, "best_loss_", None)
+        progress.best_loss = np.inf if best is None else best
+        progress.no_improvement = getattr(self, "_no_improvement_count", 0)
+        progress.optimizer = getattr(self, "_optimizer", None) if job.incremental else None
+        averages, raw = getattr(self, "_raw_values", None) or (None, ())
+        # only if nobody has set other averages by hand
+        if averages == _checksum(progress.values):
+            progress.raw = [value.astype(job.dtype) for value in raw]
+        return progress
+
+    # --- what has been learned
+
+    def _check_outcome(self, progress):
+        """Check that training has not diverged."""
+        if not all(np.isfinite(value).all() for value in progress.values):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, self._weights_in)
+
+    def _outputs(self, X):
+        """Return the network's outputs for X, after checks."""
+        if not hasattr(self, self._weights_in):
+            check_is_fitted(self)
+        return finite(self._predict(self._read(X)))
+
+    @property
+    @consistent
+    def history_(self):
+        """Losses and validation scores by epoch, as a DataFrame."""
+        import pandas as pd
+
+        check_is_fitted(self, "loss_curve_")
+        columns = {"loss": self.loss_curve_}
+        if self.validation_scores_ is not None:
+            columns["validation_loss"] = self.validation_loss_curve_
+            columns["validation_score"] = self.validation_scores_
+        epochs = len(self.loss_curve_)  # validation may have begun later
+        columns = {k: [np.nan] * (epochs - len(v)) + v for k, v in columns.items()}
+        frame = pd.DataFrame(columns, dtype="float64")
+        frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
+        return frame
+
+
+class LayeredNet(Net):
+    """A network that holds its parameters as they are computed with: packed, by layer."""
+
+    def _computing_dtype(self, inputs):
+        """Return the type to compute in, for inputs or (None) as the weights are."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        if inputs is None:
+            return self._weights.dtype
+        double = inputs.dtype.kind == "f" and inputs.dtype.itemsize >= 8
+        return np.dtype(np.float64 if double else np.float32)
+
+    def _first_values(self, job, inputs, y, weights):
+        """Return the first parameters."""
+        return draw(job.network, self.initializer, job.random_state, job.dtype)
+
+    def _values_for(self, network, dtype):
+        """Return the fitted parameters to go on from, checked against the network."""
+        values = self._weights.values
+        shapes = [p.shape for group in network.parameters() for p in group]
+        if [value.shape for value in values] != shapes:
+            raise ValueError(
+                "layers have changed since the last fit, by their own parameters or those of the "
+                "estimator: the weights do not fit the network any more. Fit anew, with "
+                "warm_start=False, or set them back."
+            )
+        return [value.astype(dtype) for value in values]
+
+    def _check_outcome(self, progress):
+        finite = all(np.isfinite(value).all() for value in progress.values)
+        if finite and has_diverged(progress):
+            largest = max(np.abs(value).max(initial=0.0) for value in progress.values)
+            raise ValueError(
+                f"Training has diverged: the loss is {progress.loss}, the largest weight "
+                f"{largest:g}. The data may have large values and need to be scaled; or "
+                "learning_rate_init="
+                f"{self.learning_rate_init:g} is too large, or gradients need clip_norm."
+            )
+        super()._check_outcome(progress)
+
+    def _attributes(self, network, values):
+        """Return the fitted attributes that hold the network's parameters."""
+        return {
+            "_weights": Weights(network, values, values[0].dtype, self.device),
+            "layers_": list(network.layers[:-1]),
+        }
+
+    def _predict(self, inputs):
+        """Return the network's outputs for inputs."""
+        return inputs.run(self._weights, self.n_jobs)
+
+    @property
+    @consistent
+    def weights_(self):
+        """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
+        check_is_fitted(self)
+        return self._weights.by_layer()
+
+    @consistent
+    def summary(self):
+        """Return a table of the layers: output shapes, parameters, multiply-adds.
+
+        Returns
+        -------
+        summary : :class:`~sknn.summary.Summary`
+            To print, to show in a notebook, or as a DataFrame.
+        """
+        check_is_fitted(self)
+        return summarize(self.layers_, self._weights.network.start_shape)
+
+
+def hold_back(job, fraction, stratify=None):
+    """Return data to learn from, and rows held back: scikit-learn's split, of row numbers only."""
+    train, held = train_test_split(
+        job.data.rows, random_state=job.random_state, test_size=fraction, stratify=stratify
+    )
+    if len(held) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    return job.data.part(train), job.data.part(held)
+
+
+# --- the ways to train
+
+
+def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
+    """Train by minibatches: change the job's progress; return the trainer.
+
+    ``after_epoch(values)`` is called after each epoch, with a function that returns copies of the
+    parameters.
+    """
+    trainer = kind(
+        job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
+        job.random_state, job.seed,
+    )  # fmt: skip
+
+    def begin_epoch():
+        finish = callbacks.begin_epoch(lambda other: other._commit(job, trainer.so_far()))
+        if after_epoch is None:
+            return finish
+
+        def end_epoch():
+            after_epoch(trainer.current_values)
+            return finish()
+
+        return end_epoch
+
+    trainer.fit(job.epochs, job.incremental, begin_epoch)
+    return trainer
+
+
+def train_by_lbfgs(job, callbacks):
+    """Train by L-BFGS, in float64: change the job's progress."""
+    progress = job.progress
+
+    def after_iteration(values):
+        if job.held is not None:
+            weights = Weights(job.network, values(), np.float64, job.recipe.device)
+            progress.validate(job.held, job.score, weights, job.recipe.n_jobs)
+
+        def commit(other):
+            curve = progress.loss_curve
+            so_far = progress.copy(values=values(), n_iter=len(curve), loss=curve[-1])
+            other._commit(job, so_far)
+
+        return callbacks.begin_epoch(commit)()
+
+    fit_lbfgs(job.recipe, job.network, progress, job.data, after_iteration)
+
+
+# --- what a fit begins and ends with
+
+
+def draw(network, initializer, random_state, dtype):
+    """Draw a network's first parameters, but for those that `initializer` gives."""
+    name = "auto" if isinstance(initializer, list) else initializer
+    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
+    values = []
+    for i, (layer, shape) in enumerate(drawn):
+        values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
+    return [value.astype(dtype) for value in with_given(initializer, values)]
+
+
+def shown(network, n_outputs):
+    """Return what every estimator shows of its network, as attributes."""
+    return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
+
+
+def check_trainable(network, solver):
+    """Check that there is something to train, by a solver."""
+    found = [*network.augmentation, *(layer for _, layer, _ in network.primitives)]
+    if any(isinstance(a, Activation) and a.function == "step" for a in found):
+        raise ValueError(
+            "Activation('step') has no useful derivative, so a network cannot be trained with it."
+        )
+    trained = [a for a in found if isinstance(a, BatchNormalization) and a.trainable]
+    if solver == "lbfgs" and (trained or any(isinstance(a, _RANDOM) for a in found)):
+        raise ValueError(
+            "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+            "random layers, augmentation and batch normalisation are for the other solvers."
+        )
+    if not any(layer.learns for layer in found):
+        raise ValueError("No layer is left to train: all of them have trainable=False.")
+
+
+_RANDOM = Augmentation, Dropout, GaussianNoise, GaussianSampling, MaskingNoise, SaltAndPepperNoise
+
+
+def check_names(network):
+    """Check that no two layers with parameters have one name."""
+    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape)]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")
+
+
+def has_diverged(progress):
+    """Whether the loss, the weights, or the sums of their squares, are no finite numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = [np.vdot(value, value) for value in progress.values]
+    return not np.isfinite([progress.loss or 0.0, *sums]).all()
+
+
+def with_given(initializer, values):
+    """Return first parameters with those in place that `initializer` gives, checked."""
+    given = []
+    for i, value in enumerate(initializer if isinstance(initializer, list) else ()):
+        try:
+            given.append(np.asarray(value))
+        except ValueError as error:
+            raise ValueError(f"initializer[{i}] is no array: {error}") from None
+    shapes = [value.shape for value in values]
+    for i, value in enumerate(given):
+        if i >= len(shapes) or value.shape != shapes[i]:
+            raise ValueError(
+                f"initializer[{i}] is an array of shape {value.shape}; expected those of the "
+                f"first of the network's parameters, of the shapes {shapes}."
+            )
+        if value.dtype.kind not in "fiu":
+            raise ValueError(
+                f"initializer[{i}] is of the type {value.dtype}; expected an array of numbers."
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(f"initializer[{i}] is not finite.")
+    return [*given, *values[len(given) :]]
+
+
+def _checksum(values):
+    """Return a number that tells parameters from others."""
+    checksum = 0
+    for value in values:
+        checksum = zlib.crc32(np.ascontiguousarray(value), checksum)
+    return checksum

@@ -1,0 +1,361 @@
+"""Tasks: what targets are, how a network is to learn them, and what its outputs say of them.
+
+An estimator makes its task anew for each call, of its parameters and of what it has fitted.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+
+from ..layers import Activation
+from ..tape.activations import ACTIVATIONS
+from ..tape.losses import Loss
+from ..tape.sources import ClassNumbers, Source
+from .checks import check_weights, numeric, weigh_samples
+
+OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
+_POSITIVE = ["exp", "logistic", "softplus"]
+
+
+def check_activation(value, name, allowed):
+    """Return `value` as an Activation, one of those allowed."""
+    if not isinstance(value, (str, Activation)):
+        raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.")
+    function = value if isinstance(value, str) else value.function
+    if function not in allowed:
+        raise ValueError(f"{name} is {function!r}; expected one of {allowed}.")
+    return Activation(value) if isinstance(value, str) else value
+
+
+class Task:
+    """What a network learns from targets.
+
+    Parameters
+    ----------
+    loss : str
+        The parameter of the estimator: one of `losses`, or 'auto' for the first of them.
+    output_activation : str or Activation
+        The parameter of the estimator.
+    """
+
+    losses = ()
+    classifies = False
+    #: What scikit-learn's validation of y is asked for.
+    checks = {"multi_output": True}
+
+    def __init__(self, loss="auto", output_activation="auto"):
+        self._loss, self.output_activation = loss, output_activation
+
+    @property
+    def loss_name(self):
+        return self.losses[0] if self._loss == "auto" else self._loss
+
+    def check(self):
+        """Raise ValueError unless the parameters are for this task."""
+        if self.loss_name not in self.losses:
+            raise ValueError(
+                f"loss={self._loss!r} is not for this task; expected one of {sorted(self.losses)}."
+            )
+
+    def read(self, read, X, y, reset):
+        """Return X as inputs, and y, both checked; ``read(X, y, reset, **checks)`` validates."""
+        if isinstance(y, str):
+            raise ValueError(f"y is the str {y!r}; expected an array of targets.")
+        inputs, y = read(X, y, reset, **self.checks)
+        if sp.issparse(y) and not self.classifies:
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
+            y = column_or_1d(y, warn=True)
+        return inputs, y
+
+    def learn(self, y, incremental, warm_start, classes=None):
+        """Learn from the targets what there is to know before training: classes."""
+
+    def fitted(self):
+        """Return what an estimator remembers of that, as attributes."""
+        return {}
+
+    def weigh(self, sample_weight, inputs, y, incremental):
+        """Return the weights of samples, or None."""
+        return check_weights(sample_weight, inputs)
+
+    def validation(self, read, X_val, y_val, weights, network):
+        """Return validation data that the caller gave, or None."""
+        if X_val is None and y_val is None:
+            if weights is not None:
+                raise ValueError("sample_weight_val goes with X_val and y_val, which are missing.")
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val go together; only one of them was given.")
+        inputs, y_val = self.read(read, X_val, y_val, reset=False)
+        self.check_known(y_val)
+        weights = check_weights(weights, inputs, "sample_weight_val")
+        return self.data(inputs, y_val, weights, network)
+
+    def check_known(self, y):
+        """Raise ValueError if targets to validate with have what those to fit have not."""
+
+    def head(self, n_outputs):
+        """Return the output's activation, and the Loss."""
+        out = self.activation()
+        return out, self.make_loss(n_outputs, out)
+
+    def activation(self):
+        """Return the output's activation."""
+        if self.output_activation == "auto":
+            return Activation(self._own_activation())
+        return check_activation(self.output_activation, "output_activation", OUTPUT_ACTIVATIONS)
+
+    def make_loss(self, n_outputs, out):
+        """Return the Loss for a number of outputs and their activation, if these go together."""
+        if out.function == "softmax" and n_outputs == 1:
+            raise ValueError(
+                "output_activation='softmax' needs several outputs, got 1; for two classes "
+                "'logistic' gives the same probabilities."
+            )
+        return Loss(self.loss_name, out.function)
+
+    def stratify(self, data, n_outputs):
+        """Return by what rows that are held back are drawn, or None."""
+
+    def data(self, inputs, y, weights, network):
+        """Return what training reads, of checked X and y."""
+        y = self.encode(y, network.loss, network.output_shape[-1])
+        return inputs.data(targets_source(y, network.loss), weights, y)
+
+    def score(self, data, loss, outputs):
+        """Return the validation score of a network's outputs for data of a mean loss."""
+        weights = None if data.weights is None else data.weights[data.rows]
+        return self.score_outputs(outputs, data.y, weights)
+
+    def score_outputs(self, outputs, y, weights):
+        """Return the accuracy, or R2, of outputs for encoded targets."""
+        if not np.isfinite(outputs).all():
+            return np.nan
+        return float(self.metric(*self._compared(outputs, y), sample_weight=weights))
+
+
+def _check_columns(columns, n_outputs):
+    if columns.shape[1] != n_outputs:
+        raise ValueError(
+            f"The targets have {columns.shape[1]} columns; expected {n_outputs}, as many as the "
+            "network has outputs."
+        )
+
+
+def targets_source(y, loss):
+    """Return encoded targets as the engine reads them."""
+    return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
+
+
+class Classification(Task):
+    """Of one class a sample, or of several labels in columns.
+
+    Parameters
+    ----------
+    loss, output_activation
+        As those of :class:`Task`.
+    binarizer : LabelBinarizer or None
+        Fitted to the classes; None: they are not known yet.
+    classes : ndarray or None
+        The classes as the estimator shows them.
+    class_weight : dict, list of dict, 'balanced' or None
+        The parameter of the estimator.
+    """
+
+    losses = "log_loss", "squared_error"
+    classifies = True
+    metric = staticmethod(accuracy_score)
+
+    def __init__(
+        self, loss="auto", output_activation="auto", binarizer=None, classes=None,
+        class_weight=None,
+    ):  # fmt: skip
+        super().__init__(loss, output_activation)
+        self.binarizer, self._class_weight = binarizer, class_weight
+        if classes is not None:
+            self.classes_ = classes  # so named for scikit-learn's check of partial fits
+
+    @property
+    def _kind(self):
+        return self.binarizer.y_type_
+
+    @property
+    def exclusive(self):
+        """Whether a sample has one class, of several."""
+        return self._kind == "multiclass"
+
+    def learn(self, y, incremental, warm_start, classes=None):
+        if incremental and _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self.binarizer = LabelBinarizer().fit(y if several else classes)
+        if not hasattr(self, "classes_") or not (warm_start or incremental):
+            self.binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self.binarizer.classes_
+            return
+        classes = unique_labels(y)
+        if warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    def weigh(self, sample_weight, inputs, y, incremental):
+        known = self.classes_ if incremental else None
+        return weigh_samples(self._class_weight, sample_weight, inputs, y, known)
+
+    def fitted(self):
+        return {"classes_": self.classes_, "_label_binarizer": self.binarizer}
+
+    def check_known(self, y):
+        if len(np.setdiff1d(unique_labels(y), self.classes_)):
+            raise ValueError(f"y_val has classes not in y; expected some of {self.classes_}.")
+
+    def count_outputs(self, inputs, y):
+        return 1 if self._kind == "binary" or len(self.classes_) == 1 else len(self.classes_)
+
+    def _own_activation(self):
+        return "softmax" if self.exclusive else "logistic"
+
+    def make_loss(self, n_outputs, out):
+        loss = super().make_loss(n_outputs, out)
+        if out.function not in ("softmax", "logistic"):
+            raise ValueError(
+                f"A classifier needs probabilities, got output_activation={out.function!r}; "
+                "expected 'softmax' or 'logistic'."
+            )
+        if loss.counts_classes and not self.exclusive:
+            raise ValueError(
+                "output_activation='softmax' needs classes that exclude each other, got "
+                f"{self._kind} targets; expected 'logistic'."
+            )
+        return loss
+
+    def encode(self, y, loss, n_outputs):
+        """Return the targets as the numbers of classes, or as columns."""
+        several = y.ndim == 2
+        if several != self._kind.startswith("multilabel"):
+            raise ValueError(
+                f"The targets are {'labels in columns' if several else 'one class a sample'}, "
+                "unlike those that the network was fitted to."
+            )
+        if loss.counts_classes:
+            encoder = LabelEncoder()
+            encoder.classes_ = self.classes_
+            return encoder.transform(y)
+        columns = self.binarizer.transform(y).astype(bool)
+        _check_columns(columns, n_outputs)
+        return columns
+
+    def stratify(self, data, n_outputs):
+        return data.y if n_outputs == 1 else None
+
+    def _compared(self, outputs, y):
+        if y.ndim == 1:
+            return y, outputs.argmax(axis=1)
+        if self.exclusive:
+            return y.argmax(axis=1), outputs.argmax(axis=1)
+        if outputs.shape[1] == 1:
+            return y.ravel(), outputs.ravel() > 0.5
+        return y, outputs > 0.5
+
+    def answer(self, outputs):
+        """Return the labels for outputs."""
+        n = outputs.shape[1]
+        if self.exclusive and n > 1:
+            if len(self.classes_) != n:
+                raise ValueError(
+                    f"classes_ has {len(self.classes_)} labels; expected {n}, one for each output."
+                )
+            return self.classes_[outputs.argmax(axis=1)]
+        return self.binarizer.inverse_transform(outputs.ravel() if n == 1 else outputs)
+
+    def probabilities(self, outputs):
+        """Return the probability of each class for outputs."""
+        if outputs.shape[1] == 1:
+            outputs = outputs.ravel()
+            return np.vstack([1 - outputs, outputs]).T
+        return outputs
+
+
+class Regression(Task):
+    """Of one real number a sample, or of several.
+
+    Parameters
+    ----------
+    loss, output_activation
+        As those of :class:`Task`.
+    quantile, huber_delta : float
+        Of the losses of these names.
+    """
+
+    losses = "squared_error", "absolute_error", "huber", "poisson", "quantile"
+    checks = {"multi_output": True, "y_numeric": True}
+    metric = staticmethod(r2_score)
+
+    def __init__(
+        self, loss="auto", output_activation="auto", quantile=0.5, huber_delta=1.0
+    ):
+        super().__init__(loss, output_activation)
+        self._numbers = {"quantile": quantile, "huber": huber_delta}
+
+    def count_outputs(self, inputs, y):
+        return 1 if y.ndim == 1 else y.shape[1]
+
+    def _own_activation(self):
+        return "exp" if self.loss_name == "poisson" else "identity"
+
+    def make_loss(self, n_outputs, out):
+        loss = super().make_loss(n_outputs, out)
+        if loss.name == "poisson" and out.function not in _POSITIVE:
+            raise ValueError(
+                f"loss='poisson' needs positive outputs, got output_activation={out.function!r}; "
+                f"expected one of {_POSITIVE}."
+            )
+        return Loss(loss.name, loss.link, float(self._numbers.get(loss.name, 0.0)))
+
+    def encode(self, y, loss, n_outputs):
+        """Return the targets as numbers."""
+        y = _as_numbers(np.asarray(y))
+        if loss.name == "poisson" and np.any(y < 0):
+            raise ValueError("loss='poisson' needs y >= 0, got negative values.")
+        _check_columns(y.reshape(len(y), -1), n_outputs)
+        return y
+
+    def _compared(self, outputs, y):
+        return y, self.answer(outputs)
+
+    def answer(self, outputs):
+        """Return the predictions for outputs."""
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+
+def _as_numbers(y):
+    """Return the targets of a regression, if they are numbers, or strings of such."""
+    if y.dtype.kind == "c":
+        raise ValueError("y is complex; expected real numbers.")
+    try:
+        return numeric(y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y is of the type {y.dtype}; expected numbers: {error}") from None
+
+
+class Wrapper:
+    """A task that differs from another in some ways, and in the others is that one."""
+
+    def __init__(self, task):
+        self.task = task
+
+    def __getattr__(self, name):
+        if name == "task":  # not there yet: a copy is being made
+            raise AttributeError(name)
+        return getattr(self.task, name)

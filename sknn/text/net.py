@@ -1,0 +1,24 @@
+"""What networks that read text share."""
+
+import numpy as np
+
+from ..estimator.net import LayeredNet
+from ..layers import Embedding
+from ..sequences.cells import stack
+
+
+class TextNet(LayeredNet):
+    """A network of recurrent layers that reads characters."""
+
+    def _computing_dtype(self, texts):
+        """Return the type to compute in, for texts or (None) as the weights are."""
+        if self.dtype is None and texts is None:
+            return self._weights.dtype
+        return np.dtype(self.dtype or np.float32)
+
+    def _recurrent(self, n_symbols):
+        """Return the layers that read one of so many symbols at each step."""
+        sizes = [self.hidden_size] * self.n_layers
+        if self.embedding is None:
+            return stack(self, sizes, n_tokens=n_symbols)
+        return [Embedding(n_symbols, int(self.embedding)), *stack(self, sizes)]
