@@ -8,6 +8,7 @@ from ..layers import Activation
 from ..layers.base import output_shape, primitives
 from ..tape.losses import Loss
 from .devices import DEVICES
+from .prediction import predict
 
 
 class Weights:
@@ -69,24 +70,21 @@ class Weights:
 
     def part(self, first, last=None):
         """Return the weights of some layers, from `first` on and before `last`, as a network."""
-        whole = self.network
-        before, layers = whole.layers[:first], whole.layers[first:last]
-        skipped = [
-            p
-            for _, layer, shape in primitives(before, whole.start_shape)
-            for p in layer.parameters(shape)
-        ]
-        start = {}
-        if before:
-            shape = output_shape(before, whole.start_shape)
-            start = {"inputs": shape[0] if len(shape) == 1 else shape, "augmentation": ()}
-        network = replace(
-            whole,
-            layers=(*layers, Activation("identity")),
-            loss=Loss("squared_error", "identity"),
-            **start,
+        whole, loss = self.network, Loss("squared_error", "identity")
+        before, layers = whole.layers[:first], (*whole.layers[first:last], Activation("identity"))
+        if not before:
+            return self.of(replace(whole, layers=layers, loss=loss))
+        shape = output_shape(before, whole.start_shape)
+        found = primitives(before, whole.start_shape)
+        skipped = sum(len(layer.parameters(start)) for _, layer, start in found)
+        inputs = shape[0] if len(shape) == 1 else shape
+        return self.of(type(whole)(layers, inputs, loss), skipped)
+
+    def predict(self, source, n_jobs, **how):
+        """Return the network's outputs: what the function :func:`predict` does."""
+        return predict(
+            self.network, self.packed, self.dtype, source, n_jobs, **how, device=self.device
         )
-        return self.of(network, len(skipped))
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

@@ -4,7 +4,6 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
-from ..engine.prediction import predict
 from ..tape.sources import Source
 from .checks import numeric, sound
 
@@ -56,10 +55,7 @@ class Rows:
 
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""
-        return predict(
-            weights.network, weights.packed, weights.dtype, self.source(), n_jobs,
-            device=weights.device,
-        )  # fmt: skip
+        return weights.predict(self.source(), n_jobs)
 
     def data(self, targets, weights, y=None):
         """Return them as data to learn from."""
