@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.prediction import finite
+from ..engine.prediction import finite, predict
 from ..estimator.checks import check_weights
 from ..estimator.parameters import COUNT, Parameters, fitted, param
 from ..estimator.transactions import consistent
@@ -184,7 +184,7 @@ class SequenceAutoencoderTransformer(
             steps = _check_lengths(lengths, len(codes))
         weights = self._decoder()
         weights = weights.of(repeating(weights.network, int(steps.max())))
-        outputs = finite(weights.predict(Source(codes), self.n_jobs, lengths=steps[:, None]))
+        outputs = finite(predict(weights, Source(codes), self.n_jobs, lengths=steps[:, None]))
         outputs = _by_step(outputs, self._step_features, self._plain)
         if lengths is None:
             return outputs

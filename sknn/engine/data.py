@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .prediction import amounts
+from .prediction import amounts, predict
 
 
 @dataclass
@@ -99,8 +99,8 @@ class Data:
 
     def evaluate(self, weights, n_jobs):
         """Return the mean loss for a network's weights, and the outputs, for a score."""
-        outputs, loss = weights.predict(
-            self.source, n_jobs, targets=self.targets, weights=self.weights, rows=self.rows,
-            lengths=self.lengths, steps=self.steps,
+        outputs, loss = predict(
+            weights, self.source, n_jobs, self.targets, self.weights, self.rows, self.lengths,
+            self.steps,
         )  # fmt: skip
         return float(loss), outputs

@@ -8,7 +8,6 @@ from ..layers import Activation
 from ..layers.base import output_shape, primitives
 from ..tape.losses import Loss
 from .devices import DEVICES
-from .prediction import predict
 
 
 class Weights:
@@ -32,7 +31,7 @@ class Weights:
 
     @classmethod
     def of_packed(cls, network, packed, dtype, device="cpu"):
-        """Return weights that are packed already."""
+        """Return weights that are packed already, or a list that is packed when it is used."""
         weights = object.__new__(cls)
         weights.network, weights.dtype, weights.device = network, np.dtype(dtype), device
         weights.packed = packed
@@ -79,12 +78,6 @@ class Weights:
         skipped = sum(len(layer.parameters(start)) for _, layer, start in found)
         inputs = shape[0] if len(shape) == 1 else shape
         return self.of(type(whole)(layers, inputs, loss), skipped)
-
-    def predict(self, source, n_jobs, **how):
-        """Return the network's outputs: what the function :func:`predict` does."""
-        return predict(
-            self.network, self.packed, self.dtype, source, n_jobs, **how, device=self.device
-        )
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
+from ..engine.prediction import predict
 from ..tape.sources import Source
 from .checks import numeric, sound
 
@@ -55,7 +56,7 @@ class Rows:
 
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""
-        return weights.predict(self.source(), n_jobs)
+        return predict(weights, self.source(), n_jobs)
 
     def data(self, targets, weights, y=None):
         """Return them as data to learn from."""

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..engine.devices import DEVICES
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
+from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
 from ..estimator.groups import Features
@@ -262,7 +263,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
         )
         values = [w.astype(dtype), b.astype(dtype)]
-        sums = finite(predict(network, values, dtype, Source(X), self.n_jobs, device=self.device))
+        weights = Weights.of_packed(network, values, dtype, self.device)
+        sums = finite(predict(weights, Source(X), self.n_jobs))
         return sums.ravel() if units == 1 else sums
 
     @consistent

@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
+from ..engine.prediction import predict
 from ..estimator.checks import numeric, sound
 from ..estimator.parameters import Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
@@ -116,7 +117,7 @@ class Sequences:
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""
         weights = weights.of(of_inputs(weights.network, self.inputs))
-        return weights.predict(self.source(), n_jobs, lengths=self.ends)
+        return predict(weights, self.source(), n_jobs, lengths=self.ends)
 
     def data(self, targets, weights, y=None, steps=None):
         """Return them as data to learn from; `steps` is how many targets each has, if not one."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..engine.data import Data
+from ..engine.prediction import predict
 from ..tape.sources import ClassNumbers, Source
 from .streams import LOOK_BYTES
 
@@ -58,7 +59,7 @@ class Pairs(Data):
         return tuple(map(np.concatenate, zip(*parts)))
 
     def _read(self, weights, n_jobs, rows):
-        outputs = weights.predict(self.source, n_jobs, rows=rows, lengths=self.lengths)
+        outputs = predict(weights, self.source, n_jobs, rows=rows, lengths=self.lengths)
         outputs = outputs.reshape(len(rows), *weights.network.output_shape)
         behind = np.arange(self.out_steps) >= self.lengths[rows, 1:]
         wanted = self.codes[rows, self.in_steps + 1 :]
