@@ -1,13 +1,11 @@
 """Text that a recurrent network writes: drawn character by character, or searched for."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..engine.prediction import open_session
 from ..tape.sources import Source
 from .characters import draw
-from .streams import TOKENS, final_states, next_probabilities
+from .streams import TOKENS, final_states, next_probabilities, with_steps
 
 #: The most symbols that are drawn at once.
 _PIECE = 1024
@@ -51,7 +49,7 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     tokens = np.zeros(n + 1, np.int64)
     tokens[0] = last
     rates = np.zeros((n, 6))
-    weights = weights.of(replace(weights.network, inputs=1))
+    weights = weights.of(with_steps(weights.network, 1))
     # beyond that, what is not the largest has no probability in float32 either
     rates[:, 2] = 1 / max(temperature, 1e-30)
     rates[:, 3] = random_state.random_sample(n)

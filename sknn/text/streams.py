@@ -7,6 +7,7 @@ one chunk of each stream.
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -229,7 +230,7 @@ def reading(weights, time, carry, purpose, n_jobs=None):
         What the function is asked for: nothing else, or outputs too.
     n_jobs : int or None
     """
-    weights, n = weights.of(replace(weights.network, inputs=time)), len(carry)
+    weights, n = weights.of(with_steps(weights.network, time)), len(carry)
     with open_session(weights, purpose, TOKENS, n, n_jobs, carries=True) as session:
 
         def read(source, rows, lengths=None, out=None):
@@ -240,6 +241,12 @@ def reading(weights, time, carry, purpose, n_jobs=None):
 
         yield read
     give_way()
+
+
+@lru_cache(maxsize=64)  # what is computed of a network once belongs to the object
+def with_steps(network, time):
+    """Return the network for chunks of so many steps."""
+    return replace(network, inputs=time)
 
 
 def final_states(weights, texts, n_jobs=None):
