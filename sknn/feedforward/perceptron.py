@@ -295,6 +295,11 @@ class _State:
         self.moments = np.zeros_like(self.weights) if average else None
         self.bias_moments = np.zeros_like(self.biases) if average else None
 
+    def __getstate__(self):
+        """Return what is kept: without what rounds the units up."""
+        arrays = {k: v[..., : self.units] for k, v in vars(self).items() if hasattr(v, "ndim")}
+        return vars(self) | arrays
+
     def restore(self, estimator):
         """Go on from a fitted estimator, with the weights that it shows."""
         old = estimator._state
