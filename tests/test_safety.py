@@ -689,7 +689,7 @@ def test_a_fork_lifts_the_limit_of_blas_in_the_child():
     script = """
     import os, threading
     from threadpoolctl import threadpool_info
-    from sknn.blas import one_thread
+    from sknn.engine.blas import one_thread
 
     def numbers():
         return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
