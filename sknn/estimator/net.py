@@ -6,7 +6,7 @@ engine trains, and its outcome becomes the estimator's own (``_commit``).
 """
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -47,17 +47,17 @@ class Job:
     recipe : Recipe
     dtype : dtype
         What is computed in.
-    random_state : RandomState
-    seed : int
-        Of dropout, noise and augmentation.
-    incremental : bool
-        Whether it is a partial fit.
     first : bool
         Whether it begins anew, not from the weights of the last fit.
+    incremental : bool
+        Whether it is a partial fit.
     score : callable
         ``score(data, loss, outputs)`` is the validation score.
     attributes : dict of str to object
         What the estimator will remember, beside the outcome of training.
+    random_state : RandomState
+    seed : int
+        Of dropout, noise and augmentation.
     progress : Progress
     data, held : Data
         To learn from, and to validate with, or None.
@@ -68,16 +68,26 @@ class Job:
     network: Network
     recipe: Recipe
     dtype: np.dtype
+    first: bool
+    incremental: bool
+    score: object
+    attributes: dict
     random_state: np.random.RandomState
     seed: int
-    incremental: bool
-    first: bool
-    score: object
-    attributes: dict = field(default_factory=dict)
     progress: Progress | None = None
     data: Data | None = None
     held: Data | None = None
     interrupted: bool = False
+
+    @classmethod
+    def of(cls, net, network, dtype, first, incremental, score, attributes):
+        """Return the job of training a network by an estimator's parameters."""
+        check_trainable(network, net.solver)
+        random_state = check_random_state(net.random_state)
+        return cls(
+            network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
+            noise_seed(random_state),
+        )  # fmt: skip
 
     @property
     def epochs(self):
@@ -117,20 +127,10 @@ class Net(TakesRows, NeuralEstimator):
         weights = task.weigh(sample_weight, inputs, targets, incremental)
         n_outputs = task.count_outputs(inputs, targets)
         network, remembered = self._network(task, inputs, n_outputs)
-        check_trainable(network, self.solver)
-        random_state = check_random_state(self.random_state)
-        job = Job(
-            network,
-            Recipe.of(self),
-            # What goes on goes on in the type of its weights, as in scikit-learn.
-            self._computing_dtype(inputs if first else None),
-            random_state,
-            noise_seed(random_state),
-            incremental,
-            first,
-            task.score,
-            shown(network, n_outputs) | remembered,
-        )
+        # What goes on goes on in the type of its weights, as in scikit-learn.
+        dtype = self._computing_dtype(inputs if first else None)
+        attributes = shown(network, n_outputs) | remembered
+        job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
         if first:
             job.progress = Progress(self._first_values(job, inputs, targets, weights))
         else:

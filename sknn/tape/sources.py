@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 #: What a tape gathers rows from.
 X, Y = 0, 1
-_NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
+NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
 
 
 class Source:
@@ -153,7 +153,7 @@ def _gathered(dtype):
     """Return the type itself if the engine can read it, else one to convert to."""
     if dtype == np.float16:
         return np.dtype(np.float32)
-    if dtype.kind not in _NUMBERS or dtype.itemsize > 8:
+    if dtype.kind not in NUMBERS or dtype.itemsize > 8:
         return np.dtype(np.float64)
     return dtype.newbyteorder("=")
 

@@ -15,8 +15,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..engine.recipe import Recipe
-from ..engine.training import Progress, Trainer, noise_seed
+from ..engine.training import Progress, Trainer
 from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, StepSolver
 from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
@@ -26,7 +25,7 @@ from ..layers import LSTM, Activation, Dense
 from ..sequences.cells import Cells
 from ..tape.losses import Loss
 from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts
-from .generation import search, write
+from .generation import most_probable, write
 from .net import TextNet
 from .streams import (
     StepRecorder,
@@ -252,13 +251,10 @@ class CharRNN(
         dtype = self._computing_dtype(train if first else None)
         train = self._streams(train, network, dtype, "X")
         held = None if held is None else self._streams(held, network, dtype, "X_val")
-        random_state = check_random_state(self.random_state)
-        job = Job(
-            network, Recipe.of(self), dtype, random_state, noise_seed(random_state), incremental,
-            first, likelihood, data=train, held=held,
-        )  # fmt: skip
+        job = Job.of(self, network, dtype, first, incremental, likelihood, {})
+        job.data, job.held = train, held
         if first:
-            job.progress = Progress(draw(network, self.initializer, random_state, dtype))
+            job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
         else:
             job.progress = self._progress(job)
         return self._learn(job, X, y)
@@ -506,7 +502,7 @@ class CharRNN(
         probabilities = self._frequencies()[None]
         if len(start):
             states, probabilities = self._after([start])
-        codes, log_probability = search(
+        codes, log_probability = most_probable(
             self._weights, n_chars, states, probabilities, beam_width, self._mark
         )
         return self._characters.decode(codes), log_probability

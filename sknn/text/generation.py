@@ -60,7 +60,7 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     return tokens[1:]
 
 
-def search(weights, n, states, probabilities, width, end):
+def most_probable(weights, n, states, probabilities, width, end):
     """Return the most probable symbols that a beam search finds, and their log-probability.
 
     Parameters
