@@ -155,6 +155,11 @@ def _more_attributes_in_a_chain(tape):
     _ops(tape, "update")[0].attributes += (1.0,)
 
 
+def _fraction_of_a_unit(tape):
+    op = _ops(tape, "dense")[0]
+    op.attributes = (op.attributes[0] + 0.5, *op.attributes[1:])
+
+
 def _read_before_it_is_written(tape):
     op = _ops(tape, "dense")[0]
     op.reads = (tape.buffer("never", 10), *op.reads[1:])
@@ -221,6 +226,7 @@ BROKEN = {
     _more_writes: "writes are 2",
     _fewer_attributes: "attributes are 1",
     _more_attributes_in_a_chain: "attributes are 5",
+    _fraction_of_a_unit: "inputs is 10.5; expected an int",
     _read_before_it_is_written: "read before",
     _forward_after_backward: "read before",
     _buffer_of_another_tape: "does not belong",

@@ -378,6 +378,9 @@ def _verify_op(op, phase, written, tape):
         given, names = getattr(op, what), getattr(row, what)
         if len(given) != len(names):
             raise ValueError(f"{op}: {what} are {len(given)}, expected {names}.")
+    for name, type, value in zip(row.attributes, row.types, op.attributes):
+        if type != "float" and value != int(value):
+            raise ValueError(f"{op}: {name} is {value}; expected an int.")
     for operand in op.reads + op.writes:
         if operand not in tape.buffers and operand not in tape.parameters:
             raise ValueError(f"{op}: {operand} does not belong to the tape.")
