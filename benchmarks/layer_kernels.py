@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from sknn.cpu.kernels.run import BLOCKS
-from sknn.cpu.memory import aligned
-from sknn.cpu.program import Program, Session, Team, kernel, lanes_of
+from sknn.cpu.program import Program, kernel
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.layers.base import size
 from sknn.tape.sources import Source
 from sknn.tape.tape import Tape
@@ -29,8 +30,8 @@ def runs(layer, shape, dtype, blocks):
     program, by_direction, by_name = _compile(layer, shape, dtype)
     everything = program.phases = np.zeros((len(program.addresses), 3), np.int64)
     batch = blocks * WIDTH
-    session = Session(program, batch, Team(1))
-    parameters = aligned(program.parameter_bytes).view(dtype)
+    session = Session(program, batch)
+    parameters = DEVICES["cpu"].zeros(program.layout)
     # as many rows as anybody asks for: the first operation, which would read them, is not run
     session.bind(parameters, Source(np.broadcast_to(np.zeros((1, 1), dtype), (2**40, 1))))
     numbers = np.random.default_rng(0).random(1000, dtype) - 0.5
@@ -50,9 +51,9 @@ def runs(layer, shape, dtype, blocks):
 
 def _compile(layer, shape, dtype):
     """Compile one layer; return its program, and the phases of each direction and operation."""
-    tape = Tape(WIDTH)
-    for parameter in layer.parameters(shape, lanes_of(dtype)):
-        tape.parameter(parameter)
+    tape = Tape(WIDTH, packing=DEVICES["cpu"].packing(dtype))
+    for parameter in layer.parameters(shape):
+        tape.parameter(tape.packing.packed(parameter))
     x = tape.buffer("x", size(shape))
     tape.add(_STAND_IN, (), (x,))
     z, backward = layer.forward(tape, x, shape, iter(tape.parameters), True)

@@ -153,7 +153,7 @@ def summarize(layers, input_shape):
 
 
 def _row(path, layer, shape):
-    numbers = [(prod(p.shape), p.trainable) for p in layer.parameters(shape, 1)]
+    numbers = [(prod(p.shape), p.trainable) for p in layer.parameters(shape)]
     return Row(
         path,
         layer,

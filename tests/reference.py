@@ -12,12 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-import sknn.cpu.program as engine
-from sknn.cpu.kernels.frame import X, Y
-from sknn.cpu.program import Session, Team, pack, unpack
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import program
-from sknn.engine.network import block_width
 from sknn.tape.activations import ACTIVATIONS
+from sknn.tape.sources import X, Y
 from sknn.tape.tape import Buffer, Parameter
 
 # --- the counter-based generator
@@ -1142,7 +1141,7 @@ def start_values(network, dtype, seed=0):
     """Return random parameters for a network, in their documented shapes."""
     random = np.random.RandomState(seed)
     values = []
-    for group in network.parameters(dtype):
+    for group in network.parameters():
         for parameter in group:
             scale = 1.5 / np.sqrt(parameter.inputs) if len(parameter.shape) > 1 else 0.3
             value = random.normal(0.0, scale, parameter.shape)
@@ -1173,28 +1172,28 @@ def run_engine(
     `fill` is what lies in the blocks' workspace before; `carry` is changed in place.
     """
     dtype = np.dtype(dtype)
-    width = width or max(block_width(batch, dtype), block_width(2, dtype))
+    cpu = DEVICES["cpu"]
+    width = width or cpu.packing(dtype).width(max(batch, 2))
     key = None if targets is None else targets.key
     made = program(
         network, dtype.name, width, purpose, source.key, key, solver, threads,
         carries=carry is not None,
     )  # fmt: skip
-    packed = pack(made, values, dtype)
-    states = engine.aligned(n_states * packed.nbytes).view(dtype).reshape(n_states, -1)
+    packed, states = cpu.upload(made.layout, values), cpu.zeros(made.layout, n_states)
     gradient = np.zeros_like(packed) if purpose == "gradient" else None
     out = np.zeros((len(rows), network.outputs), dtype)
-    with Team(threads) as team:
-        session = Session(made, min(batch, len(rows)), team, gradient)
+    with Session(made, min(batch, len(rows)), threads, gradient) as session:
         session.bind(
             packed, source, targets, weights, rows, out, states, seed, lengths, resets, carry
         )
         session._workspace.view(dtype)[:] = fill
         total = session.run(len(rows), batch, rates, counted, accumulate)
     return SimpleNamespace(
-        program=made, packed=packed, values=unpack(made, packed), total=float(total), outputs=out,
+        program=made, parameters=made.layout.parameters, packed=packed,
+        values=made.layout.unpack(packed), total=float(total), outputs=out,
         data_loss=float(session.data_loss), divergence=float(session.divergence),
-        states=[unpack(made, state) for state in states], raw_states=states,
-        gradients=None if gradient is None else unpack(made, gradient),
+        states=[made.layout.unpack(state) for state in states], raw_states=states,
+        gradients=None if gradient is None else made.layout.unpack(gradient),
     )  # fmt: skip
 
 

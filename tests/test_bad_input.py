@@ -703,11 +703,11 @@ AT_ANY_LINE = textwrap.dedent(
     import warnings
     import numpy as np
     from sknn import MLPNetRegressor
-    from sknn.cpu import program, team
+    from sknn.cpu import session, team
 
     warnings.simplefilter("ignore")
     X = np.random.RandomState(0).normal(size=(1000, 100)).astype("float32")
-    files = program.__file__, team.__file__
+    files = session.__file__, team.__file__
     names = "Session.run", "Session._call", "Session._call.<locals>.<lambda>", "Team.run"
     at = seen = 0
 

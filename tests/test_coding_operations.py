@@ -20,7 +20,10 @@ from test_operations import (
 )
 from test_recurrent_operations import TILES, UNITS, run_operation, run_tape
 
-from sknn.cpu.program import Program, Session, Team, lanes_of, pack
+from sknn.cpu.packing import lanes_of
+from sknn.cpu.program import Program
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
 from sknn.engine.network import Network
 from sknn.engine.prediction import predict
@@ -209,9 +212,8 @@ def noisy(layer, x, width=32, threads=1, dtype="float64", batch=None, seed=7, pl
     tape.add("scatter", (y,), (), (y.rows,))
     made, batch = Program(tape, dtype), batch or len(x)
     out = np.zeros((len(x), y.rows), dtype)
-    with Team(threads) as team:
-        session = Session(made, batch, team)
-        session.bind(pack(made, (), dtype), source, out=out, seed=seed)
+    with Session(made, batch, threads) as session:
+        session.bind(DEVICES["cpu"].upload(made.layout, ()), source, out=out, seed=seed)
         session.run(len(x), batch, np.ones((-(-len(x) // batch), 2)), counted)
     return out
 
@@ -540,7 +542,7 @@ def assert_gradient_is_right(network, n=11, width=8, edit=give_back, weighted=Tr
 
     made, random = run(p.values), np.random.RandomState(2)
     assert max(np.abs(gradient).max() for gradient in made.gradients) > 1e-3
-    for i, parameter in enumerate(made.program.parameters):
+    for i, parameter in enumerate(made.parameters):
         if not parameter.trainable:
             assert not made.gradients[i].any()
             continue

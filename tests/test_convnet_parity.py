@@ -306,7 +306,7 @@ def sample_losses(network, z, y):
 
 def leaves(network, values):
     """Return parameters as PyTorch's."""
-    declared = [p for group in network.parameters("float64") for p in group]
+    declared = [p for group in network.parameters() for p in group]
     return [
         torch.tensor(value, requires_grad=p.trainable)
         for p, value in zip(declared, values, strict=True)
@@ -633,7 +633,7 @@ def check_gradients(network, n):
     w = torch.from_numpy(weights[p.rows])
     (w * (losses + net.activity)).sum().backward()
     assert_close(made.total, (w * (reported + net.activity)).sum(), "loss")
-    for parameter, ours, theirs in zip(made.program.parameters, made.gradients, parameters):
+    for parameter, ours, theirs in zip(made.parameters, made.gradients, parameters):
         if parameter.trainable:
             # That of a bias before batch normalisation is zero: what is left of a sum of up to a
             # thousand terms of about one, of which each order leaves something else, up to 1e-10.
@@ -642,7 +642,7 @@ def check_gradients(network, n):
 
 
 def compare_parameters(made, parameters, precision=1e-9):
-    for parameter, ours, theirs in zip(made.program.parameters, made.values, parameters):
+    for parameter, ours, theirs in zip(made.parameters, made.values, parameters):
         assert_close(ours, theirs, parameter, precision)
 
 

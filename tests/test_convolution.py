@@ -70,7 +70,7 @@ def assert_frozen_stay(network, dtype, made):
     """Check that what does not learn has the bits that it had."""
     before = make_problem(network, dtype, 50).values
     moments = ("mean", "variance")
-    for parameter, old, new in zip(made.program.parameters, before, made.values, strict=True):
+    for parameter, old, new in zip(made.parameters, before, made.values, strict=True):
         if not parameter.trainable and parameter.name not in moments:
             assert (old == new).all(), parameter
 

@@ -37,7 +37,7 @@ PLANTED = {
     "crash": "os.kill(os.getpid(), 11)",
     "hang": "while True: pass",
     "KeyError": "sknn.cpu.program.kernel('nothing', np.dtype(float), 32)",
-    "by accident: TypeError": "sknn.engine.network.block_width('a', np.dtype(float))",
+    "by accident: TypeError": "sknn.engine.devices.DEVICES['cpu'].packing('float64').width('a')",
     "finding": "fit_in_threads([MLPNetRegressor(max_iter=1)], table(9, 2), np.arange(9))",
     "depends on threads or history": "JOBS + 1",
     "NaN or infinity": "est = MLPNet()\nest.predict = lambda X: np.full(1, np.nan)\nest.predict(3)",

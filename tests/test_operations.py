@@ -30,9 +30,9 @@ import sknn
 from sknn.cpu.kernels import activations, losses, updates
 from sknn.cpu.kernels.frame import KERNELS
 from sknn.cpu.memory import between_guards, guarded
-from sknn.cpu.program import pack
+from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
-from sknn.engine.network import Network, prediction_width
+from sknn.engine.network import Network
 from sknn.engine.optimizers import SOLVERS, Optimizer, Solver, make_solver
 from sknn.engine.prediction import predict
 from sknn.estimator.groups import Training
@@ -276,7 +276,7 @@ def test_training_follows_the_reference(network, batch, n, solver, options, dtyp
 
 def assert_padding_is_zero(made):
     for packed, values in zip((made.packed, *made.raw_states), (made.values, *made.states)):
-        assert (packed == pack(made.program, values, packed.dtype)).all()
+        assert (packed == DEVICES["cpu"].upload(made.program.layout, values)).all()
 
 
 @pytest.mark.parametrize("name", sorted(UPDATE_RULES))
@@ -392,7 +392,7 @@ def test_a_batch_without_weight_changes_nothing_but_the_moments():
         solver=Solver("sgd", 0.9, l2=1.0), n_states=1,
     )  # fmt: skip
     assert made.total == 0.0
-    for parameter, before, after in zip(made.program.parameters, problem.values, made.values):
+    for parameter, before, after in zip(made.parameters, problem.values, made.values):
         assert not parameter.trainable or (before == after).all()
 
 
@@ -515,7 +515,7 @@ def test_sparse_rows_with_long_indices_duplicates_and_disorder():
 
 def test_x_is_not_copied():
     x = np.zeros((100, 3), np.uint8)[::-2]
-    assert Source(x)._arrays is x
+    assert Source(x).arrays[0] is x
 
 
 # --- memory, and machines with other registers
@@ -592,7 +592,7 @@ def run_beside_guard_pages():
             bits.update(outputs.tobytes())
         cut = run_engine(
             network, dtype, "evaluate", made.values, source, targets, rows[:1], 1, rates[:1],
-            width=prediction_width(network, 1, np.dtype(dtype)), threads=2,
+            width=DEVICES["cpu"].prediction_width(network, 1, np.dtype(dtype)), threads=2,
         )  # fmt: skip
         assert (cut.outputs == outputs[:1]).all()
     print(bits.hexdigest())
@@ -640,7 +640,7 @@ def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0, **o
 
     made = run(problem.values)
     exact, approximate = [], []
-    for i, parameter in enumerate(made.program.parameters):
+    for i, parameter in enumerate(made.parameters):
         if not parameter.trainable:
             continue
         # along every coordinate of a few, then a direction through all

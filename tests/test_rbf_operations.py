@@ -14,12 +14,13 @@ from test_operations import (
     make_problem,
 )
 
-from sknn.cpu.kernels.frame import X
-from sknn.cpu.program import Program, Session, Team, pack
+from sknn.cpu.program import Program
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.engine.network import Network
 from sknn.engine.prediction import predict
 from sknn.layers import Activation, Dense, Flatten, RadialBasis
-from sknn.tape.sources import Source
+from sknn.tape.sources import Source, X
 from sknn.tape.tape import Parameter, Tape
 
 DTYPES = ["float64", "float32"]
@@ -58,9 +59,9 @@ def run_operation(dtype, width, columns, put, parameters=(), seed=0, x=None):
     program = Program(tape, dtype)
     values = [value.astype(dtype) for _, value in parameters]
     result = np.zeros((len(x), out.rows), dtype)
-    with Team(1) as team:
-        session = Session(program, len(x), team)
-        session.bind(pack(program, values, np.dtype(dtype)), source, None, weights, out=result)
+    with Session(program, len(x)) as session:
+        packed = DEVICES["cpu"].upload(program.layout, values)
+        session.bind(packed, source, None, weights, out=result)
         session._workspace.view(dtype)[:] = np.nan
         session.run(len(x), len(x), np.ones((1, 2)))
     plain = Executor(tape, values, dtype)
@@ -295,9 +296,9 @@ def test_shapes_and_first_values():
         centers, widths = layer.draw(shape, np.random.RandomState(0), "auto")
         assert centers.shape == (12, 7) and centers.std() == pytest.approx(1.0, abs=0.2)
         assert (widths == np.sqrt(12)).all()
-        shapes = [parameter.shape for parameter in layer.parameters(shape, 16)]
+        shapes = [parameter.shape for parameter in layer.parameters(shape)]
         assert shapes == [(12, 7), (7,)]
-        assert not any(parameter.penalized for parameter in layer.parameters(shape, 16))
+        assert not any(parameter.penalized for parameter in layer.parameters(shape))
     flat = rbf((2, 3, 2), Flatten(), RadialBasis(7))
     assert flat.output_shape == (3,)
     assert flat.operations == 12 * 7 + 7 * 3

@@ -16,7 +16,8 @@ from test_operations import (
     make_problem,
 )
 
-from sknn.cpu.program import Session, Team, pack
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower, program
 from sknn.engine.network import Network
 from sknn.engine.prediction import predict
@@ -359,9 +360,8 @@ def test_sampling_goes_on_from_the_tokens_that_are_given():
     drawn, states = [], []
     for cut in (n, 25):  # at once, and in two parts
         text, carry = tokens.copy(), np.zeros((1, network.state_size))
-        with Team(1) as team:
-            session = Session(made, 1, team)
-            packed = pack(made, values, np.float64)
+        with Session(made, 1) as session:
+            packed = DEVICES["cpu"].upload(made.layout, values)
             for start, stop in ((0, cut), (cut, n)):
                 part = text[start : stop + 1, None]
                 session.bind(packed, Source(part), out=part, carry=carry)

@@ -8,7 +8,10 @@ import pytest
 from reference import REFERENCE, Executor, X, Y
 from test_operations import TOLERANCE, assert_close, copied
 
-from sknn.cpu.program import Program, Session, Team, lanes_of, pack, unpack
+from sknn.cpu.packing import lanes_of
+from sknn.cpu.program import Program
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.layers.weighted import add_bias_gradient, transpose
 from sknn.tape.operations import OPERATIONS
 from sknn.tape.sources import ClassNumbers, Source
@@ -255,11 +258,10 @@ def run_tape(
     x = x[np.argsort(rows)]  # what is given by position is so, and not by row
     scattered = [op for phase in tape.phases for op in phase.all_ops() if op.name == "scatter"]
     out = np.zeros((n, scattered[0].attributes[0] if scattered else 1), dtype)
-    packed, source = pack(made, values, dtype), Source(x)
+    packed, source = DEVICES["cpu"].upload(made.layout, values), Source(x)
     gradient = np.zeros_like(packed) if made.whole_gradient else None
     engine_bound, plain_bound = copied(bound), copied(bound)
-    with Team(1) as team:
-        session = Session(made, batch, team, gradient)
+    with Session(made, batch, 1, gradient) as session:
         session.bind(
             packed, source, None if targets is None else ClassNumbers(targets), weights, rows, out,
             **engine_bound,
@@ -273,7 +275,7 @@ def run_tape(
         assert_close(engine_bound[name], plain_bound[name], TOLERANCE[dtype], name)
     return SimpleNamespace(
         out=out, expected=expected[1], lengths=bound.get("lengths"),
-        gradients=[] if gradient is None else unpack(made, gradient),
+        gradients=[] if gradient is None else made.layout.unpack(gradient),
         expected_gradients=[plain.gradients.get(p) for p in tape.parameters],
     )  # fmt: skip
 
@@ -567,9 +569,8 @@ def draw_tokens(logits, rates, dtype, before=-1):
     tape.add("draw", (z,), (), (units,))
     made, tokens = Program(tape, dtype), np.full((2, n + 1, 1), before)
     rates = np.hstack([np.ones((n, 2)), rates])
-    with Team(1) as team:
-        session = Session(made, 1, team)
-        session.bind(pack(made, (), dtype), source, out=tokens[0])
+    with Session(made, 1) as session:
+        session.bind(DEVICES["cpu"].upload(made.layout, ()), source, out=tokens[0])
         session.run(n, 1, rates)
     plain = Executor(tape, (), dtype)
     plain.run({X: logits}, np.arange(n), 1, rates, outputs=tokens[1])

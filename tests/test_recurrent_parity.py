@@ -160,7 +160,7 @@ def recurrent(layers, x, parameters, lengths, initial):
     first = layers[0].layer if ways == 2 else layers[0]
     if first.n_tokens is not None:
         x = F.one_hot(x, first.n_tokens).to(torch.float64)
-    names = [p.name for p in cell.parameters((1, 1), 1)]
+    names = [p.name for p in cell.parameters((1, 1))]
     weights = [{name: next(parameters) for name in names} for _ in range(ways * len(layers))]
     if initial is None:
         zeros = torch.zeros(len(x), cell.units, dtype=x.dtype)
@@ -280,7 +280,7 @@ def draw_values(network, dtype, seed):
     values = start_values(network, dtype, seed)
     if "activation='relu'" not in repr(network.layers):
         return values
-    names = [p.name for group in network.parameters(dtype) for p in group]
+    names = [p.name for group in network.parameters() for p in group]
     return [
         v / v.dtype.type(1.2 * np.linalg.norm(v, 2)) if name == "recurrent_kernel" else v
         for name, v in zip(names, values, strict=True)
@@ -377,7 +377,7 @@ def check_gradients(network, p, widths, dtype="float64", precision=1e-9):
             if made.carry is not None:
                 assert_close(made.carry, final, "final states", precision)
             for parameter, ours, theirs in zip(
-                made.program.parameters, made.gradients, parameters, strict=True
+                made.parameters, made.gradients, parameters, strict=True
             ):
                 if parameter.trainable:
                     what = f"{parameter}, {n} in {width}"
@@ -483,7 +483,7 @@ def test_chunks_that_carry_their_states_are_one_long_sequence(name):
             live = live_steps(long, p.lengths)
             assert_close(ours[live], z.detach()[live], "outputs")
             continue
-        for parameter, ours, theirs in zip(made.program.parameters, made.gradients, parameters):
+        for parameter, ours, theirs in zip(made.parameters, made.gradients, parameters):
             assert_close(ours, theirs.grad, parameter)
 
 

@@ -30,7 +30,8 @@ from sknn import (
     SequenceAutoencoderTransformer,
     VariationalAutoencoderTransformer,
 )
-from sknn.cpu.program import Session, Team, pack
+from sknn.cpu.session import Session
+from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import program
 from sknn.engine.network import Network
 from sknn.engine.prediction import predict
@@ -359,7 +360,7 @@ def session_arrays(purpose="train"):
     source, targets = Source(X), ClassNumbers(Y)
     solver = Solver("adam", 0.9, 0.999) if purpose == "train" else None
     made = program(network, "float64", 32, purpose, source.key, targets.key, solver)
-    packed = pack(made, [np.ones((6, 3)), np.zeros(3)], np.dtype(float))
+    packed = DEVICES["cpu"].upload(made.layout, [np.ones((6, 3)), np.zeros(3)])
     arrays = {
         "parameters": packed, "source": source, "targets": targets, "weights": np.ones(40),
         "rows": np.arange(40), "states": np.zeros((2, len(packed))),
@@ -371,8 +372,7 @@ def session_arrays(purpose="train"):
 
 
 def bind_and_run(made, arrays, batch=20, total=40, rates=None, n=20):
-    with Team(1) as team:
-        session = Session(made, n, team)
+    with Session(made, n) as session:
         session.bind(**arrays)
         columns = 5 if "states" in arrays else 2
         return session.run(total, batch, np.ones((2, columns)) if rates is None else rates)
@@ -426,8 +426,7 @@ def test_a_binding_that_fails_binds_nothing():
     """Nor does it leave the addresses of some arrays under the names of others."""
     made, arrays = session_arrays("evaluate")
     other = arrays["parameters"] + 1
-    with Team(1) as team:
-        session = Session(made, 40, team)
+    with Session(made, 40) as session:
         session.bind(**arrays)
         session.run(40, 40, np.ones((1, 2)))
         expected = arrays["out"].copy()
@@ -690,7 +689,7 @@ def test_a_fork_lifts_the_limit_of_blas_in_the_child():
     script = """
     import os, threading
     from threadpoolctl import threadpool_info
-    from sknn.blas import one_thread
+    from sknn.engine.blas import one_thread
 
     def numbers():
         return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
@@ -779,8 +778,7 @@ def test_short_work_of_training_keeps_the_lock_of_python(row_seconds, again, exp
     def counted(name, function):
         return lambda *args: (calls.append(name), function(*args))
 
-    with Team(1) as team:
-        session = Session(made, 20, team)
+    with Session(made, 20) as session:
         session.bind(**arrays)
         session._run = counted("given away", session._run)
         session._run_and_hold = counted("kept", session._run_and_hold)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from sknn.cpu.program import Program, lanes_of, pack, unpack
+from sknn.cpu.packing import lanes_of
+from sknn.cpu.program import Program
+from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
 from sknn.engine.network import Network
 from sknn.engine.optimizers import Solver
@@ -39,6 +41,7 @@ from sknn.layers import (
 )
 from sknn.tape.losses import Loss
 from sknn.tape.operations import OPERATIONS
+from sknn.tape.packing import Layout
 from sknn.tape.tape import Buffer, Op, Parameter, Phase, Tape
 
 DENSE_X = ("gather", ("float64", True))
@@ -339,7 +342,7 @@ def _extents(program, tape):
     """Return the first byte of each buffer and the first after its rows."""
     size = program.dtype.itemsize
     extents = {}
-    for buffer, start in program.buffers.items():
+    for buffer, start in program.placement.offsets.items():
         samples = 1 if buffer.shared else tape.width
         bytes_of_one = 8 if buffer.name.startswith("addresses") else size * buffer.rows
         extents[buffer] = start, start + samples * bytes_of_one
@@ -353,11 +356,12 @@ def test_buffers_that_live_together_do_not_overlap(name, purpose, width, monkeyp
     monkeypatch.setattr(Program, "_kernel_arrays", lambda self: None)  # compiles nothing
     tape = make_tape(NETWORKS[name], purpose, width=width)
     program = Program(tape, "float64")
+    placement = program.placement
     lives, extents = _lifetimes(tape), _extents(program, tape)
     assert set(lives) == set(extents)
     buffers = list(lives)
     for i, a in enumerate(buffers):
-        limit = program.shared_bytes if a.shared else program.workspace_bytes
+        limit = placement.shared_bytes if a.shared else placement.block_bytes
         assert 0 <= extents[a][0] < extents[a][1] <= limit
         assert extents[a][0] % 64 == 0
         for b in buffers[:i]:
@@ -372,7 +376,7 @@ def test_buffers_share_memory_once_they_are_dead(monkeypatch):
     layers = tuple(layer for _ in range(20) for layer in (Dense(64), Activation("relu")))
     network = Network((*layers, Dense(1), Activation("identity")), 64, SQUARED)
     program = Program(make_tape(network, "predict"), "float64")
-    assert program.workspace_bytes < 5 * 96 * 32 * 8
+    assert program.placement.block_bytes < 5 * 96 * 32 * 8
 
 
 # --- parameters
@@ -398,14 +402,14 @@ def test_packing_and_unpacking_give_back_the_parameters(dtype, monkeypatch):
             image, SQUARED,
         )  # fmt: skip
         program = Program(make_tape(network, "predict", dtype=np.dtype(dtype)), dtype)
-        values = [random.normal(size=p.shape).astype(dtype) for p in program.parameters]
+        values = [random.normal(size=p.shape).astype(dtype) for p in program.layout.parameters]
         assert values[0].shape == shape
         given = [v.copy() for v in values]
         given[0] = np.asfortranarray(given[0])
-        packed = pack(program, given, np.dtype(dtype))
-        assert packed.nbytes == program.parameter_bytes
+        packed = DEVICES["cpu"].upload(program.layout, given)
+        assert packed.nbytes == program.layout.n_bytes
         assert packed.ctypes.data % 64 == 0
-        for value, back in zip(values, unpack(program, packed), strict=True):
+        for value, back in zip(values, program.layout.unpack(packed), strict=True):
             assert back.dtype == dtype
             assert back.flags.c_contiguous
             assert not np.shares_memory(back, packed)
@@ -420,10 +424,9 @@ def test_weights_lie_by_packs_of_units():
         tape = make_tape(network, "predict", dtype=dtype)
         w = tape.parameters[0]
         assert w.pack % lanes_of(dtype) == 0
-        program = Program.__new__(Program)
-        program.parameters, program.offsets, program.parameter_bytes = [w], {w: 0}, 64 * 64
+        layout = Layout([w], dtype)
         value = np.arange(30.0).reshape(3, 10).astype(dtype)
-        packed = pack(program, [value], dtype)
+        packed = DEVICES["cpu"].upload(layout, [value])
         for k in range(3):
             for unit in range(10):
                 first, place = divmod(unit, w.pack)
@@ -435,9 +438,9 @@ def test_parameters_do_not_overlap(monkeypatch):
     for network in NETWORKS.values():
         program = Program(make_tape(network), "float64")
         end = 0
-        for parameter, start in program.offsets.items():
+        for parameter, start in program.layout.offsets.items():
             assert start >= end
             end = start + parameter.elements * 8
             assert parameter.elements % parameter.pack == 0
             assert parameter.elements >= np.prod(parameter.shape)
-        assert program.parameter_bytes >= end
+        assert program.layout.n_bytes >= end

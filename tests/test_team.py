@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reference import run_engine, start_values, step_rates
 
-from sknn.cpu.program import Team
+from sknn.cpu.team import Team
 from sknn.engine.network import Network
 from sknn.engine.optimizers import Solver
 from sknn.layers import Activation, BatchNormalization, Dense, Dropout

@@ -75,7 +75,7 @@ def test_tensors_come_in_the_order_of_the_parameters(name):
     shapes = [
         parameter.shape
         for _, layer, start in primitives(layers, shape)
-        for parameter in layer.parameters(start, 1)
+        for parameter in layer.parameters(start)
     ]
     assert [tensor.own_shape for tensor in tensors(layers, shape)] == shapes
 

@@ -277,7 +277,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _encoder(self):
         """Return the weights of the encoder."""
-        return encoder_of(self._weights, self._bounds)
+        return self._weights.part(*self._bounds)
 
     def _decoder(self):
         """Return the weights of the decoder; tied ones are its own there."""
@@ -530,31 +530,18 @@ def _shape(array):
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
 
 
-def part_of(network, first, last, start):
-    """Return some of a network's layers as a network for inputs of a shape."""
-    start = start[0] if len(start) == 1 else start
-    layers = (*network.layers[first:last], Activation("identity"))
-    return Network(layers, start, Loss("squared_error", "identity"))
-
-
-def encoder_of(weights, bounds):
-    """Return the weights of the layers within some bounds, noise before them included."""
-    network = weights.network
-    return weights.of(part_of(network, *bounds, network.input_shape))
-
-
 def decoder_of(weights, bounds, code_shape):
     """Return the weights of the layers after the bounds; tied ones are its own there."""
     layers = weights.network.layers[bounds[1] :]
     if any(isinstance(layer, TiedDense) for layer in layers):
         return _untied(weights, layers, code_shape)
-    return weights.of(part_of(weights.network, bounds[1], None, code_shape), last=True)
+    return weights.part(bounds[1])
 
 
 def _untied(weights, layers, start):
     """Return the weights of some last layers, of which some use those of layers before."""
     network = weights.network
-    groups = network.parameters(weights.dtype)
+    groups = network.parameters()
     values, found = iter(weights.values), []
     for (_, layer, _), group in zip(network.primitives, groups, strict=True):
         found.append((layer, [next(values) for _ in group]))
@@ -569,7 +556,7 @@ def _untied(weights, layers, start):
     for layer, group in found[len(found) - len(part.primitives) :]:
         own += [kernels[layer.of].T, *group] if isinstance(layer, TiedDense) else group
     part = replace(part, layers=(*untied, Activation("identity")))
-    return Weights(part, own, weights.dtype)
+    return Weights(part, own, weights.dtype, weights.device)
 
 
 def dense(X):

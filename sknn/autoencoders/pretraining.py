@@ -8,7 +8,6 @@ from ..engine.data import Data
 from ..engine.network import Network
 from ..engine.prediction import predict
 from ..engine.training import Progress, Trainer
-from ..engine.weights import Weights
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, TiedDense
 from ..tape.losses import Loss
 from ..tape.sources import INPUTS, Source
@@ -60,7 +59,7 @@ def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wan
         curves.append(progress.loss_curve)
         if trainer.interrupted:
             return curves, True
-        source = Source(_codes(encoder, source, progress.values, dtype, recipe.n_jobs))
+        source = Source(_codes(encoder, source, progress.values, dtype, recipe))
     return curves, False
 
 
@@ -73,19 +72,18 @@ def _noise_of(i, noise):
     return (MaskingNoise(noise[0].rate),)
 
 
-def _codes(encoder, source, values, dtype, n_jobs):
+def _codes(encoder, source, values, dtype, recipe):
     """Return what an encoder makes of the rows of a source."""
     layers = (*encoder, Activation("identity"))
     network = Network(layers, source.n_columns, Loss("squared_error", "identity"))
-    n = sum(len(group) for group in network.parameters(dtype))
-    weights = Weights(network, values[:n], dtype)
-    return predict(network, weights.packed, weights.dtype, source, n_jobs)
+    n = sum(len(group) for group in network.parameters())
+    return predict(network, values[:n], dtype, source, recipe.n_jobs, device=recipe.device)
 
 
 def _places(network, dtype):
     """Return where the parameters of each layer are in a list of all of them."""
     places, count = {}, 0
-    for (path, _, _), group in zip(network.primitives, network.parameters(dtype), strict=True):
+    for (path, _, _), group in zip(network.primitives, network.parameters(), strict=True):
         places[path] = list(range(count, count + len(group)))
         count += len(group)
     return places

@@ -185,7 +185,7 @@ class SequenceAutoencoderTransformer(
         outputs = finite(
             predict(
                 repeating(weights.network, int(steps.max())), weights.packed, weights.dtype,
-                Source(codes), self.n_jobs, lengths=steps[:, None],
+                Source(codes), self.n_jobs, lengths=steps[:, None], device=weights.device,
             )
         )  # fmt: skip
         outputs = _by_step(outputs, self._step_features, self._plain)

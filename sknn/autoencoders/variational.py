@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.data import Data
 from ..engine.prediction import finite
-from ..engine.weights import Weights
 from ..estimator.checks import check_weights
 from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
 from ..estimator.inputs import Rows
@@ -31,7 +30,6 @@ from .base import (
     Reconstruction,
     decoder_of,
     dense,
-    encoder_of,
     error_of,
 )
 from .convolutional import Coders, check_coders
@@ -117,7 +115,7 @@ class _Bound:
     def distributions(self, weights, inputs):
         """Return means and log variances of the codes of inputs, in float64."""
         first, last = self.bounds
-        heads = inputs.run(encoder_of(weights, (first, last - 1)), self.n_jobs)
+        heads = inputs.run(weights.part(first, last - 1), self.n_jobs)
         return np.hsplit(heads.astype(np.float64, copy=False), 2)
 
     def parts(self, weights, inputs, n_samples, random_state):
@@ -146,9 +144,8 @@ class _VariationalData(Data):
     beta: float = 1.0
     bound: _Bound | None = None
 
-    def evaluate(self, network, values, dtype, n_jobs):
-        """Return the mean loss for parameters, and the two parts of each row's."""
-        weights = Weights.of_packed(network, values, dtype)
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss, and the two parts of each row's."""
         random_state = np.random.RandomState(0)  # the same each time
         error, divergence = self.bound.parts(weights, self.inputs.part(self.rows), 1, random_state)
         return float(np.mean(error + self.beta * divergence)), (error, divergence)

@@ -13,8 +13,7 @@ import os
 
 import numpy as np
 
-#: What arenas begin on: a cache line.
-ALIGN = 64
+from ..tape.packing import ALIGN
 
 
 def guarded():

@@ -4,8 +4,12 @@ The threads are Python's, so any number of teams can be at work at once, a forke
 and a barrier costs a fraction of a microsecond. No Numba threading layer is involved.
 """
 
+import numbers
 import queue
 import threading
+
+import joblib
+from joblib.parallel import get_active_backend
 
 #: How often a thread looks before it lets others have its core: some microseconds' worth.
 SPINS = 2000
@@ -90,3 +94,14 @@ def _error_of(job, rank):
         job(rank)
     except BaseException as error:
         return error
+
+
+def count_threads(n_jobs):
+    """Return the number of threads that `n_jobs` means here and now."""
+    if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs is {n_jobs!r}; expected an int that is not 0, or None.")
+    if n_jobs is None:
+        # In a worker, joblib's own processes or threads are the parallelism.
+        nested = getattr(get_active_backend()[0], "nesting_level", 0) or 0
+        return 1 if nested > 0 else joblib.cpu_count()
+    return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)

@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..tape.sources import X, Y
 from ..tape.tape import Parameter
-from .kernels.frame import RATE_AVERAGE, RATE_FIRST, X, Y
+from .kernels.frame import RATE_AVERAGE, RATE_FIRST
 from .kernels.updates import RULES
 
 _INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
@@ -94,7 +95,7 @@ class Needs:
             check_piece("states", states, self.dtype, least, writes=True)
 
     def check_source(self, place, source):
-        """Check X or Y, a :class:`~sknn.data.Source`, or None where nothing reads it."""
+        """Check X or Y, a Source, or None where nothing reads it."""
         if source is None and (place == X or place in self.sources):
             raise ValueError(f"{_NAMES[place]} is missing.")
         if place not in self.sources:

@@ -97,10 +97,10 @@ class Data:
         bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
         return Pass(rows, np.column_stack([rates, rates * counts]), counts.sum(), bound)
 
-    def evaluate(self, network, values, dtype, n_jobs):
-        """Return the mean loss for parameters, and the outputs, for a score."""
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss for a network's weights, and the outputs, for a score."""
         outputs, loss = predict(
-            network, values, dtype, self.source, n_jobs, self.targets, self.weights, self.rows,
-            self.lengths, self.steps,
+            weights.network, weights.packed, weights.dtype, self.source, n_jobs, self.targets,
+            self.weights, self.rows, self.lengths, self.steps, weights.device,
         )  # fmt: skip
         return float(loss), outputs

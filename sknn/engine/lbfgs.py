@@ -6,10 +6,10 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from ..cpu.program import Session, Team, pack, unpack
 from .blas import one_thread
+from .devices import DEVICES
 from .lowering import program
-from .prediction import CHUNK, amounts, team_size, training_width
+from .prediction import CHUNK, amounts
 
 #: Memory for the activations of such a chunk, where they are needed again.
 _CHUNK_BYTES = 32 * 2**20
@@ -22,44 +22,46 @@ class Objective:
 
     Attributes
     ----------
+    layout : Layout
     size : int
-        Numbers that it is a function of.
+        Numbers that it is a function of: all, but for the slack behind the last parameter, since
+        NumPy gives Python's lock away for more than 500.
+    session : object
+        The device's, in whose context it can be called.
     """
 
-    def __init__(self, network, data, alpha, l1, team):
-        self.data = data
-        self.n_rows = len(data.rows)
-        self.program = program(
-            network, "float64", training_width(network, self.n_rows, np.dtype(float)), "gradient",
-            data.source.key, data.targets.key,
-        )  # fmt: skip
-        blocks = max(1, _CHUNK_BYTES // self.program.workspace_bytes)
-        chunk = min(self.n_rows, CHUNK, blocks * self.program.width)
-        self.packed = np.zeros(self.program.parameter_bytes // 8)
-        self.gradient = np.zeros_like(self.packed)
-        # without the slack behind: NumPy gives Python's lock away for more than 500 numbers
-        self.size = max(start // 8 + p.elements for p, start in self.program.offsets.items())
-        self._session = Session(self.program, chunk, team, gradient=self.gradient)
-        once = data.once(chunk)
-        self._session.bind(
-            self.packed, data.source, data.targets, data.weights, once.rows, **once.bound
+    def __init__(self, recipe, network, data):
+        self._device = device = DEVICES[recipe.device]
+        self._n_rows = len(data.rows)
+        width = device.training_width(network, self._n_rows, np.dtype(float))
+        keys = data.source.key, data.targets.key
+        made = program(network, "float64", width, "gradient", *keys, device=device)
+        self._chunk = min(self._n_rows, CHUNK, made.rows_within(_CHUNK_BYTES))
+        self.layout, parts = made.layout, {p: made.layout.part(p) for p in made.layout.parameters}
+        self.size = max(part.stop for part in parts.values())
+        packed, gradient = device.zeros(self.layout), device.zeros(self.layout)
+        self._packed, self._gradient = packed[: self.size], gradient[: self.size]
+        threads = device.threads(network, min(self._n_rows, CHUNK), recipe.n_jobs)
+        self.session = device.session(made, self._chunk, threads, gradient)
+        once = data.once(self._chunk)
+        self.session.bind(
+            packed, data.source, data.targets, data.weights, once.rows, **once.bound
         )
-        self._chunk, self._rates = chunk, np.ones_like(once.rates)  # sums, not means
         self._sum = amounts(data.weights, data.steps, data.rows).sum()
         self._penalized = [
-            (slice(start // 8, start // 8 + p.elements), *p.penalties(alpha, l1))
-            for p, start in self.program.offsets.items()
+            (part, *p.penalties(recipe.alpha, recipe.l1))
+            for p, part in parts.items()
             if p.penalized and p.trainable
         ]
 
     def __call__(self, packed):
         """Return the loss and a new array with its gradient."""
-        self.packed[: self.size] = packed
-        self.gradient[: self.size] = 0.0
-        loss = self._session.run(self.n_rows, self._chunk, self._rates, accumulate=True)
-        gradient = self.gradient[: self.size].copy()
+        self._device.write(self._packed, packed)
+        self._device.write(self._gradient, 0.0)
+        loss = self.session.run(self._n_rows, self._chunk, accumulate=True)  # sums, not means
+        gradient = self._device.read(self._gradient)
         for part, l2, l1 in self._penalized:
-            w = self.packed[part]
+            w = packed[part]
             loss += 0.5 * l2 * (w @ w) + l1 * np.abs(w).sum()
             gradient[part] += l2 * w + l1 * np.sign(w)
         return loss / self._sum, gradient / self._sum
@@ -67,10 +69,10 @@ class Objective:
 
 def fit_lbfgs(recipe, network, progress, train, on_step):
     """Train by L-BFGS over all rows at once, in float64."""
-    rows = min(len(train.rows), CHUNK)
-    with Team(team_size(recipe.n_jobs, network, rows)) as team, one_thread():
-        objective = Objective(network, train, recipe.alpha, recipe.l1, team)
-        first = pack(objective.program, progress.values, np.float64)[: objective.size]
+    objective = Objective(recipe, network, train)
+    layout = objective.layout
+    with objective.session, one_thread():
+        first = layout.pack(progress.values, np.zeros(layout.size))[: objective.size]
         last = [first]
 
         def after_iteration(intermediate_result):
@@ -78,7 +80,7 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
             progress.loss_curve.append(float(intermediate_result.fun))
             if recipe.verbose:
                 print(f"Iteration {len(progress.loss_curve)}, loss = {intermediate_result.fun:.8f}")
-            if on_step(lambda: unpack(objective.program, last[0])):
+            if on_step(lambda: layout.unpack(last[0])):
                 raise StopIteration
 
         try:
@@ -99,4 +101,4 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.")
             progress.loss = progress.loss_curve[-1] if progress.loss_curve else None
-        progress.values = unpack(objective.program, last[0])
+        progress.values = layout.unpack(last[0])

@@ -2,18 +2,18 @@
 
 from functools import lru_cache
 
-from ..cpu.kernels.frame import X, Y
-from ..cpu.program import Program
 from ..layers.base import forward, size
 from ..layers.recurrent import Recurrent
-from ..tape.sources import INPUTS
+from ..tape.sources import INPUTS, X, Y
 from ..tape.tape import Tape
+from .devices import DEVICES
 
 
 @lru_cache(maxsize=256)
 def program(
-    network, dtype, width, purpose, source, targets=None, solver=None, parts=1, carries=False
-):
+    network, dtype, width, purpose, source, targets=None, solver=None, threads=1, carries=False,
+    device=DEVICES["cpu"],
+):  # fmt: skip
     """Return the network's program, compiling what is new of it.
 
     Parameters
@@ -31,22 +31,28 @@ def program(
         The keys of the data's sources.
     solver : Solver
         For 'train'.
-    parts : int
-        The threads that it is made for; it changes no result.
+    threads : int
+        Those that it is made for; they change no result.
     carries : bool
         Whether recurrent layers begin with the states that they have left.
+    device : object
+        One of ``DEVICES``.
     """
-    tape = lower(network, dtype, width, purpose, source, targets, solver, carries)
-    return Program(tape, dtype, parts)
+    tape = lower(network, dtype, width, purpose, source, targets, solver, carries, device)
+    return device.compile(tape, dtype, threads)
 
 
-def lower(network, dtype, width, purpose, source, targets=None, solver=None, carries=False):
+def lower(
+    network, dtype, width, purpose, source, targets=None, solver=None, carries=False,
+    device=DEVICES["cpu"],
+):  # fmt: skip
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    tape = Tape(width, solver, carries)
+    packing = device.packing(dtype)
+    tape = Tape(width, solver, carries, packing)
     training = purpose in ("gradient", "train")
-    for group in network.parameters(dtype):
+    for group in network.parameters():
         for parameter in group:
-            tape.parameter(parameter)
+            tape.parameter(packing.packed(parameter))
     parameters, shape = iter(tape.parameters), network.input_shape
     x = gather(tape, tape.buffer("x", size(shape)), X, source)
     if targets == INPUTS.key:

@@ -1,19 +1,11 @@
-"""A network: its layers from input to output, and how it is lowered to tapes."""
+"""A network: its layers from input to output, and what engine and devices ask about them."""
 
 from dataclasses import dataclass, fields
 
-import numpy as np
-
-from ..cpu.program import lanes_of
 from ..layers.base import check_tokens, output_shape, primitives, size
 from ..layers.recurrent import Embedding, Recurrent
 from ..layers.tied import TiedDense
 from ..tape.losses import Loss
-
-#: Samples in a block, but for small batches.
-BLOCK_WIDTH = 32
-#: Bytes of one layer's output for a block of samples, above which single samples go through.
-_LARGEST_BLOCK = 32 * 2**20
 
 
 class _once:
@@ -114,10 +106,9 @@ class Network:
         check_tokens(self.layers, self.start_shape)
         return found
 
-    def parameters(self, dtype):
+    def parameters(self):
         """Return the parameters of each of the primitives."""
-        lanes = lanes_of(dtype)
-        return [layer.parameters(shape, lanes) for _, layer, shape in self.primitives]
+        return [layer.parameters(shape) for _, layer, shape in self.primitives]
 
     @_once
     def largest(self):
@@ -131,21 +122,3 @@ class Network:
     def operations(self):
         """Multiply-adds of one sample's forward pass."""
         return sum(layer.operations(shape) for _, layer, shape in self.primitives)
-
-
-def block_width(rows, dtype):
-    """Return the width of a block for batches of `rows` samples."""
-    if rows == 1:
-        return 1
-    return lanes_of(dtype) if rows <= lanes_of(dtype) else BLOCK_WIDTH
-
-
-def prediction_width(network, rows, dtype):
-    """Return the width of a block for predicting: of large images, one at a time.
-
-    A block of these would not stay in any cache, and a single one has positions enough to go over.
-    """
-    block = network.largest * BLOCK_WIDTH * np.dtype(dtype).itemsize
-    large = block > _LARGEST_BLOCK and not network.sequential  # a step of which is small
-    width = 1 if large else block_width(rows, dtype)
-    return lanes_of(dtype) if width == 1 and network.transposes else width

@@ -2,67 +2,44 @@
 
 import numpy as np
 
-from ..cpu.program import ONES, Team
+from .devices import DEVICES
 from .lowering import program
-from .network import BLOCK_WIDTH, block_width, prediction_width
-from .threads import count_threads, give_way
+from .threads import give_way
 
 _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
-#: Multiply-adds in a step below which one thread more costs more than it brings.
-_WORK_PER_THREAD = 800_000
 #: Rows that are predicted, or whose gradient is summed, between two looks at Python.
 CHUNK = 8192
 
 
-def training_width(network, rows, dtype):
-    """Return the width of a block for training in batches of `rows` rows.
-
-    Only sequences are trained one at a time: their steps are work enough.
-    """
-    return block_width(rows if network.sequential else max(rows, 2), dtype)
-
-
-def team_size(n_jobs, network, rows):
-    """Return how many threads to take for steps of `rows` rows; it changes nothing in the result.
-
-    Small steps keep one thread busy at most, and then nobody asks how many there are. Over time a
-    block of sequences goes on one thread, and most of the work is that.
-    """
-    most = 3 * network.operations * rows // _WORK_PER_THREAD
-    if network.sequential:
-        most = min(most, -(-rows // BLOCK_WIDTH))
-    return 1 if most < 2 else min(count_threads(n_jobs), most)
-
-
 def predict(
     network, values, dtype, source, n_jobs, targets=None, weights=None, rows=None, lengths=None,
-    steps=None,
+    steps=None, device="cpu",
 ):  # fmt: skip
     """Return the network's outputs for all rows of a source, or for some, in bounded memory.
 
-    With `targets`, return the outputs and their mean loss too. `weights`, `lengths` and `steps` are
-    by row of the source, as those of :class:`Data`.
+    `values` are the parameters in their documented shapes, or packed. With `targets`, return the
+    outputs and their mean loss too. `weights`, `lengths` and `steps` are by row of the source, as
+    those of :class:`Data`.
     """
+    on = DEVICES[device]
     n_rows = source.n_rows if rows is None else len(rows)
-    width, chunk = prediction_width(network, n_rows, dtype), min(n_rows, CHUNK)
-    size = team_size(n_jobs, network, chunk) if n_rows == 1 or n_rows > width else 1
+    width, chunk = on.prediction_width(network, n_rows, dtype), min(n_rows, CHUNK)
+    threads = on.threads(network, chunk, n_jobs) if n_rows == 1 or n_rows > width else 1
     purpose = "predict" if targets is None else "evaluate"
     key = None if targets is None else targets.key
-    parts = size if n_rows == 1 else 1
-    made = program(network, _NAMES[dtype], width, purpose, source.key, key, parts=parts)
+    parts = threads if n_rows == 1 else 1
+    made = program(
+        network, _NAMES[dtype], width, purpose, source.key, key, threads=parts, device=on
+    )
     out = np.empty((n_rows, network.outputs), dtype)
     if lengths is not None:  # blocks of similar lengths end early; no bit depends on the order
         lengths = lengths if rows is None else lengths[rows]
         order = np.argsort(lengths.sum(axis=1), kind="stable")
         rows, lengths = order if rows is None else rows[order], lengths[order]
-    with Team(size) as team:
-        session = made.borrow(chunk, team)
-        packed = values if isinstance(values, np.ndarray) else session.pack(values)
+    with on.session(made, chunk, threads) as session:
+        packed = session.pack(values) if isinstance(values, (list, tuple)) else values
         session.bind(packed, source, targets, weights, rows, out, lengths=lengths)
-        n_runs = -(-n_rows // chunk)
-        rates = ONES if n_runs == 1 else np.ones((n_runs, 2))
-        total = session.run(n_rows, chunk, rates, again=False)
-    made.give_back(session)
+        total = session.run(n_rows, chunk, again=False)
     give_way()
     if lengths is not None:
         in_order, out = out, np.empty_like(out)

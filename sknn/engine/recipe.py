@@ -31,6 +31,7 @@ class Recipe:
     clip_norm: float | None = None
     average: bool | float = False
     n_jobs: int | None = None
+    device: str = "cpu"
 
     @classmethod
     def of(cls, parameters):

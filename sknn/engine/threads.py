@@ -1,12 +1,8 @@
 """How many threads to take, and how fits and predictions share Python's lock."""
 
-import numbers
 import os
 import threading
 import time
-
-import joblib
-from joblib.parallel import get_active_backend
 
 #: The threads that are fitting something.
 FITTING = set()
@@ -33,14 +29,3 @@ def _after_fork():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def count_threads(n_jobs):
-    """Return the number of threads that `n_jobs` means here and now."""
-    if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or n_jobs == 0):
-        raise ValueError(f"n_jobs is {n_jobs!r}; expected an int that is not 0, or None.")
-    if n_jobs is None:
-        # In a worker, joblib's own processes or threads are the parallelism.
-        nested = getattr(get_active_backend()[0], "nesting_level", 0) or 0
-        return 1 if nested > 0 else joblib.cpu_count()
-    return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)

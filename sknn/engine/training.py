@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..cpu.memory import aligned
-from ..cpu.program import Session, Team, pack, unpack
+from .devices import DEVICES
 from .lowering import program
 from .optimizers import SCHEDULES, Optimizer, make_solver
-from .prediction import team_size, training_width
+from .weights import Weights
 
 
 def noise_seed(random_state):
@@ -49,9 +48,9 @@ class Progress:
     best_validation_score: float = -np.inf
     no_improvement: int = 0
 
-    def validate(self, data, score, network, values, dtype, n_jobs):
-        """Continue the curves of validation by the loss and score of parameters."""
-        loss, outputs = data.evaluate(network, values, dtype, n_jobs)
+    def validate(self, data, score, weights, n_jobs):
+        """Continue the curves of validation by the loss and score of a network's weights."""
+        loss, outputs = data.evaluate(weights, n_jobs)
         self.validation_loss_curve.append(loss)
         self.validation_scores.append(score(data, loss, outputs))
 
@@ -94,16 +93,18 @@ class Trainer:
         self.seed = seed
         self.n_samples = len(train.rows)
         self.batch = train.batch_size(recipe.batch_size)
-        self._threads = team_size(recipe.n_jobs, network, self.batch)
+        self._device = device = DEVICES[recipe.device]
+        self._threads = device.threads(network, self.batch, recipe.n_jobs)
         self.program = program(
-            network, dtype.name, training_width(network, self.batch, dtype), "train",
+            network, dtype.name, device.training_width(network, self.batch, dtype), "train",
             train.source.key, train.targets.key, make_solver(recipe), self._threads,
-            carries=train.carries,
+            train.carries, device,
         )  # fmt: skip
+        self._layout = self.program.layout
         # What is trained, and what predicts: the same, or the averages of the former.
-        self.packed = self._shown = pack(self.program, progress.raw or progress.values, dtype)
+        self.packed = self._shown = device.upload(self._layout, progress.raw or progress.values)
         if recipe.average:
-            self._shown = pack(self.program, progress.values, dtype)
+            self._shown = device.upload(self._layout, progress.values)
         self._last = self._session = None
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
@@ -123,18 +124,15 @@ class Trainer:
         else:
             progress.optimizer = Optimizer(recipe, progress.values)
         progress.optimizer.planned = epochs * -(-self.n_samples // self.batch)
-        states, n_states = progress.optimizer.states, self.program.n_states
-        self._states = aligned(n_states * self.packed.nbytes).view(self.dtype)
-        self._states = self._states.reshape(n_states, -1)
-        for packed, values in zip(self._states, states):
-            packed[:] = pack(self.program, values, self.dtype)
+        self._states = self._device.zeros(self._layout, self.program.n_states)
+        for state, values in zip(self._states, progress.optimizer.states):
+            self._device.upload(self._layout, values, state)
         if recipe.average:
-            self._states[-1] = self._shown
+            self._device.write(self._states[-1], self._shown)
         progress.optimizer.states = None  # until training ends
         progress.n_iter = 0
         try:
-            with Team(self._threads) as team:
-                self._session = Session(self.program, self.batch, team)
+            with self._device.session(self.program, self.batch, self._threads) as self._session:
                 for _ in range(epochs):
                     if self._epoch(partial, on_epoch):
                         break
@@ -143,42 +141,44 @@ class Trainer:
             warnings.warn("Training interrupted by user.")
         self._show()
         if recipe.early_stopping and self.validation is not None:
-            self._shown[:], self.packed[:] = self._best
+            self._shown, self.packed = self._best
         self._session = None
-        progress.values = unpack(self.program, self._shown)
-        progress.raw = unpack(self.program, self.packed) if recipe.average else None
+        progress.values, progress.raw = self.current_values(), self._raw()
         progress.optimizer.states = self._own_states()
 
     def current_values(self):
         """Return copies of the parameters to predict with, as they stand."""
-        return unpack(self.program, self._shown)
+        return self._device.download(self._layout, self._shown)
 
     def so_far(self):
         """Return the Progress as it would be if training ended here."""
         optimizer = self.progress.optimizer.copy()
         optimizer.states = self._own_states()
-        raw = unpack(self.program, self.packed) if self.recipe.average else None
-        return self.progress.copy(values=self.current_values(), raw=raw, optimizer=optimizer)
+        changes = {"values": self.current_values(), "raw": self._raw(), "optimizer": optimizer}
+        return self.progress.copy(**changes)
+
+    def _raw(self):
+        """Return copies of the parameters that are averaged, if any are."""
+        return self._device.download(self._layout, self.packed) if self.recipe.average else None
 
     def _own_states(self):
         """Return copies of the optimizer's states; the average is none of them."""
-        states = self._states[: len(self._states) - bool(self.recipe.average)]
-        return [unpack(self.program, state) for state in states]
+        states = self._states[: self.program.n_states - bool(self.recipe.average)]
+        return [self._device.download(self._layout, state) for state in states]
 
     def _copies(self):
-        shown = self._shown.copy()
-        return shown, self.packed.copy() if self.recipe.average else shown
+        shown = self._device.copy(self._shown)
+        return shown, self._device.copy(self.packed) if self.recipe.average else shown
 
     def _show(self):
         """Have the averages predict; what no optimizer touches is taken as it is."""
         if not self.recipe.average:
             return
-        self._shown[:] = self._states[-1]
-        for parameter, start in self.program.offsets.items():
+        self._device.write(self._shown, self._states[-1])
+        for parameter in self._layout.parameters:
             if not parameter.trainable:
-                start //= self.dtype.itemsize
-                part = slice(start, start + parameter.elements)
-                self._shown[part] = self.packed[part]
+                part = self._layout.part(parameter)
+                self._device.write(self._shown[part], self.packed[part])
 
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
@@ -245,10 +245,9 @@ class Trainer:
     def _validate(self):
         if self.validation is None:
             return
-        progress = self.progress
-        progress.validate(
-            self.validation, self.score, self.network, self._shown, self.dtype, self.recipe.n_jobs
-        )
+        progress, recipe = self.progress, self.recipe
+        weights = Weights.of_packed(self.network, self._shown, self.dtype, recipe.device)
+        progress.validate(self.validation, self.score, weights, recipe.n_jobs)
         if self.recipe.verbose:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
 

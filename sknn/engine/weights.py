@@ -1,14 +1,20 @@
 """The parameters of a network, packed as they are computed with."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from ..cpu.program import Layout, pack, unpack
+from ..layers import Activation
+from ..layers.base import output_shape, primitives
+from ..tape.losses import Loss
+from .devices import DEVICES
 
 
 class Weights:
-    """The parameters of a network as they are computed with: packed, in one piece.
+    """The parameters of a network as they are computed with: packed, in one piece, on a device.
 
-    Pickles hold them in their documented shapes, which every version understands.
+    Pickles hold them in their documented shapes, which every version understands, and are loaded to
+    the CPU.
 
     Parameters
     ----------
@@ -16,51 +22,71 @@ class Weights:
     values : iterable of ndarray
         In their documented shapes, in order.
     dtype : dtype
+    device : str
     """
 
-    def __init__(self, network, values, dtype):
-        self.network, self.dtype = network, np.dtype(dtype)
-        self.packed = pack(self._layout(), values, self.dtype)
+    def __init__(self, network, values, dtype, device="cpu"):
+        self.network, self.dtype, self.device = network, np.dtype(dtype), device
+        self.packed = DEVICES[device].upload(self._layout(), values)
 
     @classmethod
-    def of_packed(cls, network, packed, dtype):
+    def of_packed(cls, network, packed, dtype, device="cpu"):
         """Return weights that are packed already."""
         weights = object.__new__(cls)
-        weights.network, weights.dtype, weights.packed = network, np.dtype(dtype), packed
+        weights.network, weights.dtype, weights.device = network, np.dtype(dtype), device
+        weights.packed = packed
         return weights
 
     def _layout(self):
-        groups = self.network.parameters(self.dtype)
-        return Layout([p for group in groups for p in group], self.dtype)
+        parameters = [p for group in self.network.parameters() for p in group]
+        return DEVICES[self.device].layout(parameters, self.dtype)
 
     @property
     def values(self):
         """Copies of the parameters, in their documented shapes."""
-        return unpack(self._layout(), self.packed)
+        return DEVICES[self.device].download(self._layout(), self.packed)
 
     def by_layer(self):
         """Return copies of the parameters by the path of their layer, and by name."""
-        values, groups = iter(self.values), self.network.parameters(self.dtype)
+        values, groups = iter(self.values), self.network.parameters()
         return {
             path: {p.name: next(values) for p in group}
             for (path, _, _), group in zip(self.network.primitives, groups, strict=True)
             if group
         }
 
-    def of(self, network, last=False):
-        """Return the part of these weights that belongs to a network that is a part of this one.
+    def of(self, network, skipped=0):
+        """Return the part of these weights that belongs to a network which is a part of this one.
 
-        It begins as this one does, or (`last`) ends as it does.
+        Its parameters are this one's, from one of them on: so many are `skipped`. None is copied.
         """
-        if last:
-            layout, kept = self._layout(), sum(map(len, network.parameters(self.dtype)))
-            if not kept:
-                return Weights(network, (), self.dtype)
-            starts = [layout.offsets[p] for p in layout.parameters]
-            first = starts[len(starts) - kept]
-            packed = self.packed[first // self.dtype.itemsize :]
-            return Weights.of_packed(network, packed, self.dtype)
-        return Weights.of_packed(network, self.packed, self.dtype)
+        packed = self.packed
+        if skipped:
+            layout = self._layout()
+            kept = layout.parameters[skipped:]
+            packed = packed[layout.part(kept[0]).start :] if kept else packed
+        return Weights.of_packed(network, packed, self.dtype, self.device)
+
+    def part(self, first, last=None):
+        """Return the weights of some layers, from `first` on and before `last`, as a network."""
+        whole = self.network
+        before, layers = whole.layers[:first], whole.layers[first:last]
+        skipped = [
+            p
+            for _, layer, shape in primitives(before, whole.start_shape)
+            for p in layer.parameters(shape)
+        ]
+        start = {}
+        if before:
+            shape = output_shape(before, whole.start_shape)
+            start = {"inputs": shape[0] if len(shape) == 1 else shape, "augmentation": ()}
+        network = replace(
+            whole,
+            layers=(*layers, Activation("identity")),
+            loss=Loss("squared_error", "identity"),
+            **start,
+        )
+        return self.of(network, len(skipped))
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
 
-from ..tape.sources import _NUMBERS
+from ..tape.sources import NUMBERS
 
 
 def given_dtype(dtype):
@@ -85,7 +85,7 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
 
 def numeric(X):
     """Return an array; as float64 where scikit-learn lets pass what is no number yet: times."""
-    return X if X.dtype.kind in _NUMBERS else X.astype(np.float64)
+    return X if X.dtype.kind in NUMBERS else X.astype(np.float64)
 
 
 # --- sparse matrices, before anything goes by their indices

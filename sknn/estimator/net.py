@@ -6,7 +6,7 @@ engine trains, and its outcome becomes the estimator's own (``_commit``).
 """
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -47,17 +47,17 @@ class Job:
     recipe : Recipe
     dtype : dtype
         What is computed in.
-    random_state : RandomState
-    seed : int
-        Of dropout, noise and augmentation.
-    incremental : bool
-        Whether it is a partial fit.
     first : bool
         Whether it begins anew, not from the weights of the last fit.
+    incremental : bool
+        Whether it is a partial fit.
     score : callable
         ``score(data, loss, outputs)`` is the validation score.
     attributes : dict of str to object
         What the estimator will remember, beside the outcome of training.
+    random_state : RandomState
+    seed : int
+        Of dropout, noise and augmentation.
     progress : Progress
     data, held : Data
         To learn from, and to validate with, or None.
@@ -68,16 +68,26 @@ class Job:
     network: Network
     recipe: Recipe
     dtype: np.dtype
+    first: bool
+    incremental: bool
+    score: object
+    attributes: dict
     random_state: np.random.RandomState
     seed: int
-    incremental: bool
-    first: bool
-    score: object
-    attributes: dict = field(default_factory=dict)
     progress: Progress | None = None
     data: Data | None = None
     held: Data | None = None
     interrupted: bool = False
+
+    @classmethod
+    def of(cls, net, network, dtype, first, incremental, score, attributes):
+        """Return the job of training a network by an estimator's parameters."""
+        check_trainable(network, net.solver)
+        random_state = check_random_state(net.random_state)
+        return cls(
+            network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
+            noise_seed(random_state),
+        )  # fmt: skip
 
     @property
     def epochs(self):
@@ -117,20 +127,10 @@ class Net(TakesRows, NeuralEstimator):
         weights = task.weigh(sample_weight, inputs, targets, incremental)
         n_outputs = task.count_outputs(inputs, targets)
         network, remembered = self._network(task, inputs, n_outputs)
-        check_trainable(network, self.solver)
-        random_state = check_random_state(self.random_state)
-        job = Job(
-            network,
-            Recipe.of(self),
-            # What goes on goes on in the type of its weights, as in scikit-learn.
-            self._computing_dtype(inputs if first else None),
-            random_state,
-            noise_seed(random_state),
-            incremental,
-            first,
-            task.score,
-            shown(network, n_outputs) | remembered,
-        )
+        # What goes on goes on in the type of its weights, as in scikit-learn.
+        dtype = self._computing_dtype(inputs if first else None)
+        attributes = shown(network, n_outputs) | remembered
+        job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
         if first:
             job.progress = Progress(self._first_values(job, inputs, targets, weights))
         else:
@@ -268,7 +268,7 @@ class LayeredNet(Net):
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
         values = self._weights.values
-        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "layers have changed since the last fit, by their own parameters or those of the "
@@ -292,7 +292,7 @@ class LayeredNet(Net):
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""
         return {
-            "_weights": Weights(network, values, values[0].dtype),
+            "_weights": Weights(network, values, values[0].dtype, self.device),
             "layers_": list(network.layers[:-1]),
         }
 
@@ -368,8 +368,8 @@ def train_by_lbfgs(job, callbacks):
 
     def after_iteration(values):
         if job.held is not None:
-            parameters = values(), np.dtype(np.float64), job.recipe.n_jobs
-            progress.validate(job.held, job.score, job.network, *parameters)
+            weights = Weights(job.network, values(), np.float64, job.recipe.device)
+            progress.validate(job.held, job.score, weights, job.recipe.n_jobs)
 
         def commit(other):
             curve = progress.loss_curve
@@ -387,7 +387,7 @@ def train_by_lbfgs(job, callbacks):
 def draw(network, initializer, random_state, dtype):
     """Draw a network's first parameters, but for those that `initializer` gives."""
     name = "auto" if isinstance(initializer, list) else initializer
-    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape, 1)]
+    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
     values = []
     for i, (layer, shape) in enumerate(drawn):
         values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
@@ -421,7 +421,7 @@ _RANDOM = Augmentation, Dropout, GaussianNoise, GaussianSampling, MaskingNoise, 
 
 def check_names(network):
     """Check that no two layers with parameters have one name."""
-    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape, 1)]
+    paths = [path for path, layer, shape in network.primitives if layer.parameters(shape)]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")

@@ -211,13 +211,15 @@ class _BaseMLPNet(Net):
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        return predict(network, values, dtype, inputs.source(), self.n_jobs)
+        return predict(
+            network, values, dtype, inputs.source(), self.n_jobs, device=self.device
+        )
 
     def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""
         values, network = [], job.network
         initializer = "auto" if isinstance(self.initializer, list) else self.initializer
-        for i, group in enumerate(network.parameters(job.dtype)):
+        for i, group in enumerate(network.parameters()):
             layer = network.layers[i]
             if isinstance(layer, Dense):
                 following = [a for a in network.layers[i:] if isinstance(a, Activation)]
@@ -243,7 +245,7 @@ class _BaseMLPNet(Net):
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
         values = [np.asarray(value, dtype) for value in self._values()]
-        shapes = [p.shape for group in network.parameters(dtype) for p in group]
+        shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "hidden_layer_sizes or batch_norm have changed since the last fit: its parameters "

@@ -12,9 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..cpu.kernels import perceptron as operands
-from ..cpu.program import RawKernel, lanes_of
-from ..cpu.wall import check_piece
+from ..engine.devices import DEVICES
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
 from ..estimator.callbacks import FitCallbacks
@@ -24,10 +22,8 @@ from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, para
 from ..estimator.transactions import NeuralEstimator, all_or_nothing, consistent
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
+from ..tape.packing import rounded
 from ..tape.sources import ClassNumbers, Source
-
-#: Multiply-adds between two looks at Python.
-_WORK_PER_CALL = 50_000_000
 
 
 class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
@@ -167,10 +163,14 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         )
         dtype = computing_dtype(self.dtype, X if first else self.coef_)
         units = 1 if len(self.classes_) == 2 else len(self.classes_)
-        state = _State(units, X.shape[1], dtype, self.average)
+        device = DEVICES[self.device]
+        padded = rounded(units, device.packing(dtype).vector(units))
+        state = _State(units, padded, X.shape[1], dtype, self.average)
         if not first:
             state.restore(self)
-        pass_over = _Pass(self, state, Source(X), numbers, weights)
+        pass_over = device.perceptron(
+            state, Source(X), numbers, weights, self.learning_rate_init, self.fit_intercept
+        )
         callbacks = FitCallbacks(self, X, y, epochs or 1)
         random_state = check_random_state(self.random_state)
         order = np.arange(X.shape[0])
@@ -261,7 +261,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
         )
         values = [w.astype(dtype), b.astype(dtype)]
-        sums = finite(predict(network, values, dtype, Source(X), self.n_jobs))
+        sums = finite(predict(network, values, dtype, Source(X), self.n_jobs, device=self.device))
         return sums.ravel() if units == 1 else sums
 
     @consistent
@@ -284,10 +284,9 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
 
 class _State:
-    """Weights as the kernel wants them: ``[inputs][units]``, units rounded up to a vector."""
+    """Weights as a device wants them: ``[inputs][units]``, units rounded up to a vector."""
 
-    def __init__(self, units, inputs, dtype, average):
-        padded = -(-units // lanes_of(dtype)) * lanes_of(dtype)
+    def __init__(self, units, padded, inputs, dtype, average):
         self.units, self.dtype, self.seen = units, dtype, 0
         self.weights, self.biases = np.zeros((inputs, padded), dtype), np.zeros(padded, dtype)
         self.moments = np.zeros_like(self.weights) if average else None
@@ -324,47 +323,3 @@ class _State:
             "coef_": weights[:, : self.units].T.copy(),
             "intercept_": biases[: self.units].copy(),
         }
-
-
-class _Pass:
-    """One pass over rows, in calls that each return to Python soon."""
-
-    def __init__(self, estimator, state, source, numbers, weights):
-        self._state = state
-        scalar, index = source.variant if source.operation == "gather_csr" else (
-            source.variant[0], None,
-        )  # fmt: skip
-        self._kernel = RawKernel("perceptron", state.dtype, (scalar, index))
-        self._kernel.bind(source, numbers, weights)
-        self._scratch = np.zeros(source.n_columns, state.dtype)
-        self._outcome = np.zeros(2)
-        op = self._kernel.operands
-        op[operands.INPUTS], op[operands.UNITS] = source.n_columns, state.units
-        op[operands.RATE] = np.float64(estimator.learning_rate_init).view(np.int64)
-        op[operands.INTERCEPT] = estimator.fit_intercept
-        op[operands.N_ROWS] = self._kernel.n_rows
-        for field, array in (
-            (operands.WEIGHTS, state.weights),
-            (operands.BIASES, state.biases),
-            (operands.MOMENTS, state.moments),
-            (operands.BIAS_MOMENTS, state.bias_moments),
-            (operands.SCRATCH, self._scratch),
-            (operands.OUTCOME, self._outcome),
-        ):
-            if array is not None:
-                dtype = np.float64 if field == operands.OUTCOME else state.dtype
-                check_piece("state", array, np.dtype(dtype), writes=True)
-            op[field] = 0 if array is None else array.ctypes.data
-        self._rows_per_call = max(1, _WORK_PER_CALL // (source.n_columns * len(state.biases)))
-
-    def __call__(self, rows):
-        """Return the number of errors, and the sum of the losses."""
-        self._outcome[:] = 0.0
-        for first in range(0, len(rows), self._rows_per_call):
-            part = rows[first : first + self._rows_per_call]
-            self._kernel.operands[operands.SEEN] = self._state.seen
-            self._kernel(part)
-            if self._kernel.operands[operands.STRAY]:
-                raise ValueError("A row to read is not one of those that there are.")
-            self._state.seen += len(part)
-        return self._outcome

@@ -70,7 +70,7 @@ def tensors(layers, input_shape):
     orders, _ = _orders(layers, tuple(input_shape), None)
     result = {}
     for (path, layer, shape), order in zip(found, orders):
-        for parameter in layer.parameters(shape, 1):
+        for parameter in layer.parameters(shape):
             if parameter.name not in _ENDINGS:
                 raise ValueError(f"{path}: {layer} has no names in PyTorch that are known here.")
             name = f"{path}.{_ENDINGS[parameter.name]}"

@@ -15,16 +15,13 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine.network import Network
 from ..engine.prediction import finite
 from ..estimator.checks import sound
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
-from ..layers import Activation
 from ..layers.base import path_of
-from ..tape.losses import Loss
 from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 
 
@@ -159,9 +156,4 @@ def _cut(net, layer):
         place = int(layer) % n
     else:
         raise TypeError(f"layer is {layer!r}; expected an int or a str.")
-    layers = (*net.layers_[: place + 1], Activation("identity"))
-    whole = net._weights.network
-    loss = Loss("squared_error", "identity")
-    network = Network(layers, whole.inputs, loss, whole.augmentation)
-    # The parameters up to here lie where they lie in the whole network.
-    return net._weights.of(network)
+    return net._weights.part(0, place + 1)

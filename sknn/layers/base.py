@@ -22,9 +22,9 @@ _DEEPEST = 50
 class Layer:
     """What every layer has.
 
-    `output_shape(shape)` is the shape of its output for that of its input; `parameters(shape,
-    lanes)` its parameters, for a number of the vector's lanes; `draw(shape, ...)` their first
-    values; `operations(shape)` its multiply-adds for one sample. ``forward(tape, x, shape,
+    `output_shape(shape)` is the shape of its output for that of its input; `parameters(shape)`
+    its parameters; `draw(shape, ...)` their first values; `operations(shape)` its multiply-adds for
+    one sample. ``forward(tape, x, shape,
     parameters, training)`` takes its parameters from an iterator, adds its operations to a tape and
     returns the output's buffer and a function that adds the backward ones: from the gradient of the
     output, it returns that of the input (None if `needed` is False).
@@ -33,7 +33,7 @@ class Layer:
     #: Whether its inputs are numbers of tokens, and whether it gives its inputs unchanged.
     reads_tokens, keeps_numbers = False, False
 
-    def parameters(self, shape, lanes):
+    def parameters(self, shape):
         return ()
 
     def output_shape(self, shape):

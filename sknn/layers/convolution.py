@@ -5,7 +5,7 @@ from numbers import Integral
 
 from .base import check_count, check_pair, describe, image, size
 from .dense import add_dense
-from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, pack_width, tile_rows
+from .weighted import Weighted, add_bias_gradient, add_kernel_gradient
 
 
 def check_padding(layer):
@@ -142,9 +142,8 @@ class Conv2D(_Convolution):
     def operations(self, shape):
         return size(self._geometry(shape)[0]) * size(self._kernel_shape(shape))
 
-    def parameters(self, shape, lanes):
-        pack = pack_width(self.filters, lanes)
-        return (self._kernel(self._kernel_shape(shape), pack), *self._bias(self.filters, pack))
+    def parameters(self, shape):
+        return (self._kernel(self._kernel_shape(shape)), *self._bias(self.filters))
 
     def draw(self, shape, random_state, initializer, last=False):
         kernel = self._kernel_shape(shape)
@@ -173,7 +172,7 @@ class Conv2D(_Convolution):
         each = self.filters // self.groups
         name = "convolution" if b else "convolution_unbiased"
         reads = (x, w, b) if b else (x, w)
-        tape.add(name, reads, (z,), (*numbers, 0, outs[0]), (tile_rows(each), w.pack))
+        tape.add(name, reads, (z,), (*numbers, 0, outs[0]), (tape.packing.tile(each), w.pack))
 
         def backward(dz, needed):
             tape.keep(dz)  # the kernel's gradient is computed when the blocks are done
@@ -184,7 +183,7 @@ class Conv2D(_Convolution):
             if not needed:
                 return None
             dx = tape.buffer("dx", x.rows)
-            variant = (tile_rows(shape[2] // self.groups), w.pack)
+            variant = (tape.packing.tile(shape[2] // self.groups), w.pack)
             tape.add("convolution_input_gradient", (dz, w), (dx,), numbers, variant)
             return dx
 
@@ -267,9 +266,9 @@ trainable, name
     def _kernel_shape(self, shape):
         return (*self.kernel_size, self.filters, shape[2])
 
-    def parameters(self, shape, lanes):
-        w = self._kernel(self._kernel_shape(shape), pack_width(shape[2], lanes))
-        return (w, *self._bias(self.filters, lanes))
+    def parameters(self, shape):
+        w = self._kernel(self._kernel_shape(shape))
+        return (w, *self._bias(self.filters, tiled=False))
 
     def draw(self, shape, random_state, initializer, last=False):
         kernel = self._kernel_shape(shape)
@@ -285,7 +284,7 @@ trainable, name
         if training and w.trainable:
             tape.keep(x)
         z = tape.buffer("z", size(outs) * self.filters)
-        variant = (tile_rows(self.filters), w.pack)
+        variant = (tape.packing.tile(self.filters), w.pack)
         tape.add("convolution_input_gradient", (x, w), (z,), numbers, variant)
         if b:
             tape.add("add_bias", (z, b), (z,), (size(outs), self.filters))
@@ -299,7 +298,7 @@ trainable, name
             if not needed:
                 return None
             dx = tape.buffer("dx", x.rows)
-            variant = (tile_rows(shape[2]), w.pack)
+            variant = (tape.packing.tile(shape[2]), w.pack)
             attributes = (*numbers, 0, shape[0])
             tape.add("convolution_unbiased", (dz, w), (dx,), attributes, variant)
             return dx

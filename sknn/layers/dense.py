@@ -5,15 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 from .base import MOST, Layer, check_count, describe, positions, size
-from .weighted import (
-    Weighted,
-    add_bias_gradient,
-    add_kernel_gradient,
-    along_time,
-    pack_width,
-    tile_rows,
-    transpose,
-)
+from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, along_time, transpose
 
 
 def add_dense(tape, x, places, inputs, units, w, b, training):
@@ -27,10 +19,10 @@ def add_dense(tape, x, places, inputs, units, w, b, training):
     z = tape.buffer("z", places * units)
     reads = (x, w) if b is None else (x, w, b)
     name = "dense_unbiased" if b is None else "dense"
-    tape.add(name, reads, (z,), sizes, (tile_rows(units), w.pack))
+    tape.add(name, reads, (z,), sizes, (tape.packing.tile(units), w.pack))
 
     def backward(dz, needed):
-        rows = tile_rows(inputs)
+        rows = tape.packing.tile(inputs)
         if w.trainable:
             if places > 1:
                 tape.keep(dz)  # the gradients are computed when the blocks are done
@@ -102,10 +94,9 @@ class Dense(Weighted):
     def operations(self, shape):
         return size(shape) * self.units
 
-    def parameters(self, shape, lanes):
-        pack = pack_width(self.units, lanes)
+    def parameters(self, shape):
         inputs = self._split(shape)[1]
-        return (self._kernel((inputs, self.units), pack), *self._bias(self.units, pack))
+        return (self._kernel((inputs, self.units)), *self._bias(self.units))
 
     def draw(self, shape, random_state, initializer, last=False):
         kernel = (self._split(shape)[1], self.units)

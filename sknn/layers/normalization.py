@@ -43,13 +43,12 @@ class BatchNormalization(Layer):
     def learns(self):
         return self.trainable
 
-    def parameters(self, shape, lanes):
-        units = (shape[-1],)
-        return (
-            Parameter("gamma", units, lanes, self.trainable),
-            Parameter("beta", units, lanes, self.trainable),
-            Parameter("mean", units, lanes, trainable=False),
-            Parameter("variance", units, lanes, trainable=False),
+    def parameters(self, shape):
+        learned = dict.fromkeys(("gamma", "beta"), self.trainable)
+        found = dict.fromkeys(("mean", "variance"), False)
+        return tuple(
+            Parameter(name, (shape[-1],), trainable=trainable, tiled=False)
+            for name, trainable in (learned | found).items()
         )
 
     def draw(self, shape, random_state, initializer, last=False):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..tape.tape import Parameter
 from .base import Layer, check_choice, check_count, check_flag, check_name, size
-from .weighted import add_bias_gradient, pack_width, tile_rows, transpose
+from .weighted import add_bias_gradient, transpose
 
 #: The functions of the squared distance in units of the width.
 FUNCTIONS = ("gaussian", "multiquadric", "inverse_multiquadric", "thin_plate")
@@ -15,7 +15,7 @@ FUNCTIONS = ("gaussian", "multiquadric", "inverse_multiquadric", "thin_plate")
 def add_square_distances(tape, x, inputs, units, centers):
     """Put the squared distances to the centers on a tape, and return their buffer."""
     z = tape.buffer("z", units)
-    variant = (tile_rows(units), centers.pack)
+    variant = (tape.packing.tile(units), centers.pack)
     tape.add("square_distances", (x, centers), (z,), (inputs, units), variant)
     return z
 
@@ -74,14 +74,13 @@ default='gaussian'
     def operations(self, shape):
         return size(shape) * self.units
 
-    def parameters(self, shape, lanes):
-        pack = pack_width(self.units, lanes)
+    def parameters(self, shape):
         centers, widths = (
             self.trainable and learns for learns in (self.train_centers, self.train_widths)
         )
         return (
-            Parameter("centers", (size(shape), self.units), pack, centers),
-            Parameter("widths", (self.units,), pack, widths),
+            Parameter("centers", (size(shape), self.units), trainable=centers),
+            Parameter("widths", (self.units,), trainable=widths),
         )
 
     def draw(self, shape, random_state, initializer, last=False):
@@ -106,7 +105,7 @@ default='gaussian'
             tape.add("radial_gradient", (z, widths, a, da), (dz, ds), (units,), function)
             if widths.trainable:
                 add_bias_gradient(tape, widths, ds, 1, units, None)
-            variant, dx = (tile_rows(inputs), centers.pack), None
+            variant, dx = (tape.packing.tile(inputs), centers.pack), None
             if needed:
                 dx = tape.buffer("dx", inputs)
                 numbers = (inputs, units)

@@ -25,15 +25,7 @@ from .base import (
 )
 from .dense import add_dense
 from .initializers import INITIALIZERS
-from .weighted import (
-    add_bias_gradient,
-    add_kernel_gradient,
-    along_time,
-    is_narrow,
-    pack_width,
-    tile_rows,
-    transpose,
-)
+from .weighted import add_bias_gradient, add_kernel_gradient, along_time, transpose
 
 
 def add_lookup(tape, x, steps, inputs, units, w, b):
@@ -117,9 +109,8 @@ class Embedding(Layer):
     def output_shape(self, shape):
         return tokens(self, shape), self.units
 
-    def parameters(self, shape, lanes):
-        pack = pack_width(self.units, lanes)
-        return (_matrix(self, "kernel", self.n_tokens, self.units, pack),)
+    def parameters(self, shape):
+        return (_matrix(self, "kernel", self.n_tokens, self.units),)
 
     def draw(self, shape, random_state, initializer, last=False):
         if self.vectors is not None:
@@ -150,9 +141,9 @@ def _check_weights(layer):
         check_number(layer, name, optional=True)
 
 
-def _matrix(layer, name, inputs, units, pack):
-    penalties = layer.kernel_l1, layer.kernel_l2
-    return Parameter(name, (inputs, units), pack, layer.trainable, True, *penalties)
+def _matrix(layer, name, inputs, units):
+    penalties = {"penalized": True, "l1": layer.kernel_l1, "l2": layer.kernel_l2}
+    return Parameter(name, (inputs, units), trainable=layer.trainable, **penalties)
 
 
 @dataclass(frozen=True, repr=False)
@@ -222,18 +213,17 @@ class Recurrent(Layer):
     def _biases(self):
         return (("bias", self._gates * self.units),) if self.use_bias else ()
 
-    def parameters(self, shape, lanes):
+    def parameters(self, shape):
         matrices = [("kernel", self._split(shape)[1], self._gates * self.units), *self._matrices()]
-        packs = {units: pack_width(units, lanes) for _, _, units in matrices}
         return (
-            *(_matrix(self, *matrix, packs[matrix[2]]) for matrix in matrices),
-            *(Parameter(name, (n,), packs[n], self.trainable) for name, n in self._biases()),
+            *(_matrix(self, *matrix) for matrix in matrices),
+            *(Parameter(name, (n,), trainable=self.trainable) for name, n in self._biases()),
         )
 
     def draw(self, shape, random_state, initializer, last=False):
         name, values = self.kernel_initializer or initializer, []
         bound = 1.0 / np.sqrt(self.units)
-        for p in self.parameters(shape, 1):
+        for p in self.parameters(shape):
             if len(p.shape) == 1:
                 values.append(np.zeros(p.shape))
             elif name == "auto":
@@ -266,7 +256,7 @@ class Recurrent(Layer):
             states (None: there are none), that of x and those of the initial states.
         """
         steps, inputs = self._split(shape)
-        own = [next(parameters) for _ in self.parameters(shape, 1)]
+        own = [next(parameters) for _ in self.parameters(shape)]
         kernel, matrices = own[0], own[1 : 1 + len(self._matrices())]
         biases = own[1 + len(matrices) :]
         z, inputs_back = self._add_inputs(tape, x, steps, inputs, kernel, biases, training)
@@ -345,7 +335,7 @@ class Recurrent(Layer):
             if not needed or self.n_tokens is not None:
                 return None
             dx = tape.buffer("dx", steps * inputs)
-            variant = (tile_rows(inputs), kernel.pack)
+            variant = (tape.packing.tile(inputs), kernel.pack)
             tape.add("dense_input_gradient", (dz, kernel), (dx,), (inputs, units, steps), variant)
             return dx
 
@@ -407,13 +397,13 @@ class SimpleRNN(Recurrent):
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
         (w,), (h,), numbers = matrices, states, self._numbers(steps)
-        variant = (self.activation, tile_rows(self.units), w.pack)
+        variant = (self.activation, tape.packing.tile(self.units), w.pack)
         tape.add("simple_rnn", (z, w, h, lengths), (h,), numbers, variant)
 
         def backward(dy, carried, before):
             (dh,) = carried
             dz = tape.buffer("dz", z.rows)
-            variant = (self.activation, dy is not None, tile_rows(self.units), w.pack)
+            variant = (self.activation, dy is not None, tape.packing.tile(self.units), w.pack)
             tape.add(
                 "simple_rnn_gradient", (w, h, dy or dh, dh, lengths), (dz, dh),
                 (*numbers, self.truncate or 0), variant,
@@ -455,12 +445,12 @@ kernel_l2, trainable, name
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
         (w,), (h, c), numbers = matrices, states, self._numbers(steps)
-        variant = (tile_rows(4 * self.units), w.pack)
+        variant = (tape.packing.tile(4 * self.units), w.pack)
         tape.add("lstm", (z, w, h, c, lengths), (z, h, c), numbers, variant)
 
         def backward(dy, carried, before):
             dh, dc = carried
-            variant = (dy is not None, tile_rows(self.units), w.pack)
+            variant = (dy is not None, tape.packing.tile(self.units), w.pack)
             tape.add(
                 "lstm_gradient", (z, w, h, c, dy or dh, dh, dc, lengths), (z, dh, dc),
                 (*numbers, self.truncate or 0), variant,
@@ -519,7 +509,7 @@ kernel_l2, trainable, name
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
         (w, u), (h,), numbers = matrices, states, self._numbers(steps)
         b = (biases[-1],) if self.reset_after else ()
-        extra, rows = tape.buffer("extra", steps * self.units), tile_rows(self.units)
+        extra, rows = tape.buffer("extra", steps * self.units), tape.packing.tile(self.units)
         name, packs = "gru_after" if self.reset_after else "gru", (w.pack, u.pack)
         tape.add(name, (z, w, u, *b, h, lengths), (z, extra, h), numbers, (rows, *packs))
         tape.keep(extra)
@@ -547,7 +537,7 @@ kernel_l2, trainable, name
         """Say how a matrix's gradient is computed from a part of the gates' gradients."""
         units, stride = w.shape[1], 3 * self.units
         numbers = along_time(steps, self.units, units)
-        if is_narrow(units, w.pack):
+        if tape.packing.is_narrow(units, w.pack):
             part = tape.buffer("part", steps * units)
             tape.add("extract_channels", (dz,), (part,), (steps, units, stride, first))
             tape.keep(part)

@@ -7,7 +7,7 @@ import numpy as np
 from ..tape.activations import ACTIVATIONS
 from .activation import Activation
 from .base import Layer, check_choice, check_count, check_flag, check_name, check_number, size
-from .weighted import Weighted, add_bias_gradient, tile_rows, transpose
+from .weighted import Weighted, add_bias_gradient, transpose
 
 #: Whose slope is a function of their output, as the contractive penalty needs it.
 CONTRACTED = ("identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus")
@@ -81,8 +81,8 @@ class TiedDense(Layer):
     def operations(self, shape):
         return size(shape) * self.units
 
-    def parameters(self, shape, lanes):
-        return self._bias(self.units, lanes)
+    def parameters(self, shape):
+        return self._bias(self.units, tiled=False)
 
     def draw(self, shape, random_state, initializer, last=False):
         return [np.zeros(self.units)] * self.use_bias
@@ -99,7 +99,7 @@ class TiedDense(Layer):
             tape.keep(x)
         z = tape.buffer("z", inputs)
         numbers = (inputs, hidden, 1)
-        tape.add("dense_input_gradient", (x, w), (z,), numbers, (tile_rows(inputs), w.pack))
+        tape.add("dense_input_gradient", (x, w), (z,), numbers, (tape.packing.tile(inputs), w.pack))
         if b:
             tape.add("add_bias", (z, b), (z,), (1, inputs))
 
@@ -107,14 +107,14 @@ class TiedDense(Layer):
             tape.keep(dz)  # gradients of weights are computed when the blocks are done
             if w.trainable:
                 packed = transpose(tape, x, 1, hidden, hidden, w.pack)
-                variant = (tile_rows(inputs), w.pack)
+                variant = (tape.packing.tile(inputs), w.pack)
                 tape.gradient(w, "weight_gradient", (dz, packed), (inputs,), variant)
             if b and b.trainable:
                 add_bias_gradient(tape, b, dz, 1, inputs, None)
             if not needed:
                 return None
             dx = tape.buffer("dx", x.rows)
-            variant = (tile_rows(hidden), w.pack)
+            variant = (tape.packing.tile(hidden), w.pack)
             tape.add("dense_unbiased", (dz, w), (dx,), numbers, variant)
             return dx
 

@@ -35,33 +35,20 @@ class Weighted(Layer):
             layers.append(ActivityRegularization(self.activity_l1, self.activity_l2))
         return tuple(layers)
 
-    def _kernel(self, shape, pack):
-        return Parameter(
-            "kernel", shape, pack, self.trainable, True, self.kernel_l1, self.kernel_l2
-        )
+    def _kernel(self, shape):
+        penalties = {"penalized": True, "l1": self.kernel_l1, "l2": self.kernel_l2}
+        return Parameter("kernel", shape, trainable=self.trainable, **penalties)
 
-    def _bias(self, units, pack):
-        return (Parameter("bias", (units,), pack, self.trainable),) if self.use_bias else ()
+    def _bias(self, units, tiled=True):
+        bias = Parameter("bias", (units,), trainable=self.trainable, tiled=tiled)
+        return (bias,) if self.use_bias else ()
 
     def _draw(self, input_shape, kernel_shape, fans, random_state, initializer, last):
         """Return the first kernel, and a bias of zeros."""
         initializer = self.kernel_initializer or initializer
         kernel = draw_kernel(initializer, random_state, kernel_shape, *fans, last)
-        bias = [p for p in self.parameters(input_shape, 1) if p.name == "bias"]
+        bias = [p for p in self.parameters(input_shape) if p.name == "bias"]
         return [kernel, *(np.zeros(p.shape) for p in bias)]
-
-
-def pack_width(units, lanes):
-    """Return how many units lie side by side.
-
-    Two vectors use registers best; one, where the second would be all zeros.
-    """
-    return lanes if -(-units // lanes) % 2 else 2 * lanes
-
-
-def tile_rows(rows):
-    """Return how many rows at once a kernel is compiled for, so that few are left over."""
-    return rows if rows <= 10 else min((8, 10), key=lambda tile: -rows % tile)
 
 
 def along_time(steps, inputs, units):
@@ -95,21 +82,17 @@ def add_kernel_gradient(tape, w, x, dz, numbers, transposed=None):
     inputs = numbers[2] // groups
     # weights that lie side by side, and see neighbouring places
     run = numbers[5] * inputs if groups == 1 and numbers[11] == 1 else inputs
-    if is_narrow(filters, w.pack) or groups > 1 and filters // groups % w.pack:
-        rows, depth = _narrow_tile(filters // groups, run)
+    packing = tape.packing
+    if packing.is_narrow(filters, w.pack) or groups > 1 and filters // groups % w.pack:
+        rows, depth = packing.narrow_tile(filters // groups, run)
         variant = (rows, depth, w.pack)
         tape.gradient(w, "kernel_gradient_narrow", (x, dz), numbers, variant, work, depth)
         return transposed
     if transposed is None:
         transposed = transpose(tape, dz, work, filters, filters, w.pack)
-    rows = tile_rows(run)
+    rows = packing.tile(run)
     tape.gradient(w, "kernel_gradient", (x, transposed), numbers, (rows, w.pack), work, rows)
     return transposed
-
-
-def is_narrow(filters, pack):
-    """Whether filters leave half of their vectors empty."""
-    return -(-filters // pack) * pack >= 2 * filters
 
 
 def transpose(tape, dz, positions, units, stride, pack):
@@ -125,15 +108,3 @@ def add_bias_gradient(tape, b, dz, positions, units, transposed):
         tape.gradient(b, "channel_sums", (dz,), (positions, units), (), positions)
     else:
         tape.gradient(b, "bias_gradient", (transposed,), (positions, units), (b.pack,), positions)
-
-
-def _narrow_tile(filters, run):
-    """Return filters and weights of a run that a kernel is compiled for: the least work in all."""
-    tiles = ((rows, depth) for rows in range(1, 7) for depth in range(1, 9) if rows * depth <= 20)
-
-    def cost(tile):
-        rows, depth = tile
-        # as many loads as rows and columns, as many multiply-adds as both together
-        return -(-filters // rows) * -(-run // depth) * (rows * depth + (rows + depth) / 2)
-
-    return min(tiles, key=cost)

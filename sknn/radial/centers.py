@@ -8,14 +8,12 @@ import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from sklearn.utils.random import sample_without_replacement
 
-from ..cpu.kernels.frame import X as X_FIELD
-from ..cpu.program import Program, Session, Team, lanes_of, pack
 from ..engine.blas import one_thread
 from ..engine.lowering import gather
-from ..engine.network import BLOCK_WIDTH
+from ..engine.prediction import CHUNK
 from ..layers.radial import add_square_distances
-from ..layers.weighted import pack_width
 from ..tape.sources import Source
+from ..tape.sources import X as X_FIELD
 from ..tape.tape import Parameter, Tape
 
 #: Rounds of k-means at most: more of them hardly move a mean.
@@ -80,28 +78,27 @@ def _cluster_means(X, weights, n_clusters, random_state):
         return kmeans.fit(X, sample_weight=weights).cluster_centers_
 
 
-def square_distances(X, centers, n_threads):
+def square_distances(X, centers, threads, device):
     """Yield rows of X, a chunk at a time, and their squared distances to all centers."""
     source, (units, inputs) = Source(X), centers.shape
-    program = _distances_program(inputs, units, source.key)
-    n = X.shape[0]
-    chunk = min(chunk_rows(program, n, _CHUNK_BYTES), max(BLOCK_WIDTH, _CHUNK_BYTES // (8 * units)))
-    packed = pack(program, [np.ascontiguousarray(centers.T)], np.dtype(float))
+    program = _distances_program(inputs, units, source.key, device)
+    n, most = X.shape[0], max(program.width, _CHUNK_BYTES // (8 * units))
+    chunk = min(n, program.rows_within(_CHUNK_BYTES, 4), most)
+    packed = device.upload(program.layout, [np.ascontiguousarray(centers.T)])
     out = np.empty((chunk, units))
-    with Team(n_threads) as team:
-        session = Session(program, chunk, team)
+    with device.session(program, chunk, threads) as session:
         for start in range(0, n, chunk):
             rows = np.arange(start, min(start + chunk, n))
             session.bind(packed, source, rows=rows, out=out)
-            session.run(len(rows), chunk, np.ones((1, 2)))
+            session.run(len(rows), chunk)
             yield rows, out[: len(rows)]
 
 
-def cluster_widths(X, weights, centers, n_threads):
+def cluster_widths(X, weights, centers, threads, device):
     """Return a width for each center, from the rows nearest to it (see the parameter `widths`)."""
     (k, n_features), n = centers.shape, X.shape[0]
     numbers, squares = np.empty(n, np.int64), np.empty(n)
-    for rows, distances in square_distances(X, centers, n_threads):
+    for rows, distances in square_distances(X, centers, threads, device):
         numbers[rows], squares[rows] = distances.argmin(axis=1), distances.min(axis=1)
     # a mean of equal rows differs from them by its rounding
     rounding = 4 * np.finfo(X.dtype).eps * np.abs(centers).max()
@@ -110,7 +107,7 @@ def cluster_widths(X, weights, centers, n_threads):
     amounts, sums = np.bincount(numbers, weights, k), np.bincount(numbers, weights * squares, k)
     alone = sums == 0  # the rows of a cluster are one, or none
     if n <= k or alone.all():
-        return np.full(k, shared_width(centers, n_threads))
+        return np.full(k, shared_width(centers, threads, device))
     # few rows tell little: their mean is near to them, and their spread uncertain
     dimensions = _dimensions(X, weights)
     extra, pooled = dimensions - 1, sums.sum() / amounts.sum() * n / (n - k)
@@ -140,30 +137,27 @@ def _dimensions(X, weights):
     return float(np.clip(total**2 / (share @ products**2 @ share), 1.0, X.shape[1]))
 
 
-def shared_width(centers, n_threads):
+def shared_width(centers, threads, device):
     """Return the largest distance between centers, divided by the root of twice their number."""
-    largest = max(distances.max() for _, distances in square_distances(centers, centers, n_threads))
+    parts = square_distances(centers, centers, threads, device)
+    largest = max(distances.max() for _, distances in parts)
     return float(np.sqrt(largest / (2 * len(centers)))) or 1.0
 
 
 @lru_cache(maxsize=32)
-def _distances_program(inputs, units, source):
+def _distances_program(inputs, units, source, device):
     """Return the program that gives out squared distances."""
-    tape, z = distances_tape(inputs, units, source)
+    tape, z = distances_tape(inputs, units, source, device)
     tape.add("scatter", (z,), (), (units,))
-    return Program(tape, "float64")
+    return device.compile(tape, "float64")
 
 
-def distances_tape(inputs, units, source):
+def distances_tape(inputs, units, source, device):
     """Return a tape with the squared distances of a source's rows to centers, and their buffer."""
-    tape = Tape(BLOCK_WIDTH)
-    pack_of_units = pack_width(units, lanes_of(np.float64))
-    centers = tape.parameter(Parameter("centers", (inputs, units), pack_of_units, False))
+    packing = device.packing("float64")
+    tape = Tape(packing.width(CHUNK), packing=packing)
+    centers = tape.parameter(
+        packing.packed(Parameter("centers", (inputs, units), trainable=False))
+    )
     x = gather(tape, tape.buffer("x", inputs), X_FIELD, source)
     return tape, add_square_distances(tape, x, inputs, units, centers)
-
-
-def chunk_rows(program, rows, most_bytes):
-    """Return how many of some rows a step takes, for its blocks to need little memory."""
-    blocks = max(4, most_bytes // program.workspace_bytes)
-    return min(rows, blocks * program.width)

@@ -6,14 +6,12 @@ from functools import lru_cache
 import numpy as np
 import scipy.linalg
 
-from ..cpu.kernels.frame import Y as Y_FIELD
-from ..cpu.program import Program, Session, Team, lanes_of, pack, unpack
 from ..engine.blas import one_thread
 from ..engine.lowering import gather
-from ..engine.prediction import team_size
-from ..layers.weighted import pack_width, tile_rows
+from ..layers.weighted import transpose
+from ..tape.sources import Y
 from ..tape.tape import Parameter
-from .centers import chunk_rows, distances_tape
+from .centers import distances_tape
 
 #: Memory for what is computed of a chunk of rows: each slice of the products reads a part of it,
 #: which should stay in the second-level caches.
@@ -64,7 +62,7 @@ class Moments:
             return w, means[k:] - means[:k] @ w, errors / self.weight if certain else None
 
 
-def add_moments(network, centers, widths, data, n_jobs, before=None):
+def add_moments(network, centers, widths, data, n_jobs, device, before=None):
     """Return the Moments of some rows and of those `before`, in bounded memory.
 
     Parameters
@@ -77,23 +75,23 @@ def add_moments(network, centers, widths, data, n_jobs, before=None):
     (inputs, units), outputs = centers.shape, network.outputs
     function = network.layers[0].function
     keys = data.source.key, data.targets.key, data.weights is not None
-    program = _moments_program(inputs, units, outputs, function, *keys)
-    chunk = chunk_rows(program, len(data.rows), _CHUNK_BYTES)
-    gradient = np.zeros(program.parameter_bytes // 8)
+    program = _moments_program(inputs, units, outputs, function, *keys, device)
+    chunk = min(len(data.rows), program.rows_within(_CHUNK_BYTES, 4))
+    gradient = device.zeros(program.layout)
     empty = np.zeros((units + outputs, units + outputs)), np.zeros(units + outputs)
 
     def weight_of(rows):
         return float(len(rows)) if data.weights is None else float(data.weights[rows].sum())
 
-    with Team(team_size(n_jobs, network, len(data.rows))) as team:
-        session = Session(program, chunk, team, gradient)
+    threads = device.threads(network, len(data.rows), n_jobs)
+    with device.session(program, chunk, threads, gradient) as session:
 
         def run(shifts, rows):
-            gradient[:] = 0.0
-            packed = pack(program, [centers, widths, -shifts, *empty], np.dtype(float))
+            device.write(gradient, 0.0)
+            packed = device.upload(program.layout, [centers, widths, -shifts, *empty])
             session.bind(packed, data.source, data.targets, data.weights, rows)
-            session.run(len(rows), chunk, np.ones((-(-len(rows) // chunk), 2)), accumulate=True)
-            return unpack(program, gradient)[-2:]
+            session.run(len(rows), chunk, accumulate=True)
+            return device.download(program.layout, gradient)[-2:]
 
         if before is None:
             first = data.rows
@@ -129,36 +127,38 @@ def _ridge(gram, right, alpha):
 
 
 @lru_cache(maxsize=32)
-def _moments_program(inputs, units, outputs, function, source, targets, weighted):
+def _moments_program(inputs, units, outputs, function, source, targets, weighted, device):
     """Return the program whose gradients are the sums of :class:`Moments`.
 
     Each row's values, of the functions and then the targets, are shifted; "products" gets the
     products of each two of them, weighted, in its lower triangle, and "sums" all of them, weighted.
     """
-    tape, z = distances_tape(inputs, units, source)
+    tape, z = distances_tape(inputs, units, source, device)
     columns = units + outputs
-    pack_of_columns = pack_width(columns, lanes_of(np.float64))
-    widths = tape.parameter(Parameter("widths", (units,), tape.parameters[0].pack, False))
-    negative = tape.parameter(Parameter("shifts", (columns,), pack_of_columns, False))
-    products = tape.parameter(Parameter("products", (columns, columns), pack_of_columns))
-    sums = tape.parameter(Parameter("sums", (columns,), pack_of_columns))
+    widths, negative, products, sums = (
+        tape.parameter(tape.packing.packed(Parameter(name, shape, trainable=trained)))
+        for name, shape, trained in (
+            ("widths", (units,), False),
+            ("shifts", (columns,), False),
+            ("products", (columns, columns), True),
+            ("sums", (columns,), True),
+        )
+    )
     both = tape.buffer("both", columns)
     a, y = tape.view(both, 0, units), tape.view(both, units, outputs)
     tape.add("radial", (z, widths), (a,), (units,), (function,))
-    gather(tape, y, Y_FIELD, targets)
+    gather(tape, y, Y, targets)
     shifted = tape.buffer("shifted", columns)
     tape.add("add_bias", (both, negative), (shifted,), (1, columns))
     amounts = shifted
     if weighted:
         amounts = tape.buffer("weighted", columns)
         tape.add("weigh_samples", (shifted, tape.weights()), (amounts,), (columns,))
-    packed = tape.buffer("packed", -(-columns // pack_of_columns) * pack_of_columns)
-    numbers = (1, columns, columns)
-    tape.add("pack_samples", (amounts,), (packed,), numbers, (pack_of_columns,))
-    variant = (tile_rows(columns), pack_of_columns, False, True)
+    packed = transpose(tape, amounts, 1, columns, columns, products.pack)
+    variant = (tape.packing.tile(columns), products.pack, False, True)
     # Whole columns: parts of them would differ in what they have of the triangle.
     reads, numbers = (shifted, packed), (columns,)
     tape.gradient(products, "weight_gradient", reads, numbers, variant, grain=columns)
-    tape.gradient(sums, "bias_gradient", (packed,), (1, columns), (pack_of_columns,))
+    tape.gradient(sums, "bias_gradient", (packed,), (1, columns), (sums.pack,))
     tape.finish()
-    return Program(tape, "float64")
+    return device.compile(tape, "float64")

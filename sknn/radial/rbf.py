@@ -13,8 +13,9 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
 
+from ..engine.devices import DEVICES
 from ..engine.network import Network
-from ..engine.prediction import team_size
+from ..engine.weights import Weights
 from ..estimator.groups import (
     Features,
     ForClasses,
@@ -255,10 +256,11 @@ class _BaseRBFNet(LayeredNet):
     def _first_widths(self, network, rows, weights, centers):
         k = len(centers)
         if isinstance(self.widths, str):
-            n_threads = team_size(self.n_jobs, network, rows.shape[0])
+            device = DEVICES[self.device]
+            threads = device.threads(network, rows.shape[0], self.n_jobs)
             if self.widths == "cluster":
-                return cluster_widths(rows, weights, centers, n_threads)
-            return np.full(k, shared_width(centers, n_threads))
+                return cluster_widths(rows, weights, centers, threads, device)
+            return np.full(k, shared_width(centers, threads, device))
         if np.ndim(self.widths) == 0 and self.widths > 0:
             return np.full(k, float(self.widths))
         widths = check_array(
@@ -315,15 +317,16 @@ class _BaseRBFNet(LayeredNet):
         network, progress, data = job.network, job.progress, job.data
         centers, widths = progress.values[:2]
         before = getattr(self, "_moments", None) if job.incremental else None
-        moments = add_moments(network, centers, widths, data, self.n_jobs, before)
+        on = DEVICES[self.device]
+        moments = add_moments(network, centers, widths, data, self.n_jobs, on, before)
         job.attributes["_moments"] = moments
         *progress.values[2:], errors = moments.solve(len(widths), self.alpha)
         if self.dtype is not None:
             progress.values = [value.astype(self.dtype) for value in progress.values]
         finish = callbacks.begin_epoch(lambda other: other._commit(job, progress.copy()))
-        evaluated = network, progress.values, progress.values[0].dtype, self.n_jobs
+        weights = Weights(network, progress.values, progress.values[0].dtype, self.device)
         if errors is None or job.incremental or self.dtype is not None:  # else they are exact
-            progress.loss, _ = data.evaluate(*evaluated)
+            progress.loss, _ = data.evaluate(weights, self.n_jobs)
         else:
             progress.loss = float(errors.mean()) / 2
         progress.best_loss = min(progress.best_loss, progress.loss)
@@ -332,7 +335,7 @@ class _BaseRBFNet(LayeredNet):
         if self.verbose:
             print(f"Iteration 1, loss = {progress.loss:.8f}")
         if job.validated:
-            progress.validate(job.held, job.score, *evaluated)
+            progress.validate(job.held, job.score, weights, self.n_jobs)
         finish()
 
     # --- what is fitted

@@ -117,8 +117,9 @@ class Sequences:
         """Return what a network with weights gives for them, a row each."""
         network = of_inputs(weights.network, self.inputs)
         return predict(
-            network, weights.packed, weights.dtype, self.source(), n_jobs, lengths=self.ends
-        )
+            network, weights.packed, weights.dtype, self.source(), n_jobs, lengths=self.ends,
+            device=weights.device,
+        )  # fmt: skip
 
     def data(self, targets, weights, y=None, steps=None):
         """Return them as data to learn from; `steps` is how many targets each has, if not one."""
@@ -240,9 +241,8 @@ class SequenceData(Data):
 
     inputs: object = None
 
-    def evaluate(self, network, values, dtype, n_jobs):
-        """Return the mean loss for parameters, and the outputs, for a score."""
-        return super().evaluate(of_inputs(network, self.inputs), values, dtype, n_jobs)
+    def evaluate(self, weights, n_jobs):
+        return super().evaluate(weights.of(of_inputs(weights.network, self.inputs)), n_jobs)
 
 
 def of_inputs(network, inputs):

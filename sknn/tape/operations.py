@@ -5,16 +5,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Operation:
-    """One row of the table: names of what is read, written and given as numbers, in order."""
+    """One row of the table: names of what is read, written and given as numbers, in order.
+
+    `types` are those of the numbers: "int", "float", or "source", which is X or Y.
+    """
 
     kind: str
     reads: tuple = ()
     writes: tuple = ()
     attributes: tuple = ()
+    types: tuple = ()
 
 
 def _row(kind, reads="", writes="", attributes=""):
-    return Operation(kind, *(tuple(names.split()) for names in (reads, writes, attributes)))
+    """Return a row; a number is an int unless its type stands behind its name."""
+    numbers = [name.partition(":") for name in attributes.split()]
+    return Operation(
+        kind,
+        tuple(reads.split()),
+        tuple(writes.split()),
+        tuple(name for name, _, _ in numbers),
+        tuple(type or "int" for _, _, type in numbers),
+    )
 
 
 _POOL = (
@@ -27,8 +39,8 @@ _CONVOLUTION = (
 )
 _STEPS = "steps units reverse"
 OPERATIONS = {
-    "gather": _row("blocks", "", "addresses out", "columns field"),
-    "gather_csr": _row("blocks", "", "addresses out", "columns field"),
+    "gather": _row("blocks", "", "addresses out", "columns field:source"),
+    "gather_csr": _row("blocks", "", "addresses out", "columns field:source"),
     "weigh": _row("blocks", "", "out"),
     "scatter": _row("blocks", "a", "", "units"),
     "dense": _row("blocks", "x w b", "z", "inputs units positions"),
@@ -50,32 +62,36 @@ OPERATIONS = {
     "add": _row("blocks", "a b", "y", "elements"),
     "insert_channels": _row("blocks", "x", "y", "positions channels total offset"),
     "extract_channels": _row("blocks", "x", "y", "positions channels total offset"),
-    "activation": _row("blocks", "x", "y", "elements parameter"),
-    "activation_gradient": _row("blocks", "v dy", "dx", "elements parameter"),
+    "activation": _row("blocks", "x", "y", "elements parameter:float"),
+    "activation_gradient": _row("blocks", "v dy", "dx", "elements parameter:float"),
     "softmax": _row("blocks", "x", "y", "units steps"),
     "softmax_gradient": _row("blocks", "y dy", "dx", "units steps"),
-    "dropout": _row("blocks", "x", "y", "units layer threshold scale"),
-    "gaussian_noise": _row("blocks", "x", "y", "units layer deviation least most"),
-    "salt_and_pepper": _row("blocks", "x", "y", "units layer threshold least most"),
+    "dropout": _row("blocks", "x", "y", "units layer threshold scale:float"),
+    "gaussian_noise": _row(
+        "blocks", "x", "y", "units layer deviation:float least:float most:float"
+    ),
+    "salt_and_pepper": _row("blocks", "x", "y", "units layer threshold least:float most:float"),
     "draw_normal": _row("blocks", "x", "z", "units layer"),
-    "draw_normal_gradient": _row("blocks", "x z weights dz", "dx", "units beta"),
+    "draw_normal_gradient": _row("blocks", "x z weights dz", "dx", "units beta:float"),
     "augment": _row(
         "blocks", "x", "y",
         "height width channels out_height out_width layer low rows left columns upside_down mirror",
     ),
-    "activity_penalty": _row("blocks", "a weights da", "dx", "units l1 l2 steps"),
+    "activity_penalty": _row("blocks", "a weights da", "dx", "units l1:float l2:float steps"),
     "column_norms": _row("units", "w", "norms", "inputs"),
     "contraction": _row(
-        "blocks", "a norms weights da", "factors dx", "units strength parameter"
+        "blocks", "a norms weights da", "factors dx", "units strength:float parameter:float"
     ),
     "unit_sums": _row("units", "a", "sums", "units"),
-    "local_response": _row("blocks", "x", "y scale", "positions channels size alpha beta k"),
+    "local_response": _row(
+        "blocks", "x", "y scale", "positions channels size alpha:float beta:float k:float"
+    ),
     "local_response_gradient": _row(
-        "blocks", "x y scale dy", "dx", "positions channels size alpha beta k"
+        "blocks", "x y scale dy", "dx", "positions channels size alpha:float beta:float k:float"
     ),
     "lengths": _row("blocks", "", "out", "steps column"),
     "weigh_steps": _row("blocks", "lengths", "out", "steps"),
-    "fill": _row("blocks", "", "out", "elements value"),
+    "fill": _row("blocks", "", "out", "elements value:float"),
     "load_state": _row("blocks", "", "out", "units offset"),
     "save_state": _row("blocks", "a", "", "units offset"),
     "lookup": _row("blocks", "x w b", "z", "steps inputs units"),
@@ -98,18 +114,20 @@ OPERATIONS = {
     "radial": _row("blocks", "z s", "a", "units"),
     "radial_gradient": _row("blocks", "z s a da", "dz ds", "units"),
     "weigh_samples": _row("blocks", "x weights", "y", "units"),
-    "loss": _row("blocks", "a y weights", "da", "units parameter scale slope steps"),
+    "loss": _row(
+        "blocks", "a y weights", "da", "units parameter:float scale:float slope:float steps"
+    ),
     "log_loss_softmax": _row("blocks", "a weights", "da", "units steps"),
     "batch_statistics": _row(
         "units", "x", "mean deviation running_mean running_variance",
-        "positions channels epsilon momentum",
+        "positions channels epsilon:float momentum:float",
     ),
     "normalize": _row("blocks", "x mean deviation gamma beta", "y", "positions channels"),
     "normalize_running": _row(
-        "blocks", "x gamma beta mean variance", "y", "positions channels epsilon"
+        "blocks", "x gamma beta mean variance", "y", "positions channels epsilon:float"
     ),
     "normalize_running_gradient": _row(
-        "blocks", "dy gamma variance", "dx", "positions channels epsilon"
+        "blocks", "dy gamma variance", "dx", "positions channels epsilon:float"
     ),
     "normalize_sums": _row(
         "units", "x dy mean deviation gamma beta", "dgamma dbeta", "positions channels"
@@ -117,7 +135,7 @@ OPERATIONS = {
     "normalize_gradient": _row(
         "blocks", "x dy mean deviation gamma beta dgamma dbeta", "dx", "positions channels"
     ),
-    "total_norm": _row("units", "", "scale", "limit"),
+    "total_norm": _row("units", "", "scale", "limit:float"),
     "weight_gradient": _row("parameters", "x packed", "", "inputs"),
     "lookup_gradient": _row("parameters", "x packed", "", "steps inputs units"),
     "kernel_gradient": _row("parameters", "x packed", "", _CONVOLUTION),
@@ -125,11 +143,11 @@ OPERATIONS = {
     "bias_gradient": _row("parameters", "packed", "", "positions units"),
     "channel_sums": _row("parameters", "dz", "", "positions channels"),
     "shared_gradient": _row("parameters", "gradient"),
-    "add_weights": _row("parameters", "factors", "", "inputs scale"),
-    "regularize": _row("parameters", "", "", "l2 l1"),
-    "clip_value": _row("parameters", "", "", "limit"),
+    "add_weights": _row("parameters", "factors", "", "inputs scale:float"),
+    "regularize": _row("parameters", "", "", "l2:float l1:float"),
+    "clip_value": _row("parameters", "", "", "limit:float"),
     "square_sum": _row("parameters"),
     "scale_gradient": _row("parameters", "scale"),
-    "update": _row("parameters", "", "", "a b epsilon decay"),
+    "update": _row("parameters", "", "", "a:float b:float epsilon:float decay:float"),
     "average": _row("parameters", "", "", "state"),
 }

@@ -5,7 +5,9 @@ from functools import lru_cache
 import numpy as np
 import scipy.sparse as sp
 
-_NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
+#: What a tape gathers rows from.
+X, Y = 0, 1
+NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
 
 
 class Source:
@@ -25,13 +27,13 @@ class Source:
         The operation that gathers from it.
     variant : tuple
         What that operation's kernel is compiled for.
-    fields : list of int
-        Address and strides, or the addresses of a sparse matrix's arrays.
-    stored : int
-        Elements that a sparse matrix stores.
+    arrays : tuple of ndarray
+        The matrix; or of a sparse one the values, indices and places where rows begin.
+    strides : tuple of int
+        Those of the matrix when the source was made; of a sparse one there are none.
     """
 
-    n_classes, stored = None, 0
+    n_classes, strides = None, ()
 
     def __init__(self, data, among=None):
         self.among = among
@@ -48,8 +50,7 @@ class Source:
         contiguous = data.strides[1] == data.itemsize or self.n_columns == 1
         self.operation = "gather"
         self.variant = (_scalar(data.dtype), contiguous)
-        self.fields = [data.ctypes.data, *data.strides]
-        self._arrays = data
+        self.arrays, self.strides = (data,), data.strides
 
     def _gather_sparse(self, data):
         values = data.data.astype(_gathered(data.data.dtype), copy=False)
@@ -58,16 +59,19 @@ class Source:
         indices, indptr = (a.astype(index, copy=False) for a in (data.indices, data.indptr))
         self.operation = "gather_csr"
         self.variant = (_scalar(values.dtype), index.name)
-        self._arrays = values, indices, indptr = tuple(
-            map(np.ascontiguousarray, (values, indices, indptr))
-        )
-        self.stored = min(len(values), len(indices))
+        self.arrays = tuple(map(np.ascontiguousarray, (values, indices, indptr)))
         if len(indptr) != self.n_rows + 1:
             raise ValueError(
                 f"X is a sparse matrix of {self.n_rows} rows, with {len(indptr)} places where rows "
                 "begin or end."
             )
-        self.fields = [array.ctypes.data for array in self._arrays]
+
+    @property
+    def matrix(self):
+        """The matrix: an array, or a sparse one of compressed rows."""
+        if len(self.arrays) == 1:
+            return self.arrays[0]
+        return sp.csr_array(self.arrays, shape=(self.n_rows, self.n_columns))
 
     @property
     def key(self):
@@ -87,11 +91,9 @@ class Source:
         for (first, last), n_tokens in below.items():
             if self.among is not None:
                 part = self.among
-            elif self.operation == "gather":
-                part = self._arrays[:, first:last]
-            else:  # what is not stored is token 0
-                shape = self.n_rows, self.n_columns
-                part = sp.csr_array(self._arrays, shape=shape)[:, first:last]
+            else:
+                part = self.matrix[:, first:last]
+            if sp.issparse(part):  # what is not stored is token 0
                 part.sum_duplicates()
                 part = part.data
             if not part.size:
@@ -121,30 +123,26 @@ class ClassNumbers:
     ----------
     n_classes : int
         All numbers are below.
+    numbers : ndarray of int64
     """
 
-    operation = variant = None
-    stored = 0
+    operation = variant = key = None
 
     def __init__(self, numbers, among=None):
-        self._numbers = np.asarray(numbers, np.int64)
-        self.n_rows = len(self._numbers)
-        self.n_columns = 1 if self._numbers.ndim == 1 else self._numbers.shape[1]
-        some = self._numbers if among is None else among
+        self.numbers = np.asarray(numbers, np.int64)
+        self.n_rows = len(self.numbers)
+        self.n_columns = 1 if self.numbers.ndim == 1 else self.numbers.shape[1]
+        some = self.numbers if among is None else among
         if some.min(initial=0) < 0:
             raise ValueError(f"y has the class number {some.min()}; expected numbers from 0 on.")
         self.n_classes = int(some.max(initial=-1)) + 1
-        strides = self._numbers.strides
-        self.fields = [self._numbers.ctypes.data, strides[0], strides[-1]]
-        self.key = None
 
 
 class _Inputs:
     """Targets that are what the network gets."""
 
     key = ("inputs",)
-    fields = (0, 0, 0)
-    n_rows, n_classes, stored = 2**62, None, 0
+    n_rows, n_classes, arrays, strides = 2**62, None, (), ()
 
 
 INPUTS = _Inputs()
@@ -155,7 +153,7 @@ def _gathered(dtype):
     """Return the type itself if the engine can read it, else one to convert to."""
     if dtype == np.float16:
         return np.dtype(np.float32)
-    if dtype.kind not in _NUMBERS or dtype.itemsize > 8:
+    if dtype.kind not in NUMBERS or dtype.itemsize > 8:
         return np.dtype(np.float64)
     return dtype.newbyteorder("=")
 

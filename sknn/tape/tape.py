@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from .operations import OPERATIONS
+from .packing import PLAIN
 
 
 @dataclass(eq=False)
@@ -52,22 +53,25 @@ class Parameter:
     Attributes
     ----------
     pack : int
-        Units that lie side by side in memory.
+        Units that lie side by side in memory, as a device's packing says.
     trainable : bool
         False for running statistics: kept with the parameters, touched by no optimizer.
     penalized : bool
         Whether l1, l2 and weight decay apply.
     l1, l2 : float or None
         Its own penalties, in place of the solver's.
+    tiled : bool
+        Whether its units are those of a matrix; else it is packed as a vector for itself.
     """
 
     name: str
     shape: tuple
-    pack: int
+    pack: int = 1
     trainable: bool = True
     penalized: bool = False
     l1: float | None = None
     l2: float | None = None
+    tiled: bool = True
 
     def __str__(self):
         return f"{self.name}{list(self.shape)}"
@@ -147,10 +151,12 @@ class Tape:
         What updates the parameters; None: nothing does.
     carries : bool
         Whether recurrent layers begin where they ended in the batch before.
+    packing : Packing
+        How its device wants numbers to lie.
     """
 
-    def __init__(self, width, solver=None, carries=False):
-        self.width = width
+    def __init__(self, width, solver=None, carries=False, packing=PLAIN):
+        self.width, self.packing = width, packing
         self.solver = solver
         self.phases = []
         self.buffers = []

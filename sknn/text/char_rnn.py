@@ -14,8 +14,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..engine.recipe import Recipe
-from ..engine.training import Progress, Trainer, noise_seed
+from ..engine.training import Progress, Trainer
 from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, StepSolver
 from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
@@ -25,7 +24,7 @@ from ..layers import LSTM, Activation, Dense
 from ..sequences.cells import Cells
 from ..tape.losses import Loss
 from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts
-from .generation import search, write
+from .generation import most_probable, write
 from .net import TextNet
 from .streams import (
     StepRecorder,
@@ -251,13 +250,10 @@ class CharRNN(
         dtype = self._computing_dtype(train if first else None)
         train = self._streams(train, network, dtype, "X")
         held = None if held is None else self._streams(held, network, dtype, "X_val")
-        random_state = check_random_state(self.random_state)
-        job = Job(
-            network, Recipe.of(self), dtype, random_state, noise_seed(random_state), incremental,
-            first, likelihood, data=train, held=held,
-        )  # fmt: skip
+        job = Job.of(self, network, dtype, first, incremental, likelihood, {})
+        job.data, job.held = train, held
         if first:
-            job.progress = Progress(draw(network, self.initializer, random_state, dtype))
+            job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
         else:
             job.progress = self._progress(job)
         return self._learn(job, X, y)
@@ -340,10 +336,13 @@ class CharRNN(
     def _train(self, job, callbacks):
         random_state = np.random.RandomState(job.seed & 0xFFFFFFFF)
 
+        n_chars, characters = self.sample_chars, self._characters
+        sampling = self._numbers([""], ends=False)[0], self._frequencies(), self._mark
+
         def print_sample(values):
             weights = Weights(job.network, values(), job.dtype)
-            start = self._numbers([""], ends=False)[0]
-            _print(self._write(weights, self.sample_chars, start, 1.0, None, random_state))
+            codes = write(weights, n_chars, *sampling, 1.0, None, random_state)
+            _print("".join(map(characters.decode, codes)))
 
         kind = StepRecorder if self.record_steps else Trainer
         trainer = train_by_minibatches(
@@ -467,15 +466,11 @@ class CharRNN(
         random_state = check_random_state(
             self.random_state if random_state is None else random_state
         )
-        return self._write(self._weights, n_chars, start, temperature, top_k, random_state)
-
-    def _write(self, weights, n_chars, start, temperature, top_k, random_state):
-        """Return text that continues `start`, by the weights given."""
         codes = write(
-            weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
+            self._weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
             random_state,
         )  # fmt: skip
-        return "".join(self._characters.decode(part) for part in codes)
+        return "".join(map(self._characters.decode, codes))
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
     @consistent
@@ -506,7 +501,7 @@ class CharRNN(
         probabilities = self._frequencies()[None]
         if len(start):
             states, probabilities = self._after([start])
-        codes, log_probability = search(
+        codes, log_probability = most_probable(
             self._weights, n_chars, states, probabilities, beam_width, self._mark
         )
         return self._characters.decode(codes), log_probability

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..cpu.program import Team
+from ..engine.devices import DEVICES
 from ..engine.lowering import program
 from ..tape.sources import Source
 from .characters import draw
@@ -52,21 +52,19 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     tokens = np.zeros(n + 1, np.int64)
     tokens[0] = last
     rates = np.zeros((n, 6))
-    network = replace(weights.network, inputs=1)
+    network, on = replace(weights.network, inputs=1), DEVICES[weights.device]
     # beyond that, what is not the largest has no probability in float32 either
     rates[:, 2] = 1 / max(temperature, 1e-30)
     rates[:, 3] = random_state.random_sample(n)
     rates[:, 4] = min(int(top_k or 0), network.outputs)
-    made = program(network, weights.dtype.name, 1, "sample", TOKENS, carries=True)
-    with Team(1) as team:
-        session = made.borrow(1, team)
+    made = program(network, weights.dtype.name, 1, "sample", TOKENS, carries=True, device=on)
+    with on.session(made, 1) as session:
         session.bind(weights.packed, Source(tokens[:, None]), out=tokens, carry=states)
         session.run(n, 1, rates)
-    made.give_back(session)
     return tokens[1:]
 
 
-def search(weights, n, states, probabilities, width, end):
+def most_probable(weights, n, states, probabilities, width, end):
     """Return the most probable symbols that a beam search finds, and their log-probability.
 
     Parameters

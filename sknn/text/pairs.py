@@ -35,12 +35,12 @@ class Pairs(Data):
     def batch_size(self, wanted):
         return min(wanted, len(self.rows))
 
-    def evaluate(self, network, values, dtype, n_jobs):
-        """Return the mean loss for parameters, and which outputs a greedy search finds."""
-        likelihoods, exact = self.read(network, values, dtype, n_jobs)
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss, and which outputs a greedy search finds."""
+        likelihoods, exact = self.read(weights, n_jobs)
         return -float(likelihoods.sum() / self.steps[self.rows].sum()), exact
 
-    def read(self, network, values, dtype, n_jobs):
+    def read(self, weights, n_jobs):
         """Return how a network predicts the outputs when it is shown what comes before.
 
         Returns
@@ -50,18 +50,20 @@ class Pairs(Data):
         exact : ndarray of bool of shape (n_pairs,)
             Whether each symbol is the most probable one: then a greedy search finds this output.
         """
-        network = _resized(network, self.in_steps, self.out_steps)
-        together = max(1, LOOK_BYTES // (network.outputs * dtype.itemsize))
+        weights = weights.of(_resized(weights.network, self.in_steps, self.out_steps))
+        together = max(1, LOOK_BYTES // (weights.network.outputs * weights.dtype.itemsize))
         parts = [
-            self._read(network, values, dtype, n_jobs, self.rows[first : first + together])
+            self._read(weights, n_jobs, self.rows[first : first + together])
             for first in range(0, len(self.rows), together)
         ]
         return tuple(map(np.concatenate, zip(*parts)))
 
-    def _read(self, network, values, dtype, n_jobs, rows):
+    def _read(self, weights, n_jobs, rows):
+        network, dtype = weights.network, weights.dtype
         outputs = predict(
-            network, values, dtype, self.source, n_jobs, rows=rows, lengths=self.lengths
-        ).reshape(len(rows), *network.output_shape)
+            network, weights.packed, dtype, self.source, n_jobs, rows=rows, lengths=self.lengths,
+            device=weights.device,
+        ).reshape(len(rows), *network.output_shape)  # fmt: skip
         behind = np.arange(self.out_steps) >= self.lengths[rows, 1:]
         wanted = self.codes[rows, self.in_steps + 1 :]
         found = np.take_along_axis(outputs, wanted[..., None], axis=2)[..., 0]

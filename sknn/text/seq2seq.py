@@ -5,14 +5,12 @@ from numbers import Integral
 from typing import Literal, Self
 
 import numpy as np
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ..cpu.program import Layout
 from ..engine.network import Network
-from ..engine.recipe import Recipe
-from ..engine.training import Progress, noise_seed
+from ..engine.training import Progress
 from ..estimator.groups import LayeredTraining
 from ..estimator.methods import partial_fits
 from ..estimator.net import Job, draw, hold_back
@@ -95,15 +93,10 @@ def encoder_and_decoder(weights):
     network, (coder, *rest) = weights.network, weights.network.layers
     encoder = replace(network, layers=(*coder.encoder, Activation("identity")), inputs=1)
     decoder = replace(network, layers=(*coder.decoder, *rest), inputs=1)
-    parameters = [p for group in network.parameters(weights.dtype) for p in group]
-    first = parameters[sum(map(len, encoder.parameters(weights.dtype)))]
-    start = Layout(parameters, weights.dtype).offsets[first] // weights.dtype.itemsize
-    decoding = weights.of(decoder)
-    decoding.packed = weights.packed[start:]
-    return weights.of(encoder), decoding
+    return weights.of(encoder), weights.of(decoder, sum(map(len, encoder.parameters())))
 
 
-def search(decoder, states, width, longest, n_jobs):
+def beam_search(decoder, states, width, longest, n_jobs):
     """Return the most probable outputs that a beam search finds, for several inputs at once.
 
     Parameters
@@ -244,15 +237,13 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
         pairs = self._read_pairs(X, y, first)
         network = self._network(pairs)
-        random_state = check_random_state(self.random_state)
+        dtype = self._computing_dtype(pairs if first else None)
         longest = max(0 if first else self.longest_output_, pairs.out_steps - 1)
-        job = Job(
-            network, Recipe.of(self), self._computing_dtype(pairs if first else None),
-            random_state, noise_seed(random_state), incremental, first, exactness,
-            {"longest_output_": longest}, data=pairs,
-        )  # fmt: skip
+        attributes = {"longest_output_": longest}
+        job = Job.of(self, network, dtype, first, incremental, exactness, attributes)
+        job.data = pairs
         if first:
-            job.progress = Progress(draw(network, self.initializer, random_state, job.dtype))
+            job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
         else:
             job.progress = self._progress(job)
         job.held = self._given_validation(*validation)
@@ -335,7 +326,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         together = max(1, _TOGETHER // width)
         for first in range(0, len(order), together):
             places = order[first : first + together]
-            found = search(decoder, states[places], width, longest, self.n_jobs)
+            found = beam_search(decoder, states[places], width, longest, self.n_jobs)
             predictions[places] = [self._output_characters.decode(output) for output in found]
         return predictions
 
@@ -376,7 +367,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         """
         check_is_fitted(self)
         pairs, weights = self._pairs(*_as_pairs(X, y)), self._weights
-        return pairs.read(weights.network, weights.packed, weights.dtype, self.n_jobs)[0]
+        return pairs.read(weights, self.n_jobs)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

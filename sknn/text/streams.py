@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..cpu.program import Team
 from ..engine.data import Data, Pass
+from ..engine.devices import DEVICES
 from ..engine.lowering import program
-from ..engine.network import block_width
-from ..engine.prediction import team_size
 from ..engine.threads import give_way
 from ..engine.training import Trainer
 from ..tape.sources import ClassNumbers, Source
@@ -141,18 +139,17 @@ class Streams(Data):
         bound = {"lengths": self.lengths, "resets": self.resets, "carry": self.carry}
         return Pass(self.rows, rates, int(symbols.sum()), bound)
 
-    def evaluate(self, network, values, dtype, n_jobs):
-        """Return the mean loss for parameters; there are no outputs to score."""
+    def evaluate(self, weights, n_jobs):
+        """Return the mean loss; there are no outputs to score."""
+        network, dtype, on = weights.network, weights.dtype, DEVICES[weights.device]
         n, once = len(self.carry), self.once(len(self.carry))
         made = program(
-            network, dtype.name, block_width(n, dtype), "loss", self.source.key, self.targets.key,
-            carries=True,
+            network, dtype.name, on.prediction_width(network, n, dtype), "loss", self.source.key,
+            self.targets.key, carries=True, device=on,
         )  # fmt: skip
-        with Team(team_size(n_jobs, network, n)) as team:
-            session = made.borrow(n, team)
-            session.bind(values, self.source, self.targets, rows=once.rows, **once.bound)
+        with on.session(made, n, on.threads(network, n, n_jobs)) as session:
+            session.bind(weights.packed, self.source, self.targets, rows=once.rows, **once.bound)
             loss = float(session.run(len(once.rows), n, once.rates)) / once.total
-        made.give_back(session)
         return loss, None
 
 
@@ -238,20 +235,19 @@ def reading(weights, time, carry, purpose, n_jobs=None):
     n_jobs : int or None
     """
     network, n = replace(weights.network, inputs=time), len(carry)
-    width = block_width(n, weights.dtype)
-    size = team_size(n_jobs, network, n) if n > width else 1
-    made = program(network, weights.dtype.name, width, purpose, TOKENS, carries=True)
-    with Team(size) as team:
-        session = made.borrow(n, team)
+    on = DEVICES[weights.device]
+    width = on.prediction_width(network, n, weights.dtype)
+    threads = on.threads(network, n, n_jobs) if n > width else 1
+    made = program(network, weights.dtype.name, width, purpose, TOKENS, carries=True, device=on)
+    with on.session(made, n, threads) as session:
 
         def read(source, rows, lengths=None, out=None):
             session.bind(
                 weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry
             )
-            session.run(len(rows), n, np.ones((-(-len(rows) // n), 2)))
+            session.run(len(rows), n)
 
         yield read
-    made.give_back(session)
     give_way()
 
 

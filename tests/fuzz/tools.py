@@ -15,8 +15,8 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import sknn
-from sknn import *
-from sknn.layers import *
+from sknn import *  # noqa: F403
+from sknn.layers import *  # noqa: F403
 
 from .scenarios import (
     Finding,

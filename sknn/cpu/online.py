@@ -1,0 +1,80 @@
+"""A rule that goes sample by sample, by a kernel that is called by itself."""
+
+import numpy as np
+
+from . import wall
+from .kernels import frame as f
+from .kernels import perceptron as operands
+from .kernels.frame import OPERANDS
+from .program import kernel
+from .session import POINTER, address_of, fields_of
+
+#: Multiply-adds between two looks at Python.
+_WORK_PER_CALL = 50_000_000
+
+
+class Perceptron:
+    """Rosenblatt's rule, for the rows of some data.
+
+    Parameters
+    ----------
+    state : object
+        What is learned, changed in place: `weights` of shape (inputs, padded), where `units` are
+        rounded up as the packing of vectors says, `biases`, `moments` and `bias_moments` (updates
+        times the samples seen before, for averages, or None), and the number of samples `seen`.
+    source : Source
+    targets : ClassNumbers
+    sample_weights : ndarray of float64, or None
+    rate : float
+    intercept : bool
+        Whether biases are learned.
+    """
+
+    def __init__(self, state, source, targets, sample_weights, rate, intercept):
+        if targets.n_classes is None or targets.numbers.strides[0] != 8:
+            raise ValueError("The class numbers do not lie side by side.")
+        self._state, dtype = state, state.weights.dtype
+        variant = source.variant if len(source.arrays) > 1 else (source.variant[0], None)
+        self._kernel = kernel("perceptron", dtype, 1, variant).ctypes
+        self._frame, self._operands = np.zeros(f.N_FIELDS, np.int64), np.zeros(OPERANDS, np.int64)
+        frame, op = self._frame, self._operands
+        frame[f.X : f.X + 3], frame[f.X_STORED] = fields_of(source)
+        frame[f.Y : f.Y + 3], _ = fields_of(targets)
+        frame[f.WEIGHT] = address_of(sample_weights)
+        op[operands.INPUTS], op[operands.UNITS] = source.n_columns, state.units
+        op[operands.RATE] = np.float64(rate).view(np.int64)
+        op[operands.INTERCEPT] = intercept
+        op[operands.N_ROWS] = min(
+            source.n_rows, targets.n_rows, wall.check_weights(sample_weights)
+        )
+        self._outcome, scratch = np.zeros(2), np.zeros(source.n_columns, dtype)
+        arrays = {
+            operands.WEIGHTS: state.weights,
+            operands.BIASES: state.biases,
+            operands.MOMENTS: state.moments,
+            operands.BIAS_MOMENTS: state.bias_moments,
+            operands.SCRATCH: scratch,
+            operands.OUTCOME: self._outcome,
+        }
+        for field, array in arrays.items():
+            if array is not None:
+                kind = np.dtype(float) if array is self._outcome else dtype
+                wall.check_piece("state", array, kind, writes=True)
+            op[field] = address_of(array)
+        self._rows_per_call = max(1, _WORK_PER_CALL // (source.n_columns * len(state.biases)))
+        self._bound = arrays, source, targets, sample_weights
+
+    def __call__(self, rows):
+        """Go over rows; return the number of errors, and the sum of the losses."""
+        op, frame = self._operands, self._frame
+        rows = np.ascontiguousarray(rows, np.int64)
+        self._outcome[:] = 0.0
+        for first in range(0, len(rows), self._rows_per_call):
+            part = rows[first : first + self._rows_per_call]
+            op[operands.SEEN] = self._state.seen
+            frame[f.ROWS], frame[f.COUNT] = part.ctypes.data, len(part)
+            self._kernel(op.ctypes.data_as(POINTER), frame.ctypes.data_as(POINTER), 0)
+            if op[operands.STRAY]:
+                raise ValueError("A row to read is not one of those that there are.")
+            self._state.seen += len(part)
+        return self._outcome

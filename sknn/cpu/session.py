@@ -1,0 +1,353 @@
+"""The running of a program: memory for its blocks, threads, and the arrays that it is bound to."""
+
+import ctypes
+import os
+import threading
+import time
+from functools import cache
+
+import joblib
+import numpy as np
+
+from ..tape.packing import fill
+from ..tape.sources import X
+from . import wall
+from .kernels import frame as f
+from .kernels import run as header
+from .kernels.barrier import BARRIER_BYTES
+from .memory import aligned, scratch
+from .program import kernel
+from .team import SPINS, Team
+
+#: How many sessions lie idle, of all programs, and the most memory for a block that one may keep.
+_MOST_IDLE, _MOST_IDLE_BYTES = 16, 2**22
+_idle, _idle_lock = [], threading.Lock()
+#: Seconds of work for which Python's lock is worth giving away: to get it back, where other threads
+#: want it, takes longer than less work does.
+_WORTH_A_SWITCH = 1e-4
+POINTER = ctypes.POINTER(ctypes.c_int64)
+#: The rates of a single step of prediction, and where they are, which takes long to ask.
+_ONES = np.ones((1, 2))
+_ONES_ADDRESS = _ONES.ctypes.data
+
+
+def session(program, most_rows, threads=1, gradient=None):
+    """Return a session for a context; if one of a single thread lies idle, that one."""
+    if threads == 1 and gradient is None and _idle_lock.acquire(blocking=False):
+        try:
+            for i, idle in enumerate(_idle):
+                if idle.program is program and idle.most_rows >= most_rows:
+                    return _idle.pop(i)
+        finally:
+            _idle_lock.release()
+    return Session(program, most_rows, threads, gradient)
+
+
+def address_of(array):
+    return 0 if array is None else array.ctypes.data
+
+
+def fields_of(source):
+    """Return where a source lies, as a frame says it: three numbers, and what is stored of it."""
+    if source.n_classes is not None:
+        numbers = source.numbers
+        return (numbers.ctypes.data, numbers.strides[0], numbers.strides[-1]), 0
+    addresses = [array.ctypes.data for array in source.arrays]
+    if len(addresses) == 3:
+        return addresses, min(array.size for array in source.arrays[:2])
+    return (*addresses, *source.strides) or (0, 0, 0), 0
+
+
+class Session:
+    """A program with the memory that running it takes; its threads live as long as its context.
+
+    Parameters
+    ----------
+    program : Program
+    most_rows : int
+        The largest number of rows in a step.
+    threads : int
+        There are fewer where the system gives no more.
+    gradient : ndarray or None
+        Where the gradient goes, for a program that keeps it whole.
+    """
+
+    def __init__(self, program, most_rows, threads=1, gradient=None):
+        self.program = program
+        self.most_rows = most_rows
+        self._team, self.threads = None, threads
+        if program.parts > 1 and program.width == 1 and most_rows > 1:
+            raise ValueError("A program that cuts operations on a sample takes one at a time.")
+        blocks = -(-most_rows // program.width)
+        slots = blocks if program.keeps_blocks else min(blocks, threads)
+        dtype, slice_bytes = program.dtype, program.scratch_bytes
+        if gradient is not None:
+            n_bytes = program.layout.n_bytes
+            wall.check_piece("gradient", gradient, dtype, n_bytes, writes=True)
+        if program.whole_gradient:
+            slice_bytes = 0
+            if gradient is None:
+                gradient = scratch(program.layout.n_bytes, dtype)
+        if gradient is None:
+            gradient = scratch(slice_bytes * threads, dtype)
+        self._gradient = gradient
+        block_bytes = program.placement.block_bytes
+        self._workspace = scratch(block_bytes * slots, dtype)
+        self._shared = scratch(program.placement.shared_bytes, dtype)
+        self._sync = aligned(BARRIER_BYTES)
+        self._losses = np.zeros(2 * blocks)
+        self._divergences = np.zeros(2 * blocks)
+        self._sums = np.zeros(4 * max(1, program.n_sums))
+        self._result = np.zeros(3)
+        # One row a thread, on cache lines of its own: each has its own place in the batch.
+        self._frames = aligned(threads * 512).view(np.int64).reshape(threads, 64)
+        self._frame = np.zeros(f.N_FIELDS, np.int64)
+        self._header = np.zeros(header.N_HEADER, np.int64)
+        self._set(
+            self._frame,
+            {
+                f.GRADIENT: address_of(self._gradient),
+                f.SHARED: address_of(self._shared),
+                f.WORKSPACE: address_of(self._workspace),
+                f.WORKSPACE_STRIDE: block_bytes,
+                f.N_SUMS: program.n_sums,
+            },
+        )
+        self._set(
+            self._header,
+            {
+                header.SIZE: threads,
+                header.SYNC: address_of(self._sync),
+                header.PHASES: address_of(program.phases),
+                header.N_PHASES: len(program.phases),
+                header.TASKS: address_of(program.tasks),
+                header.ADDRESSES: address_of(program.addresses),
+                header.OPERATIONS: address_of(program.operands),
+                header.WIDTH: program.width,
+                header.SLOT_PER_BLOCK: program.keeps_blocks,
+                header.SCRATCH_BYTES: slice_bytes,
+                header.STEP_LOSSES: address_of(self._losses),
+                header.STEP_DIVERGENCES: address_of(self._divergences),
+                header.MOST_BLOCKS: blocks,
+                header.STEP_SUMS: address_of(self._sums),
+                header.RESULT: address_of(self._result),
+                header.SPINS: SPINS if threads <= _cores() else 0,
+            },
+        )
+        self._run, self._run_and_hold = _loop()
+        self._pointers = [frame.ctypes.data_as(POINTER) for frame in self._frames]
+        self._header_pointer = self._header.ctypes.data_as(POINTER)
+        self._steps_per_call = 1
+        self._bound, self._positions, self._own = {}, 0, None
+        self.data_loss = self.divergence = 0.0
+
+    @staticmethod
+    def _set(array, fields):
+        for field, value in fields.items():
+            array[field] = value
+
+    def __enter__(self):
+        if self.threads > 1:
+            self._team = Team(self.threads).__enter__()
+            self.threads = self._header[header.SIZE] = self._team.size
+        return self
+
+    def __exit__(self, kind, *exception):
+        """End the threads; keep what predicts for the next time, unless it is large."""
+        if self._team is not None:
+            self._team.__exit__(kind, *exception)
+            return
+        program = self.program
+        n_bytes = program.placement.block_bytes + (self._own is not None) * program.layout.n_bytes
+        learns = program.needs.changes or program.whole_gradient
+        if kind is not None or learns or n_bytes > _MOST_IDLE_BYTES:
+            return
+        self._bind_nothing()
+        if _idle_lock.acquire(blocking=False):
+            try:
+                _idle.append(self)
+                del _idle[:-_MOST_IDLE]
+            finally:
+                _idle_lock.release()
+
+    def _bind_nothing(self):
+        self._bound, self._positions = {}, 0
+
+    def bind(
+        self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
+        seed=0, lengths=None, resets=None, carry=None,
+    ):  # fmt: skip
+        """Say what the next runs read and write. The arrays are kept alive here.
+
+        Parameters
+        ----------
+        parameters : ndarray
+            The packed parameters; a program that ends with an update changes them.
+        source, targets : Source
+        weights : ndarray of float64, or None
+            By row of the source.
+        rows : ndarray of int64, or None
+            The rows to go over, in order; None: all.
+        out : ndarray, or None
+            Where predictions go.
+        states : ndarray, or None
+            The optimizer's, a row each: as many as the program's `n_states`.
+        seed : int
+            Of dropout, noise and augmentation.
+        lengths : ndarray of int64 of shape (n_rows, n_columns), or None
+            How long sequences are, in the order of `rows`; None: as long as there is room.
+        resets : ndarray of uint8, or None
+            Not zero where a sequence does not go on from the one before in its stream, in the
+            order of `rows`.
+        carry : ndarray of shape (n_streams, network.state_size), or None
+            The states that recurrent layers begin with, and where they leave theirs.
+        """
+        frame, needs, bound = self._frame, self.program.needs, self._bound
+        self._bind_nothing()  # if a check fails
+        if parameters is not bound.get("parameters", self):
+            needs.check_parameters(parameters)
+            frame[f.PARAMETERS] = address_of(parameters)
+        if source is not bound.get("source", self):
+            needs.check_source(X, source)
+            frame[f.X : f.X + 3], frame[f.X_STORED] = fields_of(source)
+        if targets is not bound.get("targets", self):
+            needs.check_targets(targets)
+            if targets is not None:
+                frame[f.Y : f.Y + 3], frame[f.Y_STORED] = fields_of(targets)
+        if weights is not bound.get("weights", self):
+            wall.check_weights(weights)
+            frame[f.WEIGHT] = address_of(weights)
+        if states is not bound.get("states", self):
+            needs.check_states(states)
+            frame[f.STATE] = address_of(states)
+            frame[f.STATE_STRIDE] = 0 if states is None else states.strides[0]
+        if carry is not bound.get("carry", self):
+            needs.check_carry(carry)
+            frame[f.CARRY] = address_of(carry)
+            frame[f.CARRY_STRIDE] = 0 if carry is None else carry.strides[0]
+            frame[f.CARRY_ROWS] = 1 if carry is None else len(carry)
+        n_rows = source.n_rows
+        if targets is not None:
+            n_rows = min(n_rows, targets.n_rows)
+        if weights is not None:
+            n_rows = min(n_rows, len(weights))
+        self._header[header.N_ROWS] = n_rows
+        # how many positions there are of what is read by position
+        self._positions = min(
+            n_rows if rows is None else wall.check_rows(rows),
+            needs.check_out(out),
+            needs.check_lengths(lengths),
+            wall.check_resets(resets),
+        )
+        frame[f.ROWS] = address_of(rows)
+        frame[f.OUT] = address_of(out)
+        frame[f.OUT_STRIDE] = 0 if out is None else out.strides[0]
+        frame[f.SEED] = seed
+        frame[f.LENGTHS], frame[f.RESETS] = address_of(lengths), address_of(resets)
+        frame[f.LENGTHS_STRIDE] = 0 if lengths is None else lengths.strides[0]
+        self._bound = {
+            "parameters": parameters, "source": source, "targets": targets, "weights": weights,
+            "states": states, "carry": carry, "others": (rows, out, lengths, resets),
+        }  # fmt: skip
+
+    def pack(self, values):
+        """Return parameters packed into the session's own memory, where others were before."""
+        if self._own is None:
+            packed = aligned(self.program.layout.n_bytes).view(self.program.dtype)
+            self._own = packed, self.program.layout.places(packed)
+        packed, places = self._own
+        fill(places, values)
+        return packed
+
+    def run(self, total, batch, rates=None, counted=0, accumulate=False, again=True):
+        """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
+
+        What that sum is without the penalties of weights, and the sum of divergences, is left in
+        `data_loss` and `divergence`.
+
+        `rates` has a row for each step, of the columns that ``frame`` names RATE_*; None: the sums
+        are of all rows, and nothing is asked for that needs more. Comes back to Python about every
+        100 ms, so that signals are served; an interrupt is raised between steps.
+
+        `again` says that the caller will soon call again, as training does. Short runs then keep
+        Python's lock: beside other threads each of them would wait for it longer than it takes. A
+        single prediction gives it away, so that others get their turn.
+        """
+        if not (0 <= total <= self._positions and 1 <= batch <= self.most_rows):
+            raise ValueError(
+                f"A run of {total} rows, {batch} a step, is more than the session was made for: "
+                f"{self._positions} rows, {self.most_rows} a step."
+            )
+        steps = -(-total // batch)
+        if rates is None:
+            rates = _ONES if steps == 1 else np.ones((steps, 2))
+        if rates is not _ONES or self.program.needs.rates > 2:
+            self.program.needs.check_rates(rates, steps)
+        self._header[header.BATCH], self._header[header.TOTAL] = batch, total
+        self._header[header.COUNTED] = counted
+        self._header[header.STEP_RATES] = _ONES_ADDRESS if rates is _ONES else address_of(rates)
+        self._header[header.RATE_COLUMNS] = rates.shape[1]
+        self._header[header.STRAY] = 0
+        self._frame[f.ACCUMULATE] = accumulate
+        self._result[:] = 0.0
+        step = 0
+        while step < steps:
+            last = min(steps, step + self._steps_per_call)
+            self._header[header.FIRST], self._header[header.LAST] = step, last
+            self._frames[:, : f.N_FIELDS] = self._frame
+            start = time.perf_counter()
+            self._call(min(last * batch, total) - step * batch, again)
+            seconds = time.perf_counter() - start
+            if self._header[header.STRAY]:
+                raise ValueError("A row to read is not one of those that there are.")
+            if seconds < 0.05 and last - step == self._steps_per_call:
+                self._steps_per_call *= 2 if seconds > 0.005 else 8
+            elif seconds > 0.15:
+                self._steps_per_call = max(1, self._steps_per_call // 2)
+            step = last
+        _, self.data_loss, self.divergence = self._result
+        return self._result[0]
+
+    def _call(self, rows, again):
+        """Run the steps that the header says, of so many rows in all."""
+        run, head, frames = self._run, self._header_pointer, self._pointers
+        if self.threads > 1:
+            self._team.run(lambda rank: run(head, frames[rank], rank))
+            return
+        if not again:
+            run(head, frames[0], 0)
+            return
+        expected = self.program.row_seconds
+        if expected * rows < _WORTH_A_SWITCH:
+            start = time.perf_counter()
+            self._run_and_hold(head, frames[0], 0)
+            seconds = (time.perf_counter() - start) / rows
+        else:
+            start = time.thread_time()  # without the wait for the lock
+            run(head, frames[0], 0)
+            seconds = (time.thread_time() - start) / rows
+        # an average, since how much work a row is may change: sequences have lengths
+        change = 0.0 if expected == np.inf else 0.75 * (expected - seconds)
+        self.program.row_seconds = seconds + change
+
+
+@cache
+def _loop():
+    """Return the loop as functions that give Python's lock away, and that keep it."""
+    run = kernel("run", np.float64)
+    keeping = ctypes.PYFUNCTYPE(None, POINTER, POINTER, ctypes.c_int64)
+    return run.ctypes, keeping(run.address)
+
+
+@cache
+def _cores():
+    return joblib.cpu_count()
+
+
+def _after_fork():
+    global _idle_lock
+    _idle_lock = threading.Lock()  # a thread that the child does not have may have held the old one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

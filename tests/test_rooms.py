@@ -1,0 +1,92 @@
+"""The rooms of the package: which may import which. They only look down, so there is no circle."""
+
+import ast
+import pathlib
+
+import pytest
+
+import sknn
+
+HERE = pathlib.Path(sknn.__file__).parent
+FAMILIES = {"feedforward", "radial", "images", "sequences", "text", "autoencoders"}
+#: By room, what it may import of the package beside itself.
+BELOW = {
+    "tape": set(),
+    "layers": {"tape"},
+    "cpu": {"tape"},
+    "engine": {"tape", "layers", "cpu"},
+    "summary": {"tape", "layers"},
+    "architectures": {"tape", "layers"},
+    "files": {"tape", "layers", "engine"},
+    "estimator": {"tape", "layers", "engine", "summary", "files"},
+}
+BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
+BELOW["text"] = BELOW["text"] | {"sequences"}
+BELOW["autoencoders"] = BELOW["autoencoders"] | {"feedforward", "images", "sequences"}
+MODULES = sorted(HERE.rglob("*.py"))
+
+
+def name_of(path):
+    """Return a module's name within the package, as a tuple."""
+    parts = path.relative_to(HERE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports_of(path):
+    """Return the modules of the package that a file imports, at whatever place, as tuples."""
+    package = path.relative_to(HERE).parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+            found |= {name[1:] for name in names if name[0] == "sknn"}
+        elif isinstance(node, ast.ImportFrom):
+            base = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                base = (*package[: len(package) + 1 - node.level], *base)
+            elif base[0] != "sknn":
+                continue
+            else:
+                base = base[1:]
+            inner = {(*base, alias.name) for alias in node.names}
+            known = {name for name in inner if name in NAMES}
+            found |= known or {base}
+    return found
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: ".".join(name_of(path)) or "sknn")
+def test_rooms_only_look_down(path):
+    name = name_of(path)
+    if not name:  # the package itself gives names to what all others hold
+        return
+    rooms = {other[0] if other else "sknn" for other in imports_of(path)}
+    assert rooms <= BELOW[name[0]] | {name[0]}
+
+
+def test_devices_are_reached_by_the_registry():
+    users = {name_of(path) for path in MODULES if any(n[:1] == ("cpu",) for n in imports_of(path))}
+    assert {name for name in users if name[0] != "cpu"} == {("engine", "devices")}
+
+
+def test_kernels_are_for_themselves():
+    """The digest of the cache of kernels is of this folder: what they read must lie in it."""
+    for path in (HERE / "cpu" / "kernels").glob("*.py"):
+        assert {name[:2] for name in imports_of(path)} <= {("cpu", "kernels")}, path.name
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    arrows = {name_of(path): imports_of(path) & NAMES - {name_of(path)} for path in MODULES}
+    done = set()
+
+    def visit(name, way):
+        assert name not in way, " -> ".join(".".join(part) for part in (*way, name))
+        if name not in done:
+            for other in sorted(arrows[name]):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in sorted(arrows):
+        visit(name, ())
