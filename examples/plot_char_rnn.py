@@ -45,7 +45,7 @@ for order in range(1, 8):
     chain = CharMarkovChain(order, unknown="?").fit(train)
     losses[order] = -chain.score(test)
     print(f"Markov chain of order {order}: {losses[order]:.3f}")
-best = min(losses, key=losses.get)
+best = min(losses, key=lambda order: losses[order])
 
 # %%
 # The network

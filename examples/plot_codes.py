@@ -62,16 +62,16 @@ maps["autoencoder, t-SNE"] = TSNE(random_state=0).fit_transform(deep.transform(X
 # How well they tell the digits apart: the accuracy of the five nearest neighbours on the map, in
 # five-fold cross-validation. A digit's number stands where the median of its points is.
 figure, panels = plt.subplots(1, 3, figsize=(12, 4.5), layout="constrained")
-colors = plt.get_cmap("tab10").colors
+color_of = plt.get_cmap("tab10")
 for panel, (name, places) in zip(panels, maps.items()):
     accuracy = cross_val_score(KNeighborsClassifier(5), places, y_test, cv=5).mean()
     print(f"{name:18s} accuracy of neighbours {accuracy:.3f}")
     for digit in range(10):
         of_digit = places[y_test == digit]
-        panel.scatter(*of_digit.T, s=9, color=colors[digit], alpha=0.75, linewidths=0)
+        panel.scatter(*of_digit.T, s=9, color=color_of(digit), alpha=0.75, linewidths=0)
         panel.text(
             *np.median(of_digit, axis=0), digit, ha="center", va="center", fontsize="large",
-            bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": colors[digit]},
+            bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": color_of(digit)},
         )  # fmt: skip
     panel.set(title=f"{name}\nneighbours are right: {accuracy:.0%}", xticks=[], yticks=[])
 plt.show()

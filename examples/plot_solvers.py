@@ -40,14 +40,13 @@ figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 for solver, learning_rate in learning_rates.items():
     net = MLPNetClassifier(
         (100,),
-        solver=solver,
-        learning_rate_init=learning_rate,
         batch_size=64,
         max_iter=epochs,
         tol=0.0,
         n_iter_no_change=epochs,
         random_state=0,
-    ).fit(X, y)
+    ).set_params(solver=solver, learning_rate_init=learning_rate)
+    net.fit(X, y)
     axes.plot(np.arange(1, epochs + 1), net.loss_curve_, label=f"{solver} ({learning_rate:g})")
     print(f"{solver:8s} loss after {epochs} epochs {net.loss_:.4f}")
 axes.set(xlabel="epoch", ylabel="training loss", yscale="log")

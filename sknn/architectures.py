@@ -9,6 +9,7 @@ The layers of VGG, ResNet and DenseNet are named as their weights are in torchvi
 of those fits (`sknn.weights`).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 
@@ -22,6 +23,7 @@ from .layers import (
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
+    Layer,
     LocalResponseNormalization,
     MaxPooling2D,
     Residual,
@@ -29,8 +31,11 @@ from .layers import (
 )
 from .layers.base import path_of, shape_after
 
+Shape = Sequence[int]
+Layers = list[Layer]
 
-def shrink(layers, image_shape):
+
+def shrink(layers: Sequence[Layer], image_shape: Shape) -> Layers:
     """Return the layers with their windows cut to what they see.
 
     The rule: along height and width, each by itself, a kernel or pool that is larger than its input
@@ -117,7 +122,7 @@ def _finished(layers, image_shape, n_classes, name=None):
 # --- plain stacks
 
 
-def lenet5(image_shape=(28, 28, 1), n_classes=10):
+def lenet5(image_shape: Shape = (28, 28, 1), n_classes: int | None = 10) -> Layers:
     """LeNet-5 (LeCun et al., 1998), with relu and max pooling."""
     layers = [
         Conv2D(6, 5, padding="same", activation="relu"),
@@ -131,7 +136,7 @@ def lenet5(image_shape=(28, 28, 1), n_classes=10):
     return _finished(layers, image_shape, n_classes)
 
 
-def alexnet(image_shape=(227, 227, 3), n_classes=1000):
+def alexnet(image_shape: Shape = (227, 227, 3), n_classes: int | None = 1000) -> Layers:
     """AlexNet (Krizhevsky et al., 2012) as one tower: no convolution is split into groups."""
     # The paper's alpha is of the sum of squares, the layer's of their mean over five channels.
     normalization = LocalResponseNormalization(5, alpha=5e-4, beta=0.75, k=2.0)
@@ -178,12 +183,12 @@ def _vgg(depths, image_shape, n_classes):
     return _finished(layers, image_shape, n_classes, "classifier.6")
 
 
-def vgg16(image_shape=(224, 224, 3), n_classes=1000):
+def vgg16(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """VGG-16 (Simonyan and Zisserman, 2014)."""
     return _vgg((2, 2, 3, 3, 3), image_shape, n_classes)
 
 
-def vgg19(image_shape=(224, 224, 3), n_classes=1000):
+def vgg19(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """VGG-19 (Simonyan and Zisserman, 2014)."""
     return _vgg((2, 2, 4, 4, 4), image_shape, n_classes)
 
@@ -226,7 +231,7 @@ def _inception(name, ones, reduced_3, threes, reduced_5, fives, pooled):
     return Concatenate(branches, name=name)
 
 
-def googlenet(image_shape=(224, 224, 3), n_classes=1000):
+def googlenet(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """GoogLeNet (Szegedy et al., 2014), without the two heads that helped its training."""
     layers = [
         _convolution(64, 7, "conv1", 2),
@@ -297,32 +302,34 @@ def _resnet(depths, bottleneck, image_shape, n_classes):
     return _finished(layers, image_shape, n_classes, "fc")
 
 
-def resnet18(image_shape=(224, 224, 3), n_classes=1000):
+def resnet18(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """ResNet-18 (He et al., 2015)."""
     return _resnet((2, 2, 2, 2), False, image_shape, n_classes)
 
 
-def resnet34(image_shape=(224, 224, 3), n_classes=1000):
+def resnet34(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """ResNet-34 (He et al., 2015)."""
     return _resnet((3, 4, 6, 3), False, image_shape, n_classes)
 
 
-def resnet50(image_shape=(224, 224, 3), n_classes=1000):
+def resnet50(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """ResNet-50 (He et al., 2015): bottlenecks, their strides at the 3x3 as in torchvision."""
     return _resnet((3, 4, 6, 3), True, image_shape, n_classes)
 
 
-def resnet101(image_shape=(224, 224, 3), n_classes=1000):
+def resnet101(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """ResNet-101 (He et al., 2015), as :func:`resnet50`."""
     return _resnet((3, 4, 23, 3), True, image_shape, n_classes)
 
 
-def resnet152(image_shape=(224, 224, 3), n_classes=1000):
+def resnet152(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """ResNet-152 (He et al., 2015), as :func:`resnet50`."""
     return _resnet((3, 8, 36, 3), True, image_shape, n_classes)
 
 
-def cifar_resnet(depth, image_shape=(32, 32, 3), n_classes=10):
+def cifar_resnet(
+    depth: int, image_shape: Shape = (32, 32, 3), n_classes: int | None = 10
+) -> Layers:
     """Return a ResNet for small images (He et al., 2015).
 
     A convolution and three stages of blocks of two, with 16, 32 and 64 filters. Where the size
@@ -346,7 +353,7 @@ def cifar_resnet(depth, image_shape=(32, 32, 3), n_classes=10):
     return _finished(layers, image_shape, n_classes, "fc")
 
 
-def resnet20(image_shape=(32, 32, 3), n_classes=10):
+def resnet20(image_shape: Shape = (32, 32, 3), n_classes: int | None = 10) -> Layers:
     """ResNet-20 for small images: :func:`cifar_resnet` of the depth 20."""
     return cifar_resnet(20, image_shape, n_classes)
 
@@ -406,22 +413,22 @@ def _large_densenet(depths, image_shape, n_classes):
     return _densenet(stem, blocks, image_shape, n_classes)
 
 
-def densenet121(image_shape=(224, 224, 3), n_classes=1000):
+def densenet121(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """DenseNet-121 (Huang et al., 2016)."""
     return _large_densenet((6, 12, 24, 16), image_shape, n_classes)
 
 
-def densenet169(image_shape=(224, 224, 3), n_classes=1000):
+def densenet169(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """DenseNet-169 (Huang et al., 2016)."""
     return _large_densenet((6, 12, 32, 32), image_shape, n_classes)
 
 
-def densenet201(image_shape=(224, 224, 3), n_classes=1000):
+def densenet201(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
     """DenseNet-201 (Huang et al., 2016)."""
     return _large_densenet((6, 12, 48, 32), image_shape, n_classes)
 
 
-def densenet40(image_shape=(32, 32, 3), n_classes=10):
+def densenet40(image_shape: Shape = (32, 32, 3), n_classes: int | None = 10) -> Layers:
     """DenseNet-40 for small images (Huang et al., 2016): growth 12, no bottlenecks."""
     stem = [Conv2D(16, 3, padding=1, use_bias=False, name="features.conv0")]
     blocks = _dense_blocks((12, 12, 12), 16, growth=12, bottleneck=False, compression=1)

@@ -3,11 +3,10 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
@@ -20,7 +19,7 @@ from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, O
 from ..estimator.inputs import Rows
 from ..estimator.methods import partial_fits
 from ..estimator.net import LayeredNet, check_names
-from ..estimator.parameters import NOT_NEGATIVE, Parameters, fitted, param
+from ..estimator.parameters import NOT_NEGATIVE, Array, Parameters, fitted, param
 from ..estimator.tasks import Task
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
@@ -103,7 +102,7 @@ class Regularization(Parameters):
         `noise_range`, half of them each.""",
         default="gaussian",
     )
-    noise_range: Sequence[float] | NDArray | None = param(
+    noise_range: Sequence[float] | Array | None = param(
         """
         What normal noise is clipped to, and what salt and pepper are. None: 0 and 1 for
         ``loss='log_loss'``; else normal noise has no limits, and salt and pepper are the
@@ -322,7 +321,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     def fit(
         self, X, y=None, sample_weight=None, *, X_clean=None, X_val=None, X_val_clean=None,
         sample_weight_val=None,
-    ):  # fmt: skip
+    ) -> Self:  # fmt: skip
         """Fit the network to reconstruct X.
 
         Parameters
@@ -359,7 +358,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return self._fit(X, clean, sample_weight, validation=validation)
 
     @partial_fits
-    def partial_fit(self, X, y=None, sample_weight=None, *, X_clean=None):
+    def partial_fit(self, X, y=None, sample_weight=None, *, X_clean=None) -> Self:
         """Go once over the data given, from where training stands.
 
         Parameters
@@ -383,7 +382,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     # --- using it
 
     @consistent
-    def transform(self, X):
+    def transform(self, X) -> Array:
         """Return the codes of samples.
 
         Parameters
@@ -403,7 +402,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return finite(inputs.run(self._encoder(), self.n_jobs))
 
     @consistent
-    def inverse_transform(self, X):
+    def inverse_transform(self, X) -> Array:
         """Return what codes stand for.
 
         Parameters
@@ -433,7 +432,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return codes
 
     @consistent
-    def reconstruct(self, X):
+    def reconstruct(self, X) -> Array:
         """Return what the network makes of samples: those of their codes.
 
         Parameters
@@ -449,7 +448,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return self._outputs(X).reshape(_shape(X))
 
     @consistent
-    def score_samples(self, X):
+    def score_samples(self, X) -> Array:
         """Return the error of reconstruction of each sample: large for what is unlike the rest.
 
         Parameters
@@ -468,7 +467,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return self._errors(inputs, inputs)
 
     @consistent
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Return minus the mean error of reconstruction: the larger, the better.
 
         Parameters

@@ -131,7 +131,7 @@ class ConvAutoencoderTransformer(
         return encoder, decoder
 
     @consistent
-    def to_classifier(self, **params):
+    def to_classifier(self, **params) -> ConvNetClassifier:
         """Return a classifier that begins with the encoder: to train it on with labels.
 
         Parameters

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from numbers import Integral
 
-from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.groups import Features, HiddenActivation
-from ..estimator.parameters import COUNT, NOT_NEGATIVE, fitted, param
+from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, fitted, param
 from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import MLPNetClassifier, hidden_sizes, per_layer
@@ -25,7 +24,7 @@ _Activation = HiddenActivation | Activation
 class CodeLayers(Features):
     """The encoder's layers."""
 
-    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+    hidden_layer_sizes: int | Sequence[int] | Array = param(
         "Units of the encoder's layers; the last of them is the code.",
         default=(32,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
     )
@@ -41,7 +40,7 @@ class CodeLayers(Features):
 class DenseLayers(CodeLayers):
     """What dense autoencoders are made of."""
 
-    decoder_layer_sizes: int | Sequence[int] | NDArray | None = param(
+    decoder_layer_sizes: int | Sequence[int] | Array | None = param(
         "Units of the decoder's hidden layers. None: those of the encoder, mirrored.",
         default=None, valid=["array-like", COUNT], kind="int, array-like of int or None",
     )
@@ -171,7 +170,7 @@ class AutoencoderTransformer(
     # --- going on
 
     @consistent
-    def to_classifier(self, **params):
+    def to_classifier(self, **params) -> MLPNetClassifier:
         """Return a classifier that begins with the encoder: to train it on with labels.
 
         Parameters

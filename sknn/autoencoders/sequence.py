@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite, predict
 from ..estimator.checks import check_weights
-from ..estimator.parameters import COUNT, Parameters, fitted, param
+from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent
 from ..layers import ActivityRegularization, Dense, RepeatVector
 from ..layers.base import MOST
@@ -31,7 +30,7 @@ from .base import (
 class _CodeSize(Parameters):
     """The size of the code."""
 
-    hidden_size: int | Sequence[int] | NDArray = param(
+    hidden_size: int | Sequence[int] | Array = param(
         """
         Units of the encoder's recurrent layer, or of each of several, one after the other; the last
         state of the last of them is the code. The decoder has them mirrored.""",
@@ -162,7 +161,7 @@ class SequenceAutoencoderTransformer(
     # --- using it
 
     @consistent
-    def inverse_transform(self, X, lengths=None):
+    def inverse_transform(self, X, lengths=None) -> Array:
         """Return what codes stand for.
 
         Parameters
@@ -191,7 +190,7 @@ class SequenceAutoencoderTransformer(
         return [some[:length] for some, length in zip(outputs, steps, strict=True)]
 
     @consistent
-    def reconstruct(self, X):
+    def reconstruct(self, X) -> Array:
         """Return what the network makes of sequences: those of their codes.
 
         Parameters
@@ -215,7 +214,7 @@ class SequenceAutoencoderTransformer(
         return outputs
 
     @consistent
-    def score_samples(self, X):
+    def score_samples(self, X) -> Array:
         """Return the error of reconstruction of each sequence: large for what is unlike the rest.
 
         Parameters
@@ -232,7 +231,7 @@ class SequenceAutoencoderTransformer(
         return super().score_samples(X)
 
     @consistent
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Return minus the mean error of reconstruction: the larger, the better.
 
         Parameters

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,7 +15,7 @@ from ..estimator.checks import check_weights
 from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
 from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
-from ..estimator.parameters import COUNT, NOT_NEGATIVE, Parameters, fitted, param
+from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..feedforward.mlp import hidden_sizes
 from ..images.inputs import ImageShape, TakesImages
@@ -46,7 +45,7 @@ class _Components(Parameters):
 class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
     """What variational autoencoders are made of."""
 
-    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+    hidden_layer_sizes: int | Sequence[int] | Array = param(
         "Units of the encoder's hidden layers; the decoder has the same, mirrored.",
         default=(100,), kw_only=False,
     )
@@ -250,7 +249,7 @@ class VariationalAutoencoderTransformer(
     # --- fitting
 
     @fits
-    def fit(self, X, y=None, *, X_val=None):
+    def fit(self, X, y=None, *, X_val=None) -> Self:
         """Fit the network.
 
         Parameters
@@ -277,7 +276,7 @@ class VariationalAutoencoderTransformer(
         return self._fit(X, validation=(X_val, None, None))
 
     @fits
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Go once over the data given, from where training stands.
 
         Parameters
@@ -328,7 +327,7 @@ class VariationalAutoencoderTransformer(
         return codes
 
     @consistent
-    def transform(self, X):
+    def transform(self, X) -> Array:
         """Return the codes of samples.
 
         Parameters
@@ -346,7 +345,7 @@ class VariationalAutoencoderTransformer(
         return super().transform(X)
 
     @consistent
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None) -> Array:
         """Return new samples, of codes that are drawn from the standard normal distribution.
 
         Parameters
@@ -367,7 +366,7 @@ class VariationalAutoencoderTransformer(
         return self.inverse_transform(check_random_state(random_state).normal(size=size))
 
     @consistent
-    def elbo(self, X, n_samples=1, random_state=None):
+    def elbo(self, X, n_samples=1, random_state=None) -> Array:
         """Return an estimate of the evidence lower bound of each sample.
 
         Parameters
@@ -394,7 +393,7 @@ class VariationalAutoencoderTransformer(
         return -finite(error + divergence)
 
     @consistent
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None) -> float:
         """Return the mean evidence lower bound, in nats: the larger, the better.
 
         It is not the mean of `score_samples`, which are errors of the means' reconstructions.

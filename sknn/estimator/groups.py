@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, Options
 
 from ..layers import Activation, Layer
-from .parameters import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, THREADS, Parameters, fitted, param
+from .parameters import (
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    THREADS,
+    Array,
+    Parameters,
+    fitted,
+    param,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +245,7 @@ class LayeredDescent(Descent):
     )
 
     layers_: list[Layer] = fitted("The network, from input to output layer.", kind="list of layers")
-    weights_: dict[str, dict[str, NDArray]] = fitted(
+    weights_: dict[str, dict[str, Array]] = fitted(
         """
         Copies of the parameters, by layer: 'kernel', of shape (inputs, units), in convolutions
         (height, width, channels, filters), 'recurrent_kernel', 'bias', 'gamma', 'beta', 'mean',
@@ -256,7 +265,7 @@ class Features(Parameters):
     """What is known of rows of features."""
 
     n_features_in_: int = fitted("Number of features.")
-    feature_names_in_: NDArray = fitted("Their names, where X has them.", kind="ndarray of str")
+    feature_names_in_: Array = fitted("Their names, where X has them.", kind="ndarray of str")
 
 
 class Output(Parameters):
@@ -320,7 +329,7 @@ class Classes(Parameters):
         default=None, valid=[dict, list], kind="dict, list of dict, 'balanced' or None",
     )
 
-    classes_: NDArray = fitted("The class labels.", kind="ndarray of shape (n_classes,)")
+    classes_: Array = fitted("The class labels.", kind="ndarray of shape (n_classes,)")
 
 
 class ForClasses(Classes, Output, ClassificationLoss):

@@ -1,13 +1,22 @@
 """The public methods of networks that learn from targets."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import numpy as np
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import metaestimators
 
+from .parameters import Array
 from .tasks import Classification, Regression
-from .transactions import consistent, fits
+from .transactions import Method, consistent, fits
 
 
-def partial_fits(method):
+def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Do what scikit-learn's function does, without hiding a method's type."""
+    return metaestimators.available_if(check)
+
+
+def partial_fits(method: Method) -> Method:
     """Make a method a partial fit, for solvers that go on step by step."""
     return available_if(_goes_on)(fits(method))
 
@@ -32,7 +41,7 @@ class _Predicts:
     @fits
     def fit(
         self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
-    ):
+    ) -> Self:
         """Fit the network.
 
         Parameters
@@ -67,7 +76,7 @@ class _Predicts:
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
     @consistent
-    def predict(self, X):
+    def predict(self, X) -> Array:
         """Predict class labels, or the targets of a regression.
 
         Parameters
@@ -102,7 +111,7 @@ class ClassifierMethods(_Predicts):
         return Classification(self.loss, self.output_activation, *known, self.class_weight)
 
     @partial_fits
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """Go once over the data given, from where training stands.
 
         Parameters
@@ -125,7 +134,7 @@ class ClassifierMethods(_Predicts):
 
     @available_if(_classifies)
     @consistent
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> Array:
         """Return the probability of each class.
 
         Parameters
@@ -142,7 +151,7 @@ class ClassifierMethods(_Predicts):
 
     @available_if(_classifies)
     @consistent
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X) -> Array:
         """Return the logarithm of the probability of each class.
 
         Parameters
@@ -169,7 +178,7 @@ class RegressorMethods(_Predicts):
         return Regression(self.loss, self.output_activation, *numbers)
 
     @partial_fits
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Go once over the data given, from where training stands.
 
         Parameters

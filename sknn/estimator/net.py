@@ -31,7 +31,7 @@ from ..layers import (
     SaltAndPepperNoise,
 )
 from ..layers.augmentation import Augmentation
-from ..summary import summarize
+from ..summary import Summary, summarize
 from .callbacks import FitCallbacks
 from .inputs import TakesRows
 from .transactions import NeuralEstimator, consistent
@@ -308,7 +308,7 @@ class LayeredNet(Net):
         return self._weights.by_layer()
 
     @consistent
-    def summary(self):
+    def summary(self) -> Summary:
         """Return a table of the layers: output shapes, parameters, multiply-adds.
 
         Returns

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, dataclass_transform, get_args, get_origin
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
 POSITIVE = Interval(numbers.Real, 0, None, closed="neither")
@@ -21,6 +22,9 @@ NOT_NEGATIVE = Interval(numbers.Real, 0, None, closed="left")
 FRACTION = Interval(numbers.Real, 0, 1, closed="left")
 COUNT = Interval(numbers.Integral, 1, None, closed="left")
 THREADS = [COUNT, Interval(numbers.Integral, None, -1, closed="right")]
+
+#: An array, as annotations say it.
+Array = NDArray[Any]
 
 _NONE = type(None)
 _VALID = {bool: "boolean", int: numbers.Integral, float: numbers.Real, _NONE: None}

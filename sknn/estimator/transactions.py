@@ -3,7 +3,9 @@
 import inspect
 import threading
 import weakref
+from collections.abc import Callable
 from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -11,8 +13,11 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from ..engine.threads import FITTING
 
+#: A method: tools see that decorators keep its signature.
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-def all_or_nothing(method):
+
+def all_or_nothing(method: Method) -> Method:
     """Make a method change the estimator at once, when it has come to its end, or not at all.
 
     It works on a copy that nobody else sees. Until it is done, the estimator is what it was before,
@@ -64,7 +69,7 @@ def all_or_nothing(method):
     return wrapper
 
 
-def consistent(method):
+def consistent(method: Method) -> Method:
     """Make a method see the estimator as it is when the call begins.
 
     So a prediction is that of one fit, whatever another thread or a callback does meanwhile.
@@ -79,7 +84,7 @@ def consistent(method):
     return wrapper
 
 
-def fits(method):
+def fits(method: Method) -> Method:
     """Make a method a fit: of valid parameters, and all or nothing."""
     return all_or_nothing(_fit_context(prefer_skip_nested_validation=True)(method))
 

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils._param_validation import StrOptions
@@ -27,7 +26,7 @@ from ..estimator.groups import (
 )
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import Net, with_given
-from ..estimator.parameters import COUNT, FRACTION, fitted, param
+from ..estimator.parameters import COUNT, FRACTION, Array, fitted, param
 from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
@@ -45,7 +44,7 @@ _Activation = HiddenActivation | Literal["step"] | Activation
 class HiddenLayers(Features):
     """The layers of multilayer perceptrons, and their parameters."""
 
-    hidden_layer_sizes: int | Sequence[int] | NDArray = param(
+    hidden_layer_sizes: int | Sequence[int] | Array = param(
         "Units of each hidden layer; an empty tuple for none.",
         default=(100,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
     )
@@ -58,7 +57,7 @@ class HiddenLayers(Features):
         default="relu", valid=[StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
         kind="str, Activation, or list of them", kw_only=False,
     )
-    dropout: float | Sequence[float] | NDArray = param(
+    dropout: float | Sequence[float] | Array = param(
         """
         Probability that an output of a hidden layer is dropped in training, or one for each
         hidden layer.""",
@@ -70,9 +69,9 @@ class HiddenLayers(Features):
         default=False, after="dropout",
     )
 
-    coefs_: list[NDArray] = fitted("Weights of each layer, of shape (inputs, units).")
-    intercepts_: list[NDArray] = fitted("Biases of each layer.")
-    batch_norm_: list[dict[str, NDArray]] = fitted(
+    coefs_: list[Array] = fitted("Weights of each layer, of shape (inputs, units).")
+    intercepts_: list[Array] = fitted("Biases of each layer.")
+    batch_norm_: list[dict[str, Array]] = fitted(
         """
         With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
         layer.""",
@@ -343,10 +342,10 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
         "What the network is for; estimator type, methods and scorer follow it.",
         default="classification", kw_only=False,
     )
-    hidden_layer_sizes: int | Sequence[int] | NDArray = param(default=(100,))
+    hidden_layer_sizes: int | Sequence[int] | Array = param(default=(100,))
     activation: _Activation | Sequence[_Activation] = param(default="relu")
 
-    classes_: NDArray = fitted("The class labels, in classification.")
+    classes_: Array = fitted("The class labels, in classification.")
 
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
@@ -357,7 +356,7 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
         return self.task == "classification"
 
     @consistent
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None) -> float:
         """Return the accuracy, or in regression the coefficient of determination.
 
         Parameters

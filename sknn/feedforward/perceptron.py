@@ -3,10 +3,9 @@
 import copy
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -20,7 +19,7 @@ from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
 from ..estimator.groups import Features
-from ..estimator.parameters import COUNT, POSITIVE, THREADS, fitted, param
+from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
 from ..estimator.transactions import NeuralEstimator, all_or_nothing, consistent
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
@@ -92,14 +91,14 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         default=None, valid=THREADS,
     )
 
-    classes_: NDArray = fitted(
+    classes_: Array = fitted(
         "The class labels. With two, the neuron fires for the second.",
         kind="ndarray of shape (n_classes,)",
     )
-    coef_: NDArray = fitted(
+    coef_: Array = fitted(
         "Weights.", kind="ndarray of shape (1, n_features) or (n_classes, n_features)"
     )
-    intercept_: NDArray = fitted("Biases.", kind="ndarray of shape (1,) or (n_classes,)")
+    intercept_: Array = fitted("Biases.", kind="ndarray of shape (1,) or (n_classes,)")
     n_iter_: int = fitted("Epochs of the last fit.")
     errors_: list[int] = fitted("Wrong outputs in each epoch.")
     loss_curve_: list[float] = fitted(
@@ -111,7 +110,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the perceptron.
 
         Parameters
@@ -133,7 +132,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """Go once over the data given, from where training stands.
 
         Parameters
@@ -237,7 +236,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         return ClassNumbers(numbers)
 
     @consistent
-    def decision_function(self, X):
+    def decision_function(self, X) -> Array:
         """Return the neurons' weighted sums.
 
         Parameters
@@ -268,7 +267,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         return sums.ravel() if units == 1 else sums
 
     @consistent
-    def predict(self, X):
+    def predict(self, X) -> Array:
         """Predict classes.
 
         Parameters

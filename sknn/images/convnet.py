@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -22,7 +22,7 @@ from ..files import safetensors as weight_files
 from ..layers import Activation, Dense, Layer
 from ..layers.augmentation import Augmentation
 from ..layers.base import describe, output_shape, size
-from ..summary import summarize
+from ..summary import Summary, summarize
 from .inputs import ImageShape, Rows, TakesImages, check_image_shape
 
 Architecture = Literal[
@@ -119,7 +119,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         return network, {}
 
     @consistent
-    def summary(self, image_shape=None):
+    def summary(self, image_shape=None) -> Summary:
         """Return a table of the layers: output shapes, parameters, multiply-adds.
 
         Of a network that is not fitted yet, it shows the layers as they are given, since the number
@@ -149,7 +149,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
     # --- files
 
     @consistent
-    def save_weights(self, path):
+    def save_weights(self, path) -> None:
         """Write the parameters to a safetensors file, under PyTorch's names and layouts.
 
         Parameters
@@ -163,7 +163,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         weight_files.save(path, network.layers, network.start_shape, weights.values)
 
     @all_or_nothing
-    def load_weights(self, path, classes=None, ignore=()):
+    def load_weights(self, path, classes=None, ignore=()) -> Self:
         """Read the parameters from a safetensors file; the estimator is then fitted.
 
         Tensors have the names that PyTorch gives them, and torchvision's for the architectures

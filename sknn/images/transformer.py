@@ -2,6 +2,7 @@
 
 import copy
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from sklearn.base import (
@@ -18,7 +19,7 @@ from ..engine.prediction import finite
 from ..estimator.checks import sound
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows
-from ..estimator.parameters import fitted, param
+from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..layers.base import path_of
 from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
@@ -68,7 +69,7 @@ class ConvNetTransformer(
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Fit the network, if it is not fitted yet.
 
         Parameters
@@ -106,7 +107,7 @@ class ConvNetTransformer(
         return self
 
     @consistent
-    def transform(self, X):
+    def transform(self, X) -> Array:
         """Return the layer's outputs.
 
         Parameters

@@ -1,5 +1,6 @@
 """Fully connected layers."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
@@ -127,7 +128,7 @@ class Reshape(Layer):
         (units,), (time, units) or (height, width, channels).
     """
 
-    shape: tuple
+    shape: Sequence[int]
 
     keeps_numbers = True
 

@@ -1,5 +1,6 @@
 """Layers of layers: branches that are added up, or put side by side."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from .base import Layer, check_depth, check_name, describe, forward, learns, output_shape, size
@@ -27,7 +28,7 @@ class Sequential(Layer):
         What the names of its layers' weights begin with.
     """
 
-    layers: tuple
+    layers: Layer | Sequence[Layer]
     _: KW_ONLY
     name: str | None = None
 
@@ -67,8 +68,8 @@ class Residual(Layer):
         What the names of its layers' weights begin with.
     """
 
-    block: tuple
-    shortcut: tuple = ()
+    block: Layer | Sequence[Layer]
+    shortcut: Layer | Sequence[Layer] = ()
     _: KW_ONLY
     name: str | None = None
 
@@ -126,7 +127,7 @@ class Concatenate(Layer):
         What the names of its layers' weights begin with.
     """
 
-    branches: tuple
+    branches: Sequence[Layer | Sequence[Layer]]
     _: KW_ONLY
     name: str | None = None
 

@@ -5,6 +5,7 @@ over time. Gradients of its weights are those of a convolution along time, betwe
 before each step and the gradients that the backward operation leaves.
 """
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
@@ -628,8 +629,8 @@ class EncoderDecoder(Layer):
         What the names of its weights begin with.
     """
 
-    encoder: tuple
-    decoder: tuple
+    encoder: Layer | Sequence[Layer]
+    decoder: Layer | Sequence[Layer]
     in_steps: int
     _: KW_ONLY
     name: str | None = None

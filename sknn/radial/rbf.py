@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
 
@@ -27,7 +26,7 @@ from ..estimator.groups import (
 )
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
-from ..estimator.parameters import COUNT, POSITIVE, fitted, param
+from ..estimator.parameters import COUNT, POSITIVE, Array, fitted, param
 from ..estimator.tasks import Wrapper
 from ..estimator.transactions import consistent
 from ..layers import Activation, Dense, Layer, RadialBasis
@@ -56,14 +55,14 @@ class _Basis(Features):
         sqrt(1 + u), 1 / sqrt(1 + u) or u log(u) / 2.""",
         default="gaussian", kw_only=False,
     )
-    centers: Literal["kmeans", "random"] | Sequence[Sequence[float]] | NDArray = param(
+    centers: Literal["kmeans", "random"] | Sequence[Sequence[float]] | Array = param(
         """
         The centers, or how they are found: means of clusters, or different rows of X, drawn by
         their weights. Of more than 256 rows a center, a random sample of so many is looked at.""",
         default="kmeans", valid=["array-like"],
         kind="{'kmeans', 'random'} or array-like of shape (n_centers, n_features)",
     )
-    widths: Literal["cluster", "shared"] | float | Sequence[float] | NDArray = param(
+    widths: Literal["cluster", "shared"] | float | Sequence[float] | Array = param(
         """
         The widths, or one for all, or how they are found. 'cluster': from how far the rows that are
         nearest to a center lie from it. For one feature that is their standard deviation; for d of
@@ -124,8 +123,8 @@ class _OnlineRule(Minibatches, LayeredDescent):
         default=None,
     )
 
-    centers_: NDArray = fitted("The centers.", kind="ndarray of shape (n_centers, n_features)")
-    widths_: NDArray = fitted("Their widths.", kind="ndarray of shape (n_centers,)")
+    centers_: Array = fitted("The centers.", kind="ndarray of shape (n_centers, n_features)")
+    widths_: Array = fitted("Their widths.", kind="ndarray of shape (n_centers,)")
     layers_: list[Layer] = fitted(
         "The network: a :class:`~sknn.layers.RadialBasis` and the output layer."
     )
@@ -401,10 +400,10 @@ class RBFNetClassifier(
 
     alpha: float = param(default=1e-3)
 
-    coef_: NDArray = fitted(
+    coef_: Array = fitted(
         "The weights.", kind="ndarray of shape (1, n_centers) or (n_outputs, n_centers)"
     )
-    intercept_: NDArray = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
+    intercept_: Array = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -431,7 +430,7 @@ class RBFNetRegressor(
     True
     """
 
-    coef_: NDArray = fitted(
+    coef_: Array = fitted(
         "The weights.", kind="ndarray of shape (n_centers,) or (n_outputs, n_centers)"
     )
-    intercept_: float | NDArray = fitted("What is added to them.")
+    intercept_: float | Array = fitted("What is added to them.")

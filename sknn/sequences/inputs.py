@@ -5,14 +5,13 @@ from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
 from ..engine.prediction import predict
 from ..estimator.checks import numeric, sound
-from ..estimator.parameters import Parameters, fitted, param
+from ..estimator.parameters import Array, Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
 from ..tape.sources import Source
 
@@ -32,7 +31,7 @@ class Mask(Parameters):
     n_features_in_: int = fitted(
         "Number of columns of an X of shape (n, time), else of the numbers of a step."
     )
-    feature_names_in_: NDArray = fitted(
+    feature_names_in_: Array = fitted(
         "The columns' names, where they have them.", kind="ndarray of str"
     )
 

@@ -5,7 +5,6 @@ from numbers import Integral
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_y, check_is_fitted
@@ -15,7 +14,7 @@ from ..engine.prediction import finite
 from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
-from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
+from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent
 from ..layers import Dense, Embedding
 from .cells import Cells, stack
@@ -49,7 +48,7 @@ class RecurrentOptions(Parameters):
 class RecurrentLayers(Mask, RecurrentOptions, Cells):
     """What recurrent networks are made of."""
 
-    hidden_size: int | Sequence[int] | NDArray = param(
+    hidden_size: int | Sequence[int] | Array = param(
         "Units of the recurrent layer, or of each of several, one after the other.",
         default=100, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
     )
@@ -58,7 +57,7 @@ class RecurrentLayers(Mask, RecurrentOptions, Cells):
         default=False, after="bidirectional",
     )
     embedding: (
-        int | Literal["one-hot"] | Sequence[Sequence[float]] | NDArray | Embedding | None
+        int | Literal["one-hot"] | Sequence[Sequence[float]] | Array | Embedding | None
     ) = param(
         """
         What a token stands for, where X has token numbers: a vector of that many numbers, which is
@@ -197,7 +196,7 @@ class _OfEachStep:
         return parts
 
     @consistent
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None) -> float:
         """Return the accuracy, or in regression the coefficient of determination.
 
         Parameters

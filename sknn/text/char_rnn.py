@@ -2,10 +2,9 @@
 
 import sys
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -19,7 +18,7 @@ from ..engine.training import Progress, Trainer
 from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, StepSolver
 from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
-from ..estimator.parameters import COUNT, FRACTION, Parameters, fitted, param
+from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
 from ..sequences.cells import Cells
@@ -184,20 +183,20 @@ class CharRNN(
         "Whether to keep the loss of each step in `step_loss_curve_`.", default=False
     )
 
-    vocabulary_: NDArray = fitted(
+    vocabulary_: Array = fitted(
         """
         The characters, each a str, in the order of their code points; with `boundaries` the last
         is the empty str, which stands for the end of a text.""",
         kind="ndarray of shape (n_vocabulary,)",
     )
-    character_counts_: NDArray = fitted(
+    character_counts_: Array = fitted(
         "How often each was in the texts fitted.", kind="ndarray of shape (n_vocabulary,)"
     )
 
     # --- fitting
 
     @fits
-    def fit(self, X, y=None, *, X_val=None):
+    def fit(self, X, y=None, *, X_val=None) -> Self:
         """Learn the vocabulary and fit the network.
 
         Parameters
@@ -224,7 +223,7 @@ class CharRNN(
         return self._fit(X, y, X_val, False)
 
     @fits
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Go once over more text, from where training stands; the first call learns the vocabulary.
 
         Parameters
@@ -377,7 +376,7 @@ class CharRNN(
     # --- what comes next
 
     @consistent
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> Array:
         """Return the distribution of the character that follows each text.
 
         Parameters
@@ -416,7 +415,7 @@ class CharRNN(
         return states, probabilities
 
     @consistent
-    def transform(self, X):
+    def transform(self, X) -> Array:
         """Return the state of the last recurrent layer after each text, as features.
 
         Parameters
@@ -438,7 +437,7 @@ class CharRNN(
 
     @validate_params(SAMPLING, prefer_skip_nested_validation=True)
     @consistent
-    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
+    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
         """Write text, drawing one character after the other.
 
         Parameters
@@ -475,7 +474,7 @@ class CharRNN(
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
     @consistent
-    def beam_search(self, n_chars, prime="", beam_width=5):
+    def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
         """Search the most probable text, going on with the few best beginnings at each character.
 
         Parameters

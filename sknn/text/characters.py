@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import DensityMixin
 from sklearn.utils._param_validation import Interval
 
-from ..estimator.parameters import Parameters, param
+from ..estimator.parameters import Array, Parameters, param
 from ..estimator.transactions import consistent
 from ..layers.base import MOST
 
@@ -219,7 +219,7 @@ class TextModel(DensityMixin):
     """
 
     @consistent
-    def score_samples(self, X):
+    def score_samples(self, X) -> Array:
         """Return the mean log-likelihood of a character in each text, in nats.
 
         Parameters
@@ -237,7 +237,7 @@ class TextModel(DensityMixin):
         return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
 
     @consistent
-    def score(self, X, y=None):
+    def score(self, X, y=None) -> float:
         """Return the mean log-likelihood of a character, in nats.
 
         Parameters
@@ -262,7 +262,7 @@ class TextModel(DensityMixin):
         return float(sums.sum() / n_chars.sum())
 
     @consistent
-    def perplexity(self, X):
+    def perplexity(self, X) -> float:
         """Return the perplexity of a character: ``exp(-score(X))``.
 
         Parameters
@@ -278,7 +278,7 @@ class TextModel(DensityMixin):
         return float(np.exp(-self.score(X)))
 
     @consistent
-    def predict(self, X):
+    def predict(self, X) -> Array:
         """Return the most probable character after each text.
 
         Parameters

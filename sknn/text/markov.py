@@ -8,16 +8,16 @@ their text.
 
 from bisect import bisect_left
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimator.parameters import fitted, param
+from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
 from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts, draw
 
@@ -62,7 +62,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         "Seed of `sample`, where that is given none.", default=None
     )
 
-    vocabulary_: NDArray = fitted(
+    vocabulary_: Array = fitted(
         "The characters, each a str, in the order of their code points.",
         kind="ndarray of shape (n_vocabulary,)",
     )
@@ -75,7 +75,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Learn the vocabulary and count.
 
         Parameters
@@ -94,7 +94,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Add the counts of more documents; the first call learns the vocabulary.
 
         Over parts of a list of documents, the counts are those of one fit to all of them.
@@ -166,7 +166,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         )
 
     @consistent
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> Array:
         """Return the distribution of the character that follows each document.
 
         Parameters
@@ -189,7 +189,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     @validate_params(SAMPLING, prefer_skip_nested_validation=True)
     @consistent
-    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None):
+    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
         """Draw text, one character after the other.
 
         Parameters
@@ -227,7 +227,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     @validate_params(SEARCH, prefer_skip_nested_validation=True)
     @consistent
-    def beam_search(self, n_chars, prime="", beam_width=5):
+    def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
         """Search the most probable text, going on with the few best beginnings at each character.
 
         Parameters
@@ -266,7 +266,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         return self._characters.decode(np.array(codes, np.int64)), float(score)
 
     @consistent
-    def transition_matrix(self, order=1):
+    def transition_matrix(self, order=1) -> tuple[Array, sp.csr_array]:
         """Return the textbook's transition probabilities: the matrix of counts, normalised.
 
         There is no back-off in them: what never followed a context has probability 0.

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +14,7 @@ from ..engine.training import Progress
 from ..estimator.groups import LayeredTraining
 from ..estimator.methods import partial_fits
 from ..estimator.net import Job, draw, hold_back
-from ..estimator.parameters import COUNT, Parameters, fitted, param
+from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, EncoderDecoder, Layer
 from ..layers.base import MOST
@@ -175,11 +174,11 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
     array(['dbba', 'acdd'], dtype=object)
     """
 
-    input_vocabulary_: NDArray = fitted(
+    input_vocabulary_: Array = fitted(
         "The characters of inputs, each a str, in the order of their code points.",
         kind="ndarray of shape (n_vocabulary,)",
     )
-    output_vocabulary_: NDArray = fitted(
+    output_vocabulary_: Array = fitted(
         "Those of outputs.", kind="ndarray of shape (n_vocabulary,)"
     )
     longest_output_: int = fitted("Characters of the longest output that was fitted.")
@@ -187,7 +186,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
     # --- fitting
 
     @fits
-    def fit(self, X, y, *, X_val=None, y_val=None):
+    def fit(self, X, y, *, X_val=None, y_val=None) -> Self:
         """Learn the vocabularies and fit the network.
 
         Parameters
@@ -214,7 +213,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         return self._fit(X, y, validation=(X_val, y_val))
 
     @partial_fits
-    def partial_fit(self, X, y):
+    def partial_fit(self, X, y) -> Self:
         """Go once over more pairs, from where training stands; the first call learns vocabularies.
 
         Parameters
@@ -299,7 +298,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
     # --- predicting
 
     @consistent
-    def predict(self, X):
+    def predict(self, X) -> Array:
         """Write the outputs that are most probable, as far as a beam search finds them.
 
         It goes on with the `beam_width` most probable beginnings of an output, its end counting
@@ -332,7 +331,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         return predictions
 
     @consistent
-    def score(self, X, y):
+    def score(self, X, y) -> float:
         """Return the part of outputs that `predict` finds exactly.
 
         Parameters
@@ -351,7 +350,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         return float(np.mean([found == wanted for found, wanted in zip(self.predict(X), y)]))
 
     @consistent
-    def score_samples(self, X, y):
+    def score_samples(self, X, y) -> Array:
         """Return the log-likelihood of each output, given its input, in nats.
 
         Parameters

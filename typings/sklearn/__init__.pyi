@@ -1,0 +1,6 @@
+"""What a clone is, which cannot be inferred from scikit-learn's code."""
+
+from typing import Any
+
+def clone[Estimator](estimator: Estimator, *, safe: bool = True) -> Estimator: ...
+def __getattr__(name: str) -> Any: ...
