@@ -54,6 +54,7 @@ from sknn.layers import (
     RandomShift,
     Reshape,
     Residual,
+    Sequential,
     UpSampling2D,
 )
 from sknn.tape.operations import OPERATIONS
@@ -80,7 +81,7 @@ def deep():
     """Return layers of all kinds for images."""
     return [
         Conv2D(16, 3, padding="same", use_bias=False), BatchNormalization(), Activation("relu"),
-        Residual([Conv2D(16, 3, padding="same", activation="tanh")]), MaxPooling2D(),
+        Residual([Sequential([Conv2D(16, 3, padding="same", activation="tanh")])]), MaxPooling2D(),
         Concatenate([[Conv2D(12, 2, groups=4, activation="gelu")],
                      [Conv2D(5, 2), BatchNormalization(trainable=False)]]),
         LocalResponseNormalization(), Conv2DTranspose(3, 3, 2), UpSampling2D(2, "bilinear"),
@@ -97,6 +98,8 @@ def solved(solver, **params):
 #: By name: what fits an estimator, and the methods that are asked then.
 ESTIMATORS = {
     **{solver: (solved(solver), ["predict_proba"]) for solver in SOLVERS},
+    "plain": (solved("sgd", nesterovs_momentum=False, learning_rate="one_cycle"), []),
+    "two classes": (lambda: mlp(activation="relu").fit(X, Y == 1), ["predict_proba"]),
     "lbfgs": (lambda: mlp(solver="lbfgs", l1=0.01).fit(X, Y, WEIGHTS), ["predict_proba"]),
     "clipped": (solved("adam", clip_norm=0.1, clip_value=0.05, l1=0.01), []),
     "normalised": (solved("adam", batch_norm=True, dropout=0.2, average=True), ["predict_proba"]),
@@ -108,7 +111,7 @@ ESTIMATORS = {
         loss: (
             lambda loss=loss: mlp(MLPNetRegressor, loss=loss).fit(X, X[:, :2]), ["predict"],
         )
-        for loss in ("squared_error", "huber", "poisson", "quantile")
+        for loss in ("squared_error", "absolute_error", "huber", "poisson", "quantile")
     },
     "perceptron": (
         lambda: PerceptronClassifier(average=True, **SMALL).fit(X, Y, WEIGHTS),

@@ -8,6 +8,7 @@ from ..layers import Activation
 from ..layers.base import output_shape, primitives
 from ..tape.losses import Loss
 from .devices import DEVICES
+from .network import Network
 
 
 class Weights:
@@ -77,7 +78,7 @@ class Weights:
         found = primitives(before, whole.start_shape)
         skipped = sum(len(layer.parameters(start)) for _, layer, start in found)
         inputs = shape[0] if len(shape) == 1 else shape
-        return self.of(type(whole)(layers, inputs, loss), skipped)
+        return self.of(Network(layers, inputs, loss), skipped)
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

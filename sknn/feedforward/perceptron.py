@@ -296,8 +296,8 @@ class _State:
 
     def __getstate__(self):
         """Return what is kept: without what rounds the units up."""
-        arrays = {k: v[..., : self.units] for k, v in vars(self).items() if hasattr(v, "ndim")}
-        return vars(self) | arrays
+        found = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return vars(self) | {k: v[..., : self.units] for k, v in found.items()}
 
     def restore(self, estimator):
         """Go on from a fitted estimator, with the weights that it shows."""
