@@ -53,7 +53,7 @@ def _compile(layer, shape, dtype):
     """Compile one layer; return its program, and the phases of each direction and operation."""
     tape = Tape(WIDTH, packing=DEVICES["cpu"].packing(dtype))
     for parameter in layer.parameters(shape):
-        tape.parameter(tape.packing.packed(parameter))
+        tape.parameter(parameter)
     x = tape.buffer("x", size(shape))
     tape.add(_STAND_IN, (), (x,))
     z, backward = layer.forward(tape, x, shape, iter(tape.parameters), True)

@@ -13,8 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from sknn.cpu.session import Session
+from sknn.engine import prediction
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import program
+from sknn.engine.weights import Weights
 from sknn.tape.activations import ACTIVATIONS
 from sknn.tape.sources import X, Y
 from sknn.tape.tape import Buffer, Parameter
@@ -1197,4 +1199,12 @@ def run_engine(
     )  # fmt: skip
 
 
-__all__ = ["Executor", "REFERENCE", "X", "Y", "philox", "run_engine", "start_values", "step_rates"]
+def predict(network, values, dtype, *data, **how):
+    """Return what a network gives for parameters in their documented shapes."""
+    return prediction.predict(Weights.of_packed(network, values, dtype), *data, **how)
+
+
+__all__ = [
+    "Executor", "REFERENCE", "X", "Y", "philox", "predict", "run_engine", "start_values",
+    "step_rates",
+]  # fmt: skip

@@ -33,10 +33,11 @@ from sknn.layers import Activation, Dense
 from sknn.tape.losses import Loss
 from sknn.engine.network import Network
 from sknn.engine.prediction import predict
+from sknn.engine.weights import Weights
 
 network = Network((Dense(3), Activation("tanh")), 2, Loss("squared_error", "identity"))
 values = [np.arange(6.0).reshape(2, 3), np.ones(3)]
-out = predict(network, values, np.dtype(float), Source(np.eye(2) / 8), 1)
+out = predict(Weights.of_packed(network, values, np.dtype(float)), Source(np.eye(2) / 8), 1)
 print(json.dumps({
     "kernels": len(made), "hits": sum(k.cache_hits for k in made), "out": out.tolist(),
     "digest": cache.digest(),
@@ -265,7 +266,8 @@ import threading
 barrier = threading.Barrier(4)
 def work():
     barrier.wait()
-    outs.append(predict(network, values, np.dtype(float), Source(np.eye(2) / 8), 1).tolist())
+    weights = Weights.of_packed(network, values, np.dtype(float))
+    outs.append(predict(weights, Source(np.eye(2) / 8), 1).tolist())
 outs, workers = [], [threading.Thread(target=work) for _ in range(4)]
 for worker in workers: worker.start()
 for worker in workers: worker.join()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from reference import ACTIVATION_FUNCTIONS, SLOPES, Executor, X, run_engine, step_rates
+from reference import ACTIVATION_FUNCTIONS, SLOPES, Executor, X, predict, run_engine, step_rates
 from scipy.special import ndtr
 from test_convolution import assert_same_bits
 from test_operations import (
@@ -26,7 +26,6 @@ from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
 from sknn.engine.network import Network
-from sknn.engine.prediction import predict
 from sknn.layers import (
     LSTM,
     Activation,

@@ -9,13 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from reference import REFERENCE, run_engine, start_values, step_rates
+from reference import REFERENCE, predict, run_engine, start_values, step_rates
 
 from sknn import MLPNetRegressor
 from sknn.architectures import ARCHITECTURES
 from sknn.engine.network import Network
 from sknn.engine.optimizers import Optimizer, make_solver
-from sknn.engine.prediction import predict
 from sknn.layers import (
     Activation,
     ActivityRegularization,

@@ -5,7 +5,7 @@ from math import gcd
 
 import numpy as np
 import pytest
-from reference import Executor, run_engine, step_rates
+from reference import Executor, predict, run_engine, step_rates
 from test_operations import (
     ADAM,
     TOLERANCE,
@@ -20,7 +20,6 @@ from test_operations import (
 from sknn.engine.lowering import lower
 from sknn.engine.network import Network
 from sknn.engine.optimizers import Solver
-from sknn.engine.prediction import predict
 from sknn.layers import (
     Activation,
     ActivityRegularization,

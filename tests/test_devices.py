@@ -277,16 +277,20 @@ def test_these_estimators_need_every_operation():
     assert REFERENCE.operations == set(OPERATIONS)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_pickle_holds_nothing_of_a_device(monkeypatch):
     """What was fitted on one predicts on another one, and goes on learning there."""
+    neuron = PerceptronClassifier(average=True, **SMALL).fit(X, Y)
+    assert neuron._state.weights.shape == (11, 3)
     net = images(ConvNetRegressor, [Conv2D(5, 3), GlobalAveragePooling2D()], warm_start=True)
     net.set_params(max_iter=1).fit(IMAGES, X[:23, 0])
     saved, expected = pickle.dumps(net), net.predict(IMAGES)
     monkeypatch.setitem(DEVICES, "cpu", REFERENCE)
-    other = pickle.loads(saved)
+    other, unlike = pickle.loads(saved), pickle.loads(pickle.dumps(neuron)).partial_fit(X, Y)
     assert_close(other.predict(IMAGES), expected, "predictions")
     other.fit(IMAGES, X[:23, 0])
     saved, expected = pickle.dumps(other), other.predict(IMAGES)
     monkeypatch.undo()
     assert_close(pickle.loads(saved).predict(IMAGES), expected, "predictions")
+    assert_close(unlike.coef_, neuron.partial_fit(X, Y).coef_, "weights")
     assert_close(net.fit(IMAGES, X[:23, 0]).predict(IMAGES), expected, "predictions")

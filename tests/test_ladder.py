@@ -12,6 +12,7 @@ from sknn.engine.network import Network
 from sknn.engine.prediction import predict
 from sknn.engine.recipe import Recipe
 from sknn.engine.training import Progress, Trainer
+from sknn.engine.weights import Weights
 from sknn.estimator.inputs import Rows
 from sknn.estimator.tasks import Classification, Regression
 from sknn.layers import Activation, Dense
@@ -99,7 +100,7 @@ def test_the_engine_trains_without_an_estimator():
         net.fit(X, y)
     np.testing.assert_array_equal(progress.values[0], net.coefs_[0])
     np.testing.assert_array_equal(progress.loss_curve, net.loss_curve_)
-    outputs = predict(network, progress.values, np.dtype(float), Source(X), 1)
+    outputs = predict(Weights.of_packed(network, progress.values, np.dtype(float)), Source(X), 1)
     np.testing.assert_array_equal(outputs.ravel() > 0.5, net.predict(X) == 1)
 
 

@@ -21,6 +21,7 @@ from reference import (
     Executor,
     X,
     Y,
+    predict,
     run_engine,
     start_values,
     step_rates,
@@ -34,7 +35,6 @@ from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
 from sknn.engine.network import Network
 from sknn.engine.optimizers import SOLVERS, Optimizer, Solver, make_solver
-from sknn.engine.prediction import predict
 from sknn.estimator.groups import Training
 from sknn.layers import (
     GRU,

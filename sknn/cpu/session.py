@@ -80,20 +80,15 @@ class Session:
             raise ValueError("A program that cuts operations on a sample takes one at a time.")
         blocks = -(-most_rows // program.width)
         slots = blocks if program.keeps_blocks else min(blocks, threads)
-        dtype, slice_bytes = program.dtype, program.scratch_bytes
-        if gradient is not None:
-            n_bytes = program.layout.n_bytes
-            wall.check_piece("gradient", gradient, dtype, n_bytes, writes=True)
-        if program.whole_gradient:
-            slice_bytes = 0
-            if gradient is None:
-                gradient = scratch(program.layout.n_bytes, dtype)
+        dtype, n_bytes, placement = program.dtype, program.layout.n_bytes, program.placement
+        whole, slice_bytes = program.whole_gradient, program.scratch_bytes
         if gradient is None:
-            gradient = scratch(slice_bytes * threads, dtype)
+            gradient = scratch(n_bytes if whole else slice_bytes * threads, dtype)
+        else:
+            wall.check_piece("gradient", gradient, dtype, n_bytes, writes=True)
         self._gradient = gradient
-        block_bytes = program.placement.block_bytes
-        self._workspace = scratch(block_bytes * slots, dtype)
-        self._shared = scratch(program.placement.shared_bytes, dtype)
+        self._workspace = scratch(placement.block_bytes * slots, dtype)
+        self._shared = scratch(placement.shared_bytes, dtype)
         self._sync = aligned(BARRIER_BYTES)
         self._losses = np.zeros(2 * blocks)
         self._divergences = np.zeros(2 * blocks)
@@ -103,48 +98,32 @@ class Session:
         self._frames = aligned(threads * 512).view(np.int64).reshape(threads, 64)
         self._frame = np.zeros(f.N_FIELDS, np.int64)
         self._header = np.zeros(header.N_HEADER, np.int64)
-        self._set(
-            self._frame,
-            {
-                f.GRADIENT: address_of(self._gradient),
-                f.SHARED: address_of(self._shared),
-                f.WORKSPACE: address_of(self._workspace),
-                f.WORKSPACE_STRIDE: block_bytes,
-                f.N_SUMS: program.n_sums,
-            },
-        )
-        self._set(
-            self._header,
-            {
-                header.SIZE: threads,
-                header.SYNC: address_of(self._sync),
-                header.PHASES: address_of(program.phases),
-                header.N_PHASES: len(program.phases),
-                header.TASKS: address_of(program.tasks),
-                header.ADDRESSES: address_of(program.addresses),
-                header.OPERATIONS: address_of(program.operands),
-                header.WIDTH: program.width,
-                header.SLOT_PER_BLOCK: program.keeps_blocks,
-                header.SCRATCH_BYTES: slice_bytes,
-                header.STEP_LOSSES: address_of(self._losses),
-                header.STEP_DIVERGENCES: address_of(self._divergences),
-                header.MOST_BLOCKS: blocks,
-                header.STEP_SUMS: address_of(self._sums),
-                header.RESULT: address_of(self._result),
-                header.SPINS: SPINS if threads <= _cores() else 0,
-            },
-        )
+        for field, array in {
+            f.GRADIENT: gradient, f.SHARED: self._shared, f.WORKSPACE: self._workspace,
+        }.items():  # fmt: skip
+            self._frame[field] = address_of(array)
+        self._frame[f.WORKSPACE_STRIDE] = placement.block_bytes
+        self._frame[f.N_SUMS] = program.n_sums
+        for field, array in {
+            header.SYNC: self._sync, header.PHASES: program.phases, header.TASKS: program.tasks,
+            header.ADDRESSES: program.addresses, header.OPERATIONS: program.operands,
+            header.STEP_LOSSES: self._losses, header.STEP_DIVERGENCES: self._divergences,
+            header.STEP_SUMS: self._sums, header.RESULT: self._result,
+        }.items():  # fmt: skip
+            self._header[field] = address_of(array)
+        for field, value in {
+            header.SIZE: threads, header.N_PHASES: len(program.phases),
+            header.WIDTH: program.width, header.SLOT_PER_BLOCK: program.keeps_blocks,
+            header.SCRATCH_BYTES: 0 if whole else slice_bytes, header.MOST_BLOCKS: blocks,
+            header.SPINS: SPINS if threads <= _cores() else 0,
+        }.items():  # fmt: skip
+            self._header[field] = value
         self._run, self._run_and_hold = _loop()
         self._pointers = [frame.ctypes.data_as(POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
         self._bound, self._positions, self._own = {}, 0, None
         self.data_loss = self.divergence = 0.0
-
-    @staticmethod
-    def _set(array, fields):
-        for field, value in fields.items():
-            array[field] = value
 
     def __enter__(self):
         if self.threads > 1:
@@ -215,7 +194,7 @@ class Session:
             if targets is not None:
                 frame[f.Y : f.Y + 3], frame[f.Y_STORED] = fields_of(targets)
         if weights is not bound.get("weights", self):
-            wall.check_weights(weights)
+            wall.check_by_row("weights", weights)
             frame[f.WEIGHT] = address_of(weights)
         if states is not bound.get("states", self):
             needs.check_states(states)
@@ -234,10 +213,10 @@ class Session:
         self._header[header.N_ROWS] = n_rows
         # how many positions there are of what is read by position
         self._positions = min(
-            n_rows if rows is None else wall.check_rows(rows),
+            n_rows if rows is None else wall.check_by_row("rows", rows),
             needs.check_out(out),
             needs.check_lengths(lengths),
-            wall.check_resets(resets),
+            wall.check_by_row("resets", resets),
         )
         frame[f.ROWS] = address_of(rows)
         frame[f.OUT] = address_of(out)

@@ -4,19 +4,8 @@ A kernel sees no shapes. What it reads and writes follows from the tape; so what
 array does, too. :func:`needs_of` collects that once for a program, and a session checks every array
 against it before it takes an address: type, shape, strides, size, who may write.
 
-While it runs, a session owns what it was bound to:
-
-- It holds a reference to each array, and takes no second look at where that came from: an attribute
-  or a list may be replaced meanwhile by another thread, or by a callback.
-- What it writes (parameters in training, the optimizer's states, states that are carried along,
-  outputs) belongs to it alone.
-- What addresses are computed from (numbers of rows and of classes, lengths) was made by the library
-  for it, and is checked: class numbers when they become a source, row numbers by the loop, lengths
-  by the kernel that reads them. The indices of a sparse matrix and the numbers of tokens remain the
-  caller's, who might change them at any time: they are checked when they are given, and whatever
-  they say later, kernels keep to the arrays' bounds.
-- All else are numbers that are only computed with. Who changes his X while it is read gets the
-  results of some mixture, and nothing worse.
+What a session owns while it runs, and what remains its caller's, who might change it at any time,
+says "The wall" in ``doc/architecture.rst``.
 """
 
 from dataclasses import dataclass, field
@@ -174,26 +163,17 @@ class Needs:
 _MANY = 2**62  # rows for which there is room where an array is not read
 
 
-def check_by_row(name, array, dtype):
+_BY_ROW = {"rows": _INT64, "weights": _FLOAT64, "resets": _UINT8}
+
+
+def check_by_row(name, array):
     """Check an array that is read by row or by position; return its length."""
     if array is None:
         return _MANY
     if array.ndim != 1:
         raise ValueError(f"{name} has the shape {array.shape}; expected one dimension.")
-    check_piece(name, array, dtype)
+    check_piece(name, array, _BY_ROW[name])
     return array.size
-
-
-def check_rows(rows):
-    return check_by_row("rows", rows, _INT64)
-
-
-def check_weights(weights):
-    return check_by_row("weights", weights, _FLOAT64)
-
-
-def check_resets(resets):
-    return check_by_row("resets", resets, _UINT8)
 
 
 def check_piece(name, array, dtype, n_bytes=0, writes=False):

@@ -100,7 +100,7 @@ class Data:
     def evaluate(self, weights, n_jobs):
         """Return the mean loss for a network's weights, and the outputs, for a score."""
         outputs, loss = predict(
-            weights.network, weights.packed, weights.dtype, self.source, n_jobs, self.targets,
-            self.weights, self.rows, self.lengths, self.steps, weights.device,
+            weights, self.source, n_jobs, self.targets, self.weights, self.rows, self.lengths,
+            self.steps,
         )  # fmt: skip
         return float(loss), outputs

@@ -47,12 +47,11 @@ def lower(
     device=DEVICES["cpu"],
 ):  # fmt: skip
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    packing = device.packing(dtype)
-    tape = Tape(width, solver, carries, packing)
+    tape = Tape(width, solver, carries, device.packing(dtype))
     training = purpose in ("gradient", "train")
     for group in network.parameters():
         for parameter in group:
-            tape.parameter(packing.packed(parameter))
+            tape.parameter(parameter)
     parameters, shape = iter(tape.parameters), network.input_shape
     x = gather(tape, tape.buffer("x", size(shape)), X, source)
     if targets == INPUTS.key:

@@ -11,42 +11,56 @@ _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 CHUNK = 8192
 
 
-def predict(
-    network, values, dtype, source, n_jobs, targets=None, weights=None, rows=None, lengths=None,
-    steps=None, device="cpu",
-):  # fmt: skip
-    """Return the network's outputs for all rows of a source, or for some, in bounded memory.
+def open_session(weights, purpose, source, rows, n_jobs=None, targets=None, carries=False):
+    """Return a session, for a context, in which a network goes over so many rows, or on and on.
 
-    `values` are the parameters in their documented shapes, or packed. With `targets`, return the
-    outputs and their mean loss too. `weights`, `lengths` and `steps` are by row of the source, as
-    those of :class:`Data`.
+    Parameters
+    ----------
+    weights : Weights
+    purpose, source, targets, carries
+        What :func:`program` takes.
+    rows : int
+        In a step; of more than `CHUNK`, that many.
+    n_jobs : int or None
     """
-    on = DEVICES[device]
-    n_rows = source.n_rows if rows is None else len(rows)
-    width, chunk = on.prediction_width(network, n_rows, dtype), min(n_rows, CHUNK)
-    threads = on.threads(network, chunk, n_jobs) if n_rows == 1 or n_rows > width else 1
-    purpose = "predict" if targets is None else "evaluate"
-    key = None if targets is None else targets.key
-    parts = threads if n_rows == 1 else 1
+    network, dtype, device = weights.network, weights.dtype, DEVICES[weights.device]
+    width, chunk = device.prediction_width(network, rows, dtype), min(rows, CHUNK)
+    threads = device.threads(network, chunk, n_jobs) if rows == 1 or rows > width else 1
+    parts = threads if rows == 1 else 1
     made = program(
-        network, _NAMES[dtype], width, purpose, source.key, key, threads=parts, device=on
+        network, _NAMES[dtype], width, purpose, source, targets, None, parts, carries, device
     )
-    out = np.empty((n_rows, network.outputs), dtype)
+    return device.session(made, chunk, threads)
+
+
+def predict(
+    weights, source, n_jobs, targets=None, sample_weights=None, rows=None, lengths=None, steps=None
+):
+    """Return a network's outputs for all rows of a source, or for some, in bounded memory.
+
+    With `targets`, return the outputs and their mean loss too. `sample_weights`, `lengths` and
+    `steps` are by row of the source, as those of :class:`Data`.
+    """
+    n_rows, packed = source.n_rows if rows is None else len(rows), weights.packed
+    purpose, key = ("predict", None) if targets is None else ("evaluate", targets.key)
+    out = np.empty((n_rows, weights.network.outputs), weights.dtype)
     if lengths is not None:  # blocks of similar lengths end early; no bit depends on the order
         lengths = lengths if rows is None else lengths[rows]
         order = np.argsort(lengths.sum(axis=1), kind="stable")
         rows, lengths = order if rows is None else rows[order], lengths[order]
-    with on.session(made, chunk, threads) as session:
-        packed = session.pack(values) if isinstance(values, (list, tuple)) else values
-        session.bind(packed, source, targets, weights, rows, out, lengths=lengths)
-        total = session.run(n_rows, chunk, again=False)
+    with open_session(weights, purpose, source.key, n_rows, n_jobs, key) as session:
+        if isinstance(packed, (list, tuple)):
+            packed = session.pack(packed)
+        session.bind(packed, source, targets, sample_weights, rows, out, lengths=lengths)
+        total = session.run(n_rows, min(n_rows, CHUNK), again=False)
     give_way()
     if lengths is not None:
         in_order, out = out, np.empty_like(out)
         out[order] = in_order
     if targets is None:
         return out
-    return out, total / amounts(weights, steps, np.arange(n_rows) if rows is None else rows).sum()
+    rows = np.arange(n_rows) if rows is None else rows
+    return out, total / amounts(sample_weights, steps, rows).sum()
 
 
 def finite(outputs):

@@ -31,7 +31,7 @@ class Weights:
 
     @classmethod
     def of_packed(cls, network, packed, dtype, device="cpu"):
-        """Return weights that are packed already."""
+        """Return weights that are packed already, or a list that is packed when it is used."""
         weights = object.__new__(cls)
         weights.network, weights.dtype, weights.device = network, np.dtype(dtype), device
         weights.packed = packed
@@ -69,24 +69,15 @@ class Weights:
 
     def part(self, first, last=None):
         """Return the weights of some layers, from `first` on and before `last`, as a network."""
-        whole = self.network
-        before, layers = whole.layers[:first], whole.layers[first:last]
-        skipped = [
-            p
-            for _, layer, shape in primitives(before, whole.start_shape)
-            for p in layer.parameters(shape)
-        ]
-        start = {}
-        if before:
-            shape = output_shape(before, whole.start_shape)
-            start = {"inputs": shape[0] if len(shape) == 1 else shape, "augmentation": ()}
-        network = replace(
-            whole,
-            layers=(*layers, Activation("identity")),
-            loss=Loss("squared_error", "identity"),
-            **start,
-        )
-        return self.of(network, len(skipped))
+        whole, loss = self.network, Loss("squared_error", "identity")
+        before, layers = whole.layers[:first], (*whole.layers[first:last], Activation("identity"))
+        if not before:
+            return self.of(replace(whole, layers=layers, loss=loss))
+        shape = output_shape(before, whole.start_shape)
+        found = primitives(before, whole.start_shape)
+        skipped = sum(len(layer.parameters(start)) for _, layer, start in found)
+        inputs = shape[0] if len(shape) == 1 else shape
+        return self.of(type(whole)(layers, inputs, loss), skipped)
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

@@ -56,10 +56,7 @@ class Rows:
 
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""
-        return predict(
-            weights.network, weights.packed, weights.dtype, self.source(), n_jobs,
-            device=weights.device,
-        )  # fmt: skip
+        return predict(weights, self.source(), n_jobs)
 
     def data(self, targets, weights, y=None):
         """Return them as data to learn from."""

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..engine.network import Network
 from ..engine.prediction import predict
+from ..engine.weights import Weights
 from ..estimator.checks import check_layer, computing_dtype
 from ..estimator.groups import (
     Features,
@@ -211,9 +212,8 @@ class _BaseMLPNet(Net):
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        return predict(
-            network, values, dtype, inputs.source(), self.n_jobs, device=self.device
-        )
+        weights = Weights.of_packed(network, values, dtype, self.device)
+        return predict(weights, inputs.source(), self.n_jobs)
 
     def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""

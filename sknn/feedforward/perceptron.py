@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..engine.devices import DEVICES
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
+from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
 from ..estimator.groups import Features
@@ -261,7 +262,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
         )
         values = [w.astype(dtype), b.astype(dtype)]
-        sums = finite(predict(network, values, dtype, Source(X), self.n_jobs, device=self.device))
+        weights = Weights.of_packed(network, values, dtype, self.device)
+        sums = finite(predict(weights, Source(X), self.n_jobs))
         return sums.ravel() if units == 1 else sums
 
     @consistent
@@ -291,6 +293,11 @@ class _State:
         self.weights, self.biases = np.zeros((inputs, padded), dtype), np.zeros(padded, dtype)
         self.moments = np.zeros_like(self.weights) if average else None
         self.bias_moments = np.zeros_like(self.biases) if average else None
+
+    def __getstate__(self):
+        """Return what is kept: without what rounds the units up."""
+        arrays = {k: v[..., : self.units] for k, v in vars(self).items() if hasattr(v, "ndim")}
+        return vars(self) | arrays
 
     def restore(self, estimator):
         """Go on from a fitted estimator, with the weights that it shows."""

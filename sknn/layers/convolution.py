@@ -5,7 +5,7 @@ from numbers import Integral
 
 from .base import check_count, check_pair, describe, image, size
 from .dense import add_dense
-from .weighted import Weighted, add_bias_gradient, add_kernel_gradient
+from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, matrix
 
 
 def check_padding(layer):
@@ -143,7 +143,8 @@ class Conv2D(_Convolution):
         return size(self._geometry(shape)[0]) * size(self._kernel_shape(shape))
 
     def parameters(self, shape):
-        return (self._kernel(self._kernel_shape(shape)), *self._bias(self.filters))
+        kernel = matrix(self, "kernel", self._kernel_shape(shape))
+        return (kernel, *self._bias(self.filters))
 
     def draw(self, shape, random_state, initializer, last=False):
         kernel = self._kernel_shape(shape)
@@ -267,8 +268,8 @@ trainable, name
         return (*self.kernel_size, self.filters, shape[2])
 
     def parameters(self, shape):
-        w = self._kernel(self._kernel_shape(shape))
-        return (w, *self._bias(self.filters, tiled=False))
+        kernel = matrix(self, "kernel", self._kernel_shape(shape))
+        return (kernel, *self._bias(self.filters, tiled=False))
 
     def draw(self, shape, random_state, initializer, last=False):
         kernel = self._kernel_shape(shape)

@@ -5,7 +5,14 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 from .base import MOST, Layer, check_count, describe, positions, size
-from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, along_time, transpose
+from .weighted import (
+    Weighted,
+    add_bias_gradient,
+    add_kernel_gradient,
+    along_time,
+    matrix,
+    transpose,
+)
 
 
 def add_dense(tape, x, places, inputs, units, w, b, training):
@@ -96,7 +103,7 @@ class Dense(Weighted):
 
     def parameters(self, shape):
         inputs = self._split(shape)[1]
-        return (self._kernel((inputs, self.units)), *self._bias(self.units))
+        return (matrix(self, "kernel", (inputs, self.units)), *self._bias(self.units))
 
     def draw(self, shape, random_state, initializer, last=False):
         kernel = (self._split(shape)[1], self.units)

@@ -25,7 +25,7 @@ from .base import (
 )
 from .dense import add_dense
 from .initializers import INITIALIZERS
-from .weighted import add_bias_gradient, add_kernel_gradient, along_time, transpose
+from .weighted import add_bias_gradient, add_kernel_gradient, along_time, matrix, transpose
 
 
 def add_lookup(tape, x, steps, inputs, units, w, b):
@@ -110,7 +110,7 @@ class Embedding(Layer):
         return tokens(self, shape), self.units
 
     def parameters(self, shape):
-        return (_matrix(self, "kernel", self.n_tokens, self.units),)
+        return (matrix(self, "kernel", (self.n_tokens, self.units)),)
 
     def draw(self, shape, random_state, initializer, last=False):
         if self.vectors is not None:
@@ -139,11 +139,6 @@ def _check_weights(layer):
     check_choice(layer, "kernel_initializer", {None, *INITIALIZERS})
     for name in ("kernel_l1", "kernel_l2"):
         check_number(layer, name, optional=True)
-
-
-def _matrix(layer, name, inputs, units):
-    penalties = {"penalized": True, "l1": layer.kernel_l1, "l2": layer.kernel_l2}
-    return Parameter(name, (inputs, units), trainable=layer.trainable, **penalties)
 
 
 @dataclass(frozen=True, repr=False)
@@ -216,7 +211,7 @@ class Recurrent(Layer):
     def parameters(self, shape):
         matrices = [("kernel", self._split(shape)[1], self._gates * self.units), *self._matrices()]
         return (
-            *(_matrix(self, *matrix) for matrix in matrices),
+            *(matrix(self, name, tuple(sizes)) for name, *sizes in matrices),
             *(Parameter(name, (n,), trainable=self.trainable) for name, n in self._biases()),
         )
 

@@ -9,6 +9,12 @@ from .base import Layer, check_choice, check_weighted, size
 from .initializers import draw_kernel
 
 
+def matrix(layer, name, shape):
+    """Return a parameter of a layer which the penalties of kernels apply to."""
+    penalties = {"penalized": True, "l1": layer.kernel_l1, "l2": layer.kernel_l2}
+    return Parameter(name, shape, trainable=layer.trainable, **penalties)
+
+
 class Weighted(Layer):
     """What layers with a kernel, a bias and an activation share."""
 
@@ -34,10 +40,6 @@ class Weighted(Layer):
         if self.activity_l1 or self.activity_l2:
             layers.append(ActivityRegularization(self.activity_l1, self.activity_l2))
         return tuple(layers)
-
-    def _kernel(self, shape):
-        penalties = {"penalized": True, "l1": self.kernel_l1, "l2": self.kernel_l2}
-        return Parameter("kernel", shape, trainable=self.trainable, **penalties)
 
     def _bias(self, units, tiled=True):
         bias = Parameter("bias", (units,), trainable=self.trainable, tiled=tiled)

@@ -156,8 +156,6 @@ def distances_tape(inputs, units, source, device):
     """Return a tape with the squared distances of a source's rows to centers, and their buffer."""
     packing = device.packing("float64")
     tape = Tape(packing.width(CHUNK), packing=packing)
-    centers = tape.parameter(
-        packing.packed(Parameter("centers", (inputs, units), trainable=False))
-    )
+    centers = tape.parameter(Parameter("centers", (inputs, units), trainable=False))
     x = gather(tape, tape.buffer("x", inputs), X_FIELD, source)
     return tape, add_square_distances(tape, x, inputs, units, centers)

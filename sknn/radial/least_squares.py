@@ -135,15 +135,10 @@ def _moments_program(inputs, units, outputs, function, source, targets, weighted
     """
     tape, z = distances_tape(inputs, units, source, device)
     columns = units + outputs
-    widths, negative, products, sums = (
-        tape.parameter(tape.packing.packed(Parameter(name, shape, trainable=trained)))
-        for name, shape, trained in (
-            ("widths", (units,), False),
-            ("shifts", (columns,), False),
-            ("products", (columns, columns), True),
-            ("sums", (columns,), True),
-        )
-    )
+    widths = tape.parameter(Parameter("widths", (units,), trainable=False))
+    negative = tape.parameter(Parameter("shifts", (columns,), trainable=False))
+    products = tape.parameter(Parameter("products", (columns, columns)))
+    sums = tape.parameter(Parameter("sums", (columns,)))
     both = tape.buffer("both", columns)
     a, y = tape.view(both, 0, units), tape.view(both, units, outputs)
     tape.add("radial", (z, widths), (a,), (units,), (function,))

@@ -115,11 +115,8 @@ class Sequences:
 
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""
-        network = of_inputs(weights.network, self.inputs)
-        return predict(
-            network, weights.packed, weights.dtype, self.source(), n_jobs, lengths=self.ends,
-            device=weights.device,
-        )  # fmt: skip
+        weights = weights.of(of_inputs(weights.network, self.inputs))
+        return predict(weights, self.source(), n_jobs, lengths=self.ends)
 
     def data(self, targets, weights, y=None, steps=None):
         """Return them as data to learn from; `steps` is how many targets each has, if not one."""

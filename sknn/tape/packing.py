@@ -44,9 +44,9 @@ class Packing:
         return 1, 1
 
     def packed(self, parameter):
-        """Say how the units of a parameter lie, and return it."""
+        """Say how the units of a parameter lie, if nobody has, and return it."""
         sizes = self.units if parameter.tiled else self.vector
-        parameter.pack = sizes(parameter.shape[-1])
+        parameter.pack = parameter.pack or sizes(parameter.shape[-1])
         return parameter
 
 
@@ -115,14 +115,10 @@ class Layout:
         """Return copies of the parameters, in their documented shapes."""
         values = []
         for parameter in self.parameters:
-            part = packed[self.part(parameter)]
-            if len(parameter.shape) == 1:
-                values.append(part[: parameter.shape[0]].copy())
-            else:
-                inputs, units = parameter.inputs, parameter.shape[-1]
-                rows = part.reshape(-1, inputs, parameter.pack).transpose(1, 0, 2)
-                rows = rows.reshape(inputs, -1)[:, :units]
-                values.append(rows.reshape(parameter.shape, copy=True))
+            part, units = packed[self.part(parameter)], parameter.shape[-1]
+            rows = part.reshape(-1, parameter.inputs, parameter.pack).transpose(1, 0, 2)
+            rows = rows.reshape(parameter.inputs, -1)[:, :units]
+            values.append(rows.reshape(parameter.shape, copy=True))
         return values
 
 

@@ -53,7 +53,7 @@ class Parameter:
     Attributes
     ----------
     pack : int
-        Units that lie side by side in memory, as a device's packing says.
+        Units that lie side by side in memory; 0: as the packing of a device will say.
     trainable : bool
         False for running statistics: kept with the parameters, touched by no optimizer.
     penalized : bool
@@ -66,7 +66,7 @@ class Parameter:
 
     name: str
     shape: tuple
-    pack: int = 1
+    pack: int = 0
     trainable: bool = True
     penalized: bool = False
     l1: float | None = None
@@ -217,7 +217,7 @@ class Tape:
 
     def parameter(self, parameter):
         """Declare a parameter, and return it."""
-        self.parameters.append(parameter)
+        self.parameters.append(self.packing.packed(parameter))
         return parameter
 
     def call(self, parameter, name):

@@ -341,7 +341,7 @@ class CharRNN(
         sampling = self._numbers([""], ends=False)[0], self._frequencies(), self._mark
 
         def print_sample(values):
-            weights = Weights(job.network, values(), job.dtype)
+            weights = Weights(job.network, values(), job.dtype, job.recipe.device)
             codes = write(weights, n_chars, *sampling, 1.0, None, random_state)
             _print("".join(map(characters.decode, codes)))
 

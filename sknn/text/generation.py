@@ -1,14 +1,11 @@
 """Text that a recurrent network writes: drawn character by character, or searched for."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from ..engine.devices import DEVICES
-from ..engine.lowering import program
+from ..engine.prediction import open_session
 from ..tape.sources import Source
 from .characters import draw
-from .streams import TOKENS, final_states, next_probabilities
+from .streams import TOKENS, final_states, next_probabilities, with_steps
 
 #: The most symbols that are drawn at once.
 _PIECE = 1024
@@ -52,13 +49,12 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     tokens = np.zeros(n + 1, np.int64)
     tokens[0] = last
     rates = np.zeros((n, 6))
-    network, on = replace(weights.network, inputs=1), DEVICES[weights.device]
+    weights = weights.of(with_steps(weights.network, 1))
     # beyond that, what is not the largest has no probability in float32 either
     rates[:, 2] = 1 / max(temperature, 1e-30)
     rates[:, 3] = random_state.random_sample(n)
-    rates[:, 4] = min(int(top_k or 0), network.outputs)
-    made = program(network, weights.dtype.name, 1, "sample", TOKENS, carries=True, device=on)
-    with on.session(made, 1) as session:
+    rates[:, 4] = min(int(top_k or 0), weights.network.outputs)
+    with open_session(weights, "sample", TOKENS, 1, carries=True) as session:
         session.bind(weights.packed, Source(tokens[:, None]), out=tokens, carry=states)
         session.run(n, 1, rates)
     return tokens[1:]

@@ -59,15 +59,12 @@ class Pairs(Data):
         return tuple(map(np.concatenate, zip(*parts)))
 
     def _read(self, weights, n_jobs, rows):
-        network, dtype = weights.network, weights.dtype
-        outputs = predict(
-            network, weights.packed, dtype, self.source, n_jobs, rows=rows, lengths=self.lengths,
-            device=weights.device,
-        ).reshape(len(rows), *network.output_shape)  # fmt: skip
+        outputs = predict(weights, self.source, n_jobs, rows=rows, lengths=self.lengths)
+        outputs = outputs.reshape(len(rows), *weights.network.output_shape)
         behind = np.arange(self.out_steps) >= self.lengths[rows, 1:]
         wanted = self.codes[rows, self.in_steps + 1 :]
         found = np.take_along_axis(outputs, wanted[..., None], axis=2)[..., 0]
-        found = np.maximum(np.where(behind, 1.0, found), np.finfo(dtype).tiny)
+        found = np.maximum(np.where(behind, 1.0, found), np.finfo(outputs.dtype).tiny)
         exact = ((outputs.argmax(axis=2) == wanted) | behind).all(axis=1)
         return np.log(found, dtype=np.float64).sum(axis=1), exact
 

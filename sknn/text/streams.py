@@ -7,12 +7,12 @@ one chunk of each stream.
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from ..engine.data import Data, Pass
-from ..engine.devices import DEVICES
-from ..engine.lowering import program
+from ..engine.prediction import open_session
 from ..engine.threads import give_way
 from ..engine.training import Trainer
 from ..tape.sources import ClassNumbers, Source
@@ -141,13 +141,9 @@ class Streams(Data):
 
     def evaluate(self, weights, n_jobs):
         """Return the mean loss; there are no outputs to score."""
-        network, dtype, on = weights.network, weights.dtype, DEVICES[weights.device]
         n, once = len(self.carry), self.once(len(self.carry))
-        made = program(
-            network, dtype.name, on.prediction_width(network, n, dtype), "loss", self.source.key,
-            self.targets.key, carries=True, device=on,
-        )  # fmt: skip
-        with on.session(made, n, on.threads(network, n, n_jobs)) as session:
+        keys = self.targets.key, True
+        with open_session(weights, "loss", self.source.key, n, n_jobs, *keys) as session:
             session.bind(weights.packed, self.source, self.targets, rows=once.rows, **once.bound)
             loss = float(session.run(len(once.rows), n, once.rates)) / once.total
         return loss, None
@@ -234,12 +230,8 @@ def reading(weights, time, carry, purpose, n_jobs=None):
         What the function is asked for: nothing else, or outputs too.
     n_jobs : int or None
     """
-    network, n = replace(weights.network, inputs=time), len(carry)
-    on = DEVICES[weights.device]
-    width = on.prediction_width(network, n, weights.dtype)
-    threads = on.threads(network, n, n_jobs) if n > width else 1
-    made = program(network, weights.dtype.name, width, purpose, TOKENS, carries=True, device=on)
-    with on.session(made, n, threads) as session:
+    weights, n = weights.of(with_steps(weights.network, time)), len(carry)
+    with open_session(weights, purpose, TOKENS, n, n_jobs, carries=True) as session:
 
         def read(source, rows, lengths=None, out=None):
             session.bind(
@@ -249,6 +241,12 @@ def reading(weights, time, carry, purpose, n_jobs=None):
 
         yield read
     give_way()
+
+
+@lru_cache(maxsize=64)  # what is computed of a network once belongs to the object
+def with_steps(network, time):
+    """Return the network for chunks of so many steps."""
+    return replace(network, inputs=time)
 
 
 def final_states(weights, texts, n_jobs=None):

@@ -178,12 +178,13 @@ from sknn.layers import Activation, Dense
 from sknn.tape.losses import Loss
 from sknn.engine.network import Network
 from sknn.engine.prediction import predict
+from sknn.engine.weights import Weights
 
 for dtype in (np.float32, np.float64):
     network = Network((Dense(3), Activation("tanh")), 2, Loss("squared_error", "identity"))
     values = [np.arange(6, dtype=dtype).reshape(2, 3) / 7, np.ones(3, dtype)]
     source = Source(np.random.RandomState(0).normal(size=(40, 2)).astype(dtype))
-    print(predict(network, values, np.dtype(dtype), source, 1).tobytes().hex())
+    print(predict(Weights.of_packed(network, values, np.dtype(dtype)), source, 1).tobytes().hex())
 """
 
 
