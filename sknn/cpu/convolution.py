@@ -10,8 +10,7 @@ Every output is one chain of multiply-adds in the order of the kernel that begin
 gradient one chain in the order of blocks and positions.
 """
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .frame import (
     ACCUMULATE,
     COUNT,

@@ -5,8 +5,7 @@ every block width, so that a sample's result does not depend on the batch it com
 gradient is one chain in the order of the samples, so that it does not depend on threads.
 """
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .frame import (
     ACCUMULATE,
     COUNT,

@@ -6,8 +6,8 @@ a thread; `slot` is the address of the workspace of the block of samples at hand
 """
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .simd import LANES, Tile, Vector, store, store_first, tile_shape
 
 OPERANDS = 24

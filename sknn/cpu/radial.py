@@ -7,8 +7,8 @@ batch it comes in; of differences, since |x|^2 - 2 x c + |c|^2 cancels where the
 
 import numpy as np
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .dense import transposed_product
 from .frame import PARAMETERS, kernel
 from .functions import functions

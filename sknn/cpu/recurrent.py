@@ -12,9 +12,9 @@ width a sequence's numbers come from the same operations in the same order.
 from types import SimpleNamespace
 
 from numba.core import types
-from numba.extending import register_jitable
 
 from .activations import FUNCTIONS
+from .compiling import register_jitable
 from .data import samples_in_block
 from .dense import BIAS, SUM, product, transposed_product
 from .frame import (
