@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -77,6 +78,8 @@ def filled(tmp_path_factory):
     processes = [start(folder) for _ in range(3)]
     results = [finish(process) for process in processes]
     assert all(result["out"] == results[0]["out"] for result in results)
+    if hasattr(os, "fork"):  # where there are locks, what one compiles the others wait for
+        assert sum(result["hits"] for result in results) == 2 * results[0]["kernels"]
     return folder, results[0] | {"hits": 0}
 
 
@@ -95,6 +98,47 @@ def test_a_process_loads_what_others_compiled(filled):
     assert all(first["digest"] in str(path) for path in before)
     assert run(folder) == first | {"hits": first["kernels"]}
     assert files(folder) == before
+
+
+#: Holds the locks of all kernels that it sees in its folder, and says so.
+HOLDER = """
+import fcntl, os, pathlib, sys, time
+kernels = pathlib.Path(sys.argv[1]).rglob("*.kernel")
+held = [open(path.with_suffix(".lock"), "w") for path in kernels]
+for file in held: fcntl.flock(file, fcntl.LOCK_EX)
+print(len(held), flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such locks here")
+@pytest.mark.parametrize("ends", [True, False], ids=["which ends", "which never ends"])
+def test_a_process_waits_for_another_but_not_for_ever(filled, tmp_path, ends):
+    folder, first = filled
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert int(holder.stdout.readline()) == first["kernels"]
+            assert run(tmp_path) == first | {"hits": first["kernels"]}  # loading needs no lock
+            kernels = list(tmp_path.rglob("*.kernel"))
+            for path in kernels:
+                path.unlink()
+            patience = 600 if ends else 0.1
+            patient = f"from sknn.cpu import cache; cache._PATIENCE = {patience}\n{SCRIPT}"
+            process = start(tmp_path, patient)
+            if ends:
+                time.sleep(3)
+                assert process.poll() is None
+                assert not any(path.exists() for path in kernels)
+                holder.kill()
+            assert finish(process) == first
+        finally:
+            holder.kill()
+    assert run(tmp_path) == first | {"hits": first["kernels"]}
+    if ends:
+        assert sorted(tmp_path.rglob("*.*")) == sorted(kernels)  # no lock is left
 
 
 def _digest(folder):

@@ -12,6 +12,10 @@ into unless that fits: a damaged file, or one in another's place, is compiled an
 written beside their place and moved there, and only their owner can read or write them. A folder
 that belongs to somebody else, or that others may write to, is not used.
 
+Of processes that need a kernel at the same time, one compiles it and the others wait, for as long
+as that one lives and does not take absurdly long. The system frees the lock of a process that ends.
+Where there are no such locks, each compiles for itself.
+
 The cache lives in ``$NUMBA_CACHE_DIR/sknn`` where that is set, else in the user's cache folder.
 """
 
@@ -23,7 +27,8 @@ import stat
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 
 import llvmlite
 import numba
@@ -35,6 +40,11 @@ from numba.core.typing.ctypes_utils import to_ctypes
 from numba.misc.appdirs import AppDirs
 
 from .compiling import Library, compile_kernel
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 _INT64_POINTER = types.CPointer(types.int64)
 #: What every kernel is called with: its operands, the frame of the step, and the address of the
@@ -48,6 +58,9 @@ def _digest():
     source = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
     return hashlib.sha256(source).hexdigest()[:16]
 
+
+#: Seconds to wait at most for another process that compiles the same kernel, and between looks.
+_PATIENCE, _PAUSE = 10.0, 0.005
 
 _DIGEST = _digest()  # of what is being imported, not of what may be edited until a kernel is made
 
@@ -88,6 +101,26 @@ def _writable_folder():
     return path
 
 
+def _lock(path):
+    """Return a file that this process alone has locked; None after waiting for long enough."""
+    flags, end = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, time.monotonic() + _PATIENCE
+    while True:
+        file = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                file, ours = None, file
+                return ours
+        except (BlockingIOError, FileNotFoundError):
+            pass  # another has it, or had it, and has removed it
+        finally:
+            if file is not None:
+                os.close(file)
+        if time.monotonic() > end:
+            return None
+        time.sleep(_PAUSE)
+
+
 class _File:
     """The file of a kernel: for one kind of processor, and one set of versions."""
 
@@ -110,6 +143,24 @@ class _File:
             if checksum == self._checksum(content):
                 return content
         return None
+
+    @contextmanager
+    def turn(self):
+        """Wait until no other process compiles this kernel, and keep others waiting meanwhile.
+
+        No child can be forked that would hold the lock as well: forks wait for Numba's lock.
+        """
+        path, lock = self._path.with_suffix(".lock"), None
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks
+                lock = _lock(path)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                with suppress(OSError):
+                    os.unlink(path)  # while it is held, so that it is not another's
+                os.close(lock)
 
     def save(self, content):
         """Keep the machine code. A full or read-only disk costs the next process a compilation."""
@@ -149,15 +200,28 @@ def compile_function(function, name, arguments=KERNEL):
     symbol = f"sknn_{_number(name):x}"
     with global_compiler_lock:
         folder = _writable_folder()
-        file = None if folder is None else _File(folder, name, arguments)
-        code = None if file is None else file.load()
+        if folder is None:
+            return Kernel(compile_kernel(function, arguments, symbol)[0], symbol, arguments, 0)
+        file = _File(folder, name, arguments)
+        kernel = _loaded(file, symbol, arguments)
+        if kernel is not None:
+            return kernel
+        with file.turn():
+            kernel = _loaded(file, symbol, arguments)  # by now another process may have made it
+            if kernel is None:
+                library, code = compile_kernel(function, arguments, symbol)
+                file.save(code)
+                kernel = Kernel(library, symbol, arguments, 0)
+            return kernel
+
+
+def _loaded(file, symbol, arguments):
+    """Return the kernel that is in a file; None where it can't be used."""
+    code = file.load()
+    with suppress(Exception):  # what has the right checksum, and still can't be used here
         if code is not None:
-            with suppress(Exception):  # what has the right checksum, and still can't be used here
-                return Kernel(Library.loaded(symbol, code), symbol, arguments, 1)
-        library, code = compile_kernel(function, arguments, symbol)
-        if file is not None:
-            file.save(code)
-        return Kernel(library, symbol, arguments, 0)
+            return Kernel(Library.loaded(symbol, code), symbol, arguments, 1)
+    return None
 
 
 def _number(name):
