@@ -12,32 +12,62 @@ import inspect
 
 from llvmlite import ir
 from numba.core import compiler, typed_passes, types, untyped_passes
+from numba.core.analysis import dead_branch_prune
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler_machinery import PassManager
+from numba.core.compiler_machinery import (
+    FunctionPass,
+    LoweringPass,
+    PassManager,
+    register_pass,
+)
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
+from numba.core.transforms import canonicalize_cfg
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-_PASSES = [
-    untyped_passes.TranslateByteCode,
-    untyped_passes.FixupArgs,
-    untyped_passes.IRProcessing,
-    untyped_passes.DeadBranchPrune,
-    untyped_passes.ReconstructSSA,
-    untyped_passes.DeadBranchPrune,
-    typed_passes.NopythonTypeInference,
-    typed_passes.PreLowerStripPhis,
-    typed_passes.IRLegalization,
-    typed_passes.NativeLowering,
-    typed_passes.NoPythonBackend,
-]
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Translation(FunctionPass):
+    """From bytecode to typed instructions, without looking everything over after each step."""
+
+    _name = "sknn_translation"
+
+    def __init__(self):
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state):
+        for one in untyped_passes.TranslateByteCode, untyped_passes.FixupArgs:
+            one().run_pass(state)
+        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
+        dead_branch_prune(state.func_ir, state.args)
+        untyped_passes.ReconstructSSA().run_pass(state)
+        for one in typed_passes.NopythonTypeInference, typed_passes.PreLowerStripPhis:
+            one().run_pass(state)
+        return True
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Lowering(LoweringPass):
+    """From there to LLVM's instructions."""
+
+    _name = "sknn_lowering"
+
+    def __init__(self):
+        LoweringPass.__init__(self)
+
+    def run_pass(self, state):
+        for one in (
+            typed_passes.IRLegalization, typed_passes.NativeLowering, typed_passes.NoPythonBackend
+        ):  # fmt: skip
+            one().run_pass(state)
+        return True
 
 
 class _Compiler(compiler.CompilerBase):
     def define_pipelines(self):
         manager = PassManager("kernel")
-        for one in _PASSES:
-            manager.add_pass(one, one.__name__)
+        for one in _Translation, _Lowering:
+            manager.add_pass(one, one._name)
         manager.finalize()
         return [manager]
 
