@@ -2,8 +2,8 @@
 
 A kernel and its helpers know numbers, vectors and tiles: no objects of Python, no arrays, no
 exceptions. So most of what Numba does for a function can be left out. A helper, moreover, is
-nothing by itself: its module is linked into that of the kernel, which alone is optimised, and alone
-becomes machine code.
+nothing by itself: its module is linked into that of the kernel, which alone becomes machine code,
+with its helpers inlined.
 
 This file and ``cache.py`` alone lean on private classes of Numba.
 """
@@ -91,8 +91,11 @@ class Library(JITCodeLibrary):
             super().add_linking_library(library)
 
     def _optimize_functions(self, ll_module):
-        # by itself none is; the module is, when all is in it
         ll_module.data_layout = self._codegen._data_layout
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                passes, builder = self._codegen._function_pass_manager()
+                passes.run(function, builder)
 
     def _all_linked(self):
         """Return all that this one needs, those that need others behind these."""
@@ -117,6 +120,8 @@ class Library(JITCodeLibrary):
             for symbol in symbols:
                 if not symbol.is_declaration and symbol.name != entry:
                     symbol.linkage = "internal"
+                    if symbol.is_function:
+                        symbol.add_function_attribute("alwaysinline")
         self._optimize_final_module()
         self._final_module.verify()
         self.enable_object_caching()

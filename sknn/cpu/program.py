@@ -19,7 +19,7 @@ from . import frame as f
 from . import run as header
 from . import wall
 from .cache import compile_function
-from .frame import KERNELS, OPERANDS, Target, real_type
+from .frame import KERNELS, OPERANDS, Target, numbers_of, real_type
 from .memory import ALIGN, aligned, scratch
 from .simd import LANES
 from .team import BARRIER_BYTES, SPINS, Team
@@ -57,8 +57,10 @@ def _compiled(name, dtype, width, variant):
 
 
 def kernel(name, dtype, width=0, variant=()):
-    """Return a compiled kernel: Numba's CFunc."""
-    return _compiled(name, np.dtype(dtype).str, width, variant)
+    """Return a compiled kernel, which is shared by variants that differ by what it reads."""
+    read = numbers_of(name, width)
+    fixed = tuple(0 if i in read else value for i, value in enumerate(variant))
+    return _compiled(name, np.dtype(dtype).str, width, fixed)
 
 
 def _round(value, multiple):
@@ -223,7 +225,10 @@ class Program:
         for name, value in zip(op.row.attributes, op.attributes, strict=True):
             values.append(_operand(op, name, value))
         values += after
-        self._operands.append(values + [0] * (OPERANDS - len(values)))
+        values = values + [0] * (OPERANDS - len(values))
+        for i in numbers_of(op.name, self.width):
+            values[i - len(op.variant)] = int(op.variant[i])
+        self._operands.append(values)
         self._addresses.append((op.name, op.variant))
 
     def _add_phase(self, phase):
