@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -79,6 +80,8 @@ def filled(tmp_path_factory):
     processes = [start(folder) for _ in range(3)]
     results = [finish(process) for process in processes]
     assert all(result["out"] == results[0]["out"] for result in results)
+    if hasattr(os, "fork"):  # where there are locks, what one compiles the others wait for
+        assert sum(result["hits"] for result in results) == 2 * results[0]["kernels"]
     return folder, results[0] | {"hits": 0}
 
 
@@ -99,9 +102,50 @@ def test_a_process_loads_what_others_compiled(filled):
     assert files(folder) == before
 
 
+#: Holds the locks of all kernels that it sees in its folder, and says so.
+HOLDER = """
+import fcntl, os, pathlib, sys, time
+kernels = pathlib.Path(sys.argv[1]).rglob("*.kernel")
+held = [open(path.with_suffix(".lock"), "w") for path in kernels]
+for file in held: fcntl.flock(file, fcntl.LOCK_EX)
+print(len(held), flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such locks here")
+@pytest.mark.parametrize("ends", [True, False], ids=["which ends", "which never ends"])
+def test_a_process_waits_for_another_but_not_for_ever(filled, tmp_path, ends):
+    folder, first = filled
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert int(holder.stdout.readline()) == first["kernels"]
+            assert run(tmp_path) == first | {"hits": first["kernels"]}  # loading needs no lock
+            kernels = list(tmp_path.rglob("*.kernel"))
+            for path in kernels:
+                path.unlink()
+            patience = 600 if ends else 0.1
+            patient = f"from sknn.cpu import cache; cache._PATIENCE = {patience}\n{SCRIPT}"
+            process = start(tmp_path, patient)
+            if ends:
+                time.sleep(3)
+                assert process.poll() is None
+                assert not any(path.exists() for path in kernels)
+                holder.kill()
+            assert finish(process) == first
+        finally:
+            holder.kill()
+    assert run(tmp_path) == first | {"hits": first["kernels"]}
+    if ends:
+        assert sorted(tmp_path.rglob("*.*")) == sorted(kernels)  # no lock is left
+
+
 def _digest(folder):
     """Return the digest that an engine at `folder` would have."""
-    spec = importlib.util.spec_from_file_location("copied_cache", folder / "cache.py")
+    spec = importlib.util.spec_from_file_location("sknn.cpu.copied_cache", folder / "cache.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.digest()
@@ -302,25 +346,28 @@ print(json.dumps([before, bool(counted)]))
     assert not files(tmp_path)
 
 
-def _symbols_of_closures(variant):
-    """Return the names of all functions of a kernel with closures, compiled in a new process."""
+def _functions(variant):
+    """Return the functions of a kernel with closures, compiled in a new process: all, and visible.
+
+    Only what is visible is seen from other kernels, by the linker.
+    """
     script = (
-        "import sknn.cpu.kernels, numpy as np; from sknn.cpu.program import kernel; "
+        "import json, sknn.cpu.kernels, numpy as np; from sknn.cpu.program import kernel; "
         f"k = kernel('kernel_gradient', np.float32, 32, {variant}); "
-        "print(*(f.name for f in k._library.get_defined_functions()))"
+        "functions = list(k._library.get_defined_functions()); "
+        "print(json.dumps([[f.name for f in functions], "
+        "[f.name for f in functions if f.linkage.name not in ('internal', 'private')]]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return map(set, json.loads(done.stdout))
 
 
-def test_closures_of_different_kernels_have_different_names(tmp_path, monkeypatch):
+def test_of_different_kernels_no_function_has_the_same_visible_name(tmp_path, monkeypatch):
     """Else, loaded together from the cache, one would run in place of the other."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     roots = [str(pathlib.Path(sknn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(roots))
-    first, second = (
-        {name for name in _symbols_of_closures(variant) if "_row" in name}
-        for variant in ((3, 16), (5, 16))
-    )
-    assert first and second and not first & second
+    (all_first, first), (all_second, second) = map(_functions, ((3, 16), (5, 16)))
+    assert len(first) == len(second) == 1 and first <= all_first and second <= all_second
+    assert not first & second

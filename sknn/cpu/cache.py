@@ -13,30 +13,39 @@ into unless that fits: a damaged file, or one in another's place, is compiled an
 written beside their place and moved there, and only their owner can read or write them. A folder
 that belongs to somebody else, or that others may write to, is not used.
 
+Of processes that need a kernel at the same time, one compiles it and the others wait, for as long
+as that one lives and does not take absurdly long. The system frees the lock of a process that ends.
+Where there are no such locks, each compiles for itself.
+
 The cache lives in ``$NUMBA_CACHE_DIR/sknn`` where that is set, else in the user's cache folder.
-This file alone leans on private classes of Numba.
 """
 
+import ctypes
 import hashlib
-import itertools
 import os
 import pathlib
-import pickle
 import stat
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 
 import llvmlite
 import numba
 from llvmlite.binding import ffi
 from numba.core import config, types
-from numba.core.bytecode import FunctionIdentity
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.core.typing.ctypes_utils import to_ctypes
 from numba.misc.appdirs import AppDirs
+
+from .kernels.compiling import Library, compile_kernel
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 _INT64_POINTER = types.CPointer(types.int64)
 #: What every kernel is called with: its operands, the frame of the step, and the address of the
@@ -50,6 +59,9 @@ def _digest():
     paths = [here, *sorted((here.parent / "kernels").rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
+
+#: Seconds to wait at most for another process that compiles the same kernel, and between looks.
+_PATIENCE, _PAUSE = 10.0, 0.005
 
 _DIGEST = _digest()  # of what is being imported, not of what may be edited until a kernel is made
 
@@ -75,129 +87,146 @@ def _is_ours(status):
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-class _Locator(_CacheLocator):
-    def __init__(self, function):
-        self._function = function
-
-    def get_cache_path(self):
-        return folder()
-
-    def get_source_stamp(self):
-        return digest()
-
-    def get_disambiguator(self):
-        return None  # the qualified name tells specialisations apart already
-
-    def ensure_cache_path(self):
-        path = pathlib.Path(folder())
+def _writable_folder():
+    """Return the folder of the kernels, made if need be; None where nothing can be kept."""
+    path = pathlib.Path(folder())
+    try:
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         for some in (path.parent, path):
             some.mkdir(mode=0o700, exist_ok=True)
         if not all(_is_ours(os.stat(some)) for some in (path.parent, path)):
-            raise PermissionError(f"{path} belongs to others, or they may write to it.")
-        tempfile.TemporaryFile(dir=path).close()
-
-    @classmethod
-    def from_function(cls, function, path):
-        locator = cls(function)
-        try:
-            locator.ensure_cache_path()
-        except OSError:
             return None
-        return locator
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return None
+    return path
 
 
-class _Implementation(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+def _lock(path):
+    """Return a file that this process alone has locked; None after waiting for long enough."""
+    flags, end = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, time.monotonic() + _PATIENCE
+    while True:
+        file = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                file, ours = None, file
+                return ours
+        except (BlockingIOError, FileNotFoundError):
+            pass  # another has it, or had it, and has removed it
+        finally:
+            if file is not None:
+                os.close(file)
+        if time.monotonic() > end:
+            return None
+        time.sleep(_PAUSE)
 
 
-class _Files:
-    """The files of one kernel: one for each kind of processor, and for each set of versions."""
+class _File:
+    """The file of a kernel: for one kind of processor, and one set of versions."""
 
-    def __init__(self, folder, name):
-        self._folder, self._name = pathlib.Path(folder), name
+    def __init__(self, folder, name, arguments):
+        codegen = cpu_target.target_context.codegen()
+        versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
+        parts = name, str(arguments), codegen.magic_tuple(), digest(), versions
+        self._key = hashlib.sha256(repr(parts).encode())
+        self._path = folder / f"{name}-{self._key.hexdigest()[:12]}.kernel"
 
-    def _path(self, key):
-        return self._folder / f"{self._name}-{hashlib.sha256(key).hexdigest()[:12]}.kernel"
+    def _checksum(self, content):
+        return hashlib.sha256(self._key.digest() + content).digest()
 
-    @staticmethod
-    def _checksum(key, content):
-        return hashlib.sha256(hashlib.sha256(key).digest() + content).digest()
-
-    def load(self, key):
-        """Return what was saved under a key, or None."""
-        with suppress(OSError), open(self._path(key), "rb") as file:
+    def load(self):
+        """Return what was saved, or None."""
+        with suppress(OSError), open(self._path, "rb") as file:
             if not _is_ours(os.fstat(file.fileno())):
                 return None
             checksum, content = file.read(32), file.read()
-            if checksum == self._checksum(key, content):
-                return pickle.loads(content)
+            if checksum == self._checksum(content):
+                return content
         return None
 
-    def save(self, key, data):
-        content = pickle.dumps(data, protocol=5)
-        # made for the user alone, whatever the umask
-        handle, beside = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".tmp")
+    @contextmanager
+    def turn(self):
+        """Wait until no other process compiles this kernel, and keep others waiting meanwhile.
+
+        No child can be forked that would hold the lock as well: forks wait for Numba's lock.
+        """
+        path, lock = self._path.with_suffix(".lock"), None
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks
+                lock = _lock(path)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(self._checksum(key, content) + content)
-            os.replace(beside, self._path(key))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(beside)
-            raise
+            yield
+        finally:
+            if lock is not None:
+                with suppress(OSError):
+                    os.unlink(path)  # while it is held, so that it is not another's
+                os.close(lock)
+
+    def save(self, content):
+        """Keep the machine code. A full or read-only disk costs the next process a compilation."""
+        with suppress(OSError):
+            # made for the user alone, whatever the umask
+            handle, beside = tempfile.mkstemp(dir=self._path.parent, prefix=".", suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(self._checksum(content) + content)
+                os.replace(beside, self._path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(beside)
+                raise
 
 
-class _EngineCache(FunctionCache):
-    _impl_class = _Implementation
+class Kernel:
+    """A function for C to call, which must be kept for as long as its address is in use.
 
-    def __init__(self, function):
-        super().__init__(function)
-        self._cache_file = _Files(self._cache_path, function.__name__)
+    Attributes
+    ----------
+    address : int
+    ctypes : callable
+    cache_hits : int
+        1 where it was loaded, 0 where it was compiled.
+    """
 
-    def _index_key(self, sig, codegen):
-        # Numba's own key pickles the closure, which differs between processes when it holds an
-        # intrinsic: such a kernel would never be found again.
-        versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
-        parts = self._py_func.__qualname__, str(sig), codegen.magic_tuple(), digest(), versions
-        return repr(parts).encode()
-
-    def save_overload(self, sig, data):
-        # A full or read-only disk costs the next process a compilation.
-        with suppress(Exception):
-            super().save_overload(sig, data)
-
-    def load_overload(self, sig, target_context):
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # what has the right checksum, and still can't be used here
-            return None
+    def __init__(self, library, symbol, arguments, cache_hits):
+        self._library = library
+        self.address, self.cache_hits = library.address(symbol), cache_hits
+        self.ctypes = ctypes.CFUNCTYPE(None, *map(to_ctypes, arguments))(self.address)
 
 
 def compile_function(function, name, arguments=KERNEL):
-    """Compile `function`, known to the cache by `name`, or load it; return Numba's CFunc.
-
-    The CFunc must be kept for as long as its address is in use.
-    """
+    """Compile `function`, known to the cache by `name`, or load it; return a :class:`Kernel`."""
     function.__qualname__ = function.__name__ = name
-    compiled = CFunc(
-        function, (arguments, types.void), locals={}, options={"error_model": "numpy"}
-    )
-    try:
-        compiled._cache = _EngineCache(function)
-    except RuntimeError:
-        pass  # Numba's word for: no folder can be written
+    symbol = f"sknn_{_number(name):x}"
     with global_compiler_lock:
-        # Numba tells closures apart by a number that begins at 1 in every process. A kernel's own
-        # must not be called as those of another that some other process has compiled: of two
-        # symbols of one name, loaded from the cache, the linker takes the first for both.
-        FunctionIdentity._unique_ids = itertools.count(_number(name))
-        compiled.compile()
-    return compiled
+        folder = _writable_folder()
+        if folder is None:
+            return Kernel(compile_kernel(function, arguments, symbol)[0], symbol, arguments, 0)
+        file = _File(folder, name, arguments)
+        kernel = _loaded(file, symbol, arguments)
+        if kernel is not None:
+            return kernel
+        with file.turn():
+            kernel = _loaded(file, symbol, arguments)  # by now another process may have made it
+            if kernel is None:
+                library, code = compile_kernel(function, arguments, symbol)
+                file.save(code)
+                kernel = Kernel(library, symbol, arguments, 0)
+            return kernel
+
+
+def _loaded(file, symbol, arguments):
+    """Return the kernel that is in a file; None where it can't be used."""
+    code = file.load()
+    with suppress(Exception):  # what has the right checksum, and still can't be used here
+        if code is not None:
+            return Kernel(Library.loaded(symbol, code), symbol, arguments, 1)
+    return None
 
 
 def _number(name):
-    """Return where to begin to number the closures of the kernel `name`."""
+    """Return a number that stands for the kernel `name` in the name of its symbol."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
 
 

@@ -17,7 +17,7 @@ from . import wall
 from .cache import compile_function
 from .kernels import frame as f
 from .kernels import run as header
-from .kernels.frame import KERNELS, OPERANDS, Target, real_type
+from .kernels.frame import KERNELS, OPERANDS, Target, numbers_of, real_type
 
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
 #: be some slices for each thread, but not so few that the calls would count.
@@ -36,8 +36,10 @@ def _compiled(name, dtype, width, variant):
 
 
 def kernel(name, dtype, width=0, variant=()):
-    """Return a compiled kernel: Numba's CFunc."""
-    return _compiled(name, np.dtype(dtype).str, width, variant)
+    """Return a compiled kernel, which is shared by variants that differ by what it reads."""
+    read = numbers_of(name, width)
+    fixed = tuple(0 if i in read else value for i, value in enumerate(variant))
+    return _compiled(name, np.dtype(dtype).str, width, fixed)
 
 
 def _operand(op, name, type, value):
@@ -130,7 +132,10 @@ class Program:
         for name, type, value in zip(op.row.attributes, op.row.types, op.attributes, strict=True):
             values.append(_operand(op, name, type, value))
         values += after
-        self._operands.append(values + [0] * (OPERANDS - len(values)))
+        values = values + [0] * (OPERANDS - len(values))
+        for i in numbers_of(op.name, self.width):
+            values[i - len(op.variant)] = int(op.variant[i])
+        self._operands.append(values)
         self._addresses.append((op.name, op.variant))
 
     def _add_phase(self, phase):

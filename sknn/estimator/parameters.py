@@ -11,6 +11,7 @@ import re
 import textwrap
 import types
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, Union, dataclass_transform, get_args, get_origin
 
 import numpy as np
@@ -41,6 +42,7 @@ class _Declared:
     valid: list | None = None
     kw_only: bool = True
     after: str | None = None
+    name: str = ""
     annotation: Any = None
 
     def over(self, inherited):
@@ -52,7 +54,7 @@ class _Declared:
     def fitted(self):
         return self.default is inspect.Parameter.empty
 
-    @property
+    @cached_property
     def constraints(self):
         """What is valid: `valid`, and what follows from the type; numbers only without `valid`."""
         parts = _parts(self.annotation)
@@ -68,11 +70,13 @@ class _Declared:
                 found.append(_VALID.get(part, get_origin(part) or part))
         return found
 
-    def text(self, name):
-        """Return its entry of a docstring."""
+    @cached_property
+    def text(self):
+        """Its entry of a docstring."""
         default = "" if self.fitted else f", default={self.default!r}"
         kind = self.kind or _type_text(self.annotation)
-        return f"{name} : {kind}{default}\n" + textwrap.indent(inspect.cleandoc(self.doc), "    ")
+        text = textwrap.indent(inspect.cleandoc(self.doc), "    ")
+        return f"{self.name} : {kind}{default}\n{text}"
 
 
 def _parts(annotation):
@@ -149,33 +153,38 @@ class Parameters:
         own = {k: v for k, v in vars(cls).items() if isinstance(v, _Declared)}
         for name in own:
             delattr(cls, name)  # no attribute of the class, or estimators would look fitted
-        cls._declared = {k: replace(v, annotation=hints[k]) for k, v in own.items()}
+        cls._declared = {k: replace(v, name=k, annotation=hints[k]) for k, v in own.items()}
         declared = {}
         for base in reversed(cls.__mro__):
             for name, one in vars(base).get("_declared", {}).items():
                 declared[name] = one.over(declared[name]) if name in declared else one
-        parameters = {name: declared[name] for name in _signature_order(declared)}
+        parameters = _in_order({k: one for k, one in declared.items() if not one.fitted})
         inherited = cls.__init__
         if getattr(inherited, "is_made", inherited is object.__init__):  # else it is the user's
-            cls._parameter_constraints = {k: one.constraints for k, one in parameters.items()}
+            for one in parameters:
+                if one.name in vars(cls):
+                    raise TypeError(
+                        f"{cls.__name__}.{one.name} is {vars(cls)[one.name]!r}; for another "
+                        f"default, expected a type and param(default=...)."
+                    )
+            cls._parameter_constraints = {one.name: one.constraints for one in parameters}
             cls.__init__ = _constructor(cls, parameters)
-        attributes = {name: one for name, one in declared.items() if one.fitted}
+        attributes = [one for one in declared.values() if one.fitted]
         cls.__doc__ = _documented(cls.__doc__, Parameters=parameters, Attributes=attributes)
 
 
-def _signature_order(declared):
-    """Return the names of parameters as signatures have them."""
-    names = [name for name, one in declared.items() if not one.fitted]
+def _in_order(parameters):
+    """Return parameters, given by name, as signatures have them."""
+    followers = {}
+    for one in parameters.values():
+        followers.setdefault(one.after if one.after in parameters else None, []).append(one)
 
-    def with_followers(name):
-        yield name
-        for other in names:
-            if declared[other].after == name:
-                yield from with_followers(other)
+    def after(name):
+        for one in followers.get(name, ()):
+            yield one
+            yield from after(one.name)
 
-    first = [name for name in names if declared[name].after not in names]
-    order = [name for start in first for name in with_followers(start)]
-    return sorted(order, key=lambda name: declared[name].kw_only)
+    return sorted(after(None), key=lambda one: one.kw_only)
 
 
 def _constructor(cls, parameters):
@@ -185,11 +194,11 @@ def _constructor(cls, parameters):
         kinds("self", kinds.POSITIONAL_OR_KEYWORD),
         *(
             kinds(
-                name,
+                one.name,
                 kinds.KEYWORD_ONLY if one.kw_only else kinds.POSITIONAL_OR_KEYWORD,
                 default=one.default,
             )
-            for name, one in parameters.items()
+            for one in parameters
         ),
     ])  # fmt: skip
 
@@ -199,8 +208,8 @@ def _constructor(cls, parameters):
         except TypeError as error:
             raise TypeError(f"{cls.__name__}: {error}") from None
         bound.apply_defaults()
-        for name in parameters:
-            setattr(self, name, bound.arguments[name])
+        for one in parameters:
+            setattr(self, one.name, bound.arguments[one.name])
 
     __init__.__signature__ = signature
     __init__.__qualname__ = f"{cls.__qualname__}.__init__"
@@ -215,7 +224,7 @@ def _documented(text, **sections):
     if not found:
         return text
     made = [
-        "\n".join([title, "-" * len(title), *(one.text(name) for name, one in rows.items())])
+        "\n".join([title, "-" * len(title), *(one.text for one in rows)])
         for title, rows in sections.items()
     ]
     return "\n\n".join([clean[: found.start()].rstrip(), *made, clean[found.start() :]])

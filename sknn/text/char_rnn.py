@@ -141,6 +141,7 @@ class _TextDescent(LayeredDescent):
     validation_scores_: list[float] | None = fitted(
         "With validation data: its mean log-likelihood after each epoch; else None."
     )
+    t_: int = fitted("Chunks seen.")
 
 
 def _print(text):

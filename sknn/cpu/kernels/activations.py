@@ -7,8 +7,7 @@ derivative; the derivative is of the output where that is enough to know it, els
 
 from math import pi, sqrt
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .frame import kernel
 from .functions import functions
 from .simd import absolute, bits_to_float64, load, select, splat, store

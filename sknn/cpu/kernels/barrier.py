@@ -4,7 +4,9 @@ import sys
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
+
+from .compiling import register_jitable
 
 _I64 = ir.IntType(64)
 

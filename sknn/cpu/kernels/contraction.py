@@ -6,8 +6,8 @@ and by themselves.
 """
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .frame import (
     BLOCK,
     COUNT,

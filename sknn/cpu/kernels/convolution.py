@@ -10,12 +10,12 @@ Every output is one chain of multiply-adds in the order of the kernel that begin
 gradient one chain in the order of blocks and positions.
 """
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .frame import (
     ACCUMULATE,
     COUNT,
     GRADIENT,
+    PACK,
     PARAMETERS,
     WORKSPACE,
     WORKSPACE_STRIDE,
@@ -217,7 +217,7 @@ def _convolution_one(t, pack, biased):
     return convolution
 
 
-@kernel
+@kernel(numbers=["pack"])
 def convolution_input_gradient(t, rows, pack):
     """dx = the convolution's transpose of dz. op: dz, w, dx, the convolution's numbers."""
     tile, width, real_size = t.tile(rows), t.width, t.size
@@ -229,8 +229,8 @@ def convolution_input_gradient(t, rows, pack):
         taps_y, taps_x, stride_y, stride_x = op[7], op[8], op[9], op[10]
         top, left, dilation_y, dilation_x = op[11], op[12], op[13], op[14]
         groups, out_rows, out_columns = op[15], op[16], op[17]
-        inputs, units = channels // groups, filters // groups
-        size = taps_y * taps_x * inputs * pack
+        inputs, units, pack = channels // groups, filters // groups, op[PACK]
+        size = taps_y * taps_x * inputs
         for row in range(height):
             y = row + top
             first_y, step_y, last_y = reaching_taps(y, stride_y, dilation_y, taps_y, out_rows)
@@ -250,10 +250,8 @@ def convolution_input_gradient(t, rows, pack):
                                     tap = (tap_y * taps_x + tap_x) * inputs + k
                                     unit, end = group * units, group * units + units
                                     while unit < end:
-                                        first = unit // pack * pack
-                                        weights = w + (
-                                            first // pack * size + tap * pack
-                                        ) * real_size
+                                        first = unit & -pack
+                                        weights = w + (first * size + tap * pack) * real_size
                                         stop = min(end, first + pack)
                                         for u in range(unit, stop):
                                             sums = tile_outer(
@@ -359,7 +357,7 @@ def kernel_gradient(t, rows, pack):
     return kernel_gradient
 
 
-@kernel
+@kernel(numbers=["pack"])
 def kernel_gradient_narrow(t, rows, depth, pack):
     """The same one filter at a time, over the samples, whose sum is taken at the end.
 
@@ -377,7 +375,7 @@ def kernel_gradient_narrow(t, rows, depth, pack):
         taps_y, taps_x, stride_y, stride_x = op[10], op[11], op[12], op[13]
         top, left, dilation_y, dilation_x = op[14], op[15], op[16], op[17]
         groups, out_rows, out_columns = op[18], op[19], op[20]
-        inputs, units = channels // groups, filters // groups
+        inputs, units, pack = channels // groups, filters // groups, op[PACK]
         joined = groups == 1 and dilation_x == 1
         runs, length = (1, taps_x * inputs) if joined else (taps_x, inputs)
         size = taps_y * taps_x * inputs

@@ -1,8 +1,8 @@
 """Between the caller's rows and blocks of samples: gathering a batch, and writing results."""
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .frame import (
     BLOCK,
     COUNT,

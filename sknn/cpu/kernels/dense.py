@@ -5,12 +5,12 @@ every block width, so that a sample's result does not depend on the batch it com
 gradient is one chain in the order of the samples, so that it does not depend on threads.
 """
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .frame import (
     ACCUMULATE,
     COUNT,
     GRADIENT,
+    PACK,
     PARAMETERS,
     WORKSPACE,
     WORKSPACE_STRIDE,
@@ -44,13 +44,13 @@ ZERO, BIAS, SUM = range(3)
 _DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
 
 
-@kernel
+@kernel(of_several=["pack"])
 def dense(t, rows, pack):
     """z = w x + b. op: x, w, b, z, inputs, units, positions."""
     return _dense(t, rows, pack, BIAS)
 
 
-@kernel
+@kernel(of_several=["pack"])
 def dense_unbiased(t, rows, pack):
     """z = w x. op: x, w, z, inputs, units, positions."""
     return _dense(t, rows, pack, ZERO)
@@ -70,7 +70,7 @@ def _dense(t, rows, pack, start):
             positions_of_one(w, b, x, z, inputs, units, positions)
             return
         for _ in range(positions):
-            multiply(w, b, x, z, inputs, units)
+            multiply(w, b, x, z, inputs, units, pack or op[PACK])
             x += inputs * bytes_of_one
             z += units * bytes_of_one
 
@@ -80,8 +80,8 @@ def _dense(t, rows, pack, start):
 def product(t, rows, pack, start, room=True):
     """Return a function that makes z from w x for a block, as `start` says: z, b or 0 plus it.
 
-    Its arguments are the addresses of w, b, x and z, inputs and units. `room` says that behind the
-    last unit there is room for whole packs of one sample's.
+    Its arguments are the addresses of w, b, x and z, inputs, units and the pack. `room` says that
+    behind the last unit there is room for whole packs of one sample's.
     """
     if t.width == 1:
         return _product_one(t, pack, start, room)
@@ -92,7 +92,7 @@ def product(t, rows, pack, start, room=True):
     depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
 
     @register_jitable
-    def product(w, b, x, z, inputs, units):
+    def product(w, b, x, z, inputs, units, pack):
         for first in range(0, inputs, depth):
             last = min(first + depth, inputs)
             for unit in range(0, units, tile_rows):
@@ -115,7 +115,7 @@ def _product_one(t, pack, start, room):
     enough = 3 * pack + 1 if room else 4 * pack
 
     @register_jitable
-    def product(w, b, x, z, inputs, units):
+    def product(w, b, x, z, inputs, units, pack):
         stride, unit = inputs * pack, 0
         while unit + enough <= units:
             if start == ZERO:
@@ -161,34 +161,34 @@ def _dense_positions(t, pack, start):
     return positions_of_one
 
 
-@kernel
+@kernel(numbers=["pack"])
 def dense_input_gradient(t, rows, pack):
     """dx = w^T dz. op: dz, w, dx, inputs, units, positions."""
-    multiply, bytes_of_one = transposed_product(t, rows, pack), t.width * t.size
+    multiply, bytes_of_one = transposed_product(t, rows), t.width * t.size
 
     def dense_input_gradient(op, frame, slot):
         dz, w, dx = slot + op[0], frame[PARAMETERS] + op[1], slot + op[2]
         inputs, units = op[3], op[4]
         for _ in range(op[5]):
-            multiply(w, dz, dx, inputs, units, False)
+            multiply(w, dz, dx, inputs, units, op[PACK], False)
             dz += units * bytes_of_one
             dx += inputs * bytes_of_one
 
     return dense_input_gradient
 
 
-def transposed_product(t, rows, pack):
+def transposed_product(t, rows):
     """Return a function that makes dx = w^T dz for a block, or adds it to dx.
 
-    Its arguments are the addresses of w, dz and dx, inputs, units, and whether to add.
+    Its arguments are the addresses of w, dz and dx, inputs, units, the pack, and whether to add.
     """
     if t.width == 1:
-        return _transposed_product_one(t, pack)
+        return _transposed_product_one(t)
     tile, width, size = t.tile(rows), t.width, t.size
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
 
     @register_jitable
-    def transposed_product(w, dz, dx, inputs, units, add):
+    def transposed_product(w, dz, dx, inputs, units, pack, add):
         for k in range(0, inputs, tile_rows):
             for n in range(0, width, span):
                 sums = tile_zero(tile)
@@ -203,13 +203,13 @@ def transposed_product(t, rows, pack):
     return transposed_product
 
 
-def _transposed_product_one(t, pack):
+def _transposed_product_one(t):
     """The same for one sample: units side by side in a vector, whose sum is taken at the end."""
     wide, lanes, write = t.wide, t.wide.lanes, t.write
     tile = Tile(wide, lanes, 1)
 
     @register_jitable
-    def transposed_product(w, dz, dx, inputs, units, add):
+    def transposed_product(w, dz, dx, inputs, units, pack, add):
         for k in range(0, inputs, lanes):
             sums = tile_zero(tile)
             for unit in range(0, units, lanes):
@@ -217,7 +217,8 @@ def _transposed_product_one(t, pack):
                 if unit + lanes > units:  # what lies behind may be anything
                     inside = iota(wide) < splat(wide, units - unit)
                     gradient = select(inside, gradient, 0.0)
-                i = unit // pack * pack * inputs + k * pack + unit % pack
+                place = unit & (pack - 1)
+                i = (unit - place) * inputs + k * pack + place
                 sums = tile_multiply(sums, w, i, pack, gradient)
             total = tile_lane_sums(sums)
             if add:

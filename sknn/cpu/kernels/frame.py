@@ -5,12 +5,17 @@ offsets into the arenas below, sizes, the bits of a float64); `frame` to the fie
 a thread; `slot` is the address of the workspace of the block of samples at hand.
 """
 
-from numba.core import types
-from numba.extending import register_jitable
+import inspect
+from functools import partial
 
+from numba.core import types
+
+from .compiling import register_jitable
 from .simd import LANES, Tile, Vector, store, store_first, tile_shape
 
 OPERANDS = 24
+#: Where a kernel reads the last number of its variant, and the one before, if not compiled for it.
+PACK, PACK_BEFORE = OPERANDS - 1, OPERANDS - 2
 
 (
     PARAMETERS,  # address of the packed parameters
@@ -58,12 +63,30 @@ OPERANDS = 24
 RATE_WEIGHT, RATE_SHARE, RATE_FIRST, RATE_AVERAGE = 0, 1, 2, 5
 
 KERNELS = {}
+#: Places in a kernel's variant of what one kernel reads from its operands: see :func:`kernel`.
+NUMBERS = {}
 
 
-def kernel(factory):
-    """Register a function that makes a kernel for a :class:`Target`, under its own name."""
+def kernel(factory=None, *, numbers=(), of_several=()):
+    """Register a function that makes a kernel for a :class:`Target`, under its own name.
+
+    `numbers` names arguments that kernels are not compiled for: the factory gets 0 for each, and
+    the kernel reads it from the end of its operands. Those in `of_several` are such for blocks of
+    several samples, while for a single sample they decide the tile.
+    """
+    if factory is None:
+        return partial(kernel, numbers=numbers, of_several=of_several)
+    names = list(inspect.signature(factory).parameters)[1:]
     KERNELS[factory.__name__] = factory
+    NUMBERS[factory.__name__] = [
+        {names.index(name) for name in chosen} for chosen in (numbers, (*numbers, *of_several))
+    ]
     return factory
+
+
+def numbers_of(name, width):
+    """Return the places in the variant of a kernel of what it is not compiled for."""
+    return NUMBERS[name][width > 1]
 
 
 @register_jitable

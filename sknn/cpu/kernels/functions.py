@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .simd import INTEGER, Vector, absolute, fma, reinterpret, select, splat
 
 

@@ -8,8 +8,8 @@ gradient is not asked for.
 
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .data import row_number, samples_in_block
 from .frame import BLOCK, LOSSES, Y_COLUMN, Y_ROW, Y, kernel
 from .functions import functions

@@ -6,8 +6,8 @@ own type, sums of these in float64.
 """
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .data import samples_in_block
 from .frame import (
     ACCUMULATE,

@@ -1,7 +1,6 @@
 """Pooling and its opposite: at each position all channels side by side, whatever their number."""
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .convolution import taps
 from .frame import kernel
 from .simd import load, select, splat

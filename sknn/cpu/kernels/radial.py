@@ -7,10 +7,10 @@ batch it comes in; of differences, since |x|^2 - 2 x c + |c|^2 cancels where the
 
 import numpy as np
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .dense import transposed_product
-from .frame import PARAMETERS, kernel
+from .frame import PACK, PARAMETERS, kernel
 from .functions import functions
 from .simd import (
     fma,
@@ -72,18 +72,19 @@ def _functions(t, name):
     return map(register_jitable, FUNCTIONS[name](functions(t.vector), tiny))
 
 
-@kernel
+@kernel(numbers=["pack"])
 def square_distances(t, rows, pack):
     """z_j = sum_i (x_i - w_ij)^2. op: x, w, z, inputs, units."""
-    distances = _distances_of_one(t, pack) if t.width == 1 else _distances(t, rows, pack)
+    distances = _distances_of_one(t) if t.width == 1 else _distances(t, rows)
 
     def square_distances(op, frame, slot):
-        distances(frame[PARAMETERS] + op[1], slot + op[0], slot + op[2], op[3], op[4])
+        w, x, z = frame[PARAMETERS] + op[1], slot + op[0], slot + op[2]
+        distances(w, x, z, op[3], op[4], op[PACK])
 
     return square_distances
 
 
-def _distances(t, rows, pack):
+def _distances(t, rows):
     """Return a function that makes z from w and x for a block: like a dense layer's product."""
     tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
@@ -92,7 +93,7 @@ def _distances(t, rows, pack):
     depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
 
     @register_jitable
-    def distances(w, x, z, inputs, units):
+    def distances(w, x, z, inputs, units, pack):
         for first in range(0, inputs, depth):
             last = min(first + depth, inputs)
             for unit in range(0, units, tile_rows):
@@ -108,14 +109,15 @@ def _distances(t, rows, pack):
     return distances
 
 
-def _distances_of_one(t, pack):
+def _distances_of_one(t):
     """The same for one sample, going over units."""
     wide, lanes, real, write = t.wide, t.wide.lanes, t.real, t.write
 
     @register_jitable
-    def distances(w, x, z, inputs, units):
+    def distances(w, x, z, inputs, units, pack):
         for unit in range(0, units, lanes):
-            total, place = splat(wide, 0.0), unit // pack * pack * inputs + unit % pack
+            side = unit & (pack - 1)
+            total, place = splat(wide, 0.0), (unit - side) * inputs + side
             for k in range(inputs):
                 difference = splat(wide, get(real, x, k)) - load(wide, w, place + k * pack)
                 total = fma(difference, difference, total)
@@ -124,19 +126,19 @@ def _distances_of_one(t, pack):
     return distances
 
 
-@kernel
+@kernel(numbers=["pack"])
 def square_distances_gradient(t, rows, pack):
     """dx_i = sum_j (w_ij - x_i) dz_j. op: x, w, dz, dx, inputs, units.
 
     dz has the factor -2 (see radial_gradient).
     """
-    multiply = transposed_product(t, rows, pack)
+    multiply = transposed_product(t, rows)
     vector, width, lanes = t.vector, t.width, t.vector.lanes
 
     def square_distances_gradient(op, frame, slot):
         x, w, dz, dx = slot + op[0], frame[PARAMETERS] + op[1], slot + op[2], slot + op[3]
         inputs, units = op[4], op[5]
-        multiply(w, dz, dx, inputs, units, False)
+        multiply(w, dz, dx, inputs, units, op[PACK], False)
         for n in range(0, width, lanes):
             total = splat(vector, 0.0)
             for i in range(n, units * width, width):

@@ -7,8 +7,8 @@ on the device, and is drawn again for the gradient instead of being kept.
 """
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .frame import BLOCK, DIVERGENCES, LOSSES, SEED, STEP, kernel
 from .functions import functions
 from .simd import (

@@ -12,9 +12,9 @@ width a sequence's numbers come from the same operations in the same order.
 from types import SimpleNamespace
 
 from numba.core import types
-from numba.extending import register_jitable
 
 from .activations import FUNCTIONS
+from .compiling import register_jitable
 from .data import samples_in_block
 from .dense import BIAS, SUM, product, transposed_product
 from .frame import (
@@ -22,6 +22,8 @@ from .frame import (
     CARRY,
     CARRY_ROWS,
     CARRY_STRIDE,
+    PACK,
+    PACK_BEFORE,
     PARAMETERS,
     RESETS,
     START,
@@ -146,7 +148,7 @@ def _time(t):
 # --- the simple cell
 
 
-@kernel
+@kernel(of_several=["pack"])
 def simple_rnn(t, function, rows, pack):
     """h' = f(z + w h); z is used up. op: z, w, h, lengths, h, steps, units, reverse."""
     wide, lanes, size, width, write = t.wide, t.wide.lanes, t.size, t.width, t.write
@@ -165,7 +167,7 @@ def simple_rnn(t, function, rows, pack):
             step = last - 1 - i if reverse else i
             before = h + (step + reverse) * rows * size
             after, x = h + (step + 1 - reverse) * rows * size, z + step * rows * size
-            multiply(w, w, before, x, units, units)
+            multiply(w, w, before, x, units, units, pack or op[PACK])
             for j in range(0, rows, lanes):
                 state = f(load(wide, x, j), zero)
                 state = select(alive(lengths, j, step), state, load(wide, before, j))
@@ -176,14 +178,14 @@ def simple_rnn(t, function, rows, pack):
     return simple_rnn
 
 
-@kernel
+@kernel(numbers=["sequence", "pack"])
 def simple_rnn_gradient(t, function, sequence, rows, pack):
     """Backward through time.
 
     op: w, h, dy, dh, lengths, dz, dh, steps, units, reverse, truncate.
     """
     wide, lanes, size, width, write = t.wide, t.wide.lanes, t.size, t.width, t.write
-    time, multiply = _time(t), transposed_product(t, rows, pack)
+    time, multiply = _time(t), transposed_product(t, rows)
     longest, alive, clear, add, cut = time.longest, time.alive, time.clear, time.add, time.cut
     derivative = register_jitable(FUNCTIONS[function](functions(wide))[1])
 
@@ -195,7 +197,7 @@ def simple_rnn_gradient(t, function, sequence, rows, pack):
         zero = splat(wide, 0.0)
         for i in range(steps):
             step = i if reverse else steps - 1 - i
-            if sequence:
+            if dy != dh:  # else there is a gradient of the last state only
                 add(dh, dy + step * rows * size, rows)
             after, d = h + (step + 1 - reverse) * rows * size, dz + step * rows * size
             if step >= last:
@@ -206,7 +208,7 @@ def simple_rnn_gradient(t, function, sequence, rows, pack):
                     gradient = carried * derivative(load(wide, after, j), zero)
                     write(d, j, select(here, gradient, 0.0), rows - j)
                     write(dh, j, select(here, 0.0, carried), rows - j)
-                multiply(w, d, dh, units, units, True)
+                multiply(w, d, dh, units, units, op[PACK], True)
                 cut(dh, lengths, step, steps, reverse, truncate, rows)
 
     return simple_rnn_gradient
@@ -215,7 +217,7 @@ def simple_rnn_gradient(t, function, sequence, rows, pack):
 # --- LSTM
 
 
-@kernel
+@kernel(of_several=["pack"])
 def lstm(t, rows, pack):
     """i, f, g, o = the gates of z + w h; c' = f c + i g; h' = o tanh(c').
 
@@ -238,7 +240,7 @@ def lstm(t, rows, pack):
             step = last - 1 - i if reverse else i
             before, after = (step + reverse) * rows * size, (step + 1 - reverse) * rows * size
             gates = z + step * 4 * rows * size
-            multiply(w, w, h + before, gates, units, 4 * units)
+            multiply(w, w, h + before, gates, units, 4 * units, pack or op[PACK])
             for j in range(0, rows, lanes):
                 enter = logistic(load(wide, gates, j))
                 forget = logistic(load(wide, gates, j + rows))
@@ -261,14 +263,14 @@ def lstm(t, rows, pack):
     return lstm
 
 
-@kernel
+@kernel(numbers=["sequence", "pack"])
 def lstm_gradient(t, sequence, rows, pack):
     """Backward through time; z holds the gates' values.
 
     op: z, w, h, c, dy, dh, dc, lengths, dz, dh, dc, steps, units, reverse, truncate.
     """
     wide, lanes, size, width, write = t.wide, t.wide.lanes, t.size, t.width, t.write
-    time, multiply = _time(t), transposed_product(t, rows, pack)
+    time, multiply = _time(t), transposed_product(t, rows)
     longest, alive, clear, add, cut = time.longest, time.alive, time.clear, time.add, time.cut
     tanh = functions(wide).tanh
 
@@ -280,7 +282,7 @@ def lstm_gradient(t, sequence, rows, pack):
         rows, last = units * width, longest(lengths, steps)
         for i in range(steps):
             step = i if reverse else steps - 1 - i
-            if sequence:
+            if dy != dh:  # else there is a gradient of the last state only
                 add(dh, dy + step * rows * size, rows)
             before = c + (step + reverse) * rows * size
             after = c + (step + 1 - reverse) * rows * size
@@ -305,7 +307,7 @@ def lstm_gradient(t, sequence, rows, pack):
                     write(d, j + 3 * rows, select(here, gradient, 0.0), rows - j)
                     write(dc, j, select(here, dcell * forget, kept), rows - j)
                     write(dh, j, select(here, 0.0, carried), rows - j)
-                multiply(w, d, dh, units, 4 * units, True)
+                multiply(w, d, dh, units, 4 * units, op[PACK], True)
                 cut(dh, lengths, step, steps, reverse, truncate, rows)
                 cut(dc, lengths, step, steps, reverse, truncate, rows)
 
@@ -315,7 +317,7 @@ def lstm_gradient(t, sequence, rows, pack):
 # --- GRU
 
 
-@kernel
+@kernel(of_several=["pack", "candidate_pack"])
 def gru(t, rows, pack, candidate_pack):
     """The reset gate before the product: c = tanh(z_c + u (r h)), h' = (1 - z) h + z c.
 
@@ -324,7 +326,7 @@ def gru(t, rows, pack, candidate_pack):
     return _gru(t, rows, pack, candidate_pack, False)
 
 
-@kernel
+@kernel(of_several=["pack", "candidate_pack"])
 def gru_after(t, rows, pack, candidate_pack):
     """The reset gate after it: c = tanh(z_c + r (u h + b)), h' = (1 - z) c + z h.
 
@@ -357,9 +359,10 @@ def _gru(t, rows, pack, candidate_pack, after_product):
             after, more = h + (step + 1 - reverse) * rows * size, extra + step * rows * size
             gates = z + step * 3 * rows * size
             candidate = gates + 2 * rows * size
-            multiply(w, w, before, gates, units, 2 * units)
+            multiply(w, w, before, gates, units, 2 * units, pack or op[PACK_BEFORE])
             if after_product:
-                multiply_candidate(u, b, before, more, units, units)
+                side = candidate_pack or op[PACK]
+                multiply_candidate(u, b, before, more, units, units, side)
             for j in range(0, rows, lanes):
                 update = logistic(load(wide, gates, j))
                 reset = logistic(load(wide, gates, j + rows))
@@ -371,7 +374,8 @@ def _gru(t, rows, pack, candidate_pack, after_product):
                 else:
                     write(more, j, reset * load(wide, before, j), rows - j)
             if not after_product:
-                multiply_candidate(u, u, more, candidate, units, units)
+                side = candidate_pack or op[PACK]
+                multiply_candidate(u, u, more, candidate, units, units, side)
             for j in range(0, rows, lanes):
                 update, new = load(wide, gates, j), tanh(load(wide, candidate, j))
                 write(candidate, j, new, rows - j)
@@ -387,27 +391,26 @@ def _gru(t, rows, pack, candidate_pack, after_product):
     return gru
 
 
-@kernel
+@kernel(numbers=["sequence", "pack", "candidate_pack"])
 def gru_gradient(t, sequence, rows, pack, candidate_pack):
     """Backward through time, the reset gate before the product.
 
     op: z, w, u, h, extra, dy, dh, lengths, dz, extra, dh, scratch, steps, units, reverse, truncate.
     """
-    return _gru_gradient(t, sequence, rows, pack, candidate_pack, False)
+    return _gru_gradient(t, rows, False)
 
 
-@kernel
+@kernel(numbers=["sequence", "pack", "candidate_pack"])
 def gru_after_gradient(t, sequence, rows, pack, candidate_pack):
     """The same, the reset gate after it; extra becomes the gradient of u h + b."""
-    return _gru_gradient(t, sequence, rows, pack, candidate_pack, True)
+    return _gru_gradient(t, rows, True)
 
 
-def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
+def _gru_gradient(t, rows, after_product):
     wide, lanes, size, width, write = t.wide, t.wide.lanes, t.size, t.width, t.write
     time = _time(t)
     longest, alive, clear, add, cut = time.longest, time.alive, time.clear, time.add, time.cut
-    multiply = transposed_product(t, rows, pack)
-    multiply_candidate = transposed_product(t, rows, candidate_pack)
+    multiply = transposed_product(t, rows)
 
     def gru_gradient(op, frame, slot):
         z, w, u = slot + op[0], frame[PARAMETERS] + op[1], frame[PARAMETERS] + op[2]
@@ -417,7 +420,7 @@ def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
         rows, last = units * width, longest(lengths, steps)
         for i in range(steps):
             step = i if reverse else steps - 1 - i
-            if sequence:
+            if dy != dh:  # else there is a gradient of the last state only
                 add(dh, dy + step * rows * size, rows)
             before = h + (step + reverse) * rows * size
             more = extra + step * rows * size
@@ -445,9 +448,10 @@ def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
                 write(d, j + 2 * rows, dnew, rows - j)
                 write(dh, j, select(here, carried * kept, carried), rows - j)
             if after_product:
-                multiply_candidate(u, more, dh, units, units, True)
+                multiply(u, more, dh, units, units, op[PACK], True)
             else:
-                multiply_candidate(u, d + 2 * rows * size, scratch, units, units, False)
+                dnews = d + 2 * rows * size
+                multiply(u, dnews, scratch, units, units, op[PACK], False)
                 for j in range(0, rows, lanes):
                     here, reset = alive(lengths, j, step), load(wide, gates, j + rows)
                     dreset = load(wide, scratch, j)
@@ -455,7 +459,7 @@ def _gru_gradient(t, sequence, rows, pack, candidate_pack, after_product):
                     dreset = dreset * load(wide, before, j) * (reset * (1.0 - reset))
                     write(d, j + rows, select(here, dreset, 0.0), rows - j)
                     write(dh, j, carried, rows - j)
-            multiply(w, d, dh, units, 2 * units, True)
+            multiply(w, d, dh, units, 2 * units, op[PACK_BEFORE], True)
             cut(dh, lengths, step, steps, reverse, truncate, rows)
 
     return gru_gradient

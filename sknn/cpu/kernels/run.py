@@ -8,10 +8,11 @@ the bits do not depend on their number.
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from . import frame as f
 from .barrier import barrier
+from .compiling import register_jitable
 from .frame import OPERANDS, kernel
 from .simd import get, put
 

@@ -537,7 +537,7 @@ def tile_outer(typingctx, tile, s, s_index, s_stride, x, x_index, x_stride):
 def packed_rows(typingctx, tile, address, first, last, pack, stride):
     """Return the addresses of rows `first` and on of a packed matrix, of `last` beyond it.
 
-    `pack` rows lie side by side, and `stride` elements further the next `pack`.
+    `pack` rows lie side by side, a power of two, and `stride` elements further the next `pack`.
     """
     shape = tile.instance_type
     result = Rows(shape.rows)
@@ -546,11 +546,13 @@ def packed_rows(typingctx, tile, address, first, last, pack, stride):
         _, address, first, last, pack, stride = args
         scalar = _LLVM[shape.vector.real]
         value = ir.Constant(result.llvm, ir.Undefined)
+        shift = builder.cttz(pack, ir.Constant(ir.IntType(1), 1))
+        mask = builder.sub(pack, ir.Constant(_I64, 1))
         for r in range(shape.rows):
             row = builder.add(first, ir.Constant(_I64, r))
             row = builder.select(builder.icmp_signed("<", row, last), row, last)
             offset = builder.add(
-                builder.mul(builder.udiv(row, pack), stride), builder.urem(row, pack)
+                builder.mul(builder.lshr(row, shift), stride), builder.and_(row, mask)
             )
             pointer = builder.ptrtoint(_element(builder, scalar, address, offset), _I64)
             value = builder.insert_value(value, pointer, r)

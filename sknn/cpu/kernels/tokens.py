@@ -1,8 +1,8 @@
 """Token numbers: their vectors, the gradients of these, and drawing the next token."""
 
 from numba.core import types
-from numba.extending import register_jitable
 
+from .compiling import register_jitable
 from .frame import (
     ACCUMULATE,
     COUNT,

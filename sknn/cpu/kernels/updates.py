@@ -6,8 +6,7 @@ the gradient, the number of elements.
 
 from math import sqrt
 
-from numba.extending import register_jitable
-
+from .compiling import register_jitable
 from .frame import (
     GRADIENT,
     N_SUMS,
