@@ -355,6 +355,9 @@ class Wrapper:
     def __init__(self, task):
         self.task = task
 
+    def validation(self, *given):
+        return type(self.task).validation(self, *given)  # of data as the wrapper makes them
+
     def __getattr__(self, name):
         if name == "task":  # not there yet: a copy is being made
             raise AttributeError(name)
