@@ -41,12 +41,12 @@ from .table import HEADER, Settings  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
 
-#: What `--only` selects: numbers for the multilayer perceptron, names for other networks.
+#: What `--only` selects: each point, and what is measured there.
 POINTS = {
-    "4": "speed",
-    "5": "first fit and import",
-    "6": "accuracy",
-    "7": "memory",
+    speed.POINT: "fits, a search, predictions, kernels",
+    processes.FIRST_FIT: "first fits of a process, and the import",
+    accuracy.POINT: "accuracy",
+    processes.MEMORY: "memory of a fit",
     convnets.SPEED: "fits, and predictions of many images",
     convnets.IMAGE: "predictions of one image",
     convnets.MEMORY: "memory of a prediction and of fits",
@@ -75,7 +75,7 @@ def main():
         task
         for module in MODULES
         for task in module.tasks()
-        if str(task.point) in options.only and options.row in task.name
+        if task.point in options.only and options.row in task.name
     ]
     if options.list:
         print(*(f"{task.point}: {task.name}" for task in chosen), sep="\n")

@@ -1,4 +1,4 @@
-"""Points 5 and 7: what needs a process of its own, that is compilation, import and memory."""
+"""Dense networks: what needs a process of its own, that is compilation, import and memory."""
 
 import importlib.util
 import json
@@ -14,12 +14,14 @@ import numpy as np
 from .peers import mnist
 from .table import Row, Task
 
+FIRST_FIT, MEMORY = "first-fit", "dense-memory"
+
 
 def tasks():
-    """List the measurements of points 5 and 7."""
-    yield Task(5, "first fit", _first_fit)
-    yield Task(5, "import", _import)
-    yield Task(7, "memory of a fit on MNIST", _memory)
+    """List the measurements of first fits, of the import and of memory."""
+    yield Task(FIRST_FIT, "first fit", _first_fit)
+    yield Task(FIRST_FIT, "import", _import)
+    yield Task(MEMORY, "memory of a fit on MNIST", _memory)
 
 
 def child(call, cache=None):
@@ -53,10 +55,9 @@ def _first_fit(settings):
         with tempfile.TemporaryDirectory() as cache:
             cold.append(child("first_fit()", cache))
             warm.append(child("first_fit()", cache))
-    yield Row(5, "first fit, cold cache", "a warm fit", median(cold), 10, " s more", at_least=False)
-    yield Row(
-        5, "first fit, warm cache", "a warm fit", median(warm), 0.5, " s more", at_least=False
-    )
+    for cache, times, target in [("cold", cold, 10), ("warm", warm, 0.5)]:
+        name = f"first fit, {cache} cache"
+        yield Row(FIRST_FIT, name, "a warm fit", median(times), target, " s more", at_least=False)
 
 
 def _import(settings):
@@ -67,7 +68,7 @@ def _import(settings):
     # The first of each reads files that no later one reads from the disk.
     more = median(ours[1:]) - median(theirs[1:])
     peer = "sklearn.neural_network, numba"
-    yield Row(5, "import sknn", peer, more, 0.3, " s more", at_least=False)
+    yield Row(FIRST_FIT, "import sknn", peer, more, 0.3, " s more", at_least=False)
 
 
 def _memory(settings):
@@ -81,6 +82,5 @@ def _memory(settings):
             call = f"memory_rise({folder!r})"
             child(call, folder)  # fills the cache
             rise = median(child(call, folder) for _ in range(settings.repeats))
-    yield Row(
-        7, "fit on MNIST as uint8, 784-512-10", "memory before", rise, 94, " MB", at_least=False
-    )
+    name = "fit on MNIST as uint8, 784-512-10"
+    yield Row(MEMORY, name, "memory before", rise, 94, " MB", at_least=False)

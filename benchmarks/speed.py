@@ -1,4 +1,4 @@
-"""Point 4: the time of fits, a grid search and predictions, as ratios."""
+"""Dense networks: the time of fits, a grid search and predictions, as ratios."""
 
 from functools import partial
 
@@ -12,6 +12,8 @@ from . import kernels
 from .peers import as_fractions, digits_like, estimator, mnist, torch, torch_fit, torch_predict
 from .table import Row, Task
 from .timing import Side, ratios, with_best_blas_threads
+
+POINT = "dense-speed"
 
 # features, hidden units, classes, batch size; then the targets against scikit-learn and PyTorch
 NETWORKS = [
@@ -31,19 +33,19 @@ GRID = {
 
 
 def tasks():
-    """List the measurements of point 4."""
+    """List the measurements of the speed of dense networks."""
     for network in NETWORKS:
         name = "fit {}-{}-{}, batch {}".format(*network)
-        yield Task(4, name, partial(_fit, name, network, _random_data))
+        yield Task(POINT, name, partial(_fit, name, network, _random_data))
     name = "fit {}-{}-{}, batch {} (MNIST)".format(*MNIST_NETWORK)
-    yield Task(4, name, partial(_fit, name, MNIST_NETWORK, _mnist_data))
+    yield Task(POINT, name, partial(_fit, name, MNIST_NETWORK, _mnist_data))
     for name, run in [
         ("grid search, 24 candidates", _grid_search),
         ("predict 10,000 rows, 784-512-10", _predict_many),
         ("predict one row, 64-100-10", _predict_one),
         ("kernels", _kernels),
     ]:
-        yield Task(4, name, partial(run, name))
+        yield Task(POINT, name, partial(run, name))
 
 
 def _random_data(network, settings):
@@ -59,7 +61,9 @@ def _mnist_data(network, settings):
 
 
 def _rows(name, measured, targets):
-    return [Row(4, name, peer, measured.get(peer), target, "x") for peer, target in targets.items()]
+    return [
+        Row(POINT, name, peer, measured.get(peer), target, "x") for peer, target in targets.items()
+    ]
 
 
 def _fit(name, network, make_data, settings):
@@ -134,4 +138,4 @@ def _predict_one(name, settings):
 
 def _kernels(name, settings):
     for kernel, measured, target in kernels.rows(3 * settings.repeats):
-        yield Row(4, kernel, "NumPy", measured, target, "x")
+        yield Row(POINT, kernel, "NumPy", measured, target, "x")

@@ -24,7 +24,7 @@ class Row:
     ``measured=None`` says that the peer or the data is absent, ``target=None`` that there is none.
     """
 
-    point: int | str
+    point: str
     name: str
     against: str
     measured: float | None
@@ -50,6 +50,6 @@ class Row:
 class Task:
     """A measurement that ends in one or more rows; nothing runs before ``run`` is called."""
 
-    point: int | str
+    point: str
     name: str
     run: Callable[[Settings], Iterable[Row]]

@@ -1,4 +1,7 @@
-"""Configuration of the documentation: ``python -m sphinx doc doc/_build``."""
+"""Configuration of the documentation: ``python -m sphinx doc doc/_build``.
+
+With ``-t offline`` it is made without a network, and without links to other projects.
+"""
 
 from importlib.metadata import version as version_of
 
@@ -20,19 +23,30 @@ html_theme = "alabaster"
 html_theme_options = {"description": "Neural networks for scikit-learn", "fixed_sidebar": True}
 
 autosummary_generate = True
-# What an estimator inherits from scikit-learn belongs to its page, but not as a table that wants
-# a page for each method.
-numpydoc_class_members_toctree = False
+templates_path = ["templates"]
+# The templates list what belongs to a page.
+numpydoc_show_class_members = False
+# Types are in the docstrings.
+autodoc_typehints = "none"
 
-intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", None),
-    "numpy": ("https://numpy.org/doc/stable", None),
-    "sklearn": ("https://scikit-learn.org/stable", None),
-}
+# What a text refers to has to be there, but for what belongs to other projects: whether that is can
+# be told with a network only.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(sklearn|numpy|scipy|pandas)\..*"),
+    # in docstrings that are inherited from scikit-learn
+    ("std:ref", "accuracy_score|r2_score|df_output_transform|sphx_glr_auto_examples_misc.*"),
+]
+if not tags.has("offline"):  # noqa: F821 (Sphinx puts it there)
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+    }
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "doc_module": "sknn",
-    "reference_url": {"sknn": None},
 }

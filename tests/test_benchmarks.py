@@ -19,10 +19,13 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "benchmarks").is_dir(), reason="the benchmarks do not lie beside the tests"
 )
 
-NEED_DATA = ("6", "7", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy")
+NEED_DATA = (
+    "dense-accuracy", "dense-memory", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy",
+)  # fmt: skip
 POINTS = (
-    "4", "5", *NEED_DATA, "conv-speed", "conv-image", "conv-memory", "conv-kernels", "rnn-speed",
-    "rnn-memory", "autoencoder-speed", "rbf-speed", "rbf-accuracy", "threads",
+    *NEED_DATA, "dense-speed", "first-fit", "conv-speed", "conv-image", "conv-memory",
+    "conv-kernels", "rnn-speed", "rnn-memory", "autoencoder-speed", "rbf-speed", "rbf-accuracy",
+    "threads",
 )  # fmt: skip
 
 #: Much more than a point takes, kernels that are not in the cache yet included.

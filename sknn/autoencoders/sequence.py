@@ -173,7 +173,7 @@ class SequenceAutoencoderTransformer(
 
         Returns
         -------
-        sequences : ndarray of shape (n_samples, n_steps_, n_features), or list of ndarray
+        sequences : ndarray of shape (n_samples, n_steps, n_features), or list of ndarray
             With `lengths` a list of arrays of shape (length, n_features). If a step was a number in
             the sequences that were fitted, and no array, it is one.
         """
