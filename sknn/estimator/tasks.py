@@ -3,6 +3,8 @@
 An estimator makes its task anew for each call, of its parameters and of what it has fitted.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.metrics import accuracy_score, r2_score
@@ -27,7 +29,13 @@ def check_activation(value, name, allowed):
     function = value if isinstance(value, str) else value.function
     if function not in allowed:
         raise ValueError(f"{name} is {function!r}; expected one of {allowed}.")
-    return Activation(value) if isinstance(value, str) else value
+    return named(function) if isinstance(value, str) else value
+
+
+@lru_cache
+def named(function):
+    """Return the Activation of a name: the same object each time, since predictions ask for it."""
+    return Activation(function)
 
 
 class Task:

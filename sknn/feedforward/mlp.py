@@ -27,7 +27,7 @@ from ..estimator.groups import (
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import Net, with_given
 from ..estimator.parameters import COUNT, FRACTION, Array, fitted, param
-from ..estimator.tasks import check_activation
+from ..estimator.tasks import check_activation, named
 from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
 from ..layers.initializers import draw_dense
@@ -196,7 +196,8 @@ class _BaseMLPNet(Net):
             raise ValueError(f"coefs_ lead to {inputs} outputs; expected {self.n_outputs_}.")
         out = self.output_activation
         if not isinstance(out, Activation):
-            out = Activation(self.out_activation_)
+            out = self.out_activation_
+            out = named(out) if isinstance(out, str) else Activation(out)
         activations = hidden_activations(self.activation, len(sizes) - 1)
         network = _prediction_network(
             self.n_features_in_, tuple(sizes), activations, bool(norms), out
