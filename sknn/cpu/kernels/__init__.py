@@ -1,11 +1,14 @@
-"""The kernels, the vector vocabulary that they are written in, and the loop that runs them."""
+"""The kernels, the vector vocabulary that they are written in, and the loop that runs them.
+
+A module registers its kernels when it is imported.
+"""
 
 from . import (
     activations,
     contraction,
     convolution,
-    data,
     dense,
+    gather,
     images,
     losses,
     normalization,
@@ -20,20 +23,7 @@ from . import (
 )
 
 __all__ = [
-    "activations",
-    "contraction",
-    "convolution",
-    "data",
-    "dense",
-    "images",
-    "losses",
-    "normalization",
-    "perceptron",
-    "pooling",
-    "radial",
-    "random",
-    "recurrent",
-    "run",
-    "tokens",
+    "activations", "contraction", "convolution", "dense", "gather", "images", "losses",
+    "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run", "tokens",
     "updates",
-]
+]  # fmt: skip

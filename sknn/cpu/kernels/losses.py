@@ -10,9 +10,9 @@ gradient is not asked for.
 from numba.core import types
 
 from .compiling import register_jitable
-from .data import row_number, samples_in_block
 from .frame import BLOCK, LOSSES, Y_COLUMN, Y_ROW, Y, kernel
 from .functions import functions
+from .gather import row_number, samples_in_block
 from .simd import (
     absolute,
     bits_to_float64,

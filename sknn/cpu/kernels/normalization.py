@@ -8,7 +8,6 @@ own type, sums of these in float64.
 from numba.core import types
 
 from .compiling import register_jitable
-from .data import samples_in_block
 from .frame import (
     ACCUMULATE,
     COUNT,
@@ -20,6 +19,7 @@ from .frame import (
     kernel,
 )
 from .functions import functions
+from .gather import samples_in_block
 from .simd import (
     Vector,
     bits_to_float64,

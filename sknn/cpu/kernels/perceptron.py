@@ -2,8 +2,8 @@
 
 from numba.core import types
 
-from .data import row_number
 from .frame import COUNT, WEIGHT, X_COLUMN, X_ROW, X_STORED, X, Y, kernel
+from .gather import row_number
 from .simd import (
     absolute,
     bits_to_float64,

@@ -15,7 +15,6 @@ from numba.core import types
 
 from .activations import FUNCTIONS
 from .compiling import register_jitable
-from .data import samples_in_block
 from .dense import BIAS, SUM, product, transposed_product
 from .frame import (
     BLOCK,
@@ -30,6 +29,7 @@ from .frame import (
     kernel,
 )
 from .functions import functions
+from .gather import samples_in_block
 from .simd import bits_to_float64, fma, get, load, put, select, splat
 
 # --- states
@@ -193,11 +193,12 @@ def simple_rnn_gradient(t, function, sequence, rows, pack):
         w, h, dy, dh = frame[PARAMETERS] + op[0], slot + op[1], slot + op[2], slot + op[3]
         lengths, dz = slot + op[4], slot + op[5]
         steps, units, reverse, truncate = op[7], op[8], op[9], op[10]
+        sequence = op[PACK - 2]  # whether there is a gradient at each step
         rows, last = units * width, longest(lengths, steps)
         zero = splat(wide, 0.0)
         for i in range(steps):
             step = i if reverse else steps - 1 - i
-            if dy != dh:  # else there is a gradient of the last state only
+            if sequence:
                 add(dh, dy + step * rows * size, rows)
             after, d = h + (step + 1 - reverse) * rows * size, dz + step * rows * size
             if step >= last:
@@ -279,10 +280,11 @@ def lstm_gradient(t, sequence, rows, pack):
         dy, dh, dc = slot + op[4], slot + op[5], slot + op[6]
         lengths, dz = slot + op[7], slot + op[8]
         steps, units, reverse, truncate = op[11], op[12], op[13], op[14]
+        sequence = op[PACK - 2]
         rows, last = units * width, longest(lengths, steps)
         for i in range(steps):
             step = i if reverse else steps - 1 - i
-            if dy != dh:  # else there is a gradient of the last state only
+            if sequence:
                 add(dh, dy + step * rows * size, rows)
             before = c + (step + reverse) * rows * size
             after = c + (step + 1 - reverse) * rows * size
@@ -417,10 +419,11 @@ def _gru_gradient(t, rows, after_product):
         h, extra, dy, dh = slot + op[3], slot + op[4], slot + op[5], slot + op[6]
         lengths, dz, scratch = slot + op[7], slot + op[8], slot + op[11]
         steps, units, reverse, truncate = op[12], op[13], op[14], op[15]
+        sequence = op[PACK - 3]
         rows, last = units * width, longest(lengths, steps)
         for i in range(steps):
             step = i if reverse else steps - 1 - i
-            if dy != dh:  # else there is a gradient of the last state only
+            if sequence:
                 add(dh, dy + step * rows * size, rows)
             before = h + (step + reverse) * rows * size
             more = extra + step * rows * size
