@@ -341,17 +341,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             part that would be held back.
         sample_weight_val : array-like of shape (n_samples,), default=None
             Weights of those samples.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data are not valid, or if training diverges; the estimator is
-            then as it was before.
         """
         clean = self._clean(X, y, X_clean)
         validation = X_val, X_val_clean, sample_weight_val
@@ -371,11 +360,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             Weights of the samples.
         X_clean : array-like of the shape of X, default=None
             What X should be reconstructed to; None: X.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, self._clean(X, y, X_clean), sample_weight, incremental=True)
 

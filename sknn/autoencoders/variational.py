@@ -261,17 +261,6 @@ class VariationalAutoencoderTransformer(
         X_val : array-like, default=None
             Data to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data are not valid, or if training diverges; the estimator is
-            then as it was before.
         """
         return self._fit(X, validation=(X_val, None, None))
 
@@ -285,11 +274,6 @@ class VariationalAutoencoderTransformer(
             The samples.
         y : object, default=None
             Ignored.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, incremental=True)
 

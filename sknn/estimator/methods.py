@@ -61,17 +61,6 @@ class _Predicts:
             part that would be held back.
         sample_weight_val : array-like, default=None
             Weights of those samples.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data are not valid, or if the weights diverge; the estimator is
-            then as it was before.
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
@@ -124,11 +113,6 @@ class ClassifierMethods(_Predicts):
             Weights of the samples.
         classes : array-like of shape (n_classes,), default=None
             All classes there will ever be; needed at the first call, in classification.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
@@ -189,11 +173,6 @@ class RegressorMethods(_Predicts):
             Their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, sample_weight, incremental=True)
 

@@ -282,7 +282,7 @@ class MLPNetClassifier(
     """A multilayer perceptron for classification.
 
     Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
-    `random_state` walks the same loss curve.
+    `random_state` reproduces the loss curve.
 
     Examples
     --------
@@ -307,7 +307,7 @@ class MLPNetRegressor(
     """A multilayer perceptron for regression.
 
     Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
-    `random_state` walks the same loss curve.
+    `random_state` reproduces the loss curve.
 
     Examples
     --------

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
@@ -20,7 +20,7 @@ from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
 from ..estimator.groups import Features
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
-from ..estimator.transactions import NeuralEstimator, all_or_nothing, consistent
+from ..estimator.transactions import NeuralEstimator, consistent, fits
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
 from ..tape.packing import rounded
@@ -108,8 +108,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     )
     t_: int = fitted("Samples seen.")
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the perceptron.
 
@@ -121,17 +120,11 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             Their classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Factors of the samples' learning rate; a sample of weight 0 is passed over.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
         """
         first = not (self.warm_start and hasattr(self, "coef_"))
         return self._fit(X, y, sample_weight, self.max_iter, first)
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """Go once over the data given, from where training stands.
 
@@ -145,11 +138,6 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             Factors of the samples' learning rate.
         classes : array-like of shape (n_classes,), default=None
             All classes there will ever be; needed at the first call.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, None, not hasattr(self, "coef_"))

@@ -209,17 +209,6 @@ class CharRNN(
         X_val : str or list, tuple, array or Series of str, default=None
             Texts to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the texts are not valid, or if the weights diverge; the estimator is
-            then as it was before.
         """
         return self._fit(X, y, X_val, False)
 
@@ -233,11 +222,6 @@ class CharRNN(
             The texts, which begin with a state of zero.
         y : Ignored
             Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, None, True)
 

@@ -12,13 +12,13 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.parameters import Array, fitted, param
-from ..estimator.transactions import all_or_nothing, consistent
+from ..estimator.transactions import consistent, fits
 from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts, draw
 
 
@@ -73,8 +73,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         matrix before it, in their order: row and column there, context and next character."""
     )
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y=None) -> Self:
         """Learn the vocabulary and count.
 
@@ -84,16 +83,10 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
             One document, or several.
         y : Ignored
             Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : estimator
-            The fitted chain.
         """
         return self._fit(as_texts(X))
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y=None) -> Self:
         """Add the counts of more documents; the first call learns the vocabulary.
 
@@ -105,11 +98,6 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
             Whole documents, since no context reaches back into an earlier call.
         y : Ignored
             Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : estimator
-            The chain.
         """
         texts = as_texts(X)
         if not hasattr(self, "counts_"):

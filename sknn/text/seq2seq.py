@@ -198,17 +198,6 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         X_val, y_val : list, tuple, array or Series of str, default=None
             Pairs to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the texts are not valid, or if the weights diverge; the estimator is
-            then as it was before.
         """
         return self._fit(X, y, validation=(X_val, y_val))
 
@@ -222,11 +211,6 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
             The inputs.
         y : list, tuple, array or Series of str
             Their outputs.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, incremental=True)
 
