@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import metaestimators
+from sklearn.utils import ClassifierTags, RegressorTags, metaestimators
 
 from .parameters import Array
 from .tasks import Classification, Regression
@@ -81,6 +81,30 @@ class _Predicts:
         """
         return self._answer(X, self._fitted_task().answer)
 
+    @consistent
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the accuracy, or in regression the coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets; those of steps count alike.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The score.
+        """
+        y, predictions, weights = self._to_score(X, y, sample_weight)
+        return self._task().metric(y, predictions, sample_weight=weights)
+
+    def _to_score(self, X, y, sample_weight):
+        """Return targets, predictions and weights, a target a row."""
+        return y, self.predict(X), sample_weight
 
     def _answer(self, X, convert):
         """Return what a task makes of the network's outputs for X."""
@@ -89,6 +113,18 @@ class _Predicts:
     def _fitted_task(self):
         """Return the task that the outputs of the fitted network are for."""
         return self._task()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self._task().classifies:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_label=True)
+        else:
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags
 
 
 class ClassifierMethods(_Predicts):
@@ -175,8 +211,3 @@ class RegressorMethods(_Predicts):
             Weights of the samples.
         """
         return self._fit(X, y, sample_weight, incremental=True)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags

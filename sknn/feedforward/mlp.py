@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils._param_validation import StrOptions
 
 from ..engine.network import Network
@@ -28,7 +27,6 @@ from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import Net, with_given
 from ..estimator.parameters import COUNT, FRACTION, Array, fitted, param
 from ..estimator.tasks import check_activation
-from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
 from ..layers.initializers import draw_dense
 from ..tape.activations import ACTIVATIONS
@@ -294,11 +292,6 @@ class MLPNetClassifier(
     True
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
 
 class MLPNetRegressor(
     ForNumbers, Training, HiddenLayers, RegressionLoss, RegressorMethods, RegressorMixin,
@@ -349,40 +342,5 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
 
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
-        return (ClassifierMethods if self._classifies else RegressorMethods)._task(self)
-
-    @property
-    def _classifies(self):
-        return self.task == "classification"
-
-    @consistent
-    def score(self, X, y, sample_weight=None) -> float:
-        """Return the accuracy, or in regression the coefficient of determination.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        score : float
-            The score.
-        """
-        return self._task().metric(y, self.predict(X), sample_weight=sample_weight)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        if self._classifies:
-            tags.estimator_type = "classifier"
-            tags.classifier_tags = ClassifierTags(multi_label=True)
-        else:
-            tags.estimator_type = "regressor"
-            tags.regressor_tags = RegressorTags()
-            tags.target_tags.multi_output = True
-        return tags
+        methods = ClassifierMethods if self.task == "classification" else RegressorMethods
+        return methods._task(self)

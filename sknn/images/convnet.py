@@ -266,11 +266,6 @@ class ConvNetClassifier(
     True
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
 
 class ConvNetRegressor(
     ForNumbers, LayeredTraining, ImageLayers, RegressorMethods, RegressorMixin, _BaseConvNet

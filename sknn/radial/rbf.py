@@ -405,11 +405,6 @@ class RBFNetClassifier(
     )
     intercept_: Array = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
 
 class RBFNetRegressor(
     ForNumbers, _OnlineRule, _Basis,

@@ -15,7 +15,6 @@ from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
-from ..estimator.transactions import consistent
 from ..layers import Dense, Embedding
 from .cells import Cells, stack
 from .inputs import (
@@ -195,31 +194,14 @@ class _OfEachStep:
             parts[i] = part
         return parts
 
-    @consistent
-    def score(self, X, y, sample_weight=None) -> float:
-        """Return the accuracy, or in regression the coefficient of determination.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, time) or (n, time, features), or list of arrays
-            The sequences.
-        y : array-like of shape (n,) or (n, n_outputs)
-            Their targets; with `return_sequences`, those of their steps, which count alike.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the sequences.
-
-        Returns
-        -------
-        score : float
-            The score.
-        """
+    def _to_score(self, X, y, sample_weight):
         predictions = self.predict(X)
         if self._by_step:
             sequences = self._read(X)
             y, predictions = (flat_targets(some, sequences) for some in (y, predictions))
             if sample_weight is not None:
                 sample_weight = np.repeat(sample_weight, sequences.steps)
-        return self._task().metric(y, predictions, sample_weight=sample_weight)
+        return y, predictions, sample_weight
 
 
 class RNNClassifier(
@@ -248,11 +230,6 @@ class RNNClassifier(
     >>> bool(net.fit(X, y).score(X, y) > 0.95)
     True
     """
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
 
 
 class RNNRegressor(
