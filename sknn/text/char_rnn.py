@@ -1,6 +1,7 @@
 """A recurrent network that reads text character by character, and writes some."""
 
 import sys
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -9,8 +10,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
@@ -23,8 +23,8 @@ from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
 from ..sequences.cells import Cells
 from ..tape.losses import Loss
-from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts
-from .generation import most_probable, write
+from .characters import Characters, TextModel, Vocabulary, as_texts, most_probable
+from .generation import write
 from .net import TextNet
 from .streams import (
     StepRecorder,
@@ -360,23 +360,9 @@ class CharRNN(
 
     # --- what comes next
 
-    @consistent
-    def predict_proba(self, X) -> Array:
-        """Return the distribution of the character that follows each text.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The texts. After an empty one, without `boundaries`, characters are as probable as they
-            were frequent in training.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_texts, n_vocabulary)
-            The columns are in the order of `vocabulary_`.
-        """
-        check_is_fitted(self)
-        texts = self._numbers(as_texts(X), ends=False)
+    def _distributions(self, texts):
+        """Return the distributions of the characters that follow texts."""
+        texts = self._numbers(texts, ends=False)
         probabilities = np.empty((len(texts), len(self.vocabulary_)), self._weights.dtype)
         probabilities[:] = self._frequencies()
         read = [i for i, text in enumerate(texts) if len(text)]
@@ -420,73 +406,19 @@ class CharRNN(
         states = final_states(self._weights, texts, self.n_jobs)[:, -own:]
         return np.ascontiguousarray(states[:, :units])
 
-    @validate_params(SAMPLING, prefer_skip_nested_validation=True)
-    @consistent
-    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
-        """Write text, drawing one character after the other.
-
-        Parameters
-        ----------
-        n_chars : int
-            How many characters; with `boundaries`, fewer if the text ends before.
-        prime : str, default=''
-            The text that they continue. Where it is empty, without `boundaries`, the first is drawn
-            by the frequencies in training.
-        temperature : float, default=1.0
-            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
-            more probable, above it more varied.
-        top_k : int or None, default=None
-            Draw among this many of the most probable characters (and those as probable as the
-            last of them); None: among all.
-        random_state : int, RandomState instance or None, default=None
-            Seed; None: the estimator's own.
-
-        Returns
-        -------
-        text : str
-            The new characters, without `prime`.
-        """
-        check_is_fitted(self)
-        start = self._numbers([prime], "prime", ends=False)[0]
-        random_state = check_random_state(
-            self.random_state if random_state is None else random_state
-        )
-        codes = write(
-            self._weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
-            random_state,
+    def _write(self, n_chars, prime, temperature, top_k, random_state):
+        """Return the numbers of drawn characters, some at a time."""
+        return write(
+            self._weights, n_chars, self._numbers([prime], "prime", ends=False)[0],
+            self._frequencies(), self._mark, temperature, top_k, random_state,
         )  # fmt: skip
-        return "".join(map(self._characters.decode, codes))
 
-    @validate_params(SEARCH, prefer_skip_nested_validation=True)
-    @consistent
-    def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
-        """Search the most probable text, going on with the few best beginnings at each character.
-
-        Parameters
-        ----------
-        n_chars : int
-            How many characters; with `boundaries`, a text that ends before counts if it is more
-            probable, its end included.
-        prime : str, default=''
-            The text that they continue. Where it is empty, without `boundaries`, first characters
-            are as probable as they were frequent in training.
-        beam_width : int, default=5
-            How many beginnings are kept; 1 takes the most probable character each time.
-
-        Returns
-        -------
-        text : str
-            The new characters, without `prime`.
-        log_probability : float
-            The logarithm of their probability, in nats.
-        """
-        check_is_fitted(self)
+    def _search(self, n_chars, prime, beam_width):
+        """Return the numbers of characters that a beam search finds, and their log-probability."""
         start = self._numbers([prime], "prime", ends=False)[0]
         states = np.zeros((1, self._weights.network.state_size), self._weights.dtype)
         probabilities = self._frequencies()[None]
         if len(start):
             states, probabilities = self._after([start])
-        codes, log_probability = most_probable(
-            self._weights, n_chars, states, probabilities, beam_width, self._mark
-        )
-        return self._characters.decode(codes), log_probability
+        follow = partial(next_probabilities, self._weights)
+        return most_probable(n_chars, states, probabilities, beam_width, self._mark, follow)
