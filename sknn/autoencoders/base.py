@@ -204,6 +204,10 @@ class Reconstruction(Task):
         """Return what training reads, of checked X and of what it is to become, or None."""
         return inputs.data(INPUTS if clean is None else clean.source(), weights)
 
+    def amounts(self, inputs, weights):
+        """Return how much each of the inputs counts in a score, or None."""
+        return weights
+
     def score(self, data, loss, outputs):
         return -loss
 
@@ -287,7 +291,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _read_clean(self, clean, name, inputs):
         """Return what inputs are to become, checked as X is, but under its own name."""
-        if len(_shape(clean)) > 2:
+        if len(shape_of(clean)) > 2:
             return self._read(clean)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
             _check_feature_names(self, clean, reset=False)
@@ -313,7 +317,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return what X is to become: X_clean, or y if it has the shape of X, or None."""
         if X_clean is not None or y is None:
             return X_clean
-        return y if _shape(y) == _shape(X) and _is_numeric(y) else None
+        numeric = getattr(y, "dtype", np.dtype(float)).kind in "fiub"
+        return y if numeric and shape_of(y) == shape_of(X) else None
 
     # --- fitting
 
@@ -377,7 +382,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components)
-            A row a sample; a sample's is the same bits alone and in any batch.
+            A row a sample; a sample's is the same bits alone and in any batch. Draws, which a
+            variational autoencoder gives with ``codes="sample"``, are by a sample's place in X,
+            from `random_state`, the same at each call if that is an int.
         """
         check_is_fitted(self)
         return self._codes(self._read(X))
@@ -426,10 +433,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
         Returns
         -------
-        reconstructions : ndarray of the shape of X
-            One for each.
+        reconstructions : ndarray of the shape of X, or list of ndarray
+            One for each. Those of sequences are as long as these; in an array `mask_value` is
+            behind them.
         """
-        return self._outputs(X).reshape(_shape(X))
+        return self._outputs(X).reshape(shape_of(X))
 
     @consistent
     def score_samples(self, X) -> Array:
@@ -443,8 +451,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Returns
         -------
         errors : ndarray of shape (n_samples,)
-            The mean squared error over a sample's features, or their mean binary cross-entropy, as
-            `loss` says.
+            The mean squared error over a sample's features (and the steps that a sequence has), or
+            their mean binary cross-entropy, as `loss` says.
         """
         check_is_fitted(self)
         inputs = self._read(X)
@@ -466,23 +474,27 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Returns
         -------
         score : float
-            Minus the mean of what `score_samples` returns.
+            Minus the mean of what `score_samples` returns, in which a sequence counts as many
+            times as it has steps.
         """
         check_is_fitted(self)
-        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
-        weights = check_weights(sample_weight, X)
+        task = self._task()
+        X, clean = task.read_pair(self._read, X, self._clean(X, y, None))
+        weights = task.amounts(X, check_weights(sample_weight, X))
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=weights))
 
     def _errors(self, X, targets):
         """Return the error of each sample of inputs."""
         self._warn_of_range(targets)
-        errors = np.empty(X.shape[0])
+        return finite(np.concatenate([e.mean(axis=1) for _, e in self._by_chunk(X, targets)]))
+
+    def _by_chunk(self, X, targets):
+        """Yield inputs, a chunk at a time, and the errors of all their numbers."""
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
-            outputs = finite(self._predict(X.part(rows))).astype(np.float64, copy=False)
-            wanted = dense(targets.values[rows])
-            errors[rows] = error_of(self.loss, outputs, wanted).mean(axis=1)
-        return finite(errors)
+            part = X.part(rows)
+            outputs = finite(self._predict(part)).astype(np.float64, copy=False)
+            yield part, error_of(self.loss, outputs, dense(targets.values[rows]))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -504,12 +516,7 @@ def _two_numbers(limits):
     return numbers
 
 
-def _is_numeric(array):
-    kind = getattr(array, "dtype", np.dtype(float)).kind
-    return kind in "fiub"
-
-
-def _shape(array):
+def shape_of(array):
     """Return the shape of something like an array."""
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
 

@@ -17,7 +17,7 @@ from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
 from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
-from ..feedforward.mlp import hidden_sizes
+from ..feedforward.mlp import hidden_activations, hidden_sizes
 from ..images.inputs import ImageShape, TakesImages
 from ..layers import Activation, Dense, GaussianSampling, Layer, Reshape
 from ..layers.base import output_shape
@@ -33,7 +33,7 @@ from .base import (
     error_of,
 )
 from .convolutional import Coders, check_coders
-from .dense import CodeLayers, activations
+from .dense import CodeLayers
 
 
 class _Components(Parameters):
@@ -46,14 +46,11 @@ class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
     """What variational autoencoders are made of."""
 
     hidden_layer_sizes: int | Sequence[int] | Array = param(
-        "Units of the encoder's hidden layers; the decoder has the same, mirrored.",
+        "Units of the encoder's hidden layers; the decoder has the same layers, mirrored.",
         default=(100,), kw_only=False,
     )
     activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
-        """
-        Activation of these layers, or one for each of the encoder: 'identity', 'logistic', 'tanh',
-        'relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-        default="relu",
+        default="relu"
     )
     encoder: Sequence[Layer] | None = param(
         """
@@ -234,7 +231,7 @@ class VariationalAutoencoderTransformer(
 
     def _dense_parts(self, inputs):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
-        functions = activations(self.activation, len(sizes), "activation")
+        functions = hidden_activations(self.activation, len(sizes))
         encoder, decoder = [], []
         for i, (units, function) in enumerate(zip(sizes, functions, strict=True), 1):
             encoder += [Dense(units, name=f"encoder_{i}"), function]
@@ -309,24 +306,6 @@ class VariationalAutoencoderTransformer(
         if not np.isfinite(codes).all():
             raise ValueError("Codes that were drawn are not finite: variances are too large.")
         return codes
-
-    @consistent
-    def transform(self, X) -> Array:
-        """Return the codes of samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
-            The samples.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_components)
-            A row a sample. The means of the codes' distributions are the same bits alone and in any
-            batch; draws (``codes="sample"``) are by a sample's place in X, from `random_state`, the
-            same at each call if that is an int.
-        """
-        return super().transform(X)
 
     @consistent
     def sample(self, n_samples=1, random_state=None) -> Array:

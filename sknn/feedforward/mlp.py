@@ -32,8 +32,9 @@ from ..layers.initializers import draw_dense
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
 
-_HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
-_TRAINED_OR_STEP = [*_HIDDEN, "step"]
+HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
+#: With the one that is for prediction only.
+_OR_STEP = [*HIDDEN, "step"]
 #: What batch normalisation keeps of a layer.
 _NORM = "gamma", "beta", "mean", "variance"
 _Activation = HiddenActivation | Literal["step"] | Activation
@@ -101,10 +102,10 @@ def per_layer(value, n_layers, name):
     return values
 
 
-def hidden_activations(value, n_layers):
-    """Return the hidden layers' activations, which may be 'step', but not in training."""
-    entries = per_layer(value, n_layers, "activation")
-    return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+def hidden_activations(value, n_layers, name="activation", allowed=HIDDEN):
+    """Return the hidden layers' activations as objects, checked."""
+    entries = per_layer(value, n_layers, name)
+    return tuple(check_activation(entry, name, allowed) for entry in entries)
 
 
 def _hidden_layers(sizes, activations, batch_norm, rates):
@@ -153,7 +154,7 @@ class _BaseMLPNet(Net):
         for rate in rates:
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-        activations = hidden_activations(self.activation, len(sizes))
+        activations = hidden_activations(self.activation, len(sizes), allowed=_OR_STEP)
         if any(activation.function == "step" for activation in activations):
             raise ValueError(
                 "activation='step' has no useful derivative, so a network cannot be trained with "
@@ -195,7 +196,7 @@ class _BaseMLPNet(Net):
         out = self.output_activation
         if not isinstance(out, Activation):
             out = Activation(self.out_activation_)
-        activations = hidden_activations(self.activation, len(sizes) - 1)
+        activations = hidden_activations(self.activation, len(sizes) - 1, allowed=_OR_STEP)
         network = _prediction_network(
             self.n_features_in_, tuple(sizes), activations, bool(norms), out
         )
