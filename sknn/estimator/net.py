@@ -129,7 +129,7 @@ class Net(TakesRows, NeuralEstimator):
         network, remembered = self._network(task, inputs, n_outputs)
         # What goes on goes on in the type of its weights, as in scikit-learn.
         dtype = self._computing_dtype(inputs if first else None)
-        attributes = shown(network, n_outputs) | remembered
+        attributes = task.shown(network, n_outputs) | remembered
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
         if first:
             job.progress = Progress(self._first_values(job, inputs, targets, weights))
@@ -392,11 +392,6 @@ def draw(network, initializer, random_state, dtype):
     for i, (layer, shape) in enumerate(drawn):
         values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
     return [value.astype(dtype) for value in with_given(initializer, values)]
-
-
-def shown(network, n_outputs):
-    """Return what every estimator shows of its network, as attributes."""
-    return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
 
 
 def check_trainable(network, solver):

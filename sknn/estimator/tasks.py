@@ -118,6 +118,10 @@ class Task:
             )
         return Loss(self.loss_name, out.function)
 
+    def shown(self, network, n_outputs):
+        """Return what an estimator shows of its network, as attributes."""
+        return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
+
     def stratify(self, data, n_outputs):
         """Return by what rows that are held back are drawn, or None."""
 

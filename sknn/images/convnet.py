@@ -15,7 +15,7 @@ from ..engine.network import Network
 from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.layer_lists import LayersAsParameters, check_layers
 from ..estimator.methods import ClassifierMethods, RegressorMethods
-from ..estimator.net import LayeredNet, check_names, draw, shown
+from ..estimator.net import LayeredNet, check_names, draw
 from ..estimator.parameters import Parameters, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..files import safetensors as weight_files
@@ -200,7 +200,8 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         self.n_features_in_ = size(self.image_shape_)
         n_outputs = self._outputs_to_load(classes)
         inputs = Rows(None, self.image_shape_)
-        network, _ = self._network(self._task(), inputs, n_outputs)
+        task = self._task()
+        network, _ = self._network(task, inputs, n_outputs)
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
@@ -209,7 +210,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
         values = [value.astype(dtype) for value in values]
-        vars(self).update(shown(network, n_outputs) | self._attributes(network, values))
+        vars(self).update(task.shown(network, n_outputs) | self._attributes(network, values))
         return self
 
     def _outputs_to_load(self, classes):
