@@ -246,12 +246,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             )
         return network, limits | {
             "_bounds": (len(noise), len(noise) + len(encoder)),
-            "_code_shape": code,
             "_n_features_out": size(code),
         }
 
     def _noise_layers(self, inputs):
         """Return the noise of the inputs as a list of layers, and its limits as attributes."""
+        kind, rate = _NOISES[self.noise_kind], float(self.noise)
         limits, of_data = self._limits(inputs)
         remembered = {"noise_range_": limits} | ({} if of_data is None else {"_range": of_data})
         if self.noise_kind != "gaussian" and self.noise >= 1:
@@ -259,11 +259,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 f"noise is {self.noise}; expected a probability in [0, 1) for "
                 f"noise_kind={self.noise_kind!r}."
             )
-        if self.noise_kind == "masking":
-            return [MaskingNoise(float(self.noise))], remembered
-        if limits is None:
-            return [GaussianNoise(float(self.noise))], remembered
-        return [_NOISES[self.noise_kind](float(self.noise), limits)], remembered
+        alone = limits is None or self.noise_kind == "masking"
+        return [kind(rate) if alone else kind(rate, limits)], remembered
 
     def _limits(self, X):
         """Return the limits of noise, and the range of the data X if they are that."""
@@ -285,7 +282,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _decoder(self):
         """Return the weights of the decoder; tied ones are its own there."""
-        return decoder_of(self._weights, self._bounds, self._code_shape)
+        return decoder_of(self._weights, self._bounds[1])
 
     # --- the data
 
@@ -521,26 +518,21 @@ def shape_of(array):
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
 
 
-def decoder_of(weights, bounds, code_shape):
-    """Return the weights of the layers after the bounds; tied ones are its own there."""
-    layers = weights.network.layers[bounds[1] :]
-    if any(isinstance(layer, TiedDense) for layer in layers):
-        return _untied(weights, layers, code_shape)
-    return weights.part(bounds[1])
-
-
-def _untied(weights, layers, start):
-    """Return the weights of some last layers, of which some use those of layers before."""
+def decoder_of(weights, first):
+    """Return the weights of the layers from a place on; tied ones are its own there."""
     network = weights.network
-    groups = network.parameters()
+    layers = network.layers[first:]
+    if not any(isinstance(layer, TiedDense) for layer in layers):
+        return weights.part(first)
     values, found = iter(weights.values), []
-    for (_, layer, _), group in zip(network.primitives, groups, strict=True):
+    for (_, layer, _), group in zip(network.primitives, network.parameters(), strict=True):
         found.append((layer, [next(values) for _ in group]))
     kernels = {layer.name: own[0] for layer, own in found if isinstance(layer, Dense)}
     untied = tuple(
         Dense(layer.units, use_bias=layer.use_bias) if isinstance(layer, TiedDense) else layer
         for layer in layers
     )
+    start = output_shape(network.layers[:first], network.start_shape)
     start = start[0] if len(start) == 1 else start
     part = Network(untied, start, Loss("squared_error", "identity"))
     own = []

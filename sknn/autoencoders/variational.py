@@ -20,7 +20,6 @@ from ..estimator.transactions import consistent, fits
 from ..feedforward.mlp import hidden_activations, hidden_sizes
 from ..images.inputs import ImageShape, TakesImages
 from ..layers import Activation, Dense, GaussianSampling, Layer, Reshape
-from ..layers.base import output_shape
 from ..tape.sources import INPUTS
 from .base import (
     CHUNK,
@@ -98,26 +97,23 @@ class _Bound:
     ----------
     loss : str
         Of a reconstruction.
-    bounds : tuple of int
-        Where the encoder begins and ends among the network's layers.
-    code_shape : tuple
+    end : int
+        Where the encoder ends among the network's layers.
     n_jobs : int or None
     """
 
     loss: str
-    bounds: tuple
-    code_shape: tuple
+    end: int
     n_jobs: int | None
 
     def distributions(self, weights, inputs):
         """Return means and log variances of the codes of inputs, in float64."""
-        first, last = self.bounds
-        heads = inputs.run(weights.part(first, last - 1), self.n_jobs)
+        heads = inputs.run(weights.part(0, self.end - 1), self.n_jobs)
         return np.hsplit(heads.astype(np.float64, copy=False), 2)
 
     def parts(self, weights, inputs, n_samples, random_state):
         """Return the mean loss of reconstruction, and the divergence, of each of the inputs."""
-        decoder, losses, divergences = decoder_of(weights, self.bounds, self.code_shape), [], []
+        decoder, losses, divergences = decoder_of(weights, self.end), [], []
         factor = 0.5 if self.loss == "squared_error" else 1.0
         for start in range(0, inputs.shape[0], CHUNK):
             rows = inputs.part(slice(start, start + CHUNK))
@@ -166,9 +162,8 @@ class _Variational(Reconstruction):
 
     def data(self, inputs, clean, weights, network):
         names = [getattr(layer, "name", None) for layer in network.layers]
-        bounds = 0, names.index(_HEAD) + 2  # what draws codes comes behind
-        code_shape = output_shape(network.layers[: bounds[1]], network.start_shape)
-        bound = _Bound(self.loss_name, bounds, code_shape, self._n_jobs)
+        end = names.index(_HEAD) + 2  # what draws codes comes behind
+        bound = _Bound(self.loss_name, end, self._n_jobs)
         rows = np.arange(inputs.shape[0])
         return _VariationalData(
             inputs.source(), INPUTS, weights, rows, inputs=inputs, beta=self._beta, bound=bound
@@ -241,7 +236,7 @@ class VariationalAutoencoderTransformer(
 
     @property
     def _bound(self):
-        return _Bound(self.loss, self._bounds, self._code_shape, self.n_jobs)
+        return _Bound(self.loss, self._bounds[1], self.n_jobs)
 
     # --- fitting
 

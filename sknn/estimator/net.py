@@ -95,10 +95,6 @@ class Job:
         steps = self.recipe.solver == "lbfgs" or self.recipe.solver in SOLVERS
         return self.recipe.max_iter if steps and not self.incremental else 1
 
-    @property
-    def validated(self):
-        return self.held is not None
-
 
 class Net(TakesRows, NeuralEstimator):
     """What all networks share but their parameters and their layers."""
@@ -174,8 +170,8 @@ class Net(TakesRows, NeuralEstimator):
             self.best_loss_ = None if stopping else progress.best_loss
             best = progress.best_validation_score
             self.best_validation_score_ = best if stopping else None
-        self.validation_scores_ = progress.validation_scores if job.validated else None
-        self.validation_loss_curve_ = progress.validation_loss_curve if job.validated else None
+        for name in ("validation_scores", "validation_loss_curve"):
+            setattr(self, f"{name}_", None if job.held is None else getattr(progress, name))
         vars(self).update(job.attributes | self._attributes(job.network, progress.values))
 
     # --- what a fit is given

@@ -74,8 +74,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
 
     def _changes(self):
         """Return the layers of the augmentation, checked."""
-        changes = [] if self.augmentation is None else self.augmentation
-        changes = check_layers(changes, "augmentation")
+        changes = check_layers(self.augmentation or [], "augmentation")
         for change in changes:
             if not isinstance(change, Augmentation):
                 raise TypeError(

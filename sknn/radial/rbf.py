@@ -291,9 +291,6 @@ class _BaseRBFNet(LayeredNet):
                 )
         return super()._values_for(_sized(network, self._weights.values), dtype)
 
-    def _attributes(self, network, values):
-        return super()._attributes(_sized(network, values), values)
-
     # --- training
 
     def _check_outcome(self, progress):
@@ -334,7 +331,7 @@ class _BaseRBFNet(LayeredNet):
         progress.n_iter, progress.t = 1, progress.t + len(data.rows)
         if self.verbose:
             print(f"Iteration 1, loss = {progress.loss:.8f}")
-        if job.validated:
+        if job.held is not None:
             progress.validate(job.held, job.score, weights, self.n_jobs)
         finish()
 

@@ -233,10 +233,10 @@ class CharRNN(
         train, held = self._read_texts(as_texts(X), X_val, first)
         network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
-        train = self._streams(train, network, dtype, "X")
-        held = None if held is None else self._streams(held, network, dtype, "X_val")
         job = Job.of(self, network, dtype, first, incremental, likelihood, {})
-        job.data, job.held = train, held
+        how = network, dtype, self.batch_size, self.reduction
+        job.data = make_streams(train, "X", *how)
+        job.held = None if held is None else make_streams(held, "X_val", *how)
         if first:
             job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
         else:
@@ -299,16 +299,6 @@ class CharRNN(
                 "expected text to hold back, and at least two characters to train with."
             )
         return parts
-
-    def _streams(self, texts, network, dtype, name):
-        """Return texts as streams; there must be something in them."""
-        streams = make_streams(texts, network, dtype, self.batch_size, self.reduction)
-        if streams is None:
-            raise ValueError(
-                f"{name} has no text of at least two characters; expected one, as the first "
-                "character is only read."
-            )
-        return streams
 
     def _network(self, longest):
         """Return the Network that the parameters describe, for chunks of the longest text."""

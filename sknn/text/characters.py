@@ -169,7 +169,12 @@ class Characters:
             place = f"position {strange[0] - offsets[document]}"
             if documents is texts:
                 place = f"document {document}, {place}"
-            raise ValueError(_unseen(int(points[strange[0]]), place, name))
+            point = int(points[strange[0]])
+            raise ValueError(
+                f"{name} holds the character {chr(point)!r} (U+{point:04X}; {place}), which was "
+                "not in the text that the vocabulary was learnt from. Fit on text that has it, or "
+                "set unknown='\\ufffd', or another character, to take all unseen ones as that."
+            )
         if len(strange):
             codes[strange] = self.symbols.index(self.unknown)
         return codes, offsets
@@ -177,15 +182,6 @@ class Characters:
     def decode(self, codes):
         """Return the text of an array of numbers."""
         return _text_of(self._points[codes])
-
-
-def _unseen(point, place, name):
-    """Say which character is not in the vocabulary, and what to do."""
-    return (
-        f"{name} holds the character {chr(point)!r} (U+{point:04X}; {place}), which was not in the "
-        "text that the vocabulary was learnt from. Fit on text that has it, or set "
-        "unknown='\\ufffd', or another character, to take all unseen ones as that."
-    )
 
 
 def _code_points(text):

@@ -177,12 +177,14 @@ def likelihood(data, loss, outputs):
     return -loss
 
 
-def make_streams(texts, network, dtype, n_streams, reduction):
-    """Return texts as streams for a network that reads chunks, or None if nothing is to be read.
+def make_streams(texts, name, network, dtype, n_streams, reduction):
+    """Return texts as streams for a network that reads chunks; there must be something in them.
 
     Parameters
     ----------
     texts : list of ndarray of int64
+    name : str
+        What errors call them.
     network : Network
         Its number of inputs is the length of a chunk.
     dtype : dtype
@@ -196,7 +198,10 @@ def make_streams(texts, network, dtype, n_streams, reduction):
     codes, starts, sizes = join(texts, time)
     lengths = np.maximum(sizes - 1, 0)  # the last symbol is only predicted
     if not lengths.any():
-        return None
+        raise ValueError(
+            f"{name} has no text of at least two characters; expected one, as the first character "
+            "is only read."
+        )
     schedule = deal(starts, lengths, time, n_streams)
     return Streams(
         Source(_windows(codes, time), among=codes),
