@@ -36,7 +36,6 @@ _NOISES = {
 }
 
 
-
 class AutoencoderDescent(LayeredDescent):
     """What is another default, or means something else, in the training of autoencoders."""
 

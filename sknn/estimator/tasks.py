@@ -306,9 +306,7 @@ class Regression(Task):
     checks = {"multi_output": True, "y_numeric": True}
     metric = staticmethod(r2_score)
 
-    def __init__(
-        self, loss="auto", output_activation="auto", quantile=0.5, huber_delta=1.0
-    ):
+    def __init__(self, loss="auto", output_activation="auto", quantile=0.5, huber_delta=1.0):
         super().__init__(loss, output_activation)
         self._numbers = {"quantile": quantile, "huber": huber_delta}
 

@@ -244,9 +244,7 @@ class _BaseRBFNet(LayeredNet):
         return [np.ascontiguousarray(value, job.dtype) for value in values]
 
     def _given_centers(self, X):
-        centers = check_array(
-            self.centers, dtype=[np.float64, np.float32], input_name="centers"
-        )
+        centers = check_array(self.centers, dtype=[np.float64, np.float32], input_name="centers")
         if centers.shape[1] != X.shape[1]:
             raise ValueError(
                 f"centers have {centers.shape[1]} features; expected {X.shape[1]}, as X has."
@@ -263,9 +261,7 @@ class _BaseRBFNet(LayeredNet):
             return np.full(k, shared_width(centers, threads, device))
         if np.ndim(self.widths) == 0 and self.widths > 0:
             return np.full(k, float(self.widths))
-        widths = check_array(
-            self.widths, dtype=np.float64, ensure_2d=False, input_name="widths"
-        )
+        widths = check_array(self.widths, dtype=np.float64, ensure_2d=False, input_name="widths")
         if widths.shape != (k,) or not (widths > 0).all():
             raise ValueError(
                 f"widths is an array of shape {widths.shape}; expected {k} positive numbers, one "

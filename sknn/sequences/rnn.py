@@ -17,12 +17,7 @@ from ..estimator.net import LayeredNet
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..layers import Dense, Embedding
 from .cells import Cells, stack
-from .inputs import (
-    Mask,
-    TakesSequences,
-    given_vectors,
-    listed,
-)
+from .inputs import Mask, TakesSequences, given_vectors, listed
 from .steps import EachStep, flat_targets
 
 

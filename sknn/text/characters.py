@@ -355,8 +355,7 @@ class TextModel(DensityMixin):
         vocabulary = np.asarray(self.vocabulary_, dtype=object)
         if vocabulary.shape != probabilities.shape[1:]:
             raise ValueError(
-                f"vocabulary_ has the shape {vocabulary.shape}; expected "
-                f"{probabilities.shape[1:]}."
+                f"vocabulary_ has the shape {vocabulary.shape}; expected {probabilities.shape[1:]}."
             )
         return vocabulary[probabilities.argmax(axis=1)]
 

@@ -176,9 +176,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         "The characters of inputs, each a str, in the order of their code points.",
         kind="ndarray of shape (n_vocabulary,)",
     )
-    output_vocabulary_: Array = fitted(
-        "Those of outputs.", kind="ndarray of shape (n_vocabulary,)"
-    )
+    output_vocabulary_: Array = fitted("Those of outputs.", kind="ndarray of shape (n_vocabulary,)")
     longest_output_: int = fitted("Characters of the longest output that was fitted.")
 
     # --- fitting

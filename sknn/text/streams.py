@@ -239,9 +239,7 @@ def reading(weights, time, carry, purpose, n_jobs=None):
     with open_session(weights, purpose, TOKENS, n, n_jobs, carries=True) as session:
 
         def read(source, rows, lengths=None, out=None):
-            session.bind(
-                weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry
-            )
+            session.bind(weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry)
             session.run(len(rows), n)
 
         yield read
