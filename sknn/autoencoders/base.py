@@ -308,13 +308,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 "[0, 1], and takes others as 0 or 1."
             )
 
-    @staticmethod
-    def _clean(X, y, X_clean):
+    def _clean(self, X, y, X_clean):
         """Return what X is to become: X_clean, or y if it has the shape of X, or None."""
         if X_clean is not None or y is None:
             return X_clean
+        return y if self._alike(X, y) else None
+
+    @staticmethod
+    def _alike(X, y):
+        """Whether y can be what X is to become, by its shape and type."""
         numeric = getattr(y, "dtype", np.dtype(float)).kind in "fiub"
-        return y if numeric and shape_of(y) == shape_of(X) else None
+        return numeric and shape_of(y) == shape_of(X)
 
     # --- fitting
 

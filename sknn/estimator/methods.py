@@ -29,8 +29,8 @@ def _goes_on(estimator):
     return True
 
 
-def _classifies(estimator):
-    if not estimator._task().classifies:
+def _for_classes(estimator):
+    if not estimator._classifies:
         raise AttributeError("Only available in classification.")
     return True
 
@@ -117,7 +117,7 @@ class _Predicts:
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        if self._task().classifies:
+        if self._classifies:
             tags.estimator_type = "classifier"
             tags.classifier_tags = ClassifierTags(multi_label=True)
         else:
@@ -129,6 +129,8 @@ class _Predicts:
 
 class ClassifierMethods(_Predicts):
     """What classification adds."""
+
+    _classifies = True
 
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
@@ -152,7 +154,7 @@ class ClassifierMethods(_Predicts):
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
-    @available_if(_classifies)
+    @available_if(_for_classes)
     @consistent
     def predict_proba(self, X) -> Array:
         """Return the probability of each class.
@@ -169,7 +171,7 @@ class ClassifierMethods(_Predicts):
         """
         return self._answer(X, self._fitted_task().probabilities)
 
-    @available_if(_classifies)
+    @available_if(_for_classes)
     @consistent
     def predict_log_proba(self, X) -> Array:
         """Return the logarithm of the probability of each class.
@@ -191,6 +193,8 @@ class ClassifierMethods(_Predicts):
 
 class RegressorMethods(_Predicts):
     """What regression adds."""
+
+    _classifies = False
 
     def _task(self):
         """Return the task that the parameters describe."""

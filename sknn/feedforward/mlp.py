@@ -10,7 +10,6 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 
 from ..engine.network import Network
-from ..engine.prediction import predict
 from ..engine.weights import Weights
 from ..estimator.checks import check_layer, computing_dtype
 from ..estimator.groups import (
@@ -211,8 +210,7 @@ class _BaseMLPNet(Net):
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        weights = Weights.of_packed(network, values, dtype, self.device)
-        return predict(weights, inputs.source(), self.n_jobs)
+        return inputs.run(Weights.of_packed(network, values, dtype, self.device), self.n_jobs)
 
     def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""
@@ -343,5 +341,8 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
 
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
-        methods = ClassifierMethods if self.task == "classification" else RegressorMethods
-        return methods._task(self)
+        return (ClassifierMethods if self._classifies else RegressorMethods)._task(self)
+
+    @property
+    def _classifies(self):
+        return self.task == "classification"

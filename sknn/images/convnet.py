@@ -96,7 +96,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if isinstance(last, Dense) and last.activation is None:
             if last.units == n_outputs:
                 return layers
-            if n_outputs == 1 and last.units == 2 and self._task().classifies:
+            if n_outputs == 1 and last.units == 2 and self._classifies:
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
@@ -217,7 +217,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
-        if not self._task().classifies:
+        if not self._classifies:
             return n or 1
         if classes is None:
             if n is None:

@@ -361,7 +361,7 @@ class _BaseRBFNet(LayeredNet):
 
     @property
     def _is_flat(self):
-        return not self._task().classifies and self.n_outputs_ == 1
+        return not self._classifies and self.n_outputs_ == 1
 
 
 def _sized(network, values):
