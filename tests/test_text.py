@@ -80,7 +80,7 @@ def test_texts_are_cut_only_where_they_are_longer_than_a_chunk():
 
 
 def test_side_by_side_gives_each_text_a_stream():
-    plan = streams.side_by_side(np.array([0, 10, 11]), np.array([9, 0, 4]), 4)
+    plan = streams.deal(np.array([0, 10, 11]), np.array([9, 0, 4]), 4)
     assert plan.lengths.tolist() == [[4, 0, 4], [4, 0, 0], [1, 0, 0]]
     assert plan.rows[:, 0].tolist() == [0, 4, 8] and plan.rows[0, 2] == 11
 

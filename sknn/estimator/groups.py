@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 HiddenActivation = Literal[
     "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "exp"
 ]
+#: What can be computed in, by its name.
+Scalar = Literal["float32", "float64"]
 OutputActivation = Literal[
     "auto", "identity", "logistic", "softmax", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu",
     "softplus", "exp",
@@ -179,7 +181,7 @@ class Descent(Parameters):
         trained.""",
         default=False, valid=["boolean", Interval(numbers.Real, 0, 1, closed="neither")],
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         "What is computed in; None follows X: float32 for float32, else float64.",
         default=None, kind="{'float32', 'float64'} or None",
     )
@@ -234,7 +236,7 @@ class LayeredDescent(Descent):
     {_INITIALIZERS}.""",
         default="auto",
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         "What is computed in; None: float64 where X to fit is float64, else float32.", default=None
     )
 

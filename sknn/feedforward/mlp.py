@@ -230,18 +230,12 @@ class _BaseMLPNet(Net):
                 values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
         return [value.astype(job.dtype) for value in with_given(self.initializer, values)]
 
-    def _values(self):
-        """Return the fitted parameters in the network's order."""
-        values = []
-        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            values += [w, b]
-            if i < len(getattr(self, "batch_norm_", ())):
-                values += [self.batch_norm_[i][k] for k in _NORM]
-        return values
-
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
-        values = [np.asarray(value, dtype) for value in self._values()]
+        values, norms = [], getattr(self, "batch_norm_", ())
+        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            values += [w, b, *(norms[i][k] for k in _NORM if i < len(norms))]
+        values = [np.asarray(value, dtype) for value in values]
         shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(

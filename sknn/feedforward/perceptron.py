@@ -18,7 +18,7 @@ from ..engine.prediction import finite, predict
 from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
-from ..estimator.groups import Features
+from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
 from ..estimator.transactions import NeuralEstimator, consistent, fits
 from ..layers import Activation, Dense
@@ -82,7 +82,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     warm_start: bool = param(
         "Whether `fit` goes on from the weights of the last fit.", default=False
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         "What is computed in; None follows X: float32 for float32, else float64.", default=None
     )
     device: Literal["cpu"] = param("Where to compute.", default="cpu")

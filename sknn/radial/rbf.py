@@ -23,6 +23,7 @@ from ..estimator.groups import (
     Initializer,
     LayeredDescent,
     Minibatches,
+    Scalar,
 )
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
@@ -116,7 +117,7 @@ class _OnlineRule(Minibatches, LayeredDescent):
         of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or 'zeros'.""",
         default="auto", kind="str",
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         """
         What is computed in; None: float64 where X to fit is float64, else float32. 'lstsq' always
         computes in float64, and with None the network then does, too.""",

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
+from ..estimator.checks import check_given
 from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
@@ -99,11 +100,7 @@ class _BaseRNN(TakesSequences, LayeredNet):
         sequences = self._sequences(X, reset)
         if isinstance(y, str):
             return sequences
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        check_given(self, y)
         if not self.return_sequences:
             check_consistent_length(sequences, y)
             if len({part.shape for part in listed(y) or ()}) > 1:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..engine.network import Network
 from ..engine.training import Progress, Trainer
 from ..engine.weights import Weights
-from ..estimator.groups import Initializer, LayeredDescent, StepSolver
+from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
 from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
@@ -122,9 +122,7 @@ class _TextDescent(LayeredDescent):
     )
     clip_value: float | None = param("Limit of each element of the gradient.", default=5.0)
     clip_norm: float | None = param("Limit of the norm of the whole gradient.", default=None)
-    dtype: Literal["float32", "float64"] | None = param(
-        "What is computed in; None: float32.", default=None
-    )
+    dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
 
     loss_: float = fitted("The last loss, the mean over all characters.")
     step_loss_curve_: list[float] | None = fitted(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from sklearn.utils import check_consistent_length
@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..estimator.groups import LayeredTraining
+from ..estimator.checks import check_given
+from ..estimator.groups import LayeredTraining, Scalar
 from ..estimator.methods import partial_fits
 from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
@@ -68,9 +69,7 @@ class _PairsTraining(LayeredTraining):
     learning_rate_init: float = param(default=5e-3)
     max_iter: int = param(default=100)
     clip_norm: float | None = param(default=1.0)
-    dtype: Literal["float32", "float64"] | None = param(
-        "What is computed in; None: float32.", default=None
-    )
+    dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
 
     layers_: list[Layer] = fitted(
         "The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer."
@@ -216,11 +215,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
 
     def _read(self, X, y, reset=False):
         """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        check_given(self, y)
         X, y = _as_pairs(X, y)
         if reset:
             self.longest_output_ = 0

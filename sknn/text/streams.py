@@ -44,7 +44,7 @@ class Schedule:
     resets: np.ndarray
 
 
-def deal(starts, lengths, time, n_streams):
+def deal(starts, lengths, time, n_streams=None):
     """Return the schedule that deals the chunks of texts to streams, in equal runs.
 
     A stream's chunks follow each other in the texts, and no two streams differ by more than one. So
@@ -57,30 +57,22 @@ def deal(starts, lengths, time, n_streams):
         Where texts begin, and how many symbols are read of each.
     time : int
         The longest chunk.
-    n_streams : int
-        The largest number of streams; there are not more than chunks.
+    n_streams : int or None
+        The largest number of streams; there are not more than chunks. None: side by side, each
+        text is a stream of its own.
 
     Returns
     -------
     schedule : Schedule
     """
-    total = int((-(-lengths // time)).sum())
-    n_streams = min(n_streams, total)
-    bounds = np.arange(n_streams + 1) * total // n_streams
-    return _schedule(starts, lengths, time, bounds)
-
-
-def side_by_side(starts, lengths, time):
-    """Return the schedule in which each text is a stream of its own."""
-    bounds = np.concatenate([[0], np.cumsum(-(-lengths // time))])
-    return _schedule(starts, lengths, time, bounds)
-
-
-def _schedule(starts, lengths, time, bounds):
-    """Return the schedule of streams that end, and begin, at some of all chunks in order."""
     counts = -(-lengths // time)
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    total = int(bounds[-1])
     text = np.repeat(np.arange(len(lengths)), counts)
-    place = np.arange(len(text)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.arange(total) - np.repeat(bounds[:-1], counts)
+    if n_streams is not None:
+        n_streams = min(n_streams, total)
+        bounds = np.arange(n_streams + 1) * total // n_streams
     steps = int(np.diff(bounds).max(initial=0))
     chunk = bounds[:-1] + np.arange(steps)[:, None]
     live = chunk < bounds[1:]
@@ -263,7 +255,7 @@ def final_states(weights, texts, n_jobs=None):
     states = np.zeros((len(texts), weights.network.state_size), weights.dtype)
     for places, time in _groups(texts):
         codes, starts, sizes = join([texts[i] for i in places], time)
-        schedule = side_by_side(starts, sizes, time)
+        schedule = deal(starts, sizes, time)
         carry = states[places]
         with reading(weights, time, carry, "states", n_jobs) as read:
             lengths = schedule.lengths.reshape(-1, 1)
@@ -305,7 +297,7 @@ def _groups(texts):
 def _read_together(weights, texts, time, n_jobs):
     """Return the log-likelihoods of some texts, in bounded memory."""
     codes, starts, sizes = join(texts, time)
-    windows, schedule = _windows(codes, time), side_by_side(starts, np.maximum(sizes - 1, 0), time)
+    windows, schedule = _windows(codes, time), deal(starts, np.maximum(sizes - 1, 0), time)
     source = Source(windows, among=codes)
     n, units = len(texts), weights.network.output_shape[-1]
     steps = max(1, LOOK_BYTES // (n * time * units * weights.dtype.itemsize))
