@@ -176,23 +176,19 @@ class SequenceAutoencoderTransformer(
             the sequences that were fitted, and no array, it is one.
         """
         codes = self._check_codes(X)
-        steps = np.full(len(codes), self.n_steps_)
-        if lengths is not None:
-            steps = _check_lengths(lengths, len(codes))
+        wanted = np.full(len(codes), self.n_steps_) if lengths is None else lengths
+        steps = _check_lengths(wanted, len(codes))
         weights = self._decoder()
         weights = weights.of(repeating(weights.network, int(steps.max())))
         outputs = finite(predict(weights, Source(codes), self.n_jobs, lengths=steps[:, None]))
         outputs = _by_step(outputs, self._step_features, self._plain)
-        if lengths is None:
-            return outputs
-        return [some[:length] for some, length in zip(outputs, steps, strict=True)]
+        return outputs if lengths is None else [part[:n] for part, n in zip(outputs, steps)]
 
     @consistent
     def reconstruct(self, X) -> Array:
         check_is_fitted(self)
         X = self._read(X)
-        outputs = finite(self._predict(X))
-        outputs = _by_step(outputs, X.features, X.plain)
+        outputs = _by_step(finite(self._predict(X)), X.features, X.plain)
         if X.listed:
             return X.cut(outputs)
         if X.lengths is not None:

@@ -290,22 +290,21 @@ class _State:
     def restore(self, estimator):
         """Go on from a fitted estimator, with the weights that it shows."""
         old = estimator._state
-        self.seen = old.seen
-        averaged = self.moments is not None and old.moments is not None
-        shown = estimator.coef_.T, estimator.intercept_
-        weights, biases = old.weights, old.biases
+        found = [old.weights, old.biases]
         if old.moments is None:  # they may have been set by hand
-            weights, biases = shown
-        if weights.shape[0] != self.weights.shape[0] or shown[0].shape[1] != self.units:
+            found = [estimator.coef_.T, estimator.intercept_]
+        if found[0].shape[0] != len(self.weights) or len(estimator.coef_) != self.units:
             raise ValueError(
                 f"coef_ has the shape {estimator.coef_.shape}; expected "
                 f"{(self.units, self.weights.shape[0])}."
             )
-        self.weights[:, : self.units] = weights[:, : self.units]
-        self.biases[: self.units] = biases[: self.units]
-        if averaged:
-            self.moments[:, : self.units] = old.moments[:, : self.units]
-            self.bias_moments[: self.units] = old.bias_moments[: self.units]
+        own = [self.weights, self.biases]
+        if self.moments is not None and old.moments is not None:
+            own += [self.moments, self.bias_moments]
+            found += [old.moments, old.bias_moments]
+        for mine, theirs in zip(own, found, strict=True):
+            mine[..., : self.units] = theirs[..., : self.units]
+        self.seen = old.seen
 
     def attributes(self):
         """Return `coef_` and `intercept_`, averaged if that is asked for."""

@@ -38,7 +38,9 @@ class TextLayers(Cells):
 
     hidden_size: int = param("Units of each of them.", default=128, valid=[COUNT], kw_only=False)
     n_layers: int = param(
-        "How many stand one upon the other, at most 256.",
+        """
+        How many stand one upon the other, at most 256; where there are an encoder and a decoder, in
+        each.""",
         default=1, valid=[Interval(Integral, 1, 256, closed="both")], kw_only=False,
     )
     embedding: int | None = param(

@@ -1,4 +1,4 @@
-"""Text as numbers: documents, their characters, and the parameters that models of text share."""
+"""Text as numbers: documents, their characters, and what models of text share."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real

@@ -28,14 +28,6 @@ from .streams import final_states, reading
 #: Rows of the decoder that search goes on with at a time.
 _TOGETHER = 512
 
-class _Layers(TextLayers):
-    """The layers of an encoder, and of a decoder."""
-
-    n_layers: int = param(
-        "How many of them the encoder has, and the decoder, one upon the other; at most 256.",
-        default=1, kw_only=False,
-    )
-
 
 class _Search(Parameters):
     """How outputs are searched."""
@@ -144,7 +136,7 @@ def beam_search(decoder, states, width, longest, n_jobs):
     return outputs
 
 
-class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
+class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
     """A recurrent network that translates texts, character by character.
 
     An encoder reads the input; a decoder goes on from the states in which that has ended, and
