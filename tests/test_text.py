@@ -240,7 +240,7 @@ def test_streams_train_as_in_pytorch(cell, n_layers, texts):
     net, out, trained = torch_network(torch, first)
     symbols = list(rnn.vocabulary_)
     texts = [np.array([symbols.index(symbol) for symbol in text]) for text in texts]
-    codes, starts, sizes = streams.join(texts, time)
+    codes, _, starts, sizes = streams.join(texts, time)
     plan, codes = streams.deal(starts, sizes - 1, time, 3), torch.from_numpy(codes)
     for expected in rnn.loss_curve_:
         states, total = [None] * plan.rows.shape[1], 0.0

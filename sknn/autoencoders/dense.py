@@ -93,24 +93,21 @@ class AutoencoderTransformer(
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         if not sizes:
             raise ValueError("hidden_layer_sizes is empty; expected at least the code's size.")
-        encoder_functions = hidden_activations(self.activation, len(sizes))
-        encoder = self._encoder_layers(sizes, encoder_functions)
-        if self.decoder_layer_sizes is None:
-            backward = sizes[-2::-1]
-        else:
-            backward = hidden_sizes(self.decoder_layer_sizes, "decoder_layer_sizes")
-        functions = self._decoder_functions(encoder_functions, backward == sizes[-2::-1], backward)
-        if self.tied_weights and backward != sizes[-2::-1]:
+        functions = hidden_activations(self.activation, len(sizes))
+        mirrored, given = sizes[-2::-1], self.decoder_layer_sizes
+        backward = mirrored if given is None else hidden_sizes(given, "decoder_layer_sizes")
+        if self.tied_weights and backward != mirrored:
             raise ValueError(
                 f"decoder_layer_sizes is {backward}; tied_weights=True needs the encoder's, "
-                f"mirrored, {sizes[-2::-1]}."
+                f"mirrored, {mirrored}."
             )
+        back = functions[-2::-1] if backward == mirrored else functions[:1] * len(backward)
+        if self.decoder_activation is not None:
+            back = hidden_activations(self.decoder_activation, len(backward), "decoder_activation")
         decoder = []
         for i, units in enumerate([*backward, inputs.features]):
-            decoder.append(self._decoder_layer(i, units, len(sizes)))
-            if i < len(backward):
-                decoder.append(functions[i])
-        return encoder, decoder
+            decoder += [self._decoder_layer(i, units, len(sizes)), *back[i : i + 1]]
+        return self._encoder_layers(sizes, functions), decoder
 
     def _encoder_layers(self, sizes, functions):
         layers = []
@@ -121,11 +118,6 @@ class AutoencoderTransformer(
         if self.activity_l1:
             layers.append(ActivityRegularization(float(self.activity_l1)))
         return layers
-
-    def _decoder_functions(self, functions, mirrored, sizes):
-        if self.decoder_activation is not None:
-            return hidden_activations(self.decoder_activation, len(sizes), "decoder_activation")
-        return functions[-2::-1] if mirrored else functions[:1] * len(sizes)
 
     def _decoder_layer(self, i, units, n_encoder):
         name = f"decoder_{i + 1}"

@@ -120,6 +120,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     def _checked_counts(self):
         """Return the tables of counts, if they are such: they may have been set by hand."""
+        check_is_fitted(self)
         tables, n_rows = list(self.counts_), 1
         for order, table in enumerate(tables):
             shape = n_rows, len(self._characters)
@@ -137,7 +138,6 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     def _log_likelihoods(self, X):
         """Return, for each document, its log-likelihood, and of how many characters."""
-        check_is_fitted(self)
         counts = self._checked_counts()
         codes = self._read(as_texts(X))
         scored = codes >= 0
@@ -201,7 +201,6 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         matrix : csr_array of shape (n_contexts, n_vocabulary)
             The part of each character among those that followed each context.
         """
-        check_is_fitted(self)
         counts = self._checked_counts()
         highest = len(counts) - 1
         if not (isinstance(order, Integral) and 0 <= order <= highest):

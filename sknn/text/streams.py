@@ -89,14 +89,14 @@ def deal(starts, lengths, time, n_streams=None):
 
 
 def join(texts, time):
-    """Return all texts in one array, with room behind for a chunk, and where each begins."""
+    """Return all texts in one array, with room behind for a chunk, and all chunks of it.
+
+    And where each text begins, and how long it is.
+    """
     sizes = np.array([len(text) for text in texts], np.int64)
     codes = np.concatenate([*texts, np.zeros(time + 1, np.int64)])
-    return codes, np.cumsum(sizes) - sizes, sizes
-
-
-def _windows(codes, time):
-    return np.lib.stride_tricks.sliding_window_view(codes, time)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, time)
+    return codes, windows, np.cumsum(sizes) - sizes, sizes
 
 
 @dataclass
@@ -187,7 +187,7 @@ def make_streams(texts, name, network, dtype, n_streams, reduction):
         As in :class:`Streams`.
     """
     time = network.inputs
-    codes, starts, sizes = join(texts, time)
+    codes, windows, starts, sizes = join(texts, time)
     lengths = np.maximum(sizes - 1, 0)  # the last symbol is only predicted
     if not lengths.any():
         raise ValueError(
@@ -196,8 +196,8 @@ def make_streams(texts, name, network, dtype, n_streams, reduction):
         )
     schedule = deal(starts, lengths, time, n_streams)
     return Streams(
-        Source(_windows(codes, time), among=codes),
-        ClassNumbers(_windows(codes, time)[1:], among=codes),
+        Source(windows, among=codes),
+        ClassNumbers(windows[1:], among=codes),
         None,
         schedule.rows.ravel(),
         lengths=schedule.lengths.reshape(-1, 1),
@@ -254,12 +254,11 @@ def final_states(weights, texts, n_jobs=None):
     """
     states = np.zeros((len(texts), weights.network.state_size), weights.dtype)
     for places, time in _groups(texts):
-        codes, starts, sizes = join([texts[i] for i in places], time)
+        codes, windows, starts, sizes = join([texts[i] for i in places], time)
         schedule = deal(starts, sizes, time)
         carry = states[places]
         with reading(weights, time, carry, "states", n_jobs) as read:
-            lengths = schedule.lengths.reshape(-1, 1)
-            source = Source(_windows(codes, time), among=codes)
+            source, lengths = Source(windows, among=codes), schedule.lengths.reshape(-1, 1)
             read(source, schedule.rows.ravel(), lengths)
         states[places] = carry
     return states
@@ -296,8 +295,8 @@ def _groups(texts):
 
 def _read_together(weights, texts, time, n_jobs):
     """Return the log-likelihoods of some texts, in bounded memory."""
-    codes, starts, sizes = join(texts, time)
-    windows, schedule = _windows(codes, time), deal(starts, np.maximum(sizes - 1, 0), time)
+    codes, windows, starts, sizes = join(texts, time)
+    schedule = deal(starts, np.maximum(sizes - 1, 0), time)
     source = Source(windows, among=codes)
     n, units = len(texts), weights.network.output_shape[-1]
     steps = max(1, LOOK_BYTES // (n * time * units * weights.dtype.itemsize))
