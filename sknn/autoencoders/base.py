@@ -377,7 +377,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -429,7 +429,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -446,7 +446,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -465,7 +465,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
         y : array-like, default=None
             If it has the shape of X, what X should be reconstructed to; else ignored.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -71,7 +71,7 @@ class _Predicts:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class _Predicts:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Their targets; those of steps count alike.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -162,7 +162,7 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -179,7 +179,7 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
