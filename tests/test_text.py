@@ -80,7 +80,7 @@ def test_texts_are_cut_only_where_they_are_longer_than_a_chunk():
 
 
 def test_side_by_side_gives_each_text_a_stream():
-    plan = streams.side_by_side(np.array([0, 10, 11]), np.array([9, 0, 4]), 4)
+    plan = streams.deal(np.array([0, 10, 11]), np.array([9, 0, 4]), 4)
     assert plan.lengths.tolist() == [[4, 0, 4], [4, 0, 0], [1, 0, 0]]
     assert plan.rows[:, 0].tolist() == [0, 4, 8] and plan.rows[0, 2] == 11
 
@@ -240,7 +240,7 @@ def test_streams_train_as_in_pytorch(cell, n_layers, texts):
     net, out, trained = torch_network(torch, first)
     symbols = list(rnn.vocabulary_)
     texts = [np.array([symbols.index(symbol) for symbol in text]) for text in texts]
-    codes, starts, sizes = streams.join(texts, time)
+    codes, _, starts, sizes = streams.join(texts, time)
     plan, codes = streams.deal(starts, sizes - 1, time, 3), torch.from_numpy(codes)
     for expected in rnn.loss_curve_:
         states, total = [None] * plan.rows.shape[1], 0.0

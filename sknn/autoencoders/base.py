@@ -36,7 +36,6 @@ _NOISES = {
 }
 
 
-
 class AutoencoderDescent(LayeredDescent):
     """What is another default, or means something else, in the training of autoencoders."""
 
@@ -204,6 +203,10 @@ class Reconstruction(Task):
         """Return what training reads, of checked X and of what it is to become, or None."""
         return inputs.data(INPUTS if clean is None else clean.source(), weights)
 
+    def amounts(self, inputs, weights):
+        """Return how much each of the inputs counts in a score, or None."""
+        return weights
+
     def score(self, data, loss, outputs):
         return -loss
 
@@ -242,12 +245,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             )
         return network, limits | {
             "_bounds": (len(noise), len(noise) + len(encoder)),
-            "_code_shape": code,
             "_n_features_out": size(code),
         }
 
     def _noise_layers(self, inputs):
         """Return the noise of the inputs as a list of layers, and its limits as attributes."""
+        kind, rate = _NOISES[self.noise_kind], float(self.noise)
         limits, of_data = self._limits(inputs)
         remembered = {"noise_range_": limits} | ({} if of_data is None else {"_range": of_data})
         if self.noise_kind != "gaussian" and self.noise >= 1:
@@ -255,11 +258,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 f"noise is {self.noise}; expected a probability in [0, 1) for "
                 f"noise_kind={self.noise_kind!r}."
             )
-        if self.noise_kind == "masking":
-            return [MaskingNoise(float(self.noise))], remembered
-        if limits is None:
-            return [GaussianNoise(float(self.noise))], remembered
-        return [_NOISES[self.noise_kind](float(self.noise), limits)], remembered
+        alone = limits is None or self.noise_kind == "masking"
+        return [kind(rate) if alone else kind(rate, limits)], remembered
 
     def _limits(self, X):
         """Return the limits of noise, and the range of the data X if they are that."""
@@ -281,13 +281,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _decoder(self):
         """Return the weights of the decoder; tied ones are its own there."""
-        return decoder_of(self._weights, self._bounds, self._code_shape)
+        return decoder_of(self._weights, self._bounds[1])
 
     # --- the data
 
     def _read_clean(self, clean, name, inputs):
         """Return what inputs are to become, checked as X is, but under its own name."""
-        if len(_shape(clean)) > 2:
+        if len(shape_of(clean)) > 2:
             return self._read(clean)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
             _check_feature_names(self, clean, reset=False)
@@ -308,12 +308,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
                 "[0, 1], and takes others as 0 or 1."
             )
 
-    @staticmethod
-    def _clean(X, y, X_clean):
+    def _clean(self, X, y, X_clean):
         """Return what X is to become: X_clean, or y if it has the shape of X, or None."""
         if X_clean is not None or y is None:
             return X_clean
-        return y if _shape(y) == _shape(X) and _is_numeric(y) else None
+        return y if self._alike(X, y) else None
+
+    @staticmethod
+    def _alike(X, y):
+        """Whether y can be what X is to become, by its shape and type."""
+        numeric = getattr(y, "dtype", np.dtype(float)).kind in "fiub"
+        return numeric and shape_of(y) == shape_of(X)
 
     # --- fitting
 
@@ -341,17 +346,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             part that would be held back.
         sample_weight_val : array-like of shape (n_samples,), default=None
             Weights of those samples.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data are not valid, or if training diverges; the estimator is
-            then as it was before.
         """
         clean = self._clean(X, y, X_clean)
         validation = X_val, X_val_clean, sample_weight_val
@@ -371,11 +365,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             Weights of the samples.
         X_clean : array-like of the shape of X, default=None
             What X should be reconstructed to; None: X.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, self._clean(X, y, X_clean), sample_weight, incremental=True)
 
@@ -388,12 +377,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components)
-            A row a sample; a sample's is the same bits alone and in any batch.
+            A row a sample; a sample's is the same bits alone and in any batch. Draws, which a
+            variational autoencoder gives with ``codes="sample"``, are by a sample's place in X,
+            from `random_state`, the same at each call if that is an int.
         """
         check_is_fitted(self)
         return self._codes(self._read(X))
@@ -438,14 +429,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
-        reconstructions : ndarray of the shape of X
-            One for each.
+        reconstructions : ndarray of the shape of X, or list of ndarray
+            One for each. Those of sequences are as long as these; in an array `mask_value` is
+            behind them.
         """
-        return self._outputs(X).reshape(_shape(X))
+        return self._outputs(X).reshape(shape_of(X))
 
     @consistent
     def score_samples(self, X) -> Array:
@@ -454,13 +446,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
         errors : ndarray of shape (n_samples,)
-            The mean squared error over a sample's features, or their mean binary cross-entropy, as
-            `loss` says.
+            The mean squared error over a sample's features (and the steps that a sequence has), or
+            their mean binary cross-entropy, as `loss` says.
         """
         check_is_fitted(self)
         inputs = self._read(X)
@@ -473,7 +465,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
         y : array-like, default=None
             If it has the shape of X, what X should be reconstructed to; else ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -482,23 +474,27 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Returns
         -------
         score : float
-            Minus the mean of what `score_samples` returns.
+            Minus the mean of what `score_samples` returns, in which a sequence counts as many
+            times as it has steps.
         """
         check_is_fitted(self)
-        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
-        weights = check_weights(sample_weight, X)
+        task = self._task()
+        X, clean = task.read_pair(self._read, X, self._clean(X, y, None))
+        weights = task.amounts(X, check_weights(sample_weight, X))
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=weights))
 
     def _errors(self, X, targets):
         """Return the error of each sample of inputs."""
         self._warn_of_range(targets)
-        errors = np.empty(X.shape[0])
+        return finite(np.concatenate([e.mean(axis=1) for _, e in self._by_chunk(X, targets)]))
+
+    def _by_chunk(self, X, targets):
+        """Yield inputs, a chunk at a time, and the errors of all their numbers."""
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
-            outputs = finite(self._predict(X.part(rows))).astype(np.float64, copy=False)
-            wanted = dense(targets.values[rows])
-            errors[rows] = error_of(self.loss, outputs, wanted).mean(axis=1)
-        return finite(errors)
+            part = X.part(rows)
+            outputs = finite(self._predict(part)).astype(np.float64, copy=False)
+            yield part, error_of(self.loss, outputs, dense(targets.values[rows]))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -520,36 +516,26 @@ def _two_numbers(limits):
     return numbers
 
 
-def _is_numeric(array):
-    kind = getattr(array, "dtype", np.dtype(float)).kind
-    return kind in "fiub"
-
-
-def _shape(array):
+def shape_of(array):
     """Return the shape of something like an array."""
     return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
 
 
-def decoder_of(weights, bounds, code_shape):
-    """Return the weights of the layers after the bounds; tied ones are its own there."""
-    layers = weights.network.layers[bounds[1] :]
-    if any(isinstance(layer, TiedDense) for layer in layers):
-        return _untied(weights, layers, code_shape)
-    return weights.part(bounds[1])
-
-
-def _untied(weights, layers, start):
-    """Return the weights of some last layers, of which some use those of layers before."""
+def decoder_of(weights, first):
+    """Return the weights of the layers from a place on; tied ones are its own there."""
     network = weights.network
-    groups = network.parameters()
+    layers = network.layers[first:]
+    if not any(isinstance(layer, TiedDense) for layer in layers):
+        return weights.part(first)
     values, found = iter(weights.values), []
-    for (_, layer, _), group in zip(network.primitives, groups, strict=True):
+    for (_, layer, _), group in zip(network.primitives, network.parameters(), strict=True):
         found.append((layer, [next(values) for _ in group]))
     kernels = {layer.name: own[0] for layer, own in found if isinstance(layer, Dense)}
     untied = tuple(
         Dense(layer.units, use_bias=layer.use_bias) if isinstance(layer, TiedDense) else layer
         for layer in layers
     )
+    start = output_shape(network.layers[:first], network.start_shape)
     start = start[0] if len(start) == 1 else start
     part = Network(untied, start, Loss("squared_error", "identity"))
     own = []

@@ -154,6 +154,4 @@ class ConvAutoencoderTransformer(
             if not isinstance(layer, (ActivityRegularization, ContractivePenalty))
         ]  # and the last is an activation, so that no layer is taken for the output layer
         params = {"dtype": self.dtype} | params
-        return ConvNetClassifier(
-            layers, self.image_shape_, initializer=weights.values, **params
-        )
+        return ConvNetClassifier(layers, self.image_shape_, initializer=weights.values, **params)

@@ -8,15 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.groups import Features, HiddenActivation
 from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, fitted, param
-from ..estimator.tasks import check_activation
 from ..estimator.transactions import consistent
-from ..feedforward.mlp import MLPNetClassifier, hidden_sizes, per_layer
+from ..feedforward.mlp import MLPNetClassifier, hidden_activations, hidden_sizes
 from ..layers import Activation, ActivityRegularization, ContractivePenalty, Dense, TiedDense
-from ..tape.activations import ACTIVATIONS
 from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
 from .pretraining import pretrain
-
-_TRAINED = sorted(set(ACTIVATIONS) - {"step", "softmax"})
 
 _Activation = HiddenActivation | Activation
 
@@ -97,25 +93,21 @@ class AutoencoderTransformer(
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         if not sizes:
             raise ValueError("hidden_layer_sizes is empty; expected at least the code's size.")
-        encoder_functions = activations(self.activation, len(sizes), "activation")
-        encoder = self._encoder_layers(sizes, encoder_functions)
-        if self.decoder_layer_sizes is None:
-            backward = sizes[-2::-1]
-        else:
-            backward = hidden_sizes(self.decoder_layer_sizes, "decoder_layer_sizes")
-        functions = self._decoder_functions(encoder_functions, backward == sizes[-2::-1], backward)
-        if self.tied_weights:
-            if backward != sizes[-2::-1]:
-                raise ValueError(
-                    f"decoder_layer_sizes is {backward}; tied_weights=True needs the encoder's, "
-                    f"mirrored, {sizes[-2::-1]}."
-                )
+        functions = hidden_activations(self.activation, len(sizes))
+        mirrored, given = sizes[-2::-1], self.decoder_layer_sizes
+        backward = mirrored if given is None else hidden_sizes(given, "decoder_layer_sizes")
+        if self.tied_weights and backward != mirrored:
+            raise ValueError(
+                f"decoder_layer_sizes is {backward}; tied_weights=True needs the encoder's, "
+                f"mirrored, {mirrored}."
+            )
+        back = functions[-2::-1] if backward == mirrored else functions[:1] * len(backward)
+        if self.decoder_activation is not None:
+            back = hidden_activations(self.decoder_activation, len(backward), "decoder_activation")
         decoder = []
         for i, units in enumerate([*backward, inputs.features]):
-            decoder.append(self._decoder_layer(i, units, len(sizes)))
-            if i < len(backward):
-                decoder.append(functions[i])
-        return encoder, decoder
+            decoder += [self._decoder_layer(i, units, len(sizes)), *back[i : i + 1]]
+        return self._encoder_layers(sizes, functions), decoder
 
     def _encoder_layers(self, sizes, functions):
         layers = []
@@ -126,11 +118,6 @@ class AutoencoderTransformer(
         if self.activity_l1:
             layers.append(ActivityRegularization(float(self.activity_l1)))
         return layers
-
-    def _decoder_functions(self, functions, mirrored, sizes):
-        if self.decoder_activation is not None:
-            return activations(self.decoder_activation, len(sizes), "decoder_activation")
-        return functions[-2::-1] if mirrored else functions[:1] * len(sizes)
 
     def _decoder_layer(self, i, units, n_encoder):
         name = f"decoder_{i + 1}"
@@ -199,8 +186,3 @@ class AutoencoderTransformer(
 
 
 _PARTS = "kernel", "bias"
-
-
-def activations(value, n_layers, name):
-    entries = per_layer(value, n_layers, name)
-    return [check_activation(entry, name, _TRAINED) for entry in entries]

@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite, predict
-from ..estimator.checks import check_weights
 from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent
 from ..layers import ActivityRegularization, Dense, RepeatVector
@@ -16,14 +15,12 @@ from ..sequences.inputs import Mask, TakesSequences, listed, repeating
 from ..sequences.rnn import Clipping, RecurrentOptions, layer_sizes
 from ..tape.sources import INPUTS, Source
 from .base import (
-    CHUNK,
     Autoencoder,
     AutoencoderTraining,
     ForReconstruction,
     Reconstruction,
     Regularization,
-    dense,
-    error_of,
+    shape_of,
 )
 
 
@@ -66,6 +63,9 @@ class _OfSequences(Reconstruction):
                 f"{names[1]}[{i}] has {ours}; expected {theirs}, as {names[0]}[{i}] has."
             )
         return X, clean
+
+    def amounts(self, inputs, weights):
+        return inputs.steps if weights is None else inputs.steps * weights
 
     def data(self, inputs, clean, weights, network):
         targets = INPUTS if clean is None else clean.source()
@@ -153,10 +153,8 @@ class SequenceAutoencoderTransformer(
         return self._read(clean)
 
     @staticmethod
-    def _clean(X, y, X_clean):
-        if X_clean is not None or y is None:
-            return X_clean
-        return y if _shapes(y) == _shapes(X) else None
+    def _alike(X, y):
+        return _shapes(y) == _shapes(X)
 
     # --- using it
 
@@ -178,93 +176,32 @@ class SequenceAutoencoderTransformer(
             the sequences that were fitted, and no array, it is one.
         """
         codes = self._check_codes(X)
-        steps = np.full(len(codes), self.n_steps_)
-        if lengths is not None:
-            steps = _check_lengths(lengths, len(codes))
+        wanted = np.full(len(codes), self.n_steps_) if lengths is None else lengths
+        steps = _check_lengths(wanted, len(codes))
         weights = self._decoder()
         weights = weights.of(repeating(weights.network, int(steps.max())))
         outputs = finite(predict(weights, Source(codes), self.n_jobs, lengths=steps[:, None]))
         outputs = _by_step(outputs, self._step_features, self._plain)
-        if lengths is None:
-            return outputs
-        return [some[:length] for some, length in zip(outputs, steps, strict=True)]
+        return outputs if lengths is None else [part[:n] for part, n in zip(outputs, steps)]
 
     @consistent
     def reconstruct(self, X) -> Array:
-        """Return what the network makes of sequences: those of their codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, time) or (n, time, features), or list of arrays
-            The sequences.
-
-        Returns
-        -------
-        reconstructions : ndarray of the shape of X, or list of ndarray
-            One for each, as long as it is; in an array `mask_value` is behind it.
-        """
         check_is_fitted(self)
         X = self._read(X)
-        outputs = finite(self._predict(X))
-        outputs = _by_step(outputs, X.features, X.plain)
+        outputs = _by_step(finite(self._predict(X)), X.features, X.plain)
         if X.listed:
             return X.cut(outputs)
         if X.lengths is not None:
             outputs[~X.mask] = self.mask_value
         return outputs
 
-    @consistent
-    def score_samples(self, X) -> Array:
-        """Return the error of reconstruction of each sequence: large for what is unlike the rest.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, time) or (n, time, features), or list of arrays
-            The sequences.
-
-        Returns
-        -------
-        errors : ndarray of shape (n,)
-            The mean squared error over a sequence's own steps and their features, or their mean
-            binary cross-entropy, as `loss` says.
-        """
-        return super().score_samples(X)
-
-    @consistent
-    def score(self, X, y=None, sample_weight=None) -> float:
-        """Return minus the mean error of reconstruction: the larger, the better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, time) or (n, time, features), or list of arrays
-            The sequences.
-        y : array-like or list of arrays, default=None
-            If it has the shape of X, what X should be reconstructed to; else ignored.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the sequences.
-
-        Returns
-        -------
-        score : float
-            Minus the mean over all steps: that of what `score_samples` returns, in which each
-            sequence counts as many times as it has steps.
-        """
-        check_is_fitted(self)
-        X, clean = self._task().read_pair(self._read, X, self._clean(X, y, None))
-        weights = check_weights(sample_weight, X)
-        amounts = X.steps if weights is None else X.steps * weights
-        return -float(np.average(self._errors(X, X if clean is None else clean), weights=amounts))
-
     def _errors(self, X, targets):
-        errors = np.empty(X.shape[0])
-        for start in range(0, X.shape[0], CHUNK):
-            rows = slice(start, start + CHUNK)
-            part, wanted = X.part(rows), dense(targets.values[rows])
-            outputs = finite(self._predict(part)).astype(np.float64, copy=False)
-            found = _by_step(error_of(self.loss, outputs, wanted), X.features, False).mean(axis=2)
-            ends = np.cumsum(part.steps)
-            errors[rows] = np.add.reduceat(found[part.mask], ends - part.steps) / part.steps
-        return finite(errors)
+        means = []
+        for part, errors in self._by_chunk(X, targets):
+            errors = _by_step(errors, X.features, False).mean(axis=2)[part.mask]
+            begins = np.cumsum(part.steps) - part.steps
+            means.append(np.add.reduceat(errors, begins) / part.steps)
+        return finite(np.concatenate(means))
 
 
 def _by_step(outputs, features, plain):
@@ -277,7 +214,7 @@ def _shapes(X):
     parts = listed(X)
     if parts is not None:
         return [part.shape for part in parts]
-    shape = X.shape if hasattr(X, "shape") else np.array(X, dtype=object).shape
+    shape = shape_of(X)
     return [tuple(shape[1:])] * shape[0] if shape else None
 
 

@@ -17,10 +17,9 @@ from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
 from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
-from ..feedforward.mlp import hidden_sizes
+from ..feedforward.mlp import hidden_activations, hidden_sizes
 from ..images.inputs import ImageShape, TakesImages
 from ..layers import Activation, Dense, GaussianSampling, Layer, Reshape
-from ..layers.base import output_shape
 from ..tape.sources import INPUTS
 from .base import (
     CHUNK,
@@ -33,7 +32,7 @@ from .base import (
     error_of,
 )
 from .convolutional import Coders, check_coders
-from .dense import CodeLayers, activations
+from .dense import CodeLayers
 
 
 class _Components(Parameters):
@@ -46,14 +45,11 @@ class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
     """What variational autoencoders are made of."""
 
     hidden_layer_sizes: int | Sequence[int] | Array = param(
-        "Units of the encoder's hidden layers; the decoder has the same, mirrored.",
+        "Units of the encoder's hidden layers; the decoder has the same layers, mirrored.",
         default=(100,), kw_only=False,
     )
     activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
-        """
-        Activation of these layers, or one for each of the encoder: 'identity', 'logistic', 'tanh',
-        'relu', 'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-        default="relu",
+        default="relu"
     )
     encoder: Sequence[Layer] | None = param(
         """
@@ -101,26 +97,23 @@ class _Bound:
     ----------
     loss : str
         Of a reconstruction.
-    bounds : tuple of int
-        Where the encoder begins and ends among the network's layers.
-    code_shape : tuple
+    end : int
+        Where the encoder ends among the network's layers.
     n_jobs : int or None
     """
 
     loss: str
-    bounds: tuple
-    code_shape: tuple
+    end: int
     n_jobs: int | None
 
     def distributions(self, weights, inputs):
         """Return means and log variances of the codes of inputs, in float64."""
-        first, last = self.bounds
-        heads = inputs.run(weights.part(first, last - 1), self.n_jobs)
+        heads = inputs.run(weights.part(0, self.end - 1), self.n_jobs)
         return np.hsplit(heads.astype(np.float64, copy=False), 2)
 
     def parts(self, weights, inputs, n_samples, random_state):
         """Return the mean loss of reconstruction, and the divergence, of each of the inputs."""
-        decoder, losses, divergences = decoder_of(weights, self.bounds, self.code_shape), [], []
+        decoder, losses, divergences = decoder_of(weights, self.end), [], []
         factor = 0.5 if self.loss == "squared_error" else 1.0
         for start in range(0, inputs.shape[0], CHUNK):
             rows = inputs.part(slice(start, start + CHUNK))
@@ -169,9 +162,8 @@ class _Variational(Reconstruction):
 
     def data(self, inputs, clean, weights, network):
         names = [getattr(layer, "name", None) for layer in network.layers]
-        bounds = 0, names.index(_HEAD) + 2  # what draws codes comes behind
-        code_shape = output_shape(network.layers[: bounds[1]], network.start_shape)
-        bound = _Bound(self.loss_name, bounds, code_shape, self._n_jobs)
+        end = names.index(_HEAD) + 2  # what draws codes comes behind
+        bound = _Bound(self.loss_name, end, self._n_jobs)
         rows = np.arange(inputs.shape[0])
         return _VariationalData(
             inputs.source(), INPUTS, weights, rows, inputs=inputs, beta=self._beta, bound=bound
@@ -234,7 +226,7 @@ class VariationalAutoencoderTransformer(
 
     def _dense_parts(self, inputs):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
-        functions = activations(self.activation, len(sizes), "activation")
+        functions = hidden_activations(self.activation, len(sizes))
         encoder, decoder = [], []
         for i, (units, function) in enumerate(zip(sizes, functions, strict=True), 1):
             encoder += [Dense(units, name=f"encoder_{i}"), function]
@@ -244,7 +236,7 @@ class VariationalAutoencoderTransformer(
 
     @property
     def _bound(self):
-        return _Bound(self.loss, self._bounds, self._code_shape, self.n_jobs)
+        return _Bound(self.loss, self._bounds[1], self.n_jobs)
 
     # --- fitting
 
@@ -261,17 +253,6 @@ class VariationalAutoencoderTransformer(
         X_val : array-like, default=None
             Data to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data are not valid, or if training diverges; the estimator is
-            then as it was before.
         """
         return self._fit(X, validation=(X_val, None, None))
 
@@ -285,11 +266,6 @@ class VariationalAutoencoderTransformer(
             The samples.
         y : object, default=None
             Ignored.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, incremental=True)
 
@@ -325,24 +301,6 @@ class VariationalAutoencoderTransformer(
         if not np.isfinite(codes).all():
             raise ValueError("Codes that were drawn are not finite: variances are too large.")
         return codes
-
-    @consistent
-    def transform(self, X) -> Array:
-        """Return the codes of samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
-            The samples.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_components)
-            A row a sample. The means of the codes' distributions are the same bits alone and in any
-            batch; draws (``codes="sample"``) are by a sample's place in X, from `random_state`, the
-            same at each call if that is an int.
-        """
-        return super().transform(X)
 
     @consistent
     def sample(self, n_samples=1, random_state=None) -> Array:

@@ -83,6 +83,15 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
     return check_weights(by_class if weights is None else weights * by_class, X, "class_weight")
 
 
+def check_given(estimator, y):
+    """Raise ValueError, as scikit-learn does, if there are no targets."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None."
+        )
+
+
 def numeric(X):
     """Return an array; as float64 where scikit-learn lets pass what is no number yet: times."""
     return X if X.dtype.kind in NUMBERS else X.astype(np.float64)

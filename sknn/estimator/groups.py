@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 HiddenActivation = Literal[
     "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "exp"
 ]
+#: What can be computed in, by its name.
+Scalar = Literal["float32", "float64"]
 OutputActivation = Literal[
     "auto", "identity", "logistic", "softmax", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu",
     "softplus", "exp",
@@ -40,6 +42,14 @@ RegressionLosses = Literal["squared_error", "absolute_error", "huber", "poisson"
 _REGRESSION = """'squared_error' (half of it), 'poisson' (half the deviance), 'absolute_error',
     'huber' or 'quantile'"""
 
+_SOLVERS = """'adamw' takes `alpha` as decoupled weight decay; 'rmsprop' averages squared
+    gradients with `beta_2`, 'adadelta' both of its averages with `beta_1` (and wants a
+    `learning_rate_init` near 1)"""
+_INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
+    'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
+    'zeros'. Or a list of arrays: the values that the first layers begin with, in the order of their
+    parameters; the others begin as 'auto' says"""
+
 
 # --- training. The names and meanings are scikit-learn's where it has them.
 
@@ -50,11 +60,9 @@ class AnySolver(Parameters):
     solver: Literal[
         "adam", "sgd", "lbfgs", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"
     ] = param(
-        """
-        The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the others
-        go through it in minibatches. 'adamw' takes `alpha` as decoupled weight decay; 'rmsprop'
-        averages squared gradients with `beta_2`, 'adadelta' both of its averages with `beta_1`
-        (and wants a `learning_rate_init` near 1).""",
+        f"""The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the
+    others go through it in minibatches.
+    {_SOLVERS}.""",
         default="adam",
     )
     max_fun: int = param(
@@ -67,11 +75,7 @@ class StepSolver(Parameters):
     """The solvers in minibatches."""
 
     solver: Literal["adam", "sgd", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = param(
-        """
-        The optimizer. 'adamw' takes `alpha` as decoupled weight decay; 'rmsprop' averages squared
-        gradients with `beta_2`, 'adadelta' both of its averages with `beta_1` (and wants a
-        `learning_rate_init` near 1).""",
-        default="adam",
+        f"The optimizer. {_SOLVERS}.", default="adam"
     )
 
 
@@ -159,12 +163,8 @@ class Descent(Parameters):
         default=10, valid=[COUNT, Options(numbers.Real, {np.inf})], kind="int",
     )
     initializer: Initializer | list[Any] = param(
-        """
-        How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases too),
-        'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
-        'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
-        'zeros'. Or a list of arrays: the values that the first layers begin with, in the order of
-        their parameters; the others begin as 'auto' says.""",
+        f"""How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases
+    too), {_INITIALIZERS}.""",
         default="auto", kind="str or list of ndarray",
     )
     clip_value: float | None = param(
@@ -181,7 +181,7 @@ class Descent(Parameters):
         trained.""",
         default=False, valid=["boolean", Interval(numbers.Real, 0, 1, closed="neither")],
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         "What is computed in; None follows X: float32 for float32, else float64.",
         default=None, kind="{'float32', 'float64'} or None",
     )
@@ -230,17 +230,13 @@ class LayeredDescent(Descent):
     """How networks are trained that are given as layers."""
 
     initializer: Initializer | list[Any] = param(
-        """
-        How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
-        output layer, uniform within ``1 / sqrt(units)`` for recurrent ones and within
-        ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for the others),
-        'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
-        'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05)
-        or 'zeros'. Or a list of arrays: the values that the first layers begin with, in the order
-        of their parameters; the others begin as 'auto' says.""",
+        f"""How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
+    output layer, uniform within ``1 / sqrt(units)`` for recurrent ones and within
+    ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for the others),
+    {_INITIALIZERS}.""",
         default="auto",
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         "What is computed in; None: float64 where X to fit is float64, else float32.", default=None
     )
 

@@ -12,7 +12,25 @@ from .checks import numeric, sound
 _SPARSE = ["csr", "csc"]
 
 
-class Rows:
+class Inputs:
+    """What rows, sequences and the like share: `values`, in which a sample is a row."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+    @property
+    def dtype(self):
+        return self.values.dtype
+
+    def source(self):
+        """Return them as the engine reads them."""
+        return Source(self.values)
+
+
+class Rows(Inputs):
     """Checked X, a sample a row.
 
     Attributes
@@ -28,17 +46,9 @@ class Rows:
         self.values, self.inputs = values, inputs
 
     @property
-    def shape(self):
-        return self.values.shape
-
-    @property
     def features(self):
         """Numbers of a sample."""
         return self.values.shape[1]
-
-    @property
-    def dtype(self):
-        return self.values.dtype
 
     def min(self):
         return self.values.min()
@@ -49,10 +59,6 @@ class Rows:
     def part(self, rows):
         """Return some of them."""
         return Rows(self.values[rows], self.inputs)
-
-    def source(self):
-        """Return them as the engine reads them."""
-        return Source(self.values)
 
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import metaestimators
+from sklearn.utils import ClassifierTags, RegressorTags, metaestimators
 
 from .parameters import Array
 from .tasks import Classification, Regression
@@ -29,8 +29,8 @@ def _goes_on(estimator):
     return True
 
 
-def _classifies(estimator):
-    if not estimator._task().classifies:
+def _for_classes(estimator):
+    if not estimator._classifies:
         raise AttributeError("Only available in classification.")
     return True
 
@@ -61,17 +61,6 @@ class _Predicts:
             part that would be held back.
         sample_weight_val : array-like, default=None
             Weights of those samples.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data are not valid, or if the weights diverge; the estimator is
-            then as it was before.
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
@@ -82,7 +71,7 @@ class _Predicts:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -92,6 +81,30 @@ class _Predicts:
         """
         return self._answer(X, self._fitted_task().answer)
 
+    @consistent
+    def score(self, X, y, sample_weight=None) -> float:
+        """Return the accuracy, or in regression the coefficient of determination.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples, as `fit` takes them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets; those of steps count alike.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The score.
+        """
+        y, predictions, weights = self._to_score(X, y, sample_weight)
+        return self._task().metric(y, predictions, sample_weight=weights)
+
+    def _to_score(self, X, y, sample_weight):
+        """Return targets, predictions and weights, a target a row."""
+        return y, self.predict(X), sample_weight
 
     def _answer(self, X, convert):
         """Return what a task makes of the network's outputs for X."""
@@ -101,9 +114,23 @@ class _Predicts:
         """Return the task that the outputs of the fitted network are for."""
         return self._task()
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self._classifies:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_label=True)
+        else:
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+            tags.target_tags.multi_output = True
+        return tags
+
 
 class ClassifierMethods(_Predicts):
     """What classification adds."""
+
+    _classifies = True
 
     def _task(self):
         """Return the task that the parameters, and what is fitted, describe."""
@@ -124,15 +151,10 @@ class ClassifierMethods(_Predicts):
             Weights of the samples.
         classes : array-like of shape (n_classes,), default=None
             All classes there will ever be; needed at the first call, in classification.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
-    @available_if(_classifies)
+    @available_if(_for_classes)
     @consistent
     def predict_proba(self, X) -> Array:
         """Return the probability of each class.
@@ -140,7 +162,7 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -149,7 +171,7 @@ class ClassifierMethods(_Predicts):
         """
         return self._answer(X, self._fitted_task().probabilities)
 
-    @available_if(_classifies)
+    @available_if(_for_classes)
     @consistent
     def predict_log_proba(self, X) -> Array:
         """Return the logarithm of the probability of each class.
@@ -157,7 +179,7 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, as `fit` takes them.
 
         Returns
         -------
@@ -171,6 +193,8 @@ class ClassifierMethods(_Predicts):
 
 class RegressorMethods(_Predicts):
     """What regression adds."""
+
+    _classifies = False
 
     def _task(self):
         """Return the task that the parameters describe."""
@@ -189,15 +213,5 @@ class RegressorMethods(_Predicts):
             Their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, sample_weight, incremental=True)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags

@@ -95,10 +95,6 @@ class Job:
         steps = self.recipe.solver == "lbfgs" or self.recipe.solver in SOLVERS
         return self.recipe.max_iter if steps and not self.incremental else 1
 
-    @property
-    def validated(self):
-        return self.held is not None
-
 
 class Net(TakesRows, NeuralEstimator):
     """What all networks share but their parameters and their layers."""
@@ -129,7 +125,7 @@ class Net(TakesRows, NeuralEstimator):
         network, remembered = self._network(task, inputs, n_outputs)
         # What goes on goes on in the type of its weights, as in scikit-learn.
         dtype = self._computing_dtype(inputs if first else None)
-        attributes = shown(network, n_outputs) | remembered
+        attributes = task.shown(network, n_outputs) | remembered
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
         if first:
             job.progress = Progress(self._first_values(job, inputs, targets, weights))
@@ -174,8 +170,8 @@ class Net(TakesRows, NeuralEstimator):
             self.best_loss_ = None if stopping else progress.best_loss
             best = progress.best_validation_score
             self.best_validation_score_ = best if stopping else None
-        self.validation_scores_ = progress.validation_scores if job.validated else None
-        self.validation_loss_curve_ = progress.validation_loss_curve if job.validated else None
+        for name in ("validation_scores", "validation_loss_curve"):
+            setattr(self, f"{name}_", None if job.held is None else getattr(progress, name))
         vars(self).update(job.attributes | self._attributes(job.network, progress.values))
 
     # --- what a fit is given
@@ -392,11 +388,6 @@ def draw(network, initializer, random_state, dtype):
     for i, (layer, shape) in enumerate(drawn):
         values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
     return [value.astype(dtype) for value in with_given(initializer, values)]
-
-
-def shown(network, n_outputs):
-    """Return what every estimator shows of its network, as attributes."""
-    return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
 
 
 def check_trainable(network, solver):

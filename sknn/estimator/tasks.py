@@ -126,6 +126,10 @@ class Task:
             )
         return Loss(self.loss_name, out.function)
 
+    def shown(self, network, n_outputs):
+        """Return what an estimator shows of its network, as attributes."""
+        return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
+
     def stratify(self, data, n_outputs):
         """Return by what rows that are held back are drawn, or None."""
 
@@ -310,9 +314,7 @@ class Regression(Task):
     checks = {"multi_output": True, "y_numeric": True}
     metric = staticmethod(r2_score)
 
-    def __init__(
-        self, loss="auto", output_activation="auto", quantile=0.5, huber_delta=1.0
-    ):
+    def __init__(self, loss="auto", output_activation="auto", quantile=0.5, huber_delta=1.0):
         super().__init__(loss, output_activation)
         self._numbers = {"quantile": quantile, "huber": huber_delta}
 

@@ -84,9 +84,28 @@ def consistent(method: Method) -> Method:
     return wrapper
 
 
+#: What the docstring of every fit ends with.
+_OUTCOME = """
+
+Returns
+-------
+self : estimator
+    The fitted estimator.
+
+Raises
+------
+ValueError
+    If a parameter or the data are not valid, or if training diverges; the estimator is then as it
+    was before.
+"""
+
+
 def fits(method: Method) -> Method:
-    """Make a method a fit: of valid parameters, and all or nothing."""
-    return all_or_nothing(_fit_context(prefer_skip_nested_validation=True)(method))
+    """Make a method a fit: of valid parameters, all or nothing, and documented as such."""
+    made = all_or_nothing(_fit_context(prefer_skip_nested_validation=True)(method))
+    if made.__doc__:  # with -OO there is none
+        made.__doc__ = inspect.cleandoc(made.__doc__) + _OUTCOME
+    return made
 
 
 #: The parameters that a partial fit has last found valid, by estimator.

@@ -7,11 +7,9 @@ from typing import Literal
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils._param_validation import StrOptions
 
 from ..engine.network import Network
-from ..engine.prediction import predict
 from ..engine.weights import Weights
 from ..estimator.checks import check_layer, computing_dtype
 from ..estimator.groups import (
@@ -28,14 +26,14 @@ from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import Net, with_given
 from ..estimator.parameters import COUNT, FRACTION, Array, fitted, param
 from ..estimator.tasks import check_activation, named
-from ..estimator.transactions import consistent
 from ..layers import Activation, BatchNormalization, Dense, Dropout
 from ..layers.initializers import draw_dense
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
 
-_HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
-_TRAINED_OR_STEP = [*_HIDDEN, "step"]
+HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
+#: With the one that is for prediction only.
+_OR_STEP = [*HIDDEN, "step"]
 #: What batch normalisation keeps of a layer.
 _NORM = "gamma", "beta", "mean", "variance"
 _Activation = HiddenActivation | Literal["step"] | Activation
@@ -103,10 +101,10 @@ def per_layer(value, n_layers, name):
     return values
 
 
-def hidden_activations(value, n_layers):
-    """Return the hidden layers' activations, which may be 'step', but not in training."""
-    entries = per_layer(value, n_layers, "activation")
-    return tuple(check_activation(entry, "activation", _TRAINED_OR_STEP) for entry in entries)
+def hidden_activations(value, n_layers, name="activation", allowed=HIDDEN):
+    """Return the hidden layers' activations as objects, checked."""
+    entries = per_layer(value, n_layers, name)
+    return tuple(check_activation(entry, name, allowed) for entry in entries)
 
 
 def _hidden_layers(sizes, activations, batch_norm, rates):
@@ -155,7 +153,7 @@ class _BaseMLPNet(Net):
         for rate in rates:
             if not isinstance(rate, Real) or not 0 <= rate < 1:
                 raise ValueError(f"dropout must lie in [0, 1), got {rate!r}.")
-        activations = hidden_activations(self.activation, len(sizes))
+        activations = hidden_activations(self.activation, len(sizes), allowed=_OR_STEP)
         if any(activation.function == "step" for activation in activations):
             raise ValueError(
                 "activation='step' has no useful derivative, so a network cannot be trained with "
@@ -198,7 +196,7 @@ class _BaseMLPNet(Net):
         if not isinstance(out, Activation):
             out = self.out_activation_
             out = named(out) if isinstance(out, str) else Activation(out)
-        activations = hidden_activations(self.activation, len(sizes) - 1)
+        activations = hidden_activations(self.activation, len(sizes) - 1, allowed=_OR_STEP)
         network = _prediction_network(
             self.n_features_in_, tuple(sizes), activations, bool(norms), out
         )
@@ -213,8 +211,7 @@ class _BaseMLPNet(Net):
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        weights = Weights.of_packed(network, values, dtype, self.device)
-        return predict(weights, inputs.source(), self.n_jobs)
+        return inputs.run(Weights.of_packed(network, values, dtype, self.device), self.n_jobs)
 
     def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""
@@ -234,18 +231,12 @@ class _BaseMLPNet(Net):
                 values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
         return [value.astype(job.dtype) for value in with_given(self.initializer, values)]
 
-    def _values(self):
-        """Return the fitted parameters in the network's order."""
-        values = []
-        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            values += [w, b]
-            if i < len(getattr(self, "batch_norm_", ())):
-                values += [self.batch_norm_[i][k] for k in _NORM]
-        return values
-
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
-        values = [np.asarray(value, dtype) for value in self._values()]
+        values, norms = [], getattr(self, "batch_norm_", ())
+        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            values += [w, b, *(norms[i][k] for k in _NORM if i < len(norms))]
+        values = [np.asarray(value, dtype) for value in values]
         shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
@@ -283,7 +274,7 @@ class MLPNetClassifier(
     """A multilayer perceptron for classification.
 
     Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
-    `random_state` walks the same loss curve.
+    `random_state` reproduces the loss curve.
 
     Examples
     --------
@@ -295,11 +286,6 @@ class MLPNetClassifier(
     True
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
 
 class MLPNetRegressor(
     ForNumbers, Training, HiddenLayers, RegressionLoss, RegressorMethods, RegressorMixin,
@@ -308,7 +294,7 @@ class MLPNetRegressor(
     """A multilayer perceptron for regression.
 
     Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
-    `random_state` walks the same loss curve.
+    `random_state` reproduces the loss curve.
 
     Examples
     --------
@@ -355,35 +341,3 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
     @property
     def _classifies(self):
         return self.task == "classification"
-
-    @consistent
-    def score(self, X, y, sample_weight=None) -> float:
-        """Return the accuracy, or in regression the coefficient of determination.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        score : float
-            The score.
-        """
-        return self._task().metric(y, self.predict(X), sample_weight=sample_weight)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        if self._classifies:
-            tags.estimator_type = "classifier"
-            tags.classifier_tags = ClassifierTags(multi_label=True)
-        else:
-            tags.estimator_type = "regressor"
-            tags.regressor_tags = RegressorTags()
-            tags.target_tags.multi_output = True
-        return tags

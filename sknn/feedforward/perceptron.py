@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
@@ -18,9 +18,9 @@ from ..engine.prediction import finite, predict
 from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
-from ..estimator.groups import Features
+from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
-from ..estimator.transactions import NeuralEstimator, all_or_nothing, consistent
+from ..estimator.transactions import NeuralEstimator, consistent, fits
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
 from ..tape.packing import rounded
@@ -82,7 +82,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     warm_start: bool = param(
         "Whether `fit` goes on from the weights of the last fit.", default=False
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         "What is computed in; None follows X: float32 for float32, else float64.", default=None
     )
     device: Literal["cpu"] = param("Where to compute.", default="cpu")
@@ -108,8 +108,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     )
     t_: int = fitted("Samples seen.")
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the perceptron.
 
@@ -121,17 +120,11 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             Their classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Factors of the samples' learning rate; a sample of weight 0 is passed over.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
         """
         first = not (self.warm_start and hasattr(self, "coef_"))
         return self._fit(X, y, sample_weight, self.max_iter, first)
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """Go once over the data given, from where training stands.
 
@@ -145,11 +138,6 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             Factors of the samples' learning rate.
         classes : array-like of shape (n_classes,), default=None
             All classes there will ever be; needed at the first call.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, None, not hasattr(self, "coef_"))
@@ -302,22 +290,21 @@ class _State:
     def restore(self, estimator):
         """Go on from a fitted estimator, with the weights that it shows."""
         old = estimator._state
-        self.seen = old.seen
-        averaged = self.moments is not None and old.moments is not None
-        shown = estimator.coef_.T, estimator.intercept_
-        weights, biases = old.weights, old.biases
+        found = [old.weights, old.biases]
         if old.moments is None:  # they may have been set by hand
-            weights, biases = shown
-        if weights.shape[0] != self.weights.shape[0] or shown[0].shape[1] != self.units:
+            found = [estimator.coef_.T, estimator.intercept_]
+        if found[0].shape[0] != len(self.weights) or len(estimator.coef_) != self.units:
             raise ValueError(
                 f"coef_ has the shape {estimator.coef_.shape}; expected "
                 f"{(self.units, self.weights.shape[0])}."
             )
-        self.weights[:, : self.units] = weights[:, : self.units]
-        self.biases[: self.units] = biases[: self.units]
-        if averaged:
-            self.moments[:, : self.units] = old.moments[:, : self.units]
-            self.bias_moments[: self.units] = old.bias_moments[: self.units]
+        own = [self.weights, self.biases]
+        if self.moments is not None and old.moments is not None:
+            own += [self.moments, self.bias_moments]
+            found += [old.moments, old.bias_moments]
+        for mine, theirs in zip(own, found, strict=True):
+            mine[..., : self.units] = theirs[..., : self.units]
+        self.seen = old.seen
 
     def attributes(self):
         """Return `coef_` and `intercept_`, averaged if that is asked for."""

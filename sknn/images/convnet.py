@@ -15,7 +15,7 @@ from ..engine.network import Network
 from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.layer_lists import LayersAsParameters, check_layers
 from ..estimator.methods import ClassifierMethods, RegressorMethods
-from ..estimator.net import LayeredNet, check_names, draw, shown
+from ..estimator.net import LayeredNet, check_names, draw
 from ..estimator.parameters import Parameters, param
 from ..estimator.transactions import all_or_nothing, consistent
 from ..files import safetensors as weight_files
@@ -74,8 +74,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
 
     def _changes(self):
         """Return the layers of the augmentation, checked."""
-        changes = [] if self.augmentation is None else self.augmentation
-        changes = check_layers(changes, "augmentation")
+        changes = check_layers(self.augmentation or [], "augmentation")
         for change in changes:
             if not isinstance(change, Augmentation):
                 raise TypeError(
@@ -97,7 +96,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if isinstance(last, Dense) and last.activation is None:
             if last.units == n_outputs:
                 return layers
-            if n_outputs == 1 and last.units == 2 and self._task().classifies:
+            if n_outputs == 1 and last.units == 2 and self._classifies:
                 return [*layers[:-1], replace(last, units=1)]
         return [*layers, Dense(n_outputs)]
 
@@ -200,7 +199,8 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         self.n_features_in_ = size(self.image_shape_)
         n_outputs = self._outputs_to_load(classes)
         inputs = Rows(None, self.image_shape_)
-        network, _ = self._network(self._task(), inputs, n_outputs)
+        task = self._task()
+        network, _ = self._network(task, inputs, n_outputs)
         dtype, first = np.dtype(self.dtype or np.float32), None
         if len(ignore):
             random_state = check_random_state(self.random_state)
@@ -209,7 +209,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
         values = [value.astype(dtype) for value in values]
-        vars(self).update(shown(network, n_outputs) | self._attributes(network, values))
+        vars(self).update(task.shown(network, n_outputs) | self._attributes(network, values))
         return self
 
     def _outputs_to_load(self, classes):
@@ -217,7 +217,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         n = last.units if isinstance(last, Dense) and last.activation is None else None
-        if not self._task().classifies:
+        if not self._classifies:
             return n or 1
         if classes is None:
             if n is None:
@@ -265,11 +265,6 @@ class ConvNetClassifier(
     >>> bool(net.fit(X / 16, y).score(X / 16, y) > 0.95)
     True
     """
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
 
 
 class ConvNetRegressor(

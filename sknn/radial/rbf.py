@@ -23,6 +23,7 @@ from ..estimator.groups import (
     Initializer,
     LayeredDescent,
     Minibatches,
+    Scalar,
 )
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
@@ -116,7 +117,7 @@ class _OnlineRule(Minibatches, LayeredDescent):
         of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or 'zeros'.""",
         default="auto", kind="str",
     )
-    dtype: Literal["float32", "float64"] | None = param(
+    dtype: Scalar | None = param(
         """
         What is computed in; None: float64 where X to fit is float64, else float32. 'lstsq' always
         computes in float64, and with None the network then does, too.""",
@@ -244,9 +245,7 @@ class _BaseRBFNet(LayeredNet):
         return [np.ascontiguousarray(value, job.dtype) for value in values]
 
     def _given_centers(self, X):
-        centers = check_array(
-            self.centers, dtype=[np.float64, np.float32], input_name="centers"
-        )
+        centers = check_array(self.centers, dtype=[np.float64, np.float32], input_name="centers")
         if centers.shape[1] != X.shape[1]:
             raise ValueError(
                 f"centers have {centers.shape[1]} features; expected {X.shape[1]}, as X has."
@@ -263,9 +262,7 @@ class _BaseRBFNet(LayeredNet):
             return np.full(k, shared_width(centers, threads, device))
         if np.ndim(self.widths) == 0 and self.widths > 0:
             return np.full(k, float(self.widths))
-        widths = check_array(
-            self.widths, dtype=np.float64, ensure_2d=False, input_name="widths"
-        )
+        widths = check_array(self.widths, dtype=np.float64, ensure_2d=False, input_name="widths")
         if widths.shape != (k,) or not (widths > 0).all():
             raise ValueError(
                 f"widths is an array of shape {widths.shape}; expected {k} positive numbers, one "
@@ -290,9 +287,6 @@ class _BaseRBFNet(LayeredNet):
                     "warm_start=False, or set it back."
                 )
         return super()._values_for(_sized(network, self._weights.values), dtype)
-
-    def _attributes(self, network, values):
-        return super()._attributes(_sized(network, values), values)
 
     # --- training
 
@@ -334,7 +328,7 @@ class _BaseRBFNet(LayeredNet):
         progress.n_iter, progress.t = 1, progress.t + len(data.rows)
         if self.verbose:
             print(f"Iteration 1, loss = {progress.loss:.8f}")
-        if job.validated:
+        if job.held is not None:
             progress.validate(job.held, job.score, weights, self.n_jobs)
         finish()
 
@@ -368,7 +362,7 @@ class _BaseRBFNet(LayeredNet):
 
     @property
     def _is_flat(self):
-        return not self._task().classifies and self.n_outputs_ == 1
+        return not self._classifies and self.n_outputs_ == 1
 
 
 def _sized(network, values):
@@ -404,11 +398,6 @@ class RBFNetClassifier(
         "The weights.", kind="ndarray of shape (1, n_centers) or (n_outputs, n_centers)"
     )
     intercept_: Array = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
 
 
 class RBFNetRegressor(

@@ -11,9 +11,9 @@ from sklearn.utils.validation import validate_data
 from ..engine.data import Data
 from ..engine.prediction import predict
 from ..estimator.checks import numeric, sound
+from ..estimator.inputs import Inputs
 from ..estimator.parameters import Array, Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
-from ..tape.sources import Source
 
 #: Numbers of tokens that float32 holds exactly.
 _MOST_TOKENS = 2**24
@@ -37,7 +37,7 @@ class Mask(Parameters):
 
 
 @dataclass(frozen=True)
-class Sequences:
+class Sequences(Inputs):
     """X as the engine reads it.
 
     Attributes
@@ -62,14 +62,6 @@ class Sequences:
     lengths: np.ndarray | None = None
     listed: bool = False
     plain: bool = False
-
-    @property
-    def shape(self):
-        return self.values.shape
-
-    @property
-    def dtype(self):
-        return self.values.dtype
 
     @property
     def inputs(self):
@@ -108,10 +100,6 @@ class Sequences:
         """Return some of them."""
         lengths = None if self.lengths is None else self.lengths[rows]
         return replace(self, values=self.values[rows], lengths=lengths)
-
-    def source(self):
-        """Return them as the engine reads them."""
-        return Source(self.values)
 
     def run(self, weights, n_jobs):
         """Return what a network with weights gives for them, a row each."""

@@ -11,19 +11,14 @@ from sklearn.utils.validation import _check_y, check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
+from ..estimator.checks import check_given
 from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
-from ..estimator.transactions import consistent
 from ..layers import Dense, Embedding
 from .cells import Cells, stack
-from .inputs import (
-    Mask,
-    TakesSequences,
-    given_vectors,
-    listed,
-)
+from .inputs import Mask, TakesSequences, given_vectors, listed
 from .steps import EachStep, flat_targets
 
 
@@ -105,11 +100,7 @@ class _BaseRNN(TakesSequences, LayeredNet):
         sequences = self._sequences(X, reset)
         if isinstance(y, str):
             return sequences
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+        check_given(self, y)
         if not self.return_sequences:
             check_consistent_length(sequences, y)
             if len({part.shape for part in listed(y) or ()}) > 1:
@@ -195,31 +186,14 @@ class _OfEachStep:
             parts[i] = part
         return parts
 
-    @consistent
-    def score(self, X, y, sample_weight=None) -> float:
-        """Return the accuracy, or in regression the coefficient of determination.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, time) or (n, time, features), or list of arrays
-            The sequences.
-        y : array-like of shape (n,) or (n, n_outputs)
-            Their targets; with `return_sequences`, those of their steps, which count alike.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the sequences.
-
-        Returns
-        -------
-        score : float
-            The score.
-        """
+    def _to_score(self, X, y, sample_weight):
         predictions = self.predict(X)
         if self._by_step:
             sequences = self._read(X)
             y, predictions = (flat_targets(some, sequences) for some in (y, predictions))
             if sample_weight is not None:
                 sample_weight = np.repeat(sample_weight, sequences.steps)
-        return self._task().metric(y, predictions, sample_weight=sample_weight)
+        return y, predictions, sample_weight
 
 
 class RNNClassifier(
@@ -248,11 +222,6 @@ class RNNClassifier(
     >>> bool(net.fit(X, y).score(X, y) > 0.95)
     True
     """
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
 
 
 class RNNRegressor(

@@ -1,30 +1,27 @@
 """A recurrent network that reads text character by character, and writes some."""
 
 import sys
+from functools import partial
 from numbers import Integral
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
 from ..engine.training import Progress, Trainer
 from ..engine.weights import Weights
-from ..estimator.groups import Initializer, LayeredDescent, StepSolver
+from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
 from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
 from ..sequences.cells import Cells
 from ..tape.losses import Loss
-from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts
-from .generation import most_probable, write
+from .characters import Characters, TextModel, Vocabulary, as_texts, most_probable
+from .generation import write
 from .net import TextNet
 from .streams import (
     StepRecorder,
@@ -41,7 +38,9 @@ class TextLayers(Cells):
 
     hidden_size: int = param("Units of each of them.", default=128, valid=[COUNT], kw_only=False)
     n_layers: int = param(
-        "How many stand one upon the other, at most 256.",
+        """
+        How many stand one upon the other, at most 256; where there are an encoder and a decoder, in
+        each.""",
         default=1, valid=[Interval(Integral, 1, 256, closed="both")], kw_only=False,
     )
     embedding: int | None = param(
@@ -125,9 +124,7 @@ class _TextDescent(LayeredDescent):
     )
     clip_value: float | None = param("Limit of each element of the gradient.", default=5.0)
     clip_norm: float | None = param("Limit of the norm of the whole gradient.", default=None)
-    dtype: Literal["float32", "float64"] | None = param(
-        "What is computed in; None: float32.", default=None
-    )
+    dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
 
     loss_: float = fitted("The last loss, the mean over all characters.")
     step_loss_curve_: list[float] | None = fitted(
@@ -209,17 +206,6 @@ class CharRNN(
         X_val : str or list, tuple, array or Series of str, default=None
             Texts to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the texts are not valid, or if the weights diverge; the estimator is
-            then as it was before.
         """
         return self._fit(X, y, X_val, False)
 
@@ -233,11 +219,6 @@ class CharRNN(
             The texts, which begin with a state of zero.
         y : Ignored
             Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, None, True)
 
@@ -249,10 +230,10 @@ class CharRNN(
         train, held = self._read_texts(as_texts(X), X_val, first)
         network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
-        train = self._streams(train, network, dtype, "X")
-        held = None if held is None else self._streams(held, network, dtype, "X_val")
         job = Job.of(self, network, dtype, first, incremental, likelihood, {})
-        job.data, job.held = train, held
+        how = network, dtype, self.batch_size, self.reduction
+        job.data = make_streams(train, "X", *how)
+        job.held = None if held is None else make_streams(held, "X_val", *how)
         if first:
             job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
         else:
@@ -316,16 +297,6 @@ class CharRNN(
             )
         return parts
 
-    def _streams(self, texts, network, dtype, name):
-        """Return texts as streams; there must be something in them."""
-        streams = make_streams(texts, network, dtype, self.batch_size, self.reduction)
-        if streams is None:
-            raise ValueError(
-                f"{name} has no text of at least two characters; expected one, as the first "
-                "character is only read."
-            )
-        return streams
-
     def _network(self, longest):
         """Return the Network that the parameters describe, for chunks of the longest text."""
         n_symbols = len(self.vocabulary_)
@@ -376,23 +347,9 @@ class CharRNN(
 
     # --- what comes next
 
-    @consistent
-    def predict_proba(self, X) -> Array:
-        """Return the distribution of the character that follows each text.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The texts. After an empty one, without `boundaries`, characters are as probable as they
-            were frequent in training.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_texts, n_vocabulary)
-            The columns are in the order of `vocabulary_`.
-        """
-        check_is_fitted(self)
-        texts = self._numbers(as_texts(X), ends=False)
+    def _distributions(self, texts):
+        """Return the distributions of the characters that follow texts."""
+        texts = self._numbers(texts, ends=False)
         probabilities = np.empty((len(texts), len(self.vocabulary_)), self._weights.dtype)
         probabilities[:] = self._frequencies()
         read = [i for i, text in enumerate(texts) if len(text)]
@@ -436,73 +393,19 @@ class CharRNN(
         states = final_states(self._weights, texts, self.n_jobs)[:, -own:]
         return np.ascontiguousarray(states[:, :units])
 
-    @validate_params(SAMPLING, prefer_skip_nested_validation=True)
-    @consistent
-    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
-        """Write text, drawing one character after the other.
-
-        Parameters
-        ----------
-        n_chars : int
-            How many characters; with `boundaries`, fewer if the text ends before.
-        prime : str, default=''
-            The text that they continue. Where it is empty, without `boundaries`, the first is drawn
-            by the frequencies in training.
-        temperature : float, default=1.0
-            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
-            more probable, above it more varied.
-        top_k : int or None, default=None
-            Draw among this many of the most probable characters (and those as probable as the
-            last of them); None: among all.
-        random_state : int, RandomState instance or None, default=None
-            Seed; None: the estimator's own.
-
-        Returns
-        -------
-        text : str
-            The new characters, without `prime`.
-        """
-        check_is_fitted(self)
-        start = self._numbers([prime], "prime", ends=False)[0]
-        random_state = check_random_state(
-            self.random_state if random_state is None else random_state
-        )
-        codes = write(
-            self._weights, n_chars, start, self._frequencies(), self._mark, temperature, top_k,
-            random_state,
+    def _write(self, n_chars, prime, temperature, top_k, random_state):
+        """Return the numbers of drawn characters, some at a time."""
+        return write(
+            self._weights, n_chars, self._numbers([prime], "prime", ends=False)[0],
+            self._frequencies(), self._mark, temperature, top_k, random_state,
         )  # fmt: skip
-        return "".join(map(self._characters.decode, codes))
 
-    @validate_params(SEARCH, prefer_skip_nested_validation=True)
-    @consistent
-    def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
-        """Search the most probable text, going on with the few best beginnings at each character.
-
-        Parameters
-        ----------
-        n_chars : int
-            How many characters; with `boundaries`, a text that ends before counts if it is more
-            probable, its end included.
-        prime : str, default=''
-            The text that they continue. Where it is empty, without `boundaries`, first characters
-            are as probable as they were frequent in training.
-        beam_width : int, default=5
-            How many beginnings are kept; 1 takes the most probable character each time.
-
-        Returns
-        -------
-        text : str
-            The new characters, without `prime`.
-        log_probability : float
-            The logarithm of their probability, in nats.
-        """
-        check_is_fitted(self)
+    def _search(self, n_chars, prime, beam_width):
+        """Return the numbers of characters that a beam search finds, and their log-probability."""
         start = self._numbers([prime], "prime", ends=False)[0]
         states = np.zeros((1, self._weights.network.state_size), self._weights.dtype)
         probabilities = self._frequencies()[None]
         if len(start):
             states, probabilities = self._after([start])
-        codes, log_probability = most_probable(
-            self._weights, n_chars, states, probabilities, beam_width, self._mark
-        )
-        return self._characters.decode(codes), log_probability
+        follow = partial(next_probabilities, self._weights)
+        return most_probable(n_chars, states, probabilities, beam_width, self._mark, follow)

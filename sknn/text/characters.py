@@ -1,11 +1,14 @@
-"""Text as numbers: documents, their characters, and the parameters that models of text share."""
+"""Text as numbers: documents, their characters, and what models of text share."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import DensityMixin
-from sklearn.utils._param_validation import Interval
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.parameters import Array, Parameters, param
 from ..estimator.transactions import consistent
@@ -31,19 +34,13 @@ class Vocabulary(Parameters):
     )
 
 
-#: What is valid for the method `sample`.
-SAMPLING = {
+#: What is valid for the methods that write text.
+_ARGUMENTS = {
     "n_chars": [Interval(Integral, 0, MOST, closed="both")],
     "prime": [str],
     "temperature": [Interval(Real, 0, None, closed="neither")],
     "top_k": [Interval(Integral, 1, None, closed="left"), None],
     "random_state": ["random_state"],
-}
-
-#: What is valid for the method `beam_search`.
-SEARCH = {
-    "n_chars": SAMPLING["n_chars"],
-    "prime": SAMPLING["prime"],
     "beam_width": [_COUNT],
 }
 
@@ -172,7 +169,12 @@ class Characters:
             place = f"position {strange[0] - offsets[document]}"
             if documents is texts:
                 place = f"document {document}, {place}"
-            raise ValueError(_unseen(int(points[strange[0]]), place, name))
+            point = int(points[strange[0]])
+            raise ValueError(
+                f"{name} holds the character {chr(point)!r} (U+{point:04X}; {place}), which was "
+                "not in the text that the vocabulary was learnt from. Fit on text that has it, or "
+                "set unknown='\\ufffd', or another character, to take all unseen ones as that."
+            )
         if len(strange):
             codes[strange] = self.symbols.index(self.unknown)
         return codes, offsets
@@ -180,15 +182,6 @@ class Characters:
     def decode(self, codes):
         """Return the text of an array of numbers."""
         return _text_of(self._points[codes])
-
-
-def _unseen(point, place, name):
-    """Say which character is not in the vocabulary, and what to do."""
-    return (
-        f"{name} holds the character {chr(point)!r} (U+{point:04X}; {place}), which was not in the "
-        "text that the vocabulary was learnt from. Fit on text that has it, or set "
-        "unknown='\\ufffd', or another character, to take all unseen ones as that."
-    )
 
 
 def _code_points(text):
@@ -211,11 +204,59 @@ def draw(probabilities, temperature, top_k, uniform):
     return int(np.searchsorted(sums, uniform * sums[-1], side="right"))
 
 
-class TextModel(DensityMixin):
-    """What models of text share: scores, the most probable character, tags.
+def most_probable(n, states, probabilities, width, end, follow):
+    """Return the most probable symbols that a beam search finds, and their log-probability.
 
-    They have `vocabulary_`, ``predict_proba`` and ``_log_likelihoods``, which returns for each text
-    its log-likelihood, and of how many characters.
+    Parameters
+    ----------
+    n : int
+        How many symbols, at most.
+    states : ndarray of shape (1, state_size)
+        The model's, where it begins.
+    probabilities : ndarray of shape (1, n_symbols)
+        Those of the first symbol.
+    width : int
+        How many beginnings are kept.
+    end : int or None
+        The symbol that ends a text.
+    follow : callable
+        ``follow(symbols, states)`` returns the probabilities of what follows one more symbol after
+        each of the states, and changes these.
+
+    Returns
+    -------
+    codes : ndarray of int64
+        Without the end.
+    log_probability : float
+        With the end, if there is one.
+    """
+    beams, scores = np.zeros((1, 0), np.int64), np.zeros(1)
+    best, best_score = None, -np.inf
+    for _ in range(n):
+        with np.errstate(divide="ignore"):
+            grown = scores[:, None] + np.log(probabilities, dtype=np.float64)
+        kept = np.argsort(-grown, axis=None, kind="stable")[:width]
+        kept = kept[np.isfinite(grown.ravel()[kept])]
+        parents, symbols = np.divmod(kept, grown.shape[1])
+        beams, scores = np.column_stack([beams[parents], symbols]), grown.ravel()[kept]
+        ended = symbols == end
+        if ended.any() and scores[ended].max() > best_score:
+            first = np.flatnonzero(ended)[0]
+            best, best_score = beams[first, :-1], scores[first]
+        beams, scores = beams[~ended], scores[~ended]
+        if not len(scores) or scores[0] <= best_score:  # they can only get worse
+            return best, float(best_score)
+        states = states[parents[~ended]]
+        probabilities = follow(beams[:, -1], states)
+    return beams[0], float(scores[0])
+
+
+class TextModel(DensityMixin):
+    """What models of text share: scores, what comes next, text that they write, tags.
+
+    They have `vocabulary_`, ``_log_likelihoods``, which returns for each text its log-likelihood,
+    and of how many characters, ``_distributions`` of what follows texts, ``_write`` and
+    ``_search``.
     """
 
     @consistent
@@ -278,6 +319,24 @@ class TextModel(DensityMixin):
         return float(np.exp(-self.score(X)))
 
     @consistent
+    def predict_proba(self, X) -> Array:
+        """Return the distribution of the character that follows each text.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts. After an empty one, a network without `boundaries` takes the frequencies in
+            training, a Markov chain its probabilities of order 0.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_texts, n_vocabulary)
+            The columns are in the order of `vocabulary_`.
+        """
+        check_is_fitted(self)
+        return self._distributions(as_texts(X))
+
+    @consistent
     def predict(self, X) -> Array:
         """Return the most probable character after each text.
 
@@ -296,10 +355,73 @@ class TextModel(DensityMixin):
         vocabulary = np.asarray(self.vocabulary_, dtype=object)
         if vocabulary.shape != probabilities.shape[1:]:
             raise ValueError(
-                f"vocabulary_ has the shape {vocabulary.shape}; expected "
-                f"{probabilities.shape[1:]}."
+                f"vocabulary_ has the shape {vocabulary.shape}; expected {probabilities.shape[1:]}."
             )
         return vocabulary[probabilities.argmax(axis=1)]
+
+    @consistent
+    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
+        """Write text, drawing one character after the other.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters; where a model has `boundaries`, fewer if the text ends before.
+        prime : str, default=''
+            The text that they continue; what follows an empty one is as for `predict_proba`.
+        temperature : float, default=1.0
+            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
+            more probable, above it more varied.
+        top_k : int or None, default=None
+            Draw among this many of the most probable characters (and those as probable as the
+            last of them); None: among all.
+        random_state : int, RandomState instance or None, default=None
+            Seed; None: the estimator's own.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        """
+        self._check_arguments(
+            "sample", n_chars=n_chars, prime=prime, temperature=temperature, top_k=top_k,
+            random_state=random_state,
+        )  # fmt: skip
+        random_state = self.random_state if random_state is None else random_state
+        drawn = self._write(n_chars, prime, temperature, top_k, check_random_state(random_state))
+        return "".join(map(self._characters.decode, drawn))
+
+    @consistent
+    def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
+        """Search the most probable text, going on with the few best beginnings at each character.
+
+        Parameters
+        ----------
+        n_chars : int
+            How many characters; where a model has `boundaries`, a text that ends before counts if
+            it is more probable, its end included.
+        prime : str, default=''
+            The text that they continue; what follows an empty one is as for `predict_proba`.
+        beam_width : int, default=5
+            How many beginnings are kept; 1 takes the most probable character each time.
+
+        Returns
+        -------
+        text : str
+            The new characters, without `prime`.
+        log_probability : float
+            The logarithm of their probability, in nats.
+        """
+        self._check_arguments("beam_search", n_chars=n_chars, prime=prime, beam_width=beam_width)
+        codes, log_probability = self._search(n_chars, prime, beam_width)
+        return self._characters.decode(codes), log_probability
+
+    def _check_arguments(self, method, **given):
+        """Check the arguments of a method of a fitted model."""
+        if not get_config()["skip_parameter_validation"]:
+            name = f"{type(self).__name__}.{method}"
+            validate_parameter_constraints(_ARGUMENTS, given, caller_name=name)
+        check_is_fitted(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

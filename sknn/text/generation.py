@@ -1,11 +1,11 @@
-"""Text that a recurrent network writes: drawn character by character, or searched for."""
+"""Text that a recurrent network writes, drawn character by character."""
 
 import numpy as np
 
 from ..engine.prediction import open_session
 from ..tape.sources import Source
 from .characters import draw
-from .streams import TOKENS, final_states, next_probabilities, with_steps
+from .streams import TOKENS, final_states, with_steps
 
 #: The most symbols that are drawn at once.
 _PIECE = 1024
@@ -58,48 +58,3 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
         session.bind(weights.packed, Source(tokens[:, None]), out=tokens, carry=states)
         session.run(n, 1, rates)
     return tokens[1:]
-
-
-def most_probable(weights, n, states, probabilities, width, end):
-    """Return the most probable symbols that a beam search finds, and their log-probability.
-
-    Parameters
-    ----------
-    weights : Weights
-    n : int
-        How many symbols, at most.
-    states : ndarray of shape (1, state_size)
-        The network's, where it begins.
-    probabilities : ndarray of shape (1, n_symbols)
-        Those of the first symbol.
-    width : int
-        How many beginnings are kept.
-    end : int or None
-        The symbol that ends a text.
-
-    Returns
-    -------
-    codes : ndarray of int64
-        Without the end.
-    log_probability : float
-        With the end, if there is one.
-    """
-    beams, scores = np.zeros((1, 0), np.int64), np.zeros(1)
-    best, best_score = None, -np.inf
-    for _ in range(n):
-        with np.errstate(divide="ignore"):
-            grown = scores[:, None] + np.log(probabilities, dtype=np.float64)
-        kept = np.argsort(-grown, axis=None, kind="stable")[:width]
-        kept = kept[np.isfinite(grown.ravel()[kept])]
-        parents, symbols = np.divmod(kept, grown.shape[1])
-        beams, scores = np.column_stack([beams[parents], symbols]), grown.ravel()[kept]
-        ended = symbols == end
-        if ended.any() and scores[ended].max() > best_score:
-            first = np.flatnonzero(ended)[0]
-            best, best_score = beams[first, :-1], scores[first]
-        beams, scores = beams[~ended], scores[~ended]
-        if not len(scores) or scores[0] <= best_score:  # they can only get worse
-            return best, float(best_score)
-        states = states[parents[~ended]]
-        probabilities = next_probabilities(weights, beams[:, -1], states)
-    return beams[0], float(scores[0])

@@ -12,14 +12,13 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.parameters import Array, fitted, param
-from ..estimator.transactions import all_or_nothing, consistent
-from .characters import SAMPLING, SEARCH, Characters, TextModel, Vocabulary, as_texts, draw
+from ..estimator.transactions import consistent, fits
+from .characters import Characters, TextModel, Vocabulary, as_texts, draw, most_probable
 
 
 class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
@@ -73,8 +72,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         matrix before it, in their order: row and column there, context and next character."""
     )
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X, y=None) -> Self:
         """Learn the vocabulary and count.
 
@@ -84,16 +82,10 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
             One document, or several.
         y : Ignored
             Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : estimator
-            The fitted chain.
         """
         return self._fit(as_texts(X))
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def partial_fit(self, X, y=None) -> Self:
         """Add the counts of more documents; the first call learns the vocabulary.
 
@@ -105,11 +97,6 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
             Whole documents, since no context reaches back into an earlier call.
         y : Ignored
             Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : estimator
-            The chain.
         """
         texts = as_texts(X)
         if not hasattr(self, "counts_"):
@@ -133,6 +120,7 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     def _checked_counts(self):
         """Return the tables of counts, if they are such: they may have been set by hand."""
+        check_is_fitted(self)
         tables, n_rows = list(self.counts_), 1
         for order, table in enumerate(tables):
             shape = n_rows, len(self._characters)
@@ -150,7 +138,6 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
 
     def _log_likelihoods(self, X):
         """Return, for each document, its log-likelihood, and of how many characters."""
-        check_is_fitted(self)
         counts = self._checked_counts()
         codes = self._read(as_texts(X))
         scored = codes >= 0
@@ -165,105 +152,36 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
             np.bincount(document, minlength=n_documents),
         )
 
-    @consistent
-    def predict_proba(self, X) -> Array:
-        """Return the distribution of the character that follows each document.
-
-        Parameters
-        ----------
-        X : str or list, tuple, array or Series of str
-            The documents. After an empty one, characters have the probabilities of order 0.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_documents, n_vocabulary)
-            The columns are in the order of `vocabulary_`.
-        """
-        check_is_fitted(self)
+    def _distributions(self, texts):
+        """Return the distributions of the characters that follow documents."""
         counts = self._checked_counts()
-        codes, offsets = self._characters.encode(as_texts(X))
+        codes, offsets = self._characters.encode(texts)
         return np.array([
             _distribution(counts, _contexts(counts, codes[start:end]))
             for start, end in zip(offsets, offsets[1:])
         ])  # fmt: skip
 
-    @validate_params(SAMPLING, prefer_skip_nested_validation=True)
-    @consistent
-    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
-        """Draw text, one character after the other.
-
-        Parameters
-        ----------
-        n_chars : int
-            How many characters.
-        prime : str, default=''
-            The text that they continue; the chain starts from order 0 where it is empty.
-        temperature : float, default=1.0
-            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
-            more probable, above it more varied.
-        top_k : int or None, default=None
-            Draw among this many of the most probable characters (and those as probable as the
-            last of them); None: among all.
-        random_state : int, RandomState instance or None, default=None
-            Seed; None: the estimator's own.
-
-        Returns
-        -------
-        text : str
-            The new characters, without `prime`.
-        """
-        check_is_fitted(self)
+    def _write(self, n_chars, prime, temperature, top_k, random_state):
+        """Return the numbers of drawn characters, in one piece."""
         counts = self._checked_counts()
         contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
-        random_state = check_random_state(
-            self.random_state if random_state is None else random_state
-        )
-        n_chars = int(n_chars)
-        codes = np.empty(n_chars, np.int64)
-        for i, uniform in enumerate(random_state.random_sample(n_chars)):
+        codes = np.empty(int(n_chars), np.int64)
+        for i, uniform in enumerate(random_state.random_sample(len(codes))):
             codes[i] = draw(_distribution(counts, contexts), temperature, top_k, uniform)
             contexts = _advance(counts, contexts, codes[i])
-        return self._characters.decode(codes)
+        return [codes]
 
-    @validate_params(SEARCH, prefer_skip_nested_validation=True)
-    @consistent
-    def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
-        """Search the most probable text, going on with the few best beginnings at each character.
-
-        Parameters
-        ----------
-        n_chars : int
-            How many characters.
-        prime : str, default=''
-            The text that they continue; the chain starts from order 0 where it is empty.
-        beam_width : int, default=5
-            How many beginnings are kept; 1 takes the most probable character each time.
-
-        Returns
-        -------
-        text : str
-            The new characters, without `prime`.
-        log_probability : float
-            The logarithm of their probability, in nats.
-        """
-        check_is_fitted(self)
+    def _search(self, n_chars, prime, beam_width):
+        """Return the numbers of characters that a beam search finds, and their log-probability."""
         counts = self._checked_counts()
-        contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
-        beams = [(0.0, [], contexts)]
-        for _ in range(n_chars):
-            scores = np.array([
-                score + np.log(_distribution(counts, contexts))
-                for score, _, contexts in beams
-            ])  # fmt: skip
-            kept = np.argsort(-scores, axis=None, kind="stable")[:beam_width]
-            grown = []
-            for parent, code in zip(*np.divmod(kept, scores.shape[1])):
-                _, codes, contexts = beams[parent]
-                contexts = _advance(counts, contexts, code)
-                grown.append((scores[parent, code], [*codes, code], contexts))
-            beams = grown
-        score, codes, _ = beams[0]
-        return self._characters.decode(np.array(codes, np.int64)), float(score)
+
+        def follow(codes, contexts):
+            contexts[:] = [_advance(counts, *one) for one in zip(contexts, codes)]
+            return np.array([_distribution(counts, some) for some in contexts])
+
+        start = np.array([_contexts(counts, self._characters.encode(prime, "prime")[0])])
+        first = _distribution(counts, start[0])[None]
+        return most_probable(n_chars, start, first, beam_width, None, follow)
 
     @consistent
     def transition_matrix(self, order=1) -> tuple[Array, sp.csr_array]:
@@ -283,7 +201,6 @@ class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
         matrix : csr_array of shape (n_contexts, n_vocabulary)
             The part of each character among those that followed each context.
         """
-        check_is_fitted(self)
         counts = self._checked_counts()
         highest = len(counts) - 1
         if not (isinstance(order, Integral) and 0 <= order <= highest):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..engine.data import Data
 from ..engine.prediction import predict
+from ..estimator.tasks import Task
 from ..tape.sources import ClassNumbers, Source
 from .streams import LOOK_BYTES
 
@@ -22,10 +23,13 @@ class Pairs(Data):
         reads all of the second part but its last column, and is to predict all but the first.
     in_steps : int
         Room for the input.
+    mark : int
+        The number of the mark; it comes after those of the outputs' symbols.
     """
 
     codes: np.ndarray = None
     in_steps: int = 1
+    mark: int = 0
 
     @property
     def out_steps(self):
@@ -69,9 +73,27 @@ class Pairs(Data):
         return np.log(found, dtype=np.float64).sum(axis=1), exact
 
 
-def exactness(data, loss, exact):
-    """Return the part of outputs that a greedy search finds: the score of pairs."""
-    return float(exact.mean())
+class Translation(Task):
+    """To write the output of each pair: the pairs hold what is to be learned."""
+
+    losses = ("log_loss",)
+
+    def read(self, read, X, y, reset):
+        """Return pairs, and no targets beside them."""
+        return read(X, y, reset), None
+
+    def count_outputs(self, pairs, y):
+        return pairs.mark + 1
+
+    def shown(self, network, n_outputs):
+        return {}
+
+    def data(self, pairs, y, weights, network):
+        return pairs
+
+    def score(self, data, loss, exact):
+        """Return the part of outputs that a greedy search finds."""
+        return float(exact.mean())
 
 
 def make_pairs(inputs, outputs, mark):
@@ -94,6 +116,7 @@ def make_pairs(inputs, outputs, mark):
     return Pairs(
         Source(codes[:, :-1]), ClassNumbers(written[:, 1:]), None, np.arange(n), lengths=lengths,
         steps=lengths[:, 1].copy(), codes=codes, in_steps=in_steps,
+        mark=mark,
     )  # fmt: skip
 
 

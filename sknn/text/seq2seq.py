@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from numbers import Integral
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from sklearn.utils import check_consistent_length
@@ -10,10 +10,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..engine.training import Progress
-from ..estimator.groups import LayeredTraining
+from ..estimator.checks import check_given
+from ..estimator.groups import LayeredTraining, Scalar
 from ..estimator.methods import partial_fits
-from ..estimator.net import Job, draw, hold_back
 from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, EncoderDecoder, Layer
@@ -23,19 +22,11 @@ from ..tape.sources import Source
 from .char_rnn import TextLayers
 from .characters import Characters, Vocabulary, as_texts
 from .net import TextNet
-from .pairs import exactness, make_pairs
+from .pairs import Translation, make_pairs
 from .streams import final_states, reading
 
 #: Rows of the decoder that search goes on with at a time.
 _TOGETHER = 512
-
-class _Layers(TextLayers):
-    """The layers of an encoder, and of a decoder."""
-
-    n_layers: int = param(
-        "How many of them the encoder has, and the decoder, one upon the other; at most 256.",
-        default=1, kw_only=False,
-    )
 
 
 class _Search(Parameters):
@@ -70,9 +61,7 @@ class _PairsTraining(LayeredTraining):
     learning_rate_init: float = param(default=5e-3)
     max_iter: int = param(default=100)
     clip_norm: float | None = param(default=1.0)
-    dtype: Literal["float32", "float64"] | None = param(
-        "What is computed in; None: float32.", default=None
-    )
+    dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
 
     layers_: list[Layer] = fitted(
         "The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer."
@@ -147,7 +136,7 @@ def beam_search(decoder, states, width, longest, n_jobs):
     return outputs
 
 
-class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
+class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
     """A recurrent network that translates texts, character by character.
 
     An encoder reads the input; a decoder goes on from the states in which that has ended, and
@@ -178,9 +167,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         "The characters of inputs, each a str, in the order of their code points.",
         kind="ndarray of shape (n_vocabulary,)",
     )
-    output_vocabulary_: Array = fitted(
-        "Those of outputs.", kind="ndarray of shape (n_vocabulary,)"
-    )
+    output_vocabulary_: Array = fitted("Those of outputs.", kind="ndarray of shape (n_vocabulary,)")
     longest_output_: int = fitted("Characters of the longest output that was fitted.")
 
     # --- fitting
@@ -198,19 +185,8 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
         X_val, y_val : list, tuple, array or Series of str, default=None
             Pairs to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the texts are not valid, or if the weights diverge; the estimator is
-            then as it was before.
         """
-        return self._fit(X, y, validation=(X_val, y_val))
+        return self._fit(X, y, validation=(X_val, y_val, None))
 
     @partial_fits
     def partial_fit(self, X, y) -> Self:
@@ -222,52 +198,19 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
             The inputs.
         y : list, tuple, array or Series of str
             Their outputs.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
         """
         return self._fit(X, y, incremental=True)
 
-    def _fit(self, X, y, incremental=False, validation=(None, None)):
-        """Check everything, then train; `validation` is X_val and y_val."""
-        if incremental:
-            self._check_incremental()
-        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
-        pairs = self._read_pairs(X, y, first)
-        network = self._network(pairs)
-        dtype = self._computing_dtype(pairs if first else None)
-        longest = max(0 if first else self.longest_output_, pairs.out_steps - 1)
-        attributes = {"longest_output_": longest}
-        job = Job.of(self, network, dtype, first, incremental, exactness, attributes)
-        job.data = pairs
-        if first:
-            job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
-        else:
-            job.progress = self._progress(job)
-        job.held = self._given_validation(*validation)
-        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
-            job.data, job.held = hold_back(job, self.validation_fraction)
-        return self._learn(job, X, y)
+    def _task(self):
+        """Return the task, which has no parameters."""
+        return Translation()
 
-    def _given_validation(self, X_val, y_val):
-        """Return validation data that the caller gave, or None."""
-        if X_val is None and y_val is None:
-            return None
-        if X_val is None or y_val is None:
-            raise ValueError("X_val and y_val go together; only one of them was given.")
-        return self._read_pairs(X_val, y_val, first=False)
-
-    def _read_pairs(self, X, y, first):
-        """Return texts as Pairs, which hold the targets too; at first, learn the vocabularies."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
+    def _read(self, X, y, reset=False):
+        """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
+        check_given(self, y)
         X, y = _as_pairs(X, y)
-        if first:
+        if reset:
+            self.longest_output_ = 0
             self._input_characters = Characters.learn(X, self.unknown, self.min_count)
             self._output_characters = Characters.learn(y, self.unknown, self.min_count, "y")
             self.input_vocabulary_ = self._input_characters.vocabulary
@@ -287,13 +230,13 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, _Layers, TextNet):
             self._input_characters.encode(X), outputs.encode(y, "y"), mark=len(outputs)
         )
 
-    def _network(self, pairs):
-        """Return the Network that the parameters describe, for some pairs."""
-        n_outputs = len(self._output_characters) + 1
+    def _network(self, task, pairs, n_outputs):
+        """Return the Network that the parameters describe, and the longest output there was."""
         parts = [self._recurrent(n) for n in (len(self._input_characters), n_outputs)]
         layers = (EncoderDecoder(*parts, pairs.in_steps), Dense(n_outputs), Activation("softmax"))
         inputs = pairs.in_steps + pairs.out_steps
-        return Network(layers, inputs, Loss("log_loss", "softmax"))
+        longest = max(self.longest_output_, pairs.out_steps - 1)
+        return Network(layers, inputs, Loss("log_loss", "softmax")), {"longest_output_": longest}
 
     # --- predicting
 

@@ -44,7 +44,7 @@ class Schedule:
     resets: np.ndarray
 
 
-def deal(starts, lengths, time, n_streams):
+def deal(starts, lengths, time, n_streams=None):
     """Return the schedule that deals the chunks of texts to streams, in equal runs.
 
     A stream's chunks follow each other in the texts, and no two streams differ by more than one. So
@@ -57,30 +57,22 @@ def deal(starts, lengths, time, n_streams):
         Where texts begin, and how many symbols are read of each.
     time : int
         The longest chunk.
-    n_streams : int
-        The largest number of streams; there are not more than chunks.
+    n_streams : int or None
+        The largest number of streams; there are not more than chunks. None: side by side, each
+        text is a stream of its own.
 
     Returns
     -------
     schedule : Schedule
     """
-    total = int((-(-lengths // time)).sum())
-    n_streams = min(n_streams, total)
-    bounds = np.arange(n_streams + 1) * total // n_streams
-    return _schedule(starts, lengths, time, bounds)
-
-
-def side_by_side(starts, lengths, time):
-    """Return the schedule in which each text is a stream of its own."""
-    bounds = np.concatenate([[0], np.cumsum(-(-lengths // time))])
-    return _schedule(starts, lengths, time, bounds)
-
-
-def _schedule(starts, lengths, time, bounds):
-    """Return the schedule of streams that end, and begin, at some of all chunks in order."""
     counts = -(-lengths // time)
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    total = int(bounds[-1])
     text = np.repeat(np.arange(len(lengths)), counts)
-    place = np.arange(len(text)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.arange(total) - np.repeat(bounds[:-1], counts)
+    if n_streams is not None:
+        n_streams = min(n_streams, total)
+        bounds = np.arange(n_streams + 1) * total // n_streams
     steps = int(np.diff(bounds).max(initial=0))
     chunk = bounds[:-1] + np.arange(steps)[:, None]
     live = chunk < bounds[1:]
@@ -97,14 +89,14 @@ def _schedule(starts, lengths, time, bounds):
 
 
 def join(texts, time):
-    """Return all texts in one array, with room behind for a chunk, and where each begins."""
+    """Return all texts in one array, with room behind for a chunk, and all chunks of it.
+
+    And where each text begins, and how long it is.
+    """
     sizes = np.array([len(text) for text in texts], np.int64)
     codes = np.concatenate([*texts, np.zeros(time + 1, np.int64)])
-    return codes, np.cumsum(sizes) - sizes, sizes
-
-
-def _windows(codes, time):
-    return np.lib.stride_tricks.sliding_window_view(codes, time)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, time)
+    return codes, windows, np.cumsum(sizes) - sizes, sizes
 
 
 @dataclass
@@ -177,12 +169,14 @@ def likelihood(data, loss, outputs):
     return -loss
 
 
-def make_streams(texts, network, dtype, n_streams, reduction):
-    """Return texts as streams for a network that reads chunks, or None if nothing is to be read.
+def make_streams(texts, name, network, dtype, n_streams, reduction):
+    """Return texts as streams for a network that reads chunks; there must be something in them.
 
     Parameters
     ----------
     texts : list of ndarray of int64
+    name : str
+        What errors call them.
     network : Network
         Its number of inputs is the length of a chunk.
     dtype : dtype
@@ -193,14 +187,17 @@ def make_streams(texts, network, dtype, n_streams, reduction):
         As in :class:`Streams`.
     """
     time = network.inputs
-    codes, starts, sizes = join(texts, time)
+    codes, windows, starts, sizes = join(texts, time)
     lengths = np.maximum(sizes - 1, 0)  # the last symbol is only predicted
     if not lengths.any():
-        return None
+        raise ValueError(
+            f"{name} has no text of at least two characters; expected one, as the first character "
+            "is only read."
+        )
     schedule = deal(starts, lengths, time, n_streams)
     return Streams(
-        Source(_windows(codes, time), among=codes),
-        ClassNumbers(_windows(codes, time)[1:], among=codes),
+        Source(windows, among=codes),
+        ClassNumbers(windows[1:], among=codes),
         None,
         schedule.rows.ravel(),
         lengths=schedule.lengths.reshape(-1, 1),
@@ -234,9 +231,7 @@ def reading(weights, time, carry, purpose, n_jobs=None):
     with open_session(weights, purpose, TOKENS, n, n_jobs, carries=True) as session:
 
         def read(source, rows, lengths=None, out=None):
-            session.bind(
-                weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry
-            )
+            session.bind(weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry)
             session.run(len(rows), n)
 
         yield read
@@ -259,12 +254,11 @@ def final_states(weights, texts, n_jobs=None):
     """
     states = np.zeros((len(texts), weights.network.state_size), weights.dtype)
     for places, time in _groups(texts):
-        codes, starts, sizes = join([texts[i] for i in places], time)
-        schedule = side_by_side(starts, sizes, time)
+        codes, windows, starts, sizes = join([texts[i] for i in places], time)
+        schedule = deal(starts, sizes, time)
         carry = states[places]
         with reading(weights, time, carry, "states", n_jobs) as read:
-            lengths = schedule.lengths.reshape(-1, 1)
-            source = Source(_windows(codes, time), among=codes)
+            source, lengths = Source(windows, among=codes), schedule.lengths.reshape(-1, 1)
             read(source, schedule.rows.ravel(), lengths)
         states[places] = carry
     return states
@@ -301,8 +295,8 @@ def _groups(texts):
 
 def _read_together(weights, texts, time, n_jobs):
     """Return the log-likelihoods of some texts, in bounded memory."""
-    codes, starts, sizes = join(texts, time)
-    windows, schedule = _windows(codes, time), side_by_side(starts, np.maximum(sizes - 1, 0), time)
+    codes, windows, starts, sizes = join(texts, time)
+    schedule = deal(starts, np.maximum(sizes - 1, 0), time)
     source = Source(windows, among=codes)
     n, units = len(texts), weights.network.output_shape[-1]
     steps = max(1, LOOK_BYTES // (n * time * units * weights.dtype.itemsize))
