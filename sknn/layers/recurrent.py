@@ -11,18 +11,8 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 import numpy as np
 
 from ..tape.tape import Parameter
-from .base import (
-    Layer,
-    check_choice,
-    check_count,
-    check_flag,
-    check_name,
-    check_number,
-    learns,
-    output_shape,
-    sequence,
-    tokens,
-)
+from .base import Layer, learns, output_shape, sequence, tokens
+from .checks import choice, fail
 from .dense import add_dense
 from .initializers import INITIALIZERS
 from .weighted import add_bias_gradient, add_kernel_gradient, along_time, matrix, transpose
@@ -85,9 +75,7 @@ class Embedding(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_count(self, "n_tokens")
-        check_count(self, "units")
-        _check_weights(self)
+        super().__post_init__()
         if self.vectors is not None:
             vectors = np.array(self.vectors, dtype=np.float64)
             if vectors.shape != (self.n_tokens, self.units):
@@ -101,10 +89,6 @@ class Embedding(Layer):
             object.__setattr__(self, "vectors", vectors)
 
     reads_tokens = True
-
-    @property
-    def learns(self):
-        return self.trainable
 
     def output_shape(self, shape):
         return tokens(self, shape), self.units
@@ -133,14 +117,6 @@ class Embedding(Layer):
         return z, backward
 
 
-def _check_weights(layer):
-    check_name(layer)
-    check_flag(layer, "trainable")
-    check_choice(layer, "kernel_initializer", {None, *INITIALIZERS})
-    for name in ("kernel_l1", "kernel_l2"):
-        check_number(layer, name, optional=True)
-
-
 @dataclass(frozen=True, repr=False)
 class Recurrent(Layer):
     """What the cells share.
@@ -163,18 +139,6 @@ class Recurrent(Layer):
     name: str | None = None
 
     _gates, _states = 1, ("h",)
-
-    def _check(self):
-        check_count(self, "units")
-        _check_weights(self)
-        for name in ("return_sequences", "reverse", "use_bias"):
-            check_flag(self, name)
-        check_count(self, "truncate", optional=True)
-        check_count(self, "n_tokens", optional=True)
-
-    @property
-    def learns(self):
-        return self.trainable
 
     @property
     def reads_tokens(self):
@@ -384,11 +348,7 @@ class SimpleRNN(Recurrent):
     """
 
     _: KW_ONLY
-    activation: str = "tanh"
-
-    def __post_init__(self):
-        self._check()
-        check_choice(self, "activation", {"tanh", "relu", "logistic"})
+    activation: str = choice("tanh", "relu", "logistic")
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
         (w,), (h,), numbers = matrices, states, self._numbers(steps)
@@ -428,9 +388,6 @@ kernel_l2, trainable, name
     """
 
     _gates, _states = 4, ("h", "c")
-
-    def __post_init__(self):
-        self._check()
 
     def draw(self, shape, random_state, initializer, last=False):
         values = super().draw(shape, random_state, initializer, last)
@@ -481,10 +438,6 @@ kernel_l2, trainable, name
     reset_after: bool = False
 
     _gates = 3
-
-    def __post_init__(self):
-        self._check()
-        check_flag(self, "reset_after")
 
     def _matrices(self):
         return (
@@ -562,26 +515,17 @@ class Bidirectional(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_name(self)
+        super().__post_init__()
         if not isinstance(self.layer, Recurrent):
-            raise TypeError(
-                f"layer of Bidirectional is {self.layer!r}; expected SimpleRNN, LSTM or GRU."
-            )
+            fail(self, "layer", "SimpleRNN, LSTM or GRU", TypeError)
 
-    @property
-    def learns(self):
-        return self.layer.learns
-
-    def _both(self):
-        return self.layer, replace(self.layer, reverse=not self.layer.reverse)
+    def parts(self):
+        backward = replace(self.layer, reverse=not self.layer.reverse)
+        return [("forward", (self.layer,)), ("backward", (backward,))]
 
     def output_shape(self, shape):
         shape = self.layer.output_shape(shape)
         return (*shape[:-1], 2 * shape[-1])
-
-    def children(self, shape):
-        names = ("forward", "backward")
-        return [(name, (part,), shape) for name, part in zip(names, self._both())]
 
     def forward(self, tape, x, shape, parameters, training):
         if tape.carries:
@@ -590,7 +534,7 @@ class Bidirectional(Layer):
         units = self.layer.units
         places = self.output_shape(shape)[0] if self.layer.return_sequences else 1
         y, backs = tape.buffer("joined", places * 2 * units), []
-        for i, part in enumerate(self._both()):
+        for i, (_, (part,)) in enumerate(self.parts()):
             a, back = part.forward(tape, x, shape, parameters, training)
             numbers = (places, units, 2 * units, i * units)
             tape.add("insert_channels", (a,), (y,), numbers)
@@ -636,11 +580,10 @@ class EncoderDecoder(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_name(self)
-        check_count(self, "in_steps")
+        super().__post_init__()
         for name in ("encoder", "decoder"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        states = [[(type(a), a.units) for a in self._recurrent(part)] for part in self._parts()]
+        states = [[(type(a), a.units) for a in self._recurrent(part)] for _, part in self.parts()]
         if states[0] != states[1] or not states[0]:
             raise ValueError(
                 "encoder and decoder of EncoderDecoder need recurrent layers of the same kinds and "
@@ -652,16 +595,12 @@ class EncoderDecoder(Layer):
                 f"{self.decoder}."
             )
 
-    def _parts(self):
-        return self.encoder, self.decoder
+    def parts(self):
+        return [("encoder", self.encoder), ("decoder", self.decoder)]
 
     @staticmethod
     def _recurrent(layers):
         return [layer for layer in layers if isinstance(layer, Recurrent)]
-
-    @property
-    def learns(self):
-        return any(map(learns, self._parts()))
 
     def _shapes(self, shape):
         steps = tokens(self, shape)
@@ -673,13 +612,12 @@ class EncoderDecoder(Layer):
         return output_shape(self.decoder, self._shapes(shape)[1])
 
     def children(self, shape):
-        names, shapes = ("encoder", "decoder"), self._shapes(shape)
-        return [(n, part, s) for n, part, s in zip(names, self._parts(), shapes)]
+        return [(*part, start) for part, start in zip(self.parts(), self._shapes(shape))]
 
     def forward(self, tape, x, shape, parameters, training):
         tape.keep(x)
         first, states, steps = 0, [None] * len(self._recurrent(self.encoder)), []
-        for axis, (part, start) in enumerate(zip(self._parts(), self._shapes(shape))):
+        for axis, (_, part, start) in enumerate(self.children(shape)):
             tape.axis = axis
             y = tape.view(x, first, start[0])
             first += start[0]
