@@ -25,6 +25,12 @@ class Activation(Layer):
     function: str = field(metadata={"options": set(ACTIVATIONS)})
     parameter: float | None = field(default=None, metadata={"low": -np.inf})
 
+    @property
+    def number(self):
+        """The parameter that it is computed with."""
+        given = ACTIVATIONS[self.function].parameter if self.parameter is None else self.parameter
+        return float(given or 0.0)
+
     def output_shape(self, shape):
         if self.function == "softmax" and len(shape) > 2:
             raise ValueError(f"{self} got an image of {shape}; needs a row of units.")
@@ -40,8 +46,7 @@ class Activation(Layer):
         y = x if absorbed else tape.in_place(x, "a")
         if training and row.derivative_of == "output":
             tape.keep(y)
-        number = row.parameter if self.parameter is None else self.parameter
-        numbers = (x.rows * tape.width, float(number or 0.0))
+        numbers = (x.rows * tape.width, self.number)
         steps, units = positions(shape)
         by_step = (units, steps)
         if self.function == "softmax":

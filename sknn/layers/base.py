@@ -128,13 +128,11 @@ def primitives(layers, shape, prefix="layers"):
     for i, layer in enumerate(layers):
         path = path_of(layer, prefix, i)
         inner = layer.children(shape)
+        for part, some, start in inner or ():
+            yield from primitives(some, start, f"{path}.{part}" if part else path)
+        after = shape_after(layer, shape, path)
         if inner is None:
-            after = shape_after(layer, shape, path)
             yield path, layer, shape
-        else:
-            for part, some, start in inner:
-                yield from primitives(some, start, f"{path}.{part}" if part else path)
-            after = shape_after(layer, shape, path)
         shape = after
 
 
@@ -166,16 +164,11 @@ def check_tokens(layers, shape, prefix="layers", raw=True):
                 f"{path}: {layer} reads numbers of tokens, but a layer before it has changed them; "
                 "it must come first."
             )
-        inner = layer.children(shape)
-        if inner is None:
-            raw = raw and layer.keeps_numbers
-        else:
-            ends = [
-                check_tokens(some, start, f"{path}.{part}" if part else path, raw)
-                for part, some, start in inner
-            ]
-            raw = all(ends) and layer.keeps_numbers
-        raw = raw and not layer.following()
+        ends = [
+            check_tokens(some, start, f"{path}.{part}" if part else path, raw)
+            for part, some, start in layer.children(shape) or ()
+        ]
+        raw = raw and all(ends) and layer.keeps_numbers and not layer.following()
         shape = shape_after(layer, shape, path)
     return raw
 

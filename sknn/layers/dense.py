@@ -9,10 +9,10 @@ from .checks import MOST, fail
 from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, along_time, transpose
 
 
-def add_dense(tape, x, places, inputs, units, w, b, training):
+def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
     """Put z = w x + b, at each of some places, on a tape.
 
-    Return the output and the backward function.
+    Return the output and the backward function, which takes dz transposed too, if that is done.
     """
     sizes = (inputs, units, places)
     if training and w.trainable:
@@ -22,12 +22,13 @@ def add_dense(tape, x, places, inputs, units, w, b, training):
     name = "dense_unbiased" if b is None else "dense"
     tape.add(name, reads, (z,), sizes, (tape.packing.tile(units), w.pack))
 
-    def backward(dz, needed):
+    def backward(dz, needed, packed=None):
         rows = tape.packing.tile(inputs)
         if w.trainable:
-            if places > 1:
+            if over_time or places > 1:
                 tape.keep(dz)  # the gradients are computed when the blocks are done
-                packed = add_kernel_gradient(tape, w, x, dz, along_time(places, inputs, units))
+                numbers = along_time(places, inputs, units)
+                packed = add_kernel_gradient(tape, w, x, dz, numbers, packed)
             else:
                 packed = transpose(tape, dz, 1, units, units, w.pack)
                 tape.gradient(w, "weight_gradient", (x, packed), (inputs,), (rows, w.pack))

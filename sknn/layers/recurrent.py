@@ -7,6 +7,7 @@ before each step and the gradients that the backward operation leaves.
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,26 +16,28 @@ from .base import Layer, learns, output_shape, sequence, tokens
 from .checks import choice, fail
 from .dense import add_dense
 from .initializers import INITIALIZERS
+from .merging import Concatenate
 from .weighted import add_bias_gradient, add_kernel_gradient, along_time, matrix, transpose
 
 
-def add_lookup(tape, x, steps, inputs, units, w, b):
-    """Put z = the token's row of w, plus b, on a tape; return the output."""
+def add_lookup(tape, x, steps, inputs, units, w, b, training):
+    """Put z = the token's row of w, plus b, on a tape; return as :func:`add_dense`."""
+    if training and w.trainable:
+        tape.keep(x)
     z = tape.buffer("z", steps * units)
     reads = (x, w) if b is None else (x, w, b)
-    name = "lookup_unbiased" if b is None else "lookup"
-    tape.add(name, reads, (z,), (steps, inputs, units), (w.pack,))
-    return z
+    name, numbers = "lookup_unbiased" if b is None else "lookup", (steps, inputs, units)
+    tape.add(name, reads, (z,), numbers, (w.pack,))
 
+    def backward(dz, needed, packed=None):
+        if w.trainable:
+            packed = packed or transpose(tape, dz, steps, units, units, w.pack)
+            tape.gradient(w, "lookup_gradient", (x, packed), numbers, (w.pack,), steps)
+            if b is not None:
+                add_bias_gradient(tape, b, dz, steps, units, packed)
+        return None  # there is no gradient of a number of a token
 
-def add_lookup_gradient(tape, w, x, dz, steps, transposed=None):
-    """Say how the gradient of a table of vectors is computed; return dz transposed."""
-    inputs, units = w.shape
-    if transposed is None:
-        transposed = transpose(tape, dz, steps, units, units, w.pack)
-    numbers = (steps, inputs, units)
-    tape.gradient(w, "lookup_gradient", (x, transposed), numbers, (w.pack,), steps)
-    return transposed
+    return z, backward
 
 
 def add_copy(tape, source, target):
@@ -104,17 +107,8 @@ class Embedding(Layer):
         return [INITIALIZERS[name](random_state, sizes, *sizes)]
 
     def forward(self, tape, x, shape, parameters, training):
-        w, steps = next(parameters), shape[0]
-        if training and self.trainable:
-            tape.keep(x)
-        z = add_lookup(tape, x, steps, self.n_tokens, self.units, w, None)
-
-        def backward(dz, needed):
-            if self.trainable:
-                add_lookup_gradient(tape, w, x, dz, steps)
-            return None  # there is no gradient of a number of a token
-
-        return z, backward
+        w = next(parameters)
+        return add_lookup(tape, x, shape[0], self.n_tokens, self.units, w, None, training)
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,7 +212,9 @@ class Recurrent(Layer):
         own = [next(parameters) for _ in self.parameters(shape)]
         kernel, matrices = own[0], own[1 : 1 + len(self._matrices())]
         biases = own[1 + len(matrices) :]
-        z, inputs_back = self._add_inputs(tape, x, steps, inputs, kernel, biases, training)
+        add = partial(add_dense, over_time=True) if self.n_tokens is None else add_lookup
+        bias, units = biases[0] if self.use_bias else None, self._gates * self.units
+        z, inputs_back = add(tape, x, steps, inputs, units, kernel, bias, training)
         states = [tape.buffer(name, (steps + 1) * self.units) for name in self._states]
         first, last = (steps, 0) if self.reverse else (0, steps)
         self._begin(tape, [tape.view(s, first * self.units, self.units) for s in states], initial)
@@ -239,7 +235,7 @@ class Recurrent(Layer):
         def backward(dy, dfinal, needed):
             carried = self._gradients_of_states(tape, dfinal)
             dz, packed = gradients(dy, carried, before)
-            return inputs_back(dz, packed, needed), carried
+            return inputs_back(dz, needed, packed), carried
 
         return outputs, tuple(final), backward
 
@@ -270,38 +266,6 @@ class Recurrent(Layer):
             else:
                 add_copy(tape, given, carried[-1])
         return carried
-
-    def _add_inputs(self, tape, x, steps, inputs, kernel, biases, training):
-        """Put what the inputs contribute at each step on a tape."""
-        units = self._gates * self.units
-        bias = biases[0] if biases else None
-        if training and self.trainable:
-            tape.keep(x)
-        if self.n_tokens is not None:
-            z = add_lookup(tape, x, steps, inputs, units, kernel, bias)
-        else:
-            z, _ = add_dense(tape, x, steps, inputs, units, kernel, bias, False)
-
-        def backward(dz, packed, needed):
-            if self.trainable:
-                if self.n_tokens is not None:
-                    packed = add_lookup_gradient(tape, kernel, x, dz, steps, packed)
-                else:
-                    numbers = along_time(steps, inputs, units)
-                    packed = add_kernel_gradient(tape, kernel, x, dz, numbers, packed)
-                if bias is not None:
-                    add_bias_gradient(tape, bias, dz, steps, units, packed)
-            if not needed or self.n_tokens is not None:
-                return None
-            dx = tape.buffer("dx", steps * inputs)
-            variant = (tape.packing.tile(inputs), kernel.pack)
-            tape.add("dense_input_gradient", (dz, kernel), (dx,), (inputs, units, steps), variant)
-            return dx
-
-        return z, backward
-
-    def _numbers(self, steps):
-        return steps, self.units, self.reverse
 
     def _recurrent_gradient(self, tape, w, before, dz, steps):
         """Say how the gradient of a matrix is computed that multiplies the states themselves."""
@@ -351,7 +315,7 @@ class SimpleRNN(Recurrent):
     activation: str = choice("tanh", "relu", "logistic")
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
-        (w,), (h,), numbers = matrices, states, self._numbers(steps)
+        (w,), (h,), numbers = matrices, states, (steps, self.units, self.reverse)
         variant = (self.activation, tape.packing.tile(self.units), w.pack)
         tape.add("simple_rnn", (z, w, h, lengths), (h,), numbers, variant)
 
@@ -396,7 +360,7 @@ kernel_l2, trainable, name
         return values
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
-        (w,), (h, c), numbers = matrices, states, self._numbers(steps)
+        (w,), (h, c), numbers = matrices, states, (steps, self.units, self.reverse)
         variant = (tape.packing.tile(4 * self.units), w.pack)
         tape.add("lstm", (z, w, h, c, lengths), (z, h, c), numbers, variant)
 
@@ -450,12 +414,8 @@ kernel_l2, trainable, name
         more = (("candidate_bias", self.units),) if self.reset_after else ()
         return (*super()._biases(), *more)
 
-    def _add_inputs(self, tape, x, steps, inputs, kernel, biases, training):
-        biases = biases[:1] if self.use_bias else ()
-        return super()._add_inputs(tape, x, steps, inputs, kernel, biases, training)
-
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
-        (w, u), (h,), numbers = matrices, states, self._numbers(steps)
+        (w, u), (h,), numbers = matrices, states, (steps, self.units, self.reverse)
         b = (biases[-1],) if self.reset_after else ()
         extra, rows = tape.buffer("extra", steps * self.units), tape.packing.tile(self.units)
         name, packs = "gru_after" if self.reset_after else "gru", (w.pack, u.pack)
@@ -530,29 +490,8 @@ class Bidirectional(Layer):
     def forward(self, tape, x, shape, parameters, training):
         if tape.carries:
             raise ValueError(f"{self} carries no state: it would have to come from the future.")
-        tape.keep(x)
-        units = self.layer.units
-        places = self.output_shape(shape)[0] if self.layer.return_sequences else 1
-        y, backs = tape.buffer("joined", places * 2 * units), []
-        for i, (_, (part,)) in enumerate(self.parts()):
-            a, back = part.forward(tape, x, shape, parameters, training)
-            numbers = (places, units, 2 * units, i * units)
-            tape.add("insert_channels", (a,), (y,), numbers)
-            backs.append((back, numbers))
-
-        def backward(dy, needed):
-            gradients = []
-            for back, numbers in backs:
-                da = tape.buffer("part", places * units)
-                tape.add("extract_channels", (dy,), (da,), numbers)
-                gradients.append(back(da, needed))
-            if not needed or None in gradients:
-                return None
-            dx = tape.in_place(gradients[0], "dx")
-            tape.add("add", tuple(gradients), (dx,), (x.rows * tape.width,), (False,))
-            return dx
-
-        return y, backward
+        both = Concatenate([part for _, part in self.parts()])
+        return both.forward(tape, x, shape, parameters, training)
 
 
 @dataclass(frozen=True, repr=False)

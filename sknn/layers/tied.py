@@ -144,15 +144,12 @@ class ContractivePenalty(Layer):
         norms = tape.buffer("norms", units, shared=True)
         packs = -(-units // w.pack)
         tape.add("column_norms", (w,), (norms,), (w.inputs,), (w.pack,), extent=packs)
-        function = self.activation.function
-        given = self.activation.parameter
-        number = ACTIVATIONS[function].parameter if given is None else given
 
         def backward(dy, needed):
             dx, factors = tape.in_place(dy, "dx"), tape.buffer("factors", units)
-            numbers = (units, self.strength, float(number or 0.0))
-            reads = (x, norms, weights, dy)
-            tape.add("contraction", reads, (factors, dx), numbers, (function,))
+            numbers = (units, self.strength, self.activation.number)
+            reads, variant = (x, norms, weights, dy), (self.activation.function,)
+            tape.add("contraction", reads, (factors, dx), numbers, variant)
             if w.trainable:
                 sums = tape.buffer("sums", units, shared=True)
                 tape.add("unit_sums", (factors,), (sums,), (units,), extent=units)
