@@ -79,19 +79,15 @@ class AveragePooling2D(_Pooling):
 
     def forward(self, tape, x, shape, parameters, training):
         outs, numbers = self._geometry(shape)
-        return _average(tape, x, shape[2], outs, numbers)
+        y = tape.buffer("y", size(outs) * shape[2])
+        tape.add("average_pool", (x,), (y,), (*numbers, 0, outs[0]))
 
+        def backward(dy, needed):
+            dx = tape.buffer("dx", x.rows)
+            tape.add("average_pool_gradient", (dy,), (dx,), numbers)
+            return dx
 
-def _average(tape, x, channels, outs, numbers):
-    y = tape.buffer("y", size(outs) * channels)
-    tape.add("average_pool", (x,), (y,), (*numbers, 0, outs[0]))
-
-    def backward(dy, needed):
-        dx = tape.buffer("dx", x.rows)
-        tape.add("average_pool_gradient", (dy,), (dx,), numbers)
-        return dx
-
-    return y, backward
+        return y, backward
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +98,7 @@ class GlobalAveragePooling2D(Layer):
         return (image(self, shape)[2],)
 
     def forward(self, tape, x, shape, parameters, training):
-        return _average(tape, x, shape[2], (1, 1), (*shape, *shape[:2], 1, 1, 0, 0, 1, 1))
+        return AveragePooling2D(shape[:2]).forward(tape, x, shape, parameters, training)
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +125,16 @@ class UpSampling2D(Layer):
         return height * self.size[0], width * self.size[1], channels
 
     def forward(self, tape, x, shape, parameters, training):
-        return _add_upsampling(tape, x, (*shape, *self.size), self.interpolation == "bilinear")
+        numbers, variant = (*shape, *self.size), (self.interpolation == "bilinear",)
+        y = tape.buffer("y", x.rows * size(self.size))
+        tape.add("upsample", (x,), (y,), numbers, variant)
+
+        def backward(dy, needed):
+            dx = tape.buffer("dx", x.rows)
+            tape.add("upsample_gradient", (dy,), (dx,), numbers, variant)
+            return dx
+
+        return y, backward
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,17 +155,5 @@ class RepeatVector(Layer):
         return (self.steps, *shape)
 
     def forward(self, tape, x, shape, parameters, training):
-        return _add_upsampling(tape, x, (1, 1, *shape, self.steps, 1), False)
-
-
-def _add_upsampling(tape, x, numbers, bilinear):
-    """Put the enlargement of images of one size by two factors on a tape."""
-    y = tape.buffer("y", x.rows * size(numbers[3:]))
-    tape.add("upsample", (x,), (y,), numbers, (bilinear,))
-
-    def backward(dy, needed):
-        dx = tape.buffer("dx", x.rows)
-        tape.add("upsample_gradient", (dy,), (dx,), numbers, (bilinear,))
-        return dx
-
-    return y, backward
+        rows = UpSampling2D((self.steps, 1))
+        return rows.forward(tape, x, (1, 1, *shape), parameters, training)
