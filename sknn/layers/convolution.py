@@ -239,4 +239,3 @@ trainable, name
             return dx
 
         return z, backward
-

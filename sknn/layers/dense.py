@@ -6,7 +6,7 @@ from numbers import Integral
 
 from .base import Layer, describe, positions, size
 from .checks import MOST, fail
-from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, along_time, transpose
+from .weighted import Weighted, add_bias_gradient, add_gradient_over_time, transpose
 
 
 def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
@@ -27,8 +27,7 @@ def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
         if w.trainable:
             if over_time or places > 1:
                 tape.keep(dz)  # the gradients are computed when the blocks are done
-                numbers = along_time(places, inputs, units)
-                packed = add_kernel_gradient(tape, w, x, dz, numbers, packed)
+                packed = add_gradient_over_time(tape, w, x, dz, places, packed)
             else:
                 packed = transpose(tape, dz, 1, units, units, w.pack)
                 tape.gradient(w, "weight_gradient", (x, packed), (inputs,), (rows, w.pack))

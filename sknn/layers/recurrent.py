@@ -17,7 +17,7 @@ from .checks import choice, fail
 from .dense import add_dense
 from .initializers import INITIALIZERS
 from .merging import Concatenate
-from .weighted import add_bias_gradient, add_kernel_gradient, along_time, matrix, transpose
+from .weighted import add_bias_gradient, add_gradient_over_time, matrix, transpose
 
 
 def add_lookup(tape, x, steps, inputs, units, w, b, training):
@@ -267,13 +267,6 @@ class Recurrent(Layer):
                 add_copy(tape, given, carried[-1])
         return carried
 
-    def _recurrent_gradient(self, tape, w, before, dz, steps):
-        """Say how the gradient of a matrix is computed that multiplies the states themselves."""
-        if not self.trainable:
-            return None
-        numbers = along_time(steps, self.units, w.shape[1])
-        return add_kernel_gradient(tape, w, before, dz, numbers)
-
 
 @dataclass(frozen=True, repr=False)
 class SimpleRNN(Recurrent):
@@ -328,7 +321,7 @@ class SimpleRNN(Recurrent):
                 (*numbers, self.truncate or 0), variant,
             )  # fmt: skip
             tape.keep(dz)
-            return dz, self._recurrent_gradient(tape, w, before, dz, steps)
+            return dz, add_gradient_over_time(tape, w, before, dz, steps)
 
         return backward
 
@@ -371,7 +364,7 @@ kernel_l2, trainable, name
                 "lstm_gradient", (z, w, h, c, dy or dh, dh, dc, lengths), (z, dh, dc),
                 (*numbers, self.truncate or 0), variant,
             )  # fmt: skip
-            return z, self._recurrent_gradient(tape, w, before, z, steps)
+            return z, add_gradient_over_time(tape, w, before, z, steps)
 
         return backward
 
@@ -432,8 +425,7 @@ kernel_l2, trainable, name
             if self.trainable:
                 self._part_gradient(tape, w, before, z, 0, steps)
                 if self.reset_after:
-                    square = along_time(steps, self.units, self.units)
-                    packed = add_kernel_gradient(tape, u, before, extra, square)
+                    packed = add_gradient_over_time(tape, u, before, extra, steps)
                     add_bias_gradient(tape, b[0], extra, steps, self.units, packed)
                 else:
                     self._part_gradient(tape, u, extra, z, 2 * self.units, steps)
@@ -444,16 +436,15 @@ kernel_l2, trainable, name
     def _part_gradient(self, tape, w, x, dz, first, steps):
         """Say how a matrix's gradient is computed from a part of the gates' gradients."""
         units, stride = w.shape[1], 3 * self.units
-        numbers = along_time(steps, self.units, units)
         if tape.packing.is_narrow(units, w.pack):
             part = tape.buffer("part", steps * units)
             tape.add("extract_channels", (dz,), (part,), (steps, units, stride, first))
             tape.keep(part)
-            add_kernel_gradient(tape, w, x, part, numbers)
+            add_gradient_over_time(tape, w, x, part, steps)
         else:
             part = tape.view(dz, first, (steps - 1) * stride + units)
             packed = transpose(tape, part, steps, units, stride, w.pack)
-            add_kernel_gradient(tape, w, x, dz, numbers, packed)
+            add_gradient_over_time(tape, w, x, dz, steps, packed)
 
 
 @dataclass(frozen=True, repr=False)

@@ -69,9 +69,15 @@ class Weighted(Layer):
         return [first, *map(np.zeros, biases)]
 
 
-def along_time(steps, inputs, units):
-    """Return the numbers of a convolution that does the same at each step: one row of windows."""
-    return (1, steps, inputs, units, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, steps)
+def add_gradient_over_time(tape, w, x, dz, steps, transposed=None):
+    """Say how the gradient is computed of a matrix that does the same at each step.
+
+    It is that of a convolution, of one row of windows, and takes and returns what that does.
+    """
+    if not w.trainable:
+        return transposed
+    numbers = (1, steps, *w.shape, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, steps)
+    return add_kernel_gradient(tape, w, x, dz, numbers, transposed)
 
 
 def add_kernel_gradient(tape, w, x, dz, numbers, transposed=None):
