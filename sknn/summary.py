@@ -77,7 +77,9 @@ class Summary:
     def __str__(self):
         table = [_HEADER, *self._cells()]
         widths = [max(map(len, column)) for column in zip(*table)]
-        lines = [_aligned(cells, widths) for cells in table]
+        lines = [
+            "  ".join(map("{:{}{}}".format, cells, _SIDES, widths)).rstrip() for cells in table
+        ]
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:], rule, self._totals()])
 
@@ -112,15 +114,7 @@ class Summary:
         )
 
 
-_HEADER = ("name", "layer", "output shape", "parameters", "multiply-adds")
-
-
-def _aligned(cells, widths):
-    """Return a line of text: names to the left, numbers to the right."""
-    words, numbers = cells[:3], cells[3:]
-    columns = [cell.ljust(width) for cell, width in zip(words, widths)]
-    columns += [cell.rjust(width) for cell, width in zip(numbers, widths[3:])]
-    return "  ".join(columns).rstrip()
+_HEADER, _SIDES = ("name", "layer", "output shape", "parameters", "multiply-adds"), "<<<>>"
 
 
 def _words(layer):
@@ -144,21 +138,10 @@ def summarize(layers, input_shape):
     -------
     summary : Summary
     """
-    return Summary(
-        tuple(
-            _row(path, layer, tuple(shape))
-            for path, layer, shape in primitives(layers, tuple(input_shape))
-        )
-    )
-
-
-def _row(path, layer, shape):
-    numbers = [(prod(p.shape), p.trainable) for p in layer.parameters(shape)]
-    return Row(
-        path,
-        layer,
-        shape_after(layer, shape, path),
-        sum(n for n, _ in numbers),
-        sum(n for n, trainable in numbers if trainable),
-        layer.operations(shape),
-    )
+    rows = []
+    for path, layer, shape in primitives(layers, tuple(input_shape)):
+        sizes = [(prod(p.shape), p.trainable) for p in layer.parameters(shape)]
+        after, work = shape_after(layer, shape, path), layer.operations(shape)
+        numbers = sum(n for n, _ in sizes), sum(n for n, trainable in sizes if trainable), work
+        rows.append(Row(path, layer, after, *numbers))
+    return Summary(tuple(rows))

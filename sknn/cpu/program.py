@@ -85,7 +85,7 @@ class Program:
     def __init__(self, tape, dtype, parts=1):
         self.dtype = np.dtype(dtype)
         self.width = tape.width
-        self._tape = tape.verify()
+        tape.verify()
         self._addresses, self._operands = [], []
         self._phases, self._tasks = [], []
         self.layout = Layout(tape.parameters, dtype)

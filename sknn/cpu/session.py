@@ -141,16 +141,13 @@ class Session:
         learns = program.needs.changes or program.whole_gradient
         if kind is not None or learns or n_bytes > _MOST_IDLE_BYTES:
             return
-        self._bind_nothing()
+        self._bound, self._positions = {}, 0
         if _idle_lock.acquire(blocking=False):
             try:
                 _idle.append(self)
                 del _idle[:-_MOST_IDLE]
             finally:
                 _idle_lock.release()
-
-    def _bind_nothing(self):
-        self._bound, self._positions = {}, 0
 
     def bind(
         self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
@@ -182,7 +179,7 @@ class Session:
             The states that recurrent layers begin with, and where they leave theirs.
         """
         frame, needs, bound = self._frame, self.program.needs, self._bound
-        self._bind_nothing()  # if a check fails
+        self._bound, self._positions = {}, 0  # if a check fails
         if parameters is not bound.get("parameters", self):
             needs.check_parameters(parameters)
             frame[f.PARAMETERS] = address_of(parameters)

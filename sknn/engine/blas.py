@@ -29,14 +29,11 @@ class _Library:
         self.shared = not self.openmp and layer != "openmp" and controller.internal_api != "mkl"
         # OpenBLAS's own: threadpoolctl's lets only the first thread to set a number change it
         self._set = getattr(controller, "_real_set_num_threads", controller.set_num_threads)
-        self._get = controller.get_num_threads
+        self.get = controller.get_num_threads
 
     def set(self, n):
         if n is not None:
             self._set(n)
-
-    def get(self):
-        return self._get()
 
 
 @cache  # looking for the libraries takes milliseconds

@@ -44,9 +44,7 @@ class Objective:
         threads = device.threads(network, min(self._n_rows, CHUNK), recipe.n_jobs)
         self.session = device.session(made, self._chunk, threads, gradient)
         once = data.once(self._chunk)
-        self.session.bind(
-            packed, data.source, data.targets, data.weights, once.rows, **once.bound
-        )
+        self.session.bind(packed, data.source, data.targets, data.weights, once.rows, **once.bound)
         self._sum = amounts(data.weights, data.steps, data.rows).sum()
         self._penalized = [
             (part, *p.penalties(recipe.alpha, recipe.l1))
@@ -74,6 +72,7 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
     with objective.session, one_thread():
         first = layout.pack(progress.values, np.zeros(layout.size))[: objective.size]
         last = [first]
+        options = {"maxfun": recipe.max_fun, "maxiter": recipe.max_iter, "gtol": recipe.tol}
 
         def after_iteration(intermediate_result):
             last[0] = intermediate_result.x.copy()
@@ -90,11 +89,7 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
                 method="L-BFGS-B",
                 jac=True,
                 callback=after_iteration,
-                options={
-                    "maxfun": recipe.max_fun,
-                    "maxiter": recipe.max_iter,
-                    "gtol": recipe.tol,
-                },
+                options=options,
             )
             progress.n_iter = _check_optimize_result("lbfgs", result, recipe.max_iter)
             progress.loss, last[0] = float(result.fun), result.x

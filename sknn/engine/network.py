@@ -114,8 +114,7 @@ class Network:
     def largest(self):
         """Numbers in the largest input or output of a layer."""
         return max(
-            max(size(shape), size(layer.output_shape(shape)))
-            for _, layer, shape in self.primitives
+            max(size(shape), size(layer.output_shape(shape))) for _, layer, shape in self.primitives
         )
 
     @_once

@@ -40,10 +40,6 @@ class Solver:
     average: bool = False
 
     @property
-    def constants(self):
-        return self.a, self.b, self.epsilon
-
-    @property
     def n_states(self):
         """Number of state arrays: the rule's own, and behind them the average if there is one."""
         return _STATES[self.rule] + self.average
@@ -126,14 +122,10 @@ def make_solver(recipe):
         l2=0.0 if decoupled else float(recipe.alpha),
         l1=float(recipe.l1),
         decay=float(recipe.alpha) if decoupled else 0.0,
-        clip_value=_limit(recipe.clip_value),
-        clip_norm=_limit(recipe.clip_norm),
+        clip_value=recipe.clip_value,
+        clip_norm=recipe.clip_norm,
         average=bool(recipe.average),
     )
-
-
-def _limit(value):
-    return None if value is None else float(value)
 
 
 class Optimizer:

@@ -1,4 +1,4 @@
-"""How many threads to take, and how fits and predictions share Python's lock."""
+"""How fits and predictions share Python's lock."""
 
 import os
 import threading

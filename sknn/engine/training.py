@@ -5,7 +5,7 @@ What a fit changes is a :class:`Progress`; its owner makes it his own when all w
 
 import warnings
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -56,10 +56,7 @@ class Progress:
 
     def copy(self, **changes):
         """Return a state that stays as it is while this one changes, but for some changes."""
-        curves = (
-            "loss_curve", "validation_loss_curve", "validation_scores", "data_loss_curve",
-            "divergence_curve",
-        )  # fmt: skip
+        curves = [f.name for f in fields(self) if f.default_factory is list]
         return replace(self, **{name: list(getattr(self, name)) for name in curves} | changes)
 
 

@@ -180,18 +180,16 @@ def load(path, layers, input_shape, ignore=(), first=None):
     safetensors = _library()
     path, ignore = os.fsdecode(path), (ignore,) if isinstance(ignore, str) else tuple(ignore)
     needed = tensors(layers, input_shape)
-    read = [not _begins(tensor.name, ignore) for tensor in needed]
     try:
         file = safetensors.safe_open(path, framework="numpy")
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from None
     with file:
-        names = [name for name in file.keys() if not _begins(name, ignore)]
-        held = {name: file.get_slice(name) for name in names}
-        _check_file(path, held, [tensor for tensor, wanted in zip(needed, read) if wanted])
+        held = {name: file.get_slice(name) for name in file.keys() if not _begins(name, ignore)}
+        _check_file(path, held, [t for t in needed if not _begins(t.name, ignore)])
         return [
-            from_torch(file.get_tensor(tensor.name), tensor) if wanted else first[i]
-            for i, (tensor, wanted) in enumerate(zip(needed, read))
+            from_torch(file.get_tensor(t.name), t) if t.name in held else first[i]
+            for i, t in enumerate(needed)
         ]
 
 

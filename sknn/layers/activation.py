@@ -1,12 +1,11 @@
 """Layers that act on each element, and have no parameters."""
 
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..tape.activations import ACTIVATIONS
-from .base import Layer, check_choice, check_count, check_number, describe, positions, size
+from .base import Layer, describe, positions, size
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,12 +22,14 @@ class Activation(Layer):
         The slope of 'leaky_relu' below zero (None: 0.3), or the negative limit of 'elu' (None: 1).
     """
 
-    function: str
-    parameter: float | None = None
+    function: str = field(metadata={"options": set(ACTIVATIONS)})
+    parameter: float | None = field(default=None, metadata={"low": -np.inf})
 
-    def __post_init__(self):
-        check_choice(self, "function", set(ACTIVATIONS))
-        check_number(self, "parameter", low=-np.inf, optional=True)
+    @property
+    def number(self):
+        """The parameter that it is computed with."""
+        given = ACTIVATIONS[self.function].parameter if self.parameter is None else self.parameter
+        return float(given or 0.0)
 
     def output_shape(self, shape):
         if self.function == "softmax" and len(shape) > 2:
@@ -45,8 +46,7 @@ class Activation(Layer):
         y = x if absorbed else tape.in_place(x, "a")
         if training and row.derivative_of == "output":
             tape.keep(y)
-        number = row.parameter if self.parameter is None else self.parameter
-        numbers = (x.rows * tape.width, float(number or 0.0))
+        numbers = (x.rows * tape.width, self.number)
         steps, units = positions(shape)
         by_step = (units, steps)
         if self.function == "softmax":
@@ -82,10 +82,6 @@ class ActivityRegularization(Layer):
     l1: float = 0.0
     l2: float = 0.0
 
-    def __post_init__(self):
-        check_number(self, "l1")
-        check_number(self, "l2")
-
     def forward(self, tape, x, shape, parameters, training):
         steps, units = shape if len(shape) == 2 else (None, size(shape))
         if training:
@@ -101,8 +97,35 @@ class ActivityRegularization(Layer):
         return x, backward
 
 
+class _Noise(Layer):
+    """What changes each number by chance, in training."""
+
+    index = None
+
+    def _change(self):
+        """Return how strong it is, its operation, and the numbers that this takes."""
+        raise NotImplementedError
+
+    def forward(self, tape, x, shape, parameters, training):
+        index = tape.next_random() if self.index is None else self.index
+        strength, name, numbers = self._change()
+        if not training or not strength:
+            return x, lambda dy, needed: dy
+        y = tape.in_place(x, "y")
+        tape.add(name, (x,), (y,), (x.rows, index, *numbers))
+
+        def backward(dy, needed):
+            if name != "dropout":  # whose mask the gradient passes too
+                return dy
+            dx = tape.in_place(dy, "dx")
+            tape.add(name, (dy,), (dx,), (x.rows, index, *numbers))
+            return dx
+
+        return y, backward
+
+
 @dataclass(frozen=True, repr=False)
-class Dropout(Layer):
+class Dropout(_Noise):
     """Inverted dropout: in training each output is zero with probability `rate`, else scaled up.
 
     Parameters
@@ -114,22 +137,15 @@ class Dropout(Layer):
         place among them.
     """
 
-    rate: float
-    index: int | None = None
+    rate: float = field(metadata={"high": 1.0})
+    index: int | None = field(default=None, metadata={"least": 0})
 
-    def __post_init__(self):
-        check_number(self, "rate", high=1.0)
-        check_count(self, "index", 0, optional=True)
-
-    def forward(self, tape, x, shape, parameters, training):
-        index = tape.next_random() if self.index is None else self.index
-        if not training or self.rate == 0:
-            return x, lambda dy, needed: dy
-        return _add_mask(tape, x, index, self.rate, 1 / (1 - self.rate))
+    def _change(self):
+        return self.rate, "dropout", (int(self.rate * 2**32), 1 / (1 - self.rate))
 
 
 @dataclass(frozen=True, repr=False)
-class GaussianNoise(Layer):
+class GaussianNoise(_Noise):
     """Adds normal noise of zero mean, in training.
 
     Parameters
@@ -143,23 +159,13 @@ class GaussianNoise(Layer):
     stddev: float
     limits: tuple | None = None
 
-    def __post_init__(self):
-        check_number(self, "stddev")
-        if self.limits is not None:
-            _check_limits(self)
-
-    def forward(self, tape, x, shape, parameters, training):
-        index = tape.next_random()
-        if not training or self.stddev == 0:
-            return x, lambda dy, needed: dy
-        y = tape.in_place(x, "y")
+    def _change(self):
         limits = (-np.inf, np.inf) if self.limits is None else self.limits
-        tape.add("gaussian_noise", (x,), (y,), (size(shape), index, self.stddev, *limits))
-        return y, lambda dy, needed: dy
+        return self.stddev, "gaussian_noise", (self.stddev, *limits)
 
 
 @dataclass(frozen=True, repr=False)
-class MaskingNoise(Layer):
+class MaskingNoise(_Noise):
     """In training, each input is zero with probability `rate`, and else unchanged.
 
     Parameters
@@ -168,20 +174,14 @@ class MaskingNoise(Layer):
         The probability, in [0, 1).
     """
 
-    rate: float
+    rate: float = field(metadata={"high": 1.0})
 
-    def __post_init__(self):
-        check_number(self, "rate", high=1.0)
-
-    def forward(self, tape, x, shape, parameters, training):
-        index = tape.next_random()
-        if not training or self.rate == 0:
-            return x, lambda dy, needed: dy
-        return _add_mask(tape, x, index, self.rate, 1.0)
+    def _change(self):
+        return self.rate, "dropout", (int(self.rate * 2**32), 1.0)
 
 
 @dataclass(frozen=True, repr=False)
-class SaltAndPepperNoise(Layer):
+class SaltAndPepperNoise(_Noise):
     """In training, each input is one of two numbers with probability `rate`, half for each.
 
     It is for a network's input: the gradient passes as if there was no noise.
@@ -194,21 +194,11 @@ class SaltAndPepperNoise(Layer):
         The two numbers: pepper and salt.
     """
 
-    rate: float
+    rate: float = field(metadata={"high": 1.0})
     limits: tuple = (0.0, 1.0)
 
-    def __post_init__(self):
-        check_number(self, "rate", high=1.0)
-        _check_limits(self)
-
-    def forward(self, tape, x, shape, parameters, training):
-        index = tape.next_random()
-        if not training or self.rate == 0:
-            return x, lambda dy, needed: dy
-        y = tape.in_place(x, "y")
-        numbers = (size(shape), index, int(self.rate * 2**32), *self.limits)
-        tape.add("salt_and_pepper", (x,), (y,), numbers)
-        return y, lambda dy, needed: dy
+    def _change(self):
+        return self.rate, "salt_and_pepper", (int(self.rate * 2**32), *self.limits)
 
 
 @dataclass(frozen=True, repr=False)
@@ -226,9 +216,6 @@ class GaussianSampling(Layer):
     """
 
     beta: float = 1.0
-
-    def __post_init__(self):
-        check_number(self, "beta")
 
     def output_shape(self, shape):
         if len(shape) != 1 or shape[0] % 2:
@@ -252,35 +239,3 @@ class GaussianSampling(Layer):
             return dx
 
         return z, backward
-
-
-def _add_mask(tape, x, index, rate, scale):
-    """Put on a tape what makes some of x zero, with a probability, and scales the others."""
-    numbers = (x.rows, index, int(rate * 2**32), scale)
-    y = tape.in_place(x, "y")
-    tape.add("dropout", (x,), (y,), numbers)
-
-    def backward(dy, needed):
-        dx = tape.in_place(dy, "dx")
-        tape.add("dropout", (dy,), (dx,), numbers)
-        return dx
-
-    return y, backward
-
-
-def _check_limits(layer):
-    """Check that limits are two numbers, the smaller one first, and store them as floats."""
-    limits = layer.limits
-    good = isinstance(limits, (tuple, list)) and len(limits) == 2
-    if not good or not all(isinstance(n, Real) and not isinstance(n, bool) for n in limits):
-        raise TypeError(
-            f"limits of {type(layer).__name__} is {limits!r}; expected two numbers, the smaller "
-            "one first."
-        )
-    if not limits[0] < limits[1] or not np.isfinite(limits).all():
-        raise ValueError(
-            f"limits of {type(layer).__name__} is {limits!r}; expected finite numbers, the smaller "
-            "one first."
-        )
-    object.__setattr__(layer, "limits", tuple(map(float, limits)))
-

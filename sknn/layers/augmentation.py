@@ -3,9 +3,10 @@
 They come before anything that learns, as no gradient passes them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .base import Layer, check_choice, check_count, describe, image, size
+from .base import Layer, describe, image, size
+from .checks import choice
 
 
 class Augmentation(Layer):
@@ -14,6 +15,9 @@ class Augmentation(Layer):
     def _change(self, shape):
         """Return lowest offset and number of offsets in height, then in width, then the flips."""
         raise NotImplementedError
+
+    def output_shape(self, shape):
+        return image(self, shape)
 
     def forward(self, tape, x, shape, parameters, training):
         index = tape.next_random()
@@ -44,13 +48,7 @@ class RandomFlip(Augmentation):
         Left to right, top to bottom, or each by itself.
     """
 
-    mode: str = "horizontal"
-
-    def __post_init__(self):
-        check_choice(self, "mode", ("horizontal", "vertical", "horizontal_and_vertical"))
-
-    def output_shape(self, shape):
-        return image(self, shape)
+    mode: str = choice("horizontal", "vertical", "horizontal_and_vertical")
 
     def _change(self, shape):
         return (0, 1, 0, 1, "vertical" in self.mode, "horizontal" in self.mode)
@@ -66,15 +64,8 @@ class RandomShift(Augmentation):
         The most pixels, up or down, left or right.
     """
 
-    height: int
-    width: int
-
-    def __post_init__(self):
-        check_count(self, "height", 0)
-        check_count(self, "width", 0)
-
-    def output_shape(self, shape):
-        return image(self, shape)
+    height: int = field(metadata={"least": 0})
+    width: int = field(metadata={"least": 0})
 
     def _change(self, shape):
         return (-self.height, 2 * self.height + 1, -self.width, 2 * self.width + 1, 0, 0)
@@ -92,10 +83,6 @@ class RandomCrop(Augmentation):
 
     height: int
     width: int
-
-    def __post_init__(self):
-        check_count(self, "height")
-        check_count(self, "width")
 
     def output_shape(self, shape):
         height, width, channels = image(self, shape)

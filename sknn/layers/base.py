@@ -6,17 +6,8 @@ everything in the engine. Token numbers are a row of units.
 
 from dataclasses import fields
 from math import prod
-from numbers import Integral, Real
 
-import numpy as np
-
-from .initializers import INITIALIZERS
-
-#: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
-#: engine computes from them then fits into 64 bits.
-MOST = 2**31 - 1
-#: How deep layers of layers may be nested.
-_DEEPEST = 50
+from .checks import MOST, check
 
 
 class Layer:
@@ -32,6 +23,11 @@ class Layer:
 
     #: Whether its inputs are numbers of tokens, and whether it gives its inputs unchanged.
     reads_tokens, keeps_numbers = False, False
+    #: Whether training changes its own parameters.
+    trainable = False
+
+    def __post_init__(self):
+        check(self)
 
     def parameters(self, shape):
         return ()
@@ -42,6 +38,9 @@ class Layer:
     def operations(self, shape):
         return 0
 
+    def forward(self, tape, x, shape, parameters, training):
+        return x, lambda dy, needed: dy
+
     def draw(self, shape, random_state, initializer, last=False):
         return []
 
@@ -49,12 +48,13 @@ class Layer:
         """Return the layers that its own parameters ask for after it, such as its activation."""
         return ()
 
-    def children(self, shape):
-        """Return the layers inside of it: for each, how it is reached, itself, its input's shape.
+    def parts(self):
+        """Return the lists of layers inside of it, if it is one of these: how each is reached."""
+        return ()
 
-        None for a layer that has none.
-        """
-        return None
+    def children(self, shape):
+        """Return its parts with the shapes of their inputs; None for a layer that has none."""
+        return [(name, layers, shape) for name, layers in self.parts()] or None
 
     def commutes_with(self, layer):
         """Whether it may as well come before `layer`, the one before it."""
@@ -63,11 +63,11 @@ class Layer:
     @property
     def learns(self):
         """Whether it has parameters to train."""
-        return False
+        return self.trainable or any(learns(layers) for _, layers in self.parts())
 
     def __repr__(self):
         shown = []
-        for f in fields(self):
+        for f in sorted(fields(self), key=lambda f: f.kw_only):
             value = getattr(self, f.name)
             if not f.compare:
                 continue
@@ -112,102 +112,6 @@ def describe(shape):
     return f"{shape[0]} units" if len(shape) == 1 else " x ".join(map(str, shape))
 
 
-# --- checks of what a specification holds
-
-
-def _fail(layer, name, value, expected, kind=ValueError):
-    raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.")
-
-
-def _at_most(least):
-    return f"an int from {least} to {MOST}"
-
-
-def check_depth(layer, *parts):
-    """Check how deep the layers in a layer are nested, and remember it."""
-    depth = 1 + max((getattr(a, "_depth", 0) for part in parts for a in part), default=0)
-    if depth > _DEEPEST:
-        raise ValueError(
-            f"Layers are nested more than {_DEEPEST} deep in {type(layer).__name__}; expected "
-            "less: a list of layers holds any number of them side by side."
-        )
-    object.__setattr__(layer, "_depth", depth)
-
-
-def check_count(layer, name, least=1, optional=False):
-    """Check that a parameter is an integer of at least `least`, and store it as an int."""
-    value = getattr(layer, name)
-    if value is None and optional:
-        return
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        _fail(layer, name, value, f"an int of at least {least}", TypeError)
-    if value < least:
-        _fail(layer, name, value, f"an int of at least {least}")
-    if value > MOST:
-        _fail(layer, name, value, _at_most(least))
-    object.__setattr__(layer, name, int(value))
-
-
-def check_number(layer, name, low=0.0, high=np.inf, optional=False):
-    """Check that a parameter is a number in [low, high), and store it as a float."""
-    value = getattr(layer, name)
-    if value is None and optional:
-        return
-    words = f"a number in [{low:g}, {high:g})"
-    if not isinstance(value, Real) or isinstance(value, bool):
-        _fail(layer, name, value, words, TypeError)
-    if not low <= value < high:
-        _fail(layer, name, value, words)
-    object.__setattr__(layer, name, float(value))
-
-
-def check_pair(layer, name, least=1):
-    """Check that a parameter is an int or a pair of them, and store it as a pair."""
-    value = getattr(layer, name)
-    pair = (value, value) if isinstance(value, Integral) else value
-    words = f"an int of at least {least}, or two"
-    if not isinstance(pair, (tuple, list)) or not all(isinstance(v, Integral) for v in pair):
-        _fail(layer, name, value, words, TypeError)
-    if len(pair) != 2 or min(pair) < least:
-        _fail(layer, name, value, words)
-    if max(pair) > MOST:
-        _fail(layer, name, value, f"{_at_most(least)}, or two")
-    object.__setattr__(layer, name, tuple(map(int, pair)))
-
-
-def check_choice(layer, name, options, value=None):
-    """Check that a parameter, or a part of it, is one of some options."""
-    value = getattr(layer, name) if value is None else value
-    if not isinstance(value, str | None) or value not in options:
-        _fail(layer, name, value, f"one of {sorted(map(str, options))}")
-
-
-def check_flag(layer, name):
-    """Check that a parameter is true or false."""
-    value = getattr(layer, name)
-    if not isinstance(value, bool | np.bool_):
-        _fail(layer, name, value, "a bool", TypeError)
-    object.__setattr__(layer, name, bool(value))
-
-
-def check_name(layer):
-    """Check that a layer's name is one."""
-    if layer.name is not None and not (isinstance(layer.name, str) and layer.name):
-        _fail(layer, "name", layer.name, "a str that is not empty, or None", TypeError)
-
-
-def check_weighted(layer):
-    """Check the parameters that layers with weights share."""
-    check_name(layer)
-    check_flag(layer, "use_bias")
-    check_flag(layer, "trainable")
-    check_choice(layer, "kernel_initializer", {None, *INITIALIZERS})
-    for name in ("kernel_l1", "kernel_l2"):
-        check_number(layer, name, optional=True)
-    for name in ("activity_l1", "activity_l2"):
-        check_number(layer, name)
-
-
 # --- lists of layers
 
 
@@ -224,13 +128,11 @@ def primitives(layers, shape, prefix="layers"):
     for i, layer in enumerate(layers):
         path = path_of(layer, prefix, i)
         inner = layer.children(shape)
+        for part, some, start in inner or ():
+            yield from primitives(some, start, f"{path}.{part}" if part else path)
+        after = shape_after(layer, shape, path)
         if inner is None:
-            after = shape_after(layer, shape, path)
             yield path, layer, shape
-        else:
-            for part, some, start in inner:
-                yield from primitives(some, start, f"{path}.{part}" if part else path)
-            after = shape_after(layer, shape, path)
         shape = after
 
 
@@ -262,16 +164,11 @@ def check_tokens(layers, shape, prefix="layers", raw=True):
                 f"{path}: {layer} reads numbers of tokens, but a layer before it has changed them; "
                 "it must come first."
             )
-        inner = layer.children(shape)
-        if inner is None:
-            raw = raw and layer.keeps_numbers
-        else:
-            ends = [
-                check_tokens(some, start, f"{path}.{part}" if part else path, raw)
-                for part, some, start in inner
-            ]
-            raw = all(ends) and layer.keeps_numbers
-        raw = raw and not layer.following()
+        ends = [
+            check_tokens(some, start, f"{path}.{part}" if part else path, raw)
+            for part, some, start in layer.children(shape) or ()
+        ]
+        raw = raw and all(ends) and layer.keeps_numbers and not layer.following()
         shape = shape_after(layer, shape, path)
     return raw
 

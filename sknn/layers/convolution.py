@@ -1,32 +1,11 @@
 """Convolutions, and their transposes."""
 
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
 
-from .base import check_count, check_pair, describe, image, size
+from .base import Layer, describe, image, size
+from .checks import fail
 from .dense import add_dense
-from .weighted import Weighted, add_bias_gradient, add_kernel_gradient, matrix
-
-
-def check_padding(layer):
-    """Check `padding`, and store it as a word or as ((top, bottom), (left, right))."""
-    value = layer.padding
-    if value in ("valid", "same"):
-        return
-    words = "'valid', 'same', an int, (height, width) or ((top, bottom), (left, right)), from 0 on"
-    try:
-        pair = (value, value) if isinstance(value, Integral) else tuple(value)
-        if isinstance(value, (str, bool)):
-            raise TypeError
-        pair = tuple((v, v) if isinstance(v, Integral) else tuple(v) for v in pair)
-        good = [len(p) for p in pair] == [2, 2] and all(
-            isinstance(v, Integral) and v >= 0 for p in pair for v in p
-        )
-    except TypeError:
-        good = False
-    if not good:
-        raise ValueError(f"padding of {type(layer).__name__} is {value!r}; expected {words}.")
-    object.__setattr__(layer, "padding", tuple(tuple(map(int, p)) for p in pair))
+from .weighted import Weighted, add_bias_gradient, add_kernel_gradient
 
 
 def window(layer, shape, extent, strides, dilation=(1, 1)):
@@ -54,19 +33,29 @@ def window(layer, shape, extent, strides, dilation=(1, 1)):
     return tuple(outs), tuple(before)
 
 
-class _Convolution(Weighted):
+@dataclass(frozen=True, repr=False)
+class _Convolution(Layer):
     """What convolutions and their transposes share."""
 
-    def _check(self):
-        super()._check()
-        check_count(self, "filters")
-        for name in ("kernel_size", "strides", "dilation_rate"):
-            check_pair(self, name)
-        check_padding(self)
+    filters: int
+    kernel_size: object
+    strides: object = 1
+    padding: object = "valid"
+    _: KW_ONLY
+    dilation_rate: object = 1
+
+    def output_shape(self, shape):
+        return (*self._geometry(shape)[0], self.filters)
 
 
 @dataclass(frozen=True, repr=False)
-class Conv2D(_Convolution):
+class _Grouped(_Convolution):
+    _: KW_ONLY
+    groups: int = 1
+
+
+@dataclass(frozen=True, repr=False)
+class Conv2D(Weighted, _Grouped):
     """A two-dimensional convolution (cross-correlation, as everywhere).
 
     Its kernel has the shape (kernel height, kernel width, channels / groups, filters).
@@ -94,30 +83,10 @@ class Conv2D(_Convolution):
         As in :class:`Dense`.
     """
 
-    filters: int
-    kernel_size: object
-    strides: object = 1
-    padding: object = "valid"
-    _: KW_ONLY
-    dilation_rate: object = 1
-    groups: int = 1
-    activation: object = None
-    use_bias: bool = True
-    kernel_initializer: str | None = None
-    kernel_l1: float | None = None
-    kernel_l2: float | None = None
-    activity_l1: float = 0.0
-    activity_l2: float = 0.0
-    trainable: bool = True
-    name: str | None = None
-
     def __post_init__(self):
-        self._check()
-        check_count(self, "groups")
+        super().__post_init__()
         if self.filters % self.groups:
-            raise ValueError(
-                f"groups of Conv2D is {self.groups}; expected a divisor of filters={self.filters}."
-            )
+            fail(self, "groups", f"a divisor of filters={self.filters}")
 
     def _geometry(self, shape):
         """Return output height and width, and all the numbers of the engine's operations."""
@@ -133,23 +102,14 @@ class Conv2D(_Convolution):
         )  # fmt: skip
         return outs, numbers
 
-    def output_shape(self, shape):
-        return (*self._geometry(shape)[0], self.filters)
-
     def _kernel_shape(self, shape):
         return (*self.kernel_size, shape[2] // self.groups, self.filters)
 
     def operations(self, shape):
         return size(self._geometry(shape)[0]) * size(self._kernel_shape(shape))
 
-    def parameters(self, shape):
-        kernel = matrix(self, "kernel", self._kernel_shape(shape))
-        return (kernel, *self._bias(self.filters))
-
-    def draw(self, shape, random_state, initializer, last=False):
-        kernel = self._kernel_shape(shape)
-        fans = size(kernel[:3]), size(kernel[:2]) * self.filters // self.groups
-        return self._draw(shape, kernel, fans, random_state, initializer, last)
+    def _fans(self, kernel):
+        return size(kernel[:3]), size(kernel[:2]) * self.filters // self.groups
 
     def _sees_all(self, shape, numbers):
         """Whether its one window is the whole image: then it is a dense layer."""
@@ -192,7 +152,7 @@ class Conv2D(_Convolution):
 
 
 @dataclass(frozen=True, repr=False)
-class Conv2DTranspose(_Convolution):
+class Conv2DTranspose(Weighted, _Convolution):
     """A transposed convolution: the gradient of a convolution with respect to its input.
 
     Its kernel has the shape (kernel height, kernel width, filters, channels).
@@ -215,24 +175,7 @@ trainable, name
         As in :class:`Conv2D`.
     """
 
-    filters: int
-    kernel_size: object
-    strides: object = 1
-    padding: object = "valid"
-    _: KW_ONLY
-    dilation_rate: object = 1
-    activation: object = None
-    use_bias: bool = True
-    kernel_initializer: str | None = None
-    kernel_l1: float | None = None
-    kernel_l2: float | None = None
-    activity_l1: float = 0.0
-    activity_l2: float = 0.0
-    trainable: bool = True
-    name: str | None = None
-
-    def __post_init__(self):
-        self._check()
+    _tiled = False
 
     def _geometry(self, shape):
         """Return output height and width, and the numbers of the convolution that it transposes."""
@@ -258,25 +201,16 @@ trainable, name
         )  # fmt: skip
         return tuple(outs), numbers
 
-    def output_shape(self, shape):
-        return (*self._geometry(shape)[0], self.filters)
-
     def operations(self, shape):
         return size(shape) * size(self.kernel_size) * self.filters
 
     def _kernel_shape(self, shape):
         return (*self.kernel_size, self.filters, shape[2])
 
-    def parameters(self, shape):
-        kernel = matrix(self, "kernel", self._kernel_shape(shape))
-        return (kernel, *self._bias(self.filters, tiled=False))
-
-    def draw(self, shape, random_state, initializer, last=False):
-        kernel = self._kernel_shape(shape)
+    def _fans(self, kernel):
         # what reaches one output: the window, thinned out by the strides
         fan_in = max(size(kernel) // self.filters // size(self.strides), 1)
-        fans = fan_in, size(kernel[:2]) * self.filters
-        return self._draw(shape, kernel, fans, random_state, initializer, last)
+        return fan_in, size(kernel[:2]) * self.filters
 
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
@@ -305,4 +239,3 @@ trainable, name
             return dx
 
         return z, backward
-

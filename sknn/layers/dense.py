@@ -1,24 +1,18 @@
 """Fully connected layers."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from numbers import Integral
 
-from .base import MOST, Layer, check_count, describe, positions, size
-from .weighted import (
-    Weighted,
-    add_bias_gradient,
-    add_kernel_gradient,
-    along_time,
-    matrix,
-    transpose,
-)
+from .base import Layer, describe, positions, size
+from .checks import MOST, fail
+from .weighted import Weighted, add_bias_gradient, add_gradient_over_time, transpose
 
 
-def add_dense(tape, x, places, inputs, units, w, b, training):
+def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
     """Put z = w x + b, at each of some places, on a tape.
 
-    Return the output and the backward function.
+    Return the output and the backward function, which takes dz transposed too, if that is done.
     """
     sizes = (inputs, units, places)
     if training and w.trainable:
@@ -28,12 +22,12 @@ def add_dense(tape, x, places, inputs, units, w, b, training):
     name = "dense_unbiased" if b is None else "dense"
     tape.add(name, reads, (z,), sizes, (tape.packing.tile(units), w.pack))
 
-    def backward(dz, needed):
+    def backward(dz, needed, packed=None):
         rows = tape.packing.tile(inputs)
         if w.trainable:
-            if places > 1:
+            if over_time or places > 1:
                 tape.keep(dz)  # the gradients are computed when the blocks are done
-                packed = add_kernel_gradient(tape, w, x, dz, along_time(places, inputs, units))
+                packed = add_gradient_over_time(tape, w, x, dz, places, packed)
             else:
                 packed = transpose(tape, dz, 1, units, units, w.pack)
                 tape.gradient(w, "weight_gradient", (x, packed), (inputs,), (rows, w.pack))
@@ -76,20 +70,6 @@ class Dense(Weighted):
     """
 
     units: int
-    _: KW_ONLY
-    activation: object = None
-    use_bias: bool = True
-    kernel_initializer: str | None = None
-    kernel_l1: float | None = None
-    kernel_l2: float | None = None
-    activity_l1: float = 0.0
-    activity_l2: float = 0.0
-    trainable: bool = True
-    name: str | None = None
-
-    def __post_init__(self):
-        check_count(self, "units")
-        self._check()
 
     def _split(self, shape):
         """Return at how many places it works, and the inputs of each."""
@@ -101,13 +81,8 @@ class Dense(Weighted):
     def operations(self, shape):
         return size(shape) * self.units
 
-    def parameters(self, shape):
-        inputs = self._split(shape)[1]
-        return (matrix(self, "kernel", (inputs, self.units)), *self._bias(self.units))
-
-    def draw(self, shape, random_state, initializer, last=False):
-        kernel = (self._split(shape)[1], self.units)
-        return self._draw(shape, kernel, kernel, random_state, initializer, last)
+    def _kernel_shape(self, shape):
+        return self._split(shape)[1], self.units
 
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
@@ -136,9 +111,7 @@ class Reshape(Layer):
         shape = self.shape
         good = isinstance(shape, (tuple, list)) and all(isinstance(n, Integral) for n in shape)
         if not good or not 1 <= len(shape) <= 3 or min(shape) < 1 or max(shape) > MOST:
-            raise ValueError(
-                f"shape of Reshape is {shape!r}; expected one to three int from 1 to {MOST}."
-            )
+            fail(self, "shape", f"one to three int from 1 to {MOST}")
         object.__setattr__(self, "shape", tuple(map(int, shape)))
 
     def output_shape(self, shape):
@@ -147,9 +120,6 @@ class Reshape(Layer):
                 f"{self} got an input of {describe(shape)}; needs {size(self.shape)} numbers."
             )
         return self.shape
-
-    def forward(self, tape, x, shape, parameters, training):
-        return x, lambda dy, needed: dy
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,6 +130,3 @@ class Flatten(Layer):
 
     def output_shape(self, shape):
         return (size(shape),)
-
-    def forward(self, tape, x, shape, parameters, training):
-        return x, lambda dy, needed: dy

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
-from .base import Layer, check_depth, check_name, describe, forward, learns, output_shape, size
+from .base import Layer, describe, forward, learns, output_shape, size
+from .checks import check_depth, fail
 
 
 def _as_layers(owner, name, value):
     """Return a layer or a list of layers as a tuple."""
     layers = (value,) if isinstance(value, Layer) else value
     if not isinstance(layers, (list, tuple)) or not all(isinstance(v, Layer) for v in layers):
-        raise TypeError(
-            f"{name} of {type(owner).__name__} is {value!r}; expected a layer or a list of layers."
-        )
+        fail(owner, name, "a layer or a list of layers", TypeError, value)
     return tuple(layers)
 
 
@@ -35,19 +34,15 @@ class Sequential(Layer):
     keeps_numbers = True
 
     def __post_init__(self):
-        check_name(self)
+        super().__post_init__()
         object.__setattr__(self, "layers", _as_layers(self, "layers", self.layers))
         check_depth(self, self.layers)
-
-    @property
-    def learns(self):
-        return learns(self.layers)
 
     def output_shape(self, shape):
         return output_shape(self.layers, shape)
 
-    def children(self, shape):
-        return [("", self.layers, shape)]
+    def parts(self):
+        return [("", self.layers)]
 
     def forward(self, tape, x, shape, parameters, training):
         return forward(self.layers, tape, x, shape, parameters, training)
@@ -74,14 +69,10 @@ class Residual(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_name(self)
+        super().__post_init__()
         for name in ("block", "shortcut"):
             object.__setattr__(self, name, _as_layers(self, name, getattr(self, name)))
         check_depth(self, self.block, self.shortcut)
-
-    @property
-    def learns(self):
-        return learns(self.block) or learns(self.shortcut)
 
     def output_shape(self, shape):
         block = output_shape(self.block, shape)
@@ -93,8 +84,8 @@ class Residual(Layer):
             )
         return block
 
-    def children(self, shape):
-        return [("block", self.block, shape), ("shortcut", self.shortcut, shape)]
+    def parts(self):
+        return [("block", self.block), ("shortcut", self.shortcut)]
 
     def forward(self, tape, x, shape, parameters, training):
         tape.keep(x)
@@ -132,18 +123,12 @@ class Concatenate(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_name(self)
+        super().__post_init__()
         if not isinstance(self.branches, (list, tuple)) or not self.branches:
-            raise TypeError(
-                f"branches of Concatenate is {self.branches!r}; expected a list of lists of layers."
-            )
+            fail(self, "branches", "a list of lists of layers", TypeError)
         branches = tuple(_as_layers(self, "branches", branch) for branch in self.branches)
         object.__setattr__(self, "branches", branches)
         check_depth(self, *branches)
-
-    @property
-    def learns(self):
-        return any(map(learns, self.branches))
 
     def _shapes(self, shape):
         return [output_shape(branch, shape) for branch in self.branches]
@@ -157,8 +142,8 @@ class Concatenate(Layer):
             )
         return (*shapes[0][:-1], sum(s[-1] for s in shapes))
 
-    def children(self, shape):
-        return [(f"branches.{i}", branch, shape) for i, branch in enumerate(self.branches)]
+    def parts(self):
+        return [(f"branches.{i}", branch) for i, branch in enumerate(self.branches)]
 
     def forward(self, tape, x, shape, parameters, training):
         tape.keep(x)

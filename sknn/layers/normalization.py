@@ -1,11 +1,11 @@
 """Normalisation over the batch, and over neighbouring channels."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
 from ..tape.tape import Parameter
-from .base import Layer, check_count, check_flag, check_name, check_number, image, positions
+from .base import Layer, image, positions
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,21 +27,11 @@ class BatchNormalization(Layer):
         What its parameters are called in a file.
     """
 
-    momentum: float = 0.1
+    momentum: float = field(default=0.1, metadata={"high": np.nextafter(1.0, 2.0)})
     epsilon: float = 1e-5
     _: KW_ONLY
     trainable: bool = True
     name: str | None = None
-
-    def __post_init__(self):
-        check_name(self)
-        check_flag(self, "trainable")
-        check_number(self, "momentum", high=np.nextafter(1.0, 2.0))
-        check_number(self, "epsilon")
-
-    @property
-    def learns(self):
-        return self.trainable
 
     def parameters(self, shape):
         learned = dict.fromkeys(("gamma", "beta"), self.trainable)
@@ -118,11 +108,6 @@ class LocalResponseNormalization(Layer):
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0
-
-    def __post_init__(self):
-        check_count(self, "size")
-        for name in ("alpha", "beta", "k"):
-            check_number(self, name)
 
     def output_shape(self, shape):
         return image(self, shape)

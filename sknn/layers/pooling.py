@@ -3,25 +3,26 @@
 from dataclasses import dataclass
 
 from .activation import Activation
-from .base import Layer, check_choice, check_count, check_pair, describe, image, size
-from .convolution import check_padding, window
+from .base import Layer, describe, image, size
+from .checks import check_pair, choice, fail
+from .convolution import window
 
 
+@dataclass(frozen=True, repr=False)
 class _Pooling(Layer):
     """What pools share: a window that goes over each channel of an image."""
 
-    def _check(self):
-        check_pair(self, "pool_size")
-        if self.strides is not None:
-            check_pair(self, "strides")
-        check_padding(self)
+    pool_size: object = 2
+    strides: object = None
+    padding: object = "valid"
+
+    def __post_init__(self):
+        super().__post_init__()
         if self.padding not in ("valid", "same"):
-            for (before, after), extent in zip(self.padding, self.pool_size):
-                if max(before, after) >= extent:
-                    raise ValueError(
-                        f"padding of {type(self).__name__} is {self.padding!r}; expected less than "
-                        f"the pool_size={self.pool_size}: a window would see nothing else."
-                    )
+            for around, extent in zip(self.padding, self.pool_size):
+                if max(around) >= extent:
+                    words = f"less than the pool_size={self.pool_size}: a window would see nothing"
+                    fail(self, "padding", f"{words} else")
 
     def _geometry(self, shape):
         """Return output height and width, and the numbers of the engine's operations."""
@@ -46,13 +47,6 @@ class MaxPooling2D(_Pooling):
     padding : 'valid', 'same', int or pairs, default='valid'
         As in :class:`Conv2D`; what lies outside of the image is never the largest.
     """
-
-    pool_size: object = 2
-    strides: object = None
-    padding: object = "valid"
-
-    def __post_init__(self):
-        self._check()
 
     def commutes_with(self, layer):
         return isinstance(layer, Activation) and layer.function == "relu"
@@ -79,36 +73,21 @@ class AveragePooling2D(_Pooling):
 
     Parameters
     ----------
-    pool_size : int or pair of int, default=2
-        Height and width of the window.
-    strides : int, pair of int or None, default=None
-        Steps of the window; None: its size.
-    padding : 'valid', 'same', int or pairs, default='valid'
-        As in :class:`Conv2D`.
+    pool_size, strides, padding
+        As in :class:`MaxPooling2D`.
     """
-
-    pool_size: object = 2
-    strides: object = None
-    padding: object = "valid"
-
-    def __post_init__(self):
-        self._check()
 
     def forward(self, tape, x, shape, parameters, training):
         outs, numbers = self._geometry(shape)
-        return _average(tape, x, shape[2], outs, numbers)
+        y = tape.buffer("y", size(outs) * shape[2])
+        tape.add("average_pool", (x,), (y,), (*numbers, 0, outs[0]))
 
+        def backward(dy, needed):
+            dx = tape.buffer("dx", x.rows)
+            tape.add("average_pool_gradient", (dy,), (dx,), numbers)
+            return dx
 
-def _average(tape, x, channels, outs, numbers):
-    y = tape.buffer("y", size(outs) * channels)
-    tape.add("average_pool", (x,), (y,), (*numbers, 0, outs[0]))
-
-    def backward(dy, needed):
-        dx = tape.buffer("dx", x.rows)
-        tape.add("average_pool_gradient", (dy,), (dx,), numbers)
-        return dx
-
-    return y, backward
+        return y, backward
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +98,7 @@ class GlobalAveragePooling2D(Layer):
         return (image(self, shape)[2],)
 
     def forward(self, tape, x, shape, parameters, training):
-        return _average(tape, x, shape[2], (1, 1), (*shape, *shape[:2], 1, 1, 0, 0, 1, 1))
+        return AveragePooling2D(shape[:2]).forward(tape, x, shape, parameters, training)
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,18 +114,27 @@ class UpSampling2D(Layer):
     """
 
     size: object = 2
-    interpolation: str = "nearest"
+    interpolation: str = choice("nearest", "bilinear")
 
     def __post_init__(self):
+        super().__post_init__()
         check_pair(self, "size")
-        check_choice(self, "interpolation", ("nearest", "bilinear"))
 
     def output_shape(self, shape):
         height, width, channels = image(self, shape)
         return height * self.size[0], width * self.size[1], channels
 
     def forward(self, tape, x, shape, parameters, training):
-        return _add_upsampling(tape, x, (*shape, *self.size), self.interpolation == "bilinear")
+        numbers, variant = (*shape, *self.size), (self.interpolation == "bilinear",)
+        y = tape.buffer("y", x.rows * size(self.size))
+        tape.add("upsample", (x,), (y,), numbers, variant)
+
+        def backward(dy, needed):
+            dx = tape.buffer("dx", x.rows)
+            tape.add("upsample_gradient", (dy,), (dx,), numbers, variant)
+            return dx
+
+        return y, backward
 
 
 @dataclass(frozen=True, repr=False)
@@ -161,26 +149,11 @@ class RepeatVector(Layer):
 
     steps: int
 
-    def __post_init__(self):
-        check_count(self, "steps")
-
     def output_shape(self, shape):
         if len(shape) != 1:
             raise ValueError(f"{self} got an input of {describe(shape)}; needs a row of units.")
         return (self.steps, *shape)
 
     def forward(self, tape, x, shape, parameters, training):
-        return _add_upsampling(tape, x, (1, 1, *shape, self.steps, 1), False)
-
-
-def _add_upsampling(tape, x, numbers, bilinear):
-    """Put the enlargement of images of one size by two factors on a tape."""
-    y = tape.buffer("y", x.rows * size(numbers[3:]))
-    tape.add("upsample", (x,), (y,), numbers, (bilinear,))
-
-    def backward(dy, needed):
-        dx = tape.buffer("dx", x.rows)
-        tape.add("upsample_gradient", (dy,), (dx,), numbers, (bilinear,))
-        return dx
-
-    return y, backward
+        rows = UpSampling2D((self.steps, 1))
+        return rows.forward(tape, x, (1, 1, *shape), parameters, training)

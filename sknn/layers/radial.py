@@ -5,7 +5,8 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from ..tape.tape import Parameter
-from .base import Layer, check_choice, check_count, check_flag, check_name, size
+from .base import Layer, size
+from .checks import choice
 from .weighted import add_bias_gradient, transpose
 
 #: The functions of the squared distance in units of the width.
@@ -50,19 +51,12 @@ default='gaussian'
     """
 
     units: int
-    function: str = "gaussian"
+    function: str = choice(*FUNCTIONS)
     _: KW_ONLY
     trainable: bool = True
     train_centers: bool = True
     train_widths: bool = True
     name: str | None = None
-
-    def __post_init__(self):
-        check_count(self, "units")
-        check_choice(self, "function", FUNCTIONS)
-        for name in ("trainable", "train_centers", "train_widths"):
-            check_flag(self, name)
-        check_name(self)
 
     @property
     def learns(self):

@@ -7,44 +7,37 @@ before each step and the gradients that the backward operation leaves.
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from ..tape.tape import Parameter
-from .base import (
-    Layer,
-    check_choice,
-    check_count,
-    check_flag,
-    check_name,
-    check_number,
-    learns,
-    output_shape,
-    sequence,
-    tokens,
-)
+from .base import Layer, learns, output_shape, sequence, tokens
+from .checks import choice, fail
 from .dense import add_dense
 from .initializers import INITIALIZERS
-from .weighted import add_bias_gradient, add_kernel_gradient, along_time, matrix, transpose
+from .merging import Concatenate
+from .weighted import add_bias_gradient, add_gradient_over_time, matrix, transpose
 
 
-def add_lookup(tape, x, steps, inputs, units, w, b):
-    """Put z = the token's row of w, plus b, on a tape; return the output."""
+def add_lookup(tape, x, steps, inputs, units, w, b, training):
+    """Put z = the token's row of w, plus b, on a tape; return as :func:`add_dense`."""
+    if training and w.trainable:
+        tape.keep(x)
     z = tape.buffer("z", steps * units)
     reads = (x, w) if b is None else (x, w, b)
-    name = "lookup_unbiased" if b is None else "lookup"
-    tape.add(name, reads, (z,), (steps, inputs, units), (w.pack,))
-    return z
+    name, numbers = "lookup_unbiased" if b is None else "lookup", (steps, inputs, units)
+    tape.add(name, reads, (z,), numbers, (w.pack,))
 
+    def backward(dz, needed, packed=None):
+        if w.trainable:
+            packed = packed or transpose(tape, dz, steps, units, units, w.pack)
+            tape.gradient(w, "lookup_gradient", (x, packed), numbers, (w.pack,), steps)
+            if b is not None:
+                add_bias_gradient(tape, b, dz, steps, units, packed)
+        return None  # there is no gradient of a number of a token
 
-def add_lookup_gradient(tape, w, x, dz, steps, transposed=None):
-    """Say how the gradient of a table of vectors is computed; return dz transposed."""
-    inputs, units = w.shape
-    if transposed is None:
-        transposed = transpose(tape, dz, steps, units, units, w.pack)
-    numbers = (steps, inputs, units)
-    tape.gradient(w, "lookup_gradient", (x, transposed), numbers, (w.pack,), steps)
-    return transposed
+    return z, backward
 
 
 def add_copy(tape, source, target):
@@ -85,9 +78,7 @@ class Embedding(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_count(self, "n_tokens")
-        check_count(self, "units")
-        _check_weights(self)
+        super().__post_init__()
         if self.vectors is not None:
             vectors = np.array(self.vectors, dtype=np.float64)
             if vectors.shape != (self.n_tokens, self.units):
@@ -101,10 +92,6 @@ class Embedding(Layer):
             object.__setattr__(self, "vectors", vectors)
 
     reads_tokens = True
-
-    @property
-    def learns(self):
-        return self.trainable
 
     def output_shape(self, shape):
         return tokens(self, shape), self.units
@@ -120,25 +107,8 @@ class Embedding(Layer):
         return [INITIALIZERS[name](random_state, sizes, *sizes)]
 
     def forward(self, tape, x, shape, parameters, training):
-        w, steps = next(parameters), shape[0]
-        if training and self.trainable:
-            tape.keep(x)
-        z = add_lookup(tape, x, steps, self.n_tokens, self.units, w, None)
-
-        def backward(dz, needed):
-            if self.trainable:
-                add_lookup_gradient(tape, w, x, dz, steps)
-            return None  # there is no gradient of a number of a token
-
-        return z, backward
-
-
-def _check_weights(layer):
-    check_name(layer)
-    check_flag(layer, "trainable")
-    check_choice(layer, "kernel_initializer", {None, *INITIALIZERS})
-    for name in ("kernel_l1", "kernel_l2"):
-        check_number(layer, name, optional=True)
+        w = next(parameters)
+        return add_lookup(tape, x, shape[0], self.n_tokens, self.units, w, None, training)
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,18 +133,6 @@ class Recurrent(Layer):
     name: str | None = None
 
     _gates, _states = 1, ("h",)
-
-    def _check(self):
-        check_count(self, "units")
-        _check_weights(self)
-        for name in ("return_sequences", "reverse", "use_bias"):
-            check_flag(self, name)
-        check_count(self, "truncate", optional=True)
-        check_count(self, "n_tokens", optional=True)
-
-    @property
-    def learns(self):
-        return self.trainable
 
     @property
     def reads_tokens(self):
@@ -254,7 +212,9 @@ class Recurrent(Layer):
         own = [next(parameters) for _ in self.parameters(shape)]
         kernel, matrices = own[0], own[1 : 1 + len(self._matrices())]
         biases = own[1 + len(matrices) :]
-        z, inputs_back = self._add_inputs(tape, x, steps, inputs, kernel, biases, training)
+        add = partial(add_dense, over_time=True) if self.n_tokens is None else add_lookup
+        bias, units = biases[0] if self.use_bias else None, self._gates * self.units
+        z, inputs_back = add(tape, x, steps, inputs, units, kernel, bias, training)
         states = [tape.buffer(name, (steps + 1) * self.units) for name in self._states]
         first, last = (steps, 0) if self.reverse else (0, steps)
         self._begin(tape, [tape.view(s, first * self.units, self.units) for s in states], initial)
@@ -275,7 +235,7 @@ class Recurrent(Layer):
         def backward(dy, dfinal, needed):
             carried = self._gradients_of_states(tape, dfinal)
             dz, packed = gradients(dy, carried, before)
-            return inputs_back(dz, packed, needed), carried
+            return inputs_back(dz, needed, packed), carried
 
         return outputs, tuple(final), backward
 
@@ -306,45 +266,6 @@ class Recurrent(Layer):
             else:
                 add_copy(tape, given, carried[-1])
         return carried
-
-    def _add_inputs(self, tape, x, steps, inputs, kernel, biases, training):
-        """Put what the inputs contribute at each step on a tape."""
-        units = self._gates * self.units
-        bias = biases[0] if biases else None
-        if training and self.trainable:
-            tape.keep(x)
-        if self.n_tokens is not None:
-            z = add_lookup(tape, x, steps, inputs, units, kernel, bias)
-        else:
-            z, _ = add_dense(tape, x, steps, inputs, units, kernel, bias, False)
-
-        def backward(dz, packed, needed):
-            if self.trainable:
-                if self.n_tokens is not None:
-                    packed = add_lookup_gradient(tape, kernel, x, dz, steps, packed)
-                else:
-                    numbers = along_time(steps, inputs, units)
-                    packed = add_kernel_gradient(tape, kernel, x, dz, numbers, packed)
-                if bias is not None:
-                    add_bias_gradient(tape, bias, dz, steps, units, packed)
-            if not needed or self.n_tokens is not None:
-                return None
-            dx = tape.buffer("dx", steps * inputs)
-            variant = (tape.packing.tile(inputs), kernel.pack)
-            tape.add("dense_input_gradient", (dz, kernel), (dx,), (inputs, units, steps), variant)
-            return dx
-
-        return z, backward
-
-    def _numbers(self, steps):
-        return steps, self.units, self.reverse
-
-    def _recurrent_gradient(self, tape, w, before, dz, steps):
-        """Say how the gradient of a matrix is computed that multiplies the states themselves."""
-        if not self.trainable:
-            return None
-        numbers = along_time(steps, self.units, w.shape[1])
-        return add_kernel_gradient(tape, w, before, dz, numbers)
 
 
 @dataclass(frozen=True, repr=False)
@@ -384,14 +305,10 @@ class SimpleRNN(Recurrent):
     """
 
     _: KW_ONLY
-    activation: str = "tanh"
-
-    def __post_init__(self):
-        self._check()
-        check_choice(self, "activation", {"tanh", "relu", "logistic"})
+    activation: str = choice("tanh", "relu", "logistic")
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
-        (w,), (h,), numbers = matrices, states, self._numbers(steps)
+        (w,), (h,), numbers = matrices, states, (steps, self.units, self.reverse)
         variant = (self.activation, tape.packing.tile(self.units), w.pack)
         tape.add("simple_rnn", (z, w, h, lengths), (h,), numbers, variant)
 
@@ -404,7 +321,7 @@ class SimpleRNN(Recurrent):
                 (*numbers, self.truncate or 0), variant,
             )  # fmt: skip
             tape.keep(dz)
-            return dz, self._recurrent_gradient(tape, w, before, dz, steps)
+            return dz, add_gradient_over_time(tape, w, before, dz, steps)
 
         return backward
 
@@ -429,9 +346,6 @@ kernel_l2, trainable, name
 
     _gates, _states = 4, ("h", "c")
 
-    def __post_init__(self):
-        self._check()
-
     def draw(self, shape, random_state, initializer, last=False):
         values = super().draw(shape, random_state, initializer, last)
         if self.use_bias:
@@ -439,7 +353,7 @@ kernel_l2, trainable, name
         return values
 
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
-        (w,), (h, c), numbers = matrices, states, self._numbers(steps)
+        (w,), (h, c), numbers = matrices, states, (steps, self.units, self.reverse)
         variant = (tape.packing.tile(4 * self.units), w.pack)
         tape.add("lstm", (z, w, h, c, lengths), (z, h, c), numbers, variant)
 
@@ -450,7 +364,7 @@ kernel_l2, trainable, name
                 "lstm_gradient", (z, w, h, c, dy or dh, dh, dc, lengths), (z, dh, dc),
                 (*numbers, self.truncate or 0), variant,
             )  # fmt: skip
-            return z, self._recurrent_gradient(tape, w, before, z, steps)
+            return z, add_gradient_over_time(tape, w, before, z, steps)
 
         return backward
 
@@ -482,10 +396,6 @@ kernel_l2, trainable, name
 
     _gates = 3
 
-    def __post_init__(self):
-        self._check()
-        check_flag(self, "reset_after")
-
     def _matrices(self):
         return (
             ("recurrent_kernel", self.units, 2 * self.units),
@@ -497,12 +407,8 @@ kernel_l2, trainable, name
         more = (("candidate_bias", self.units),) if self.reset_after else ()
         return (*super()._biases(), *more)
 
-    def _add_inputs(self, tape, x, steps, inputs, kernel, biases, training):
-        biases = biases[:1] if self.use_bias else ()
-        return super()._add_inputs(tape, x, steps, inputs, kernel, biases, training)
-
     def _add_cell(self, tape, z, matrices, biases, states, lengths, steps):
-        (w, u), (h,), numbers = matrices, states, self._numbers(steps)
+        (w, u), (h,), numbers = matrices, states, (steps, self.units, self.reverse)
         b = (biases[-1],) if self.reset_after else ()
         extra, rows = tape.buffer("extra", steps * self.units), tape.packing.tile(self.units)
         name, packs = "gru_after" if self.reset_after else "gru", (w.pack, u.pack)
@@ -519,8 +425,7 @@ kernel_l2, trainable, name
             if self.trainable:
                 self._part_gradient(tape, w, before, z, 0, steps)
                 if self.reset_after:
-                    square = along_time(steps, self.units, self.units)
-                    packed = add_kernel_gradient(tape, u, before, extra, square)
+                    packed = add_gradient_over_time(tape, u, before, extra, steps)
                     add_bias_gradient(tape, b[0], extra, steps, self.units, packed)
                 else:
                     self._part_gradient(tape, u, extra, z, 2 * self.units, steps)
@@ -531,16 +436,15 @@ kernel_l2, trainable, name
     def _part_gradient(self, tape, w, x, dz, first, steps):
         """Say how a matrix's gradient is computed from a part of the gates' gradients."""
         units, stride = w.shape[1], 3 * self.units
-        numbers = along_time(steps, self.units, units)
         if tape.packing.is_narrow(units, w.pack):
             part = tape.buffer("part", steps * units)
             tape.add("extract_channels", (dz,), (part,), (steps, units, stride, first))
             tape.keep(part)
-            add_kernel_gradient(tape, w, x, part, numbers)
+            add_gradient_over_time(tape, w, x, part, steps)
         else:
             part = tape.view(dz, first, (steps - 1) * stride + units)
             packed = transpose(tape, part, steps, units, stride, w.pack)
-            add_kernel_gradient(tape, w, x, dz, numbers, packed)
+            add_gradient_over_time(tape, w, x, dz, steps, packed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -562,53 +466,23 @@ class Bidirectional(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_name(self)
+        super().__post_init__()
         if not isinstance(self.layer, Recurrent):
-            raise TypeError(
-                f"layer of Bidirectional is {self.layer!r}; expected SimpleRNN, LSTM or GRU."
-            )
+            fail(self, "layer", "SimpleRNN, LSTM or GRU", TypeError)
 
-    @property
-    def learns(self):
-        return self.layer.learns
-
-    def _both(self):
-        return self.layer, replace(self.layer, reverse=not self.layer.reverse)
+    def parts(self):
+        backward = replace(self.layer, reverse=not self.layer.reverse)
+        return [("forward", (self.layer,)), ("backward", (backward,))]
 
     def output_shape(self, shape):
         shape = self.layer.output_shape(shape)
         return (*shape[:-1], 2 * shape[-1])
 
-    def children(self, shape):
-        names = ("forward", "backward")
-        return [(name, (part,), shape) for name, part in zip(names, self._both())]
-
     def forward(self, tape, x, shape, parameters, training):
         if tape.carries:
             raise ValueError(f"{self} carries no state: it would have to come from the future.")
-        tape.keep(x)
-        units = self.layer.units
-        places = self.output_shape(shape)[0] if self.layer.return_sequences else 1
-        y, backs = tape.buffer("joined", places * 2 * units), []
-        for i, part in enumerate(self._both()):
-            a, back = part.forward(tape, x, shape, parameters, training)
-            numbers = (places, units, 2 * units, i * units)
-            tape.add("insert_channels", (a,), (y,), numbers)
-            backs.append((back, numbers))
-
-        def backward(dy, needed):
-            gradients = []
-            for back, numbers in backs:
-                da = tape.buffer("part", places * units)
-                tape.add("extract_channels", (dy,), (da,), numbers)
-                gradients.append(back(da, needed))
-            if not needed or None in gradients:
-                return None
-            dx = tape.in_place(gradients[0], "dx")
-            tape.add("add", tuple(gradients), (dx,), (x.rows * tape.width,), (False,))
-            return dx
-
-        return y, backward
+        both = Concatenate([part for _, part in self.parts()])
+        return both.forward(tape, x, shape, parameters, training)
 
 
 @dataclass(frozen=True, repr=False)
@@ -636,11 +510,10 @@ class EncoderDecoder(Layer):
     name: str | None = None
 
     def __post_init__(self):
-        check_name(self)
-        check_count(self, "in_steps")
+        super().__post_init__()
         for name in ("encoder", "decoder"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        states = [[(type(a), a.units) for a in self._recurrent(part)] for part in self._parts()]
+        states = [[(type(a), a.units) for a in self._recurrent(part)] for _, part in self.parts()]
         if states[0] != states[1] or not states[0]:
             raise ValueError(
                 "encoder and decoder of EncoderDecoder need recurrent layers of the same kinds and "
@@ -652,16 +525,12 @@ class EncoderDecoder(Layer):
                 f"{self.decoder}."
             )
 
-    def _parts(self):
-        return self.encoder, self.decoder
+    def parts(self):
+        return [("encoder", self.encoder), ("decoder", self.decoder)]
 
     @staticmethod
     def _recurrent(layers):
         return [layer for layer in layers if isinstance(layer, Recurrent)]
-
-    @property
-    def learns(self):
-        return any(map(learns, self._parts()))
 
     def _shapes(self, shape):
         steps = tokens(self, shape)
@@ -673,13 +542,12 @@ class EncoderDecoder(Layer):
         return output_shape(self.decoder, self._shapes(shape)[1])
 
     def children(self, shape):
-        names, shapes = ("encoder", "decoder"), self._shapes(shape)
-        return [(n, part, s) for n, part, s in zip(names, self._parts(), shapes)]
+        return [(*part, start) for part, start in zip(self.parts(), self._shapes(shape))]
 
     def forward(self, tape, x, shape, parameters, training):
         tape.keep(x)
         first, states, steps = 0, [None] * len(self._recurrent(self.encoder)), []
-        for axis, (part, start) in enumerate(zip(self._parts(), self._shapes(shape))):
+        for axis, (_, part, start) in enumerate(self.children(shape)):
             tape.axis = axis
             y = tape.view(x, first, start[0])
             first += start[0]

@@ -5,20 +5,14 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from ..tape.activations import ACTIVATIONS
+from ..tape.tape import Parameter
 from .activation import Activation
-from .base import Layer, check_choice, check_count, check_flag, check_name, check_number, size
-from .weighted import Weighted, add_bias_gradient, transpose
+from .base import Layer, size
+from .checks import check_choice, fail
+from .weighted import add_bias_gradient, transpose
 
 #: Whose slope is a function of their output, as the contractive penalty needs it.
 CONTRACTED = ("identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus")
-
-
-def _check_of(layer):
-    """Check that what a layer says of another one can be its name."""
-    if not isinstance(layer.of, str) or not layer.of:
-        raise TypeError(
-            f"of of {type(layer).__name__} is {layer.of!r}; expected the name of a layer."
-        )
 
 
 def _find(layer, tape, shape):
@@ -62,19 +56,6 @@ class TiedDense(Layer):
     trainable: bool = True
     name: str | None = None
 
-    def __post_init__(self):
-        _check_of(self)
-        check_count(self, "units")
-        check_flag(self, "use_bias")
-        check_flag(self, "trainable")
-        check_name(self)
-
-    @property
-    def learns(self):
-        return self.trainable
-
-    _bias = Weighted._bias
-
     def output_shape(self, shape):
         return (self.units,)
 
@@ -82,7 +63,8 @@ class TiedDense(Layer):
         return size(shape) * self.units
 
     def parameters(self, shape):
-        return self._bias(self.units, tiled=False)
+        bias = Parameter("bias", (self.units,), trainable=self.trainable, tiled=False)
+        return (bias,) * self.use_bias
 
     def draw(self, shape, random_state, initializer, last=False):
         return [np.zeros(self.units)] * self.use_bias
@@ -143,8 +125,7 @@ class ContractivePenalty(Layer):
     strength: float
 
     def __post_init__(self):
-        _check_of(self)
-        check_number(self, "strength")
+        super().__post_init__()
         given = self.activation
         if not isinstance(given, Activation):
             check_choice(self, "activation", CONTRACTED)
@@ -152,10 +133,7 @@ class ContractivePenalty(Layer):
         check_choice(self, "activation", CONTRACTED, self.activation.function)
         number = self.activation.parameter
         if number is not None and number <= 0 and ACTIVATIONS[self.activation.function].parameter:
-            raise ValueError(
-                f"activation of ContractivePenalty is {self.activation}; expected a parameter "
-                "greater than 0, so that outputs tell slopes."
-            )
+            fail(self, "activation", "a parameter greater than 0, so that outputs tell slopes")
 
     def forward(self, tape, x, shape, parameters, training):
         if not training:
@@ -166,15 +144,12 @@ class ContractivePenalty(Layer):
         norms = tape.buffer("norms", units, shared=True)
         packs = -(-units // w.pack)
         tape.add("column_norms", (w,), (norms,), (w.inputs,), (w.pack,), extent=packs)
-        function = self.activation.function
-        given = self.activation.parameter
-        number = ACTIVATIONS[function].parameter if given is None else given
 
         def backward(dy, needed):
             dx, factors = tape.in_place(dy, "dx"), tape.buffer("factors", units)
-            numbers = (units, self.strength, float(number or 0.0))
-            reads = (x, norms, weights, dy)
-            tape.add("contraction", reads, (factors, dx), numbers, (function,))
+            numbers = (units, self.strength, self.activation.number)
+            reads, variant = (x, norms, weights, dy), (self.activation.function,)
+            tape.add("contraction", reads, (factors, dx), numbers, variant)
             if w.trainable:
                 sums = tape.buffer("sums", units, shared=True)
                 tape.add("unit_sums", (factors,), (sums,), (units,), extent=units)

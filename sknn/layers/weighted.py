@@ -1,11 +1,14 @@
 """What layers with weights share: their parameters, and how their gradients are computed."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 
 from ..tape.activations import ACTIVATIONS
 from ..tape.tape import Parameter
 from .activation import Activation, ActivityRegularization
-from .base import Layer, check_choice, check_weighted, size
+from .base import Layer, size
+from .checks import check_choice
 from .initializers import draw_kernel
 
 
@@ -15,21 +18,29 @@ def matrix(layer, name, shape):
     return Parameter(name, shape, trainable=layer.trainable, **penalties)
 
 
+@dataclass(frozen=True, repr=False)
 class Weighted(Layer):
     """What layers with a kernel, a bias and an activation share."""
 
-    def _check(self):
-        """Check the parameters that all of them have."""
-        check_weighted(self)
-        given = self.activation
-        if isinstance(given, Activation):
-            given = given.function
+    _: KW_ONLY
+    activation: object = None
+    use_bias: bool = True
+    kernel_initializer: str | None = None
+    kernel_l1: float | None = None
+    kernel_l2: float | None = None
+    activity_l1: float = 0.0
+    activity_l2: float = 0.0
+    trainable: bool = True
+    name: str | None = None
+
+    #: Whether the bias lies as the units of the kernel do.
+    _tiled = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        given = getattr(self.activation, "function", self.activation)
         if given is not None:
             check_choice(self, "activation", set(ACTIVATIONS) - {"step"}, given)
-
-    @property
-    def learns(self):
-        return self.trainable
 
     def following(self):
         """Return its activation, and the penalty on what that gives."""
@@ -41,21 +52,32 @@ class Weighted(Layer):
             layers.append(ActivityRegularization(self.activity_l1, self.activity_l2))
         return tuple(layers)
 
-    def _bias(self, units, tiled=True):
-        bias = Parameter("bias", (units,), trainable=self.trainable, tiled=tiled)
-        return (bias,) if self.use_bias else ()
+    def _fans(self, kernel):
+        """Return how many inputs an output has, and the reverse, for the shape of a kernel."""
+        return kernel
 
-    def _draw(self, input_shape, kernel_shape, fans, random_state, initializer, last):
-        """Return the first kernel, and a bias of zeros."""
+    def parameters(self, shape):
+        kernel = matrix(self, "kernel", self._kernel_shape(shape))
+        units = self.output_shape(shape)[-1:]
+        bias = Parameter("bias", units, trainable=self.trainable, tiled=self._tiled)
+        return (kernel, bias) if self.use_bias else (kernel,)
+
+    def draw(self, shape, random_state, initializer, last=False):
+        kernel, *biases = (p.shape for p in self.parameters(shape))
         initializer = self.kernel_initializer or initializer
-        kernel = draw_kernel(initializer, random_state, kernel_shape, *fans, last)
-        bias = [p for p in self.parameters(input_shape) if p.name == "bias"]
-        return [kernel, *(np.zeros(p.shape) for p in bias)]
+        first = draw_kernel(initializer, random_state, kernel, *self._fans(kernel), last)
+        return [first, *map(np.zeros, biases)]
 
 
-def along_time(steps, inputs, units):
-    """Return the numbers of a convolution that does the same at each step: one row of windows."""
-    return (1, steps, inputs, units, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, steps)
+def add_gradient_over_time(tape, w, x, dz, steps, transposed=None):
+    """Say how the gradient is computed of a matrix that does the same at each step.
+
+    It is that of a convolution, of one row of windows, and takes and returns what that does.
+    """
+    if not w.trainable:
+        return transposed
+    numbers = (1, steps, *w.shape, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, steps)
+    return add_kernel_gradient(tape, w, x, dz, numbers, transposed)
 
 
 def add_kernel_gradient(tape, w, x, dz, numbers, transposed=None):

@@ -37,6 +37,8 @@ _CONVOLUTION = (
     "height width channels filters kernel_height kernel_width stride_height stride_width top left "
     "dilation_height dilation_width groups out_height out_width"
 )
+_UPSAMPLING = "height width channels factor_height factor_width"
+_RESPONSE = "positions channels size alpha:float beta:float k:float"
 _STEPS = "steps units reverse"
 OPERATIONS = {
     "gather": _row("blocks", "", "addresses out", "columns field:source"),
@@ -55,10 +57,8 @@ OPERATIONS = {
     "max_pool_gradient": _row("blocks", "x y dy", "dx", _POOL),
     "average_pool": _row("blocks", "x", "y", _POOL + " first last"),
     "average_pool_gradient": _row("blocks", "dy", "dx", _POOL),
-    "upsample": _row("blocks", "x", "y", "height width channels factor_height factor_width"),
-    "upsample_gradient": _row(
-        "blocks", "dy", "dx", "height width channels factor_height factor_width"
-    ),
+    "upsample": _row("blocks", "x", "y", _UPSAMPLING),
+    "upsample_gradient": _row("blocks", "dy", "dx", _UPSAMPLING),
     "add": _row("blocks", "a b", "y", "elements"),
     "insert_channels": _row("blocks", "x", "y", "positions channels total offset"),
     "extract_channels": _row("blocks", "x", "y", "positions channels total offset"),
@@ -83,12 +83,8 @@ OPERATIONS = {
         "blocks", "a norms weights da", "factors dx", "units strength:float parameter:float"
     ),
     "unit_sums": _row("units", "a", "sums", "units"),
-    "local_response": _row(
-        "blocks", "x", "y scale", "positions channels size alpha:float beta:float k:float"
-    ),
-    "local_response_gradient": _row(
-        "blocks", "x y scale dy", "dx", "positions channels size alpha:float beta:float k:float"
-    ),
+    "local_response": _row("blocks", "x", "y scale", _RESPONSE),
+    "local_response_gradient": _row("blocks", "x y scale dy", "dx", _RESPONSE),
     "lengths": _row("blocks", "", "out", "steps column"),
     "weigh_steps": _row("blocks", "lengths", "out", "steps"),
     "fill": _row("blocks", "", "out", "elements value:float"),

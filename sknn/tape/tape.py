@@ -315,7 +315,8 @@ class Tape:
         """Return the optimizer's step, and what follows it."""
         solver = self.solver
         decay = solver.decay if parameter.penalized and parameter.l2 is None else 0.0
-        update = Op("update", (), (), (*solver.constants, decay), (solver.rule,))
+        numbers = (solver.a, solver.b, solver.epsilon, decay)
+        update = Op("update", (), (), numbers, (solver.rule,))
         if not solver.average:
             return [update]
         return [update, Op("average", attributes=(solver.n_states - 1,))]  # behind the rule's own
