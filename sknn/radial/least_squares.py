@@ -11,7 +11,7 @@ from ..engine.lowering import gather
 from ..layers.weighted import transpose
 from ..tape.sources import Y
 from ..tape.tape import Parameter
-from .centers import distances_tape
+from .widths import distances_tape
 
 #: Memory for what is computed of a chunk of rows: each slice of the products reads a part of it,
 #: which should stay in the second-level caches.

@@ -32,8 +32,9 @@ from ..estimator.tasks import Wrapper
 from ..estimator.transactions import consistent
 from ..layers import Activation, Dense, Layer, RadialBasis
 from ..tape.losses import Loss
-from .centers import cluster_widths, distinct_rows, find_centers, shared_width
+from .centers import distinct_rows, find_centers
 from .least_squares import add_moments
+from .widths import cluster_widths, shared_width
 
 #: Rows for each center that are looked at for it: more of them hardly move a mean.
 _ROWS_PER_CENTER = 256
