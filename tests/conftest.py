@@ -1,6 +1,12 @@
 """What holds for all tests."""
 
 import gc
+import os
+
+# Beside others, a process takes one thread where a test does not ask for more: they would only wait
+# for each other. It changes no bit. joblib, which says how many cores there are, reads it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 
 def pytest_collection_finish():
