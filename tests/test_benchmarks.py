@@ -1,4 +1,7 @@
-"""Every benchmark runs, at settings so small that its figures mean nothing."""
+"""Every benchmark runs, at settings so small that its figures mean nothing.
+
+These tests run with ``-m benchmarks``, as in ``.ci/run``: they want the peers to be installed.
+"""
 
 import gzip
 import importlib.util
@@ -15,9 +18,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "benchmarks").is_dir(), reason="the benchmarks do not lie beside the tests"
-)
+pytestmark = [
+    pytest.mark.benchmarks,
+    pytest.mark.skipif(
+        not (ROOT / "benchmarks").is_dir(), reason="the benchmarks do not lie beside the tests"
+    ),
+]
 
 NEED_DATA = (
     "dense-accuracy", "dense-memory", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy",
