@@ -89,6 +89,13 @@ class Job:
             noise_seed(random_state),
         )  # fmt: skip
 
+    def start(self, net, inputs=None, targets=None, weights=None):
+        """Set where training begins: at first values, or where the last fit has ended."""
+        if self.first:
+            self.progress = Progress(net._first_values(self, inputs, targets, weights))
+        else:
+            self.progress = net._progress(self)
+
     @property
     def epochs(self):
         """How many epochs there are at most: of what is solved for at once, one."""
@@ -116,7 +123,7 @@ class Net(TakesRows, NeuralEstimator):
         task.check()
         if incremental:
             self._check_incremental()
-        first = not hasattr(self, self._weights_in) or not (self.warm_start or incremental)
+        first = begins_anew(self, incremental)
         inputs, targets = task.read(self._read, X, y, reset=first)
         task.learn(targets, incremental, self.warm_start, classes)
         vars(self).update(task.fitted())
@@ -127,10 +134,7 @@ class Net(TakesRows, NeuralEstimator):
         dtype = self._computing_dtype(inputs if first else None)
         attributes = task.shown(network, n_outputs) | remembered
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
-        if first:
-            job.progress = Progress(self._first_values(job, inputs, targets, weights))
-        else:
-            job.progress = self._progress(job)
+        job.start(self, inputs, targets, weights)
         job.data = task.data(inputs, targets, weights, network)
         job.held = task.validation(self._read, *validation, network)
         if self.early_stopping and self.solver != "lbfgs" and job.held is None:
@@ -378,6 +382,11 @@ def train_by_lbfgs(job, callbacks):
 
 
 # --- what a fit begins and ends with
+
+
+def begins_anew(net, incremental):
+    """Return whether a fit begins anew, not from the weights of the last one."""
+    return not net.__sklearn_is_fitted__() or not (net.warm_start or incremental)
 
 
 def draw(network, initializer, random_state, dtype):

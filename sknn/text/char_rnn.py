@@ -11,10 +11,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
-from ..engine.training import Progress, Trainer
+from ..engine.training import Trainer
 from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
-from ..estimator.net import Job, draw, has_diverged, train_by_minibatches
+from ..estimator.net import Job, begins_anew, has_diverged, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
@@ -226,7 +226,7 @@ class CharRNN(
         """Check everything, then train."""
         if incremental:
             self._check_incremental()
-        first = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
+        first = begins_anew(self, incremental)
         train, held = self._read_texts(as_texts(X), X_val, first)
         network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
@@ -234,10 +234,7 @@ class CharRNN(
         how = network, dtype, self.batch_size, self.reduction
         job.data = make_streams(train, "X", *how)
         job.held = None if held is None else make_streams(held, "X_val", *how)
-        if first:
-            job.progress = Progress(draw(network, self.initializer, job.random_state, dtype))
-        else:
-            job.progress = self._progress(job)
+        job.start(self)
         return self._learn(job, X, y)
 
     def _read_texts(self, texts, X_val, first):

@@ -11,7 +11,6 @@ from ..tape.sources import ClassNumbers, Source
 from .streams import LOOK_BYTES
 
 
-# --- pairs as numbers
 @dataclass
 class Pairs(Data):
     """Pairs of texts to learn from, or to validate with.
@@ -115,8 +114,7 @@ def make_pairs(inputs, outputs, mark):
     written[:, 0] = written[np.arange(n), lengths[:, 1]] = mark
     return Pairs(
         Source(codes[:, :-1]), ClassNumbers(written[:, 1:]), None, np.arange(n), lengths=lengths,
-        steps=lengths[:, 1].copy(), codes=codes, in_steps=in_steps,
-        mark=mark,
+        steps=lengths[:, 1].copy(), codes=codes, in_steps=in_steps, mark=mark,
     )  # fmt: skip
 
 
