@@ -1,0 +1,187 @@
+"""Losses: the value for a block, and the gradient that backpropagation begins with.
+
+The value is one sum over the block, in an order of its own: it is the first group's work. With the
+activation that belongs to a loss (its canonical link), the gradient before the activation is a - y.
+"""
+
+import math
+
+from .frame import (
+    CLASS_COLUMNS,
+    CLASSES,
+    BATCH,
+    BLOCK,
+    COUNT,
+    LANES,
+    LOSSES,
+    PART,
+    RANK,
+    SIZE,
+    SLOT,
+    STEP,
+    THREAD,
+    kernel,
+)
+
+
+def _epsilon(t):
+    return t.real(2.0**-23 if t.size == 4 else 2.0**-52)
+
+
+def _clip_of(t):
+    low, high = _epsilon(t), t.real(1) - _epsilon(t)
+
+    @t.jit
+    def clip(x):
+        return low if x < low else (high if x > high else x)
+
+    return clip
+
+
+def _log_loss(t):
+    clip, one = _clip_of(t), t.real(1)
+
+    def value(a, y, p):
+        q = clip(a)
+        return -(y * math.log(q) + (one - y) * math.log(one - q))
+
+    def derivative(a, y, p):
+        q = clip(a)
+        return (q - y) / (q * (one - q))
+
+    return value, derivative
+
+
+def _squared_error(t):
+    half = t.real(0.5)
+    return lambda a, y, p: (y - a) * (y - a) * half, lambda a, y, p: a - y
+
+
+def _absolute_error(t):
+    one = t.real(1)
+
+    def derivative(a, y, p):
+        return one if a > y else (-one if a < y else a - y)
+
+    return lambda a, y, p: abs(y - a), derivative
+
+
+def _huber(t):
+    half = t.real(0.5)
+
+    def value(a, y, p):
+        r = abs(y - a)
+        return p * (r - p * half) if r > p else r * r * half
+
+    def derivative(a, y, p):
+        r = a - y
+        return p if r > p else (-p if r < -p else r)
+
+    return value, derivative
+
+
+def _quantile(t):
+    zero, one = t.real(0), t.real(1)
+
+    def value(a, y, p):
+        r = y - a
+        return r * (p - one) if r < zero else r * p
+
+    def derivative(a, y, p):
+        return one - p if a > y else (-p if a < y else a - y)
+
+    return value, derivative
+
+
+def _poisson(t):
+    zero, one = t.real(0), t.real(1)
+
+    def value(a, y, p):
+        return (zero if y == zero else y * math.log(y / a)) - y + a
+
+    return value, lambda a, y, p: one - y / a
+
+
+FUNCTIONS = {
+    "log_loss": _log_loss, "squared_error": _squared_error, "absolute_error": _absolute_error,
+    "huber": _huber, "quantile": _quantile, "poisson": _poisson,
+}  # fmt: skip
+
+
+@kernel
+def loss(t, name, canonical):
+    """The loss of a block against target columns, and its gradient.
+
+    o: a, y, weights (of each step), da, units, parameter, scale of the reported value, scale of the
+    gradient, steps.
+    """
+    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    width, threads, real, lane_sum, add_loss = t.width, t.threads, t.real, t.lane_sum, t.add_loss
+    value, derivative = map(t.jit, FUNCTIONS[name](t))
+
+    def loss(team, frame, o, scratch):
+        a, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
+        weights, da = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
+        p, slope = bits(get_int(o, 5)), bits(get_int(o, 7))
+        each = get_int(o, 4) * width
+        for i in range(team[RANK], get_int(o, 8) * each, team[SIZE]):
+            weight = get(weights, divide(i, each) * width + i & (width - 1)) * slope
+            if canonical:
+                put(da, i, (get(a, i) - get(y, i)) * weight)
+            else:
+                put(da, i, derivative(get(a, i), get(y, i), p) * weight)
+        if team[PART]:
+            return
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for i in range(lane, get_int(o, 8) * each, LANES):
+                weight = get(weights, divide(i, each) * width + i & (width - 1))
+                if weight != real(0):  # what lies beyond the last sample may be anything
+                    total += value(get(a, i), get(y, i), p) * weight
+            scratch[lane] = total
+        total = lane_sum(scratch, team[THREAD]) * bits(get_int(o, 6))
+        add_loss(team, frame, LOSSES, total)
+
+    return loss
+
+
+@kernel
+def log_loss_softmax(t):
+    """Cross-entropy of softmax's probabilities against class numbers, and its gradient before it.
+
+    o: a, weights (of each step), da, units, steps.
+    """
+    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    width, threads, real, lane_sum, add_loss = t.width, t.threads, t.real, t.lane_sum, t.add_loss
+    clip, row_number = _clip_of(t), t.row_number
+
+    @t.jit
+    def class_of(team, frame, n, step):
+        """Return the number of the class of a sample of the block."""
+        position = team[STEP] * get_int(frame, BATCH) + team[BLOCK] * width + n
+        row = row_number(frame, position)
+        return get_int(get_int(frame, CLASSES), row * get_int(frame, CLASS_COLUMNS) + step)
+
+    def log_loss_softmax(team, frame, o, scratch):
+        a, weights = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
+        da, units, steps = team[SLOT] + get_int(o, 2), get_int(o, 3), get_int(o, 4)
+        for i in range(team[RANK], steps * units * width, team[SIZE]):
+            row, n = divide(i, width), i & (width - 1)
+            step = divide(row, units)
+            value = get(a, i)
+            if n < team[COUNT] and row - step * units == class_of(team, frame, n, step):
+                value -= real(1)
+            put(da, i, value * get(weights, step * width + n))
+        if team[PART]:
+            return
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for i in range(lane, steps * width, LANES):
+                step, n = divide(i, width), i & (width - 1)
+                if n < team[COUNT]:
+                    place = (step * units + class_of(team, frame, n, step)) * width + n
+                    total -= math.log(clip(get(a, place))) * get(weights, i)
+            scratch[lane] = total
+        add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
+
+    return log_loss_softmax

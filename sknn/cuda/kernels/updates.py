@@ -1,0 +1,303 @@
+"""What happens to a piece of a parameter's gradient: penalties, clipping, the update.
+
+A piece has the rows and columns that its task says. Each rule is that of the CPU's kernels.
+"""
+
+import math
+
+from .frame import (
+    ACCUMULATE,
+    GRADIENT,
+    LANES,
+    N_SUMS,
+    PARAMETERS,
+    PARTIALS,
+    RATE_AVERAGE,
+    RATE_FIRST,
+    RATE_WEIGHT,
+    SHARED,
+    SQUARES,
+    STATE,
+    STATE_STRIDE,
+    STEP,
+    SUMS,
+    TASK_BASE,
+    TASK_COLUMNS,
+    TASK_FIRST,
+    TASK_PACK,
+    TASK_PARTIAL,
+    TASK_PARTS,
+    TASK_ROWS,
+    TASK_SUM,
+    THREAD,
+    kernel,
+)
+
+
+def _each(t, body):
+    """Return what calls ``body(team, frame, o, g, w, i)`` for each element of a task.
+
+    `g` and `w` are the byte of its first one in the gradient, and among the parameters; `i` is the
+    element's place, counted from there.
+    """
+    get_int, divide, threads, body = t.get_int, t.divide, t.threads, t.jit(body)
+
+    def each(team, frame, o, scratch):
+        first, columns = get_int(o, TASK_FIRST), get_int(o, TASK_COLUMNS)
+        g = get_int(frame, GRADIENT) + first
+        w = get_int(frame, PARAMETERS) + first
+        for i in range(team[THREAD], get_int(o, TASK_ROWS) * columns, threads):
+            row = divide(i, columns)
+            body(team, frame, o, g, w, row * get_int(o, TASK_PACK) + i - row * columns)
+
+    return each
+
+
+def _lanes(t, value):
+    """Return the sum over a task's elements of ``value(frame, o, w, g, i)``, for all threads."""
+    get_int, divide, threads, value = t.get_int, t.divide, t.threads, t.jit(value)
+    lane_sum, real = t.lane_sum, t.real
+
+    @t.jit
+    def lanes(team, frame, o, scratch):
+        first, columns = get_int(o, TASK_FIRST), get_int(o, TASK_COLUMNS)
+        g = get_int(frame, GRADIENT) + first
+        w = get_int(frame, PARAMETERS) + first
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for i in range(lane, get_int(o, TASK_ROWS) * columns, LANES):
+                row = divide(i, columns)
+                total += value(frame, o, w, g, row * get_int(o, TASK_PACK) + i - row * columns)
+            scratch[lane] = total
+        return lane_sum(scratch, team[THREAD])
+
+    return lanes
+
+
+@kernel
+def collect(t, adds):
+    """Add up the sums over parts of a batch, in their order. It stands in no tape: see Program."""
+    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    threads, real = t.threads, t.real
+
+    def collect(team, frame, o, scratch):
+        g = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST)
+        sums = get_int(frame, PARTIALS) + get_int(o, TASK_PARTIAL)
+        columns = get_int(o, TASK_COLUMNS)
+        n = get_int(o, TASK_ROWS) * columns
+        for i in range(team[THREAD], n, threads):
+            row = divide(i, columns)
+            place = row * get_int(o, TASK_PACK) + i - row * columns
+            total = real(0)
+            for part in range(get_int(o, TASK_PARTS)):
+                total += get(sums, part * n + i)
+            if adds or get_int(frame, ACCUMULATE):
+                total += get(g, place)
+            put(g, place, total)
+
+    return collect
+
+
+@kernel
+def shared_gradient(t):
+    """The gradient is what an earlier operation has left. o: its place."""
+    get, put, get_int = t.get, t.put, t.get_int
+
+    def body(team, frame, o, g, w, i):
+        first = get_int(o, TASK_FIRST) - get_int(o, TASK_BASE)
+        value = get(get_int(frame, SHARED) + get_int(o, 0) + first, i)
+        if get_int(frame, ACCUMULATE):
+            value += get(g, i)
+        put(g, i, value)
+
+    return _each(t, body)
+
+
+@kernel
+def regularize(t, with_l1, with_l2):
+    """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty. o: l2, l1."""
+    get, put, get_int, bits, rate = t.get, t.put, t.get_int, t.bits, t.rate
+    real, half = t.real, t.real(0.5)
+
+    def penalty(frame, o, w, g, i):
+        value = get(w, i)
+        l2, l1 = bits(get_int(o, 0)), bits(get_int(o, 1))
+        return l2 * half * value * value + l1 * abs(value)
+
+    def body(team, frame, o, g, w, i):
+        gradient = get(g, i)
+        if with_l1 or with_l2:
+            value = get(w, i)
+            gradient += bits(get_int(o, 0)) * value
+            if with_l1:
+                l1 = bits(get_int(o, 1))
+                gradient += l1 if value > real(0) else (-l1 if value < real(0) else value)
+        put(g, i, gradient * rate(team, frame, RATE_WEIGHT))
+
+    total, each = _lanes(t, penalty), t.jit(_each(t, body))
+
+    def regularize(team, frame, o, scratch):
+        if with_l1 or with_l2:
+            sum = total(team, frame, o, scratch)
+            if team[THREAD] == 0:
+                place = team[STEP] * get_int(frame, N_SUMS) + get_int(o, TASK_SUM)
+                put(get_int(frame, SUMS), place, sum)
+        each(team, frame, o, scratch)
+
+    return regularize
+
+
+@kernel
+def clip_value(t):
+    """Clip each element of the gradient to [-limit, limit]. o: limit."""
+    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+
+    def body(team, frame, o, g, w, i):
+        limit, value = bits(get_int(o, 0)), get(g, i)
+        put(g, i, limit if value > limit else (-limit if value < -limit else value))
+
+    return _each(t, body)
+
+
+@kernel
+def square_sum(t):
+    """Leave the sum of squares for total_norm."""
+    get, put, get_int = t.get, t.put, t.get_int
+
+    def square(frame, o, w, g, i):
+        return get(g, i) * get(g, i)
+
+    total = _lanes(t, square)
+
+    def square_sum(team, frame, o, scratch):
+        sum = total(team, frame, o, scratch)
+        if team[THREAD] == 0:
+            put(get_int(frame, SQUARES), get_int(o, TASK_SUM), sum)
+
+    return square_sum
+
+
+@kernel
+def total_norm(t):
+    """Leave min(1, limit / norm of the whole gradient). o: its place (shared), limit."""
+    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    lane_sum, threads, real = t.lane_sum, t.threads, t.real
+
+    def total_norm(team, frame, o, scratch):
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for i in range(lane, get_int(frame, N_SUMS), LANES):
+                total += get(get_int(frame, SQUARES), i)
+            scratch[lane] = total
+        norm, limit = math.sqrt(lane_sum(scratch, team[THREAD])), bits(get_int(o, 1))
+        if team[THREAD] == 0:
+            scale = limit / norm if norm > limit else real(1)
+            put(get_int(frame, SHARED) + get_int(o, 0), 0, scale)
+
+    return total_norm
+
+
+@kernel
+def scale_gradient(t):
+    """g = g times what total_norm has left. o: its place."""
+    get, put, get_int = t.get, t.put, t.get_int
+
+    def body(team, frame, o, g, w, i):
+        put(g, i, get(g, i) * get(get_int(frame, SHARED) + get_int(o, 0), 0))
+
+    return _each(t, body)
+
+
+# Each rule takes a parameter, its gradient and two states, the step's rates, and the constants a
+# and b (decay rates, or the momentum), their complements, epsilon, and the weight decay. It returns
+# the parameter and the states. A velocity has its step's rate in it; the second rate is by what the
+# last one's is multiplied first.
+
+
+def _sgd(w, g, v, u, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    v = a * r1 * v - r0 * g
+    return w + v, v, u
+
+
+def _nesterov(w, g, v, u, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    v = a * r1 * v - r0 * g
+    return w + (a * v - r0 * g), v, u
+
+
+def _adam(w, g, m, v, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    m = a * m + ac * g
+    v = b * v + bc * (g * g)
+    return w - r0 * m / (math.sqrt(v) + epsilon), m, v
+
+
+def _adamw(w, g, m, v, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    m = a * m + ac * g
+    v = b * v + bc * (g * g)
+    w = w - r0 * decay * w
+    return w - r1 * m / (math.sqrt(v) * r2 + epsilon), m, v
+
+
+def _nadam(w, g, m, v, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    m = a * m + ac * g
+    v = b * v + bc * (g * g)
+    return w - (r0 * g + r1 * m) / (math.sqrt(v) * r2 + epsilon), m, v
+
+
+def _rmsprop(w, g, v, u, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    v = b * v + bc * (g * g)
+    return w - r0 * g / (math.sqrt(v) + epsilon), v, u
+
+
+def _adagrad(w, g, v, u, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    v = v + g * g
+    return w - r0 * g / (math.sqrt(v) + epsilon), v, u
+
+
+def _adadelta(w, g, v, u, r0, r1, r2, a, b, ac, bc, epsilon, decay):
+    v = a * v + ac * (g * g)
+    change = math.sqrt(u + epsilon) / math.sqrt(v + epsilon) * g
+    return w - r0 * change, v, a * u + ac * (change * change)
+
+
+RULES = {
+    "sgd": (_sgd, 1), "nesterov": (_nesterov, 1), "adam": (_adam, 2), "adamw": (_adamw, 2),
+    "nadam": (_nadam, 2), "rmsprop": (_rmsprop, 1), "adagrad": (_adagrad, 1),
+    "adadelta": (_adadelta, 2),
+}  # fmt: skip
+
+
+@kernel
+def update(t, name):
+    """One step of an optimizer. o: a, b, epsilon, decay."""
+    get, put, get_int, bits, rate = t.get, t.put, t.get_int, t.bits, t.rate
+    rule, two, one = t.jit(RULES[name][0]), RULES[name][1] == 2, t.real(1)
+
+    def body(team, frame, o, g, w, i):
+        first = get_int(frame, STATE) + get_int(o, TASK_FIRST)
+        second = first + get_int(frame, STATE_STRIDE) if two else first
+        a, b = bits(get_int(o, 0)), bits(get_int(o, 1))
+        value, m, v = rule(
+            get(w, i), get(g, i), get(first, i), get(second, i), rate(team, frame, RATE_FIRST),
+            rate(team, frame, RATE_FIRST + 1), rate(team, frame, RATE_FIRST + 2), a, b, one - a,
+            one - b, bits(get_int(o, 2)), bits(get_int(o, 3)),
+        )  # fmt: skip
+        put(w, i, value)
+        put(first, i, m)
+        if two:
+            put(second, i, v)
+
+    return _each(t, body)
+
+
+@kernel
+def average(t):
+    """Move the average of a parameter towards what it is now. o: which state is the average."""
+    get, put, get_int, rate = t.get, t.put, t.get_int, t.rate
+
+    def body(team, frame, o, g, w, i):
+        mean = get_int(frame, STATE) + get_int(o, 0) * get_int(frame, STATE_STRIDE)
+        mean += get_int(o, TASK_FIRST)
+        before = get(mean, i)
+        put(mean, i, before + rate(team, frame, RATE_AVERAGE) * (get(w, i) - before))
+
+    return _each(t, body)
