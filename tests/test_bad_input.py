@@ -374,7 +374,7 @@ WRONG = {
     "warmup": ["a", -0.1, 1.0],
     "average": ["yes", 0.0, 1, -0.5, 2.0],
     "dtype": [np.float32, "float16"],
-    "device": [0, "cuda"],
+    "device": [0, None, "gpu", "cuda:", "cuda:-1", "cuda:1.0", "CPU"],
     "n_jobs": [1.5, "all"],
     "loss": [3, "hinge"],
     "output_activation": [3, "sine", "step"],

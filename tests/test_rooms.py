@@ -14,7 +14,8 @@ BELOW = {
     "tape": set(),
     "layers": {"tape"},
     "cpu": {"tape"},
-    "engine": {"tape", "layers", "cpu"},
+    "cuda": {"tape"},
+    "engine": {"tape", "layers", "cpu", "cuda"},
     "summary": {"tape", "layers"},
     "architectures": {"tape", "layers"},
     "files": {"tape", "layers", "engine"},
@@ -67,8 +68,9 @@ def test_rooms_only_look_down(path):
 
 
 def test_devices_are_reached_by_the_registry():
-    users = {name_of(path) for path in MODULES if any(n[:1] == ("cpu",) for n in imports_of(path))}
-    assert {name for name in users if name[0] != "cpu"} == {("engine", "devices")}
+    for room in ("cpu", "cuda"):
+        users = {name_of(p) for p in MODULES if any(n[:1] == (room,) for n in imports_of(p))}
+        assert {name for name in users if name[0] != room} == {("engine", "devices")}
 
 
 def test_kernels_are_for_themselves():

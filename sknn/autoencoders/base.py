@@ -277,11 +277,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     def _encoder(self):
         """Return the weights of the encoder."""
-        return self._weights.part(*self._bounds)
+        return self._placed_weights.part(*self._bounds)
 
     def _decoder(self):
         """Return the weights of the decoder; tied ones are its own there."""
-        return decoder_of(self._weights, self._bounds[1])
+        return decoder_of(self._placed_weights, self._bounds[1])
 
     # --- the data
 
@@ -542,7 +542,7 @@ def decoder_of(weights, first):
     for layer, group in found[len(found) - len(part.primitives) :]:
         own += [kernels[layer.of].T, *group] if isinstance(layer, TiedDense) else group
     part = replace(part, layers=(*untied, Activation("identity")))
-    return Weights(part, own, weights.dtype, weights.device)
+    return Weights(part, own, weights.dtype).on(weights.device)
 
 
 def dense(X):

@@ -78,7 +78,7 @@ def _codes(encoder, source, values, dtype, recipe):
     layers = (*encoder, Activation("identity"))
     network = Network(layers, source.n_columns, Loss("squared_error", "identity"))
     n = sum(len(group) for group in network.parameters())
-    weights = Weights.of_packed(network, values[:n], dtype, recipe.device)
+    weights = Weights.of_packed(network, values[:n], dtype).on(recipe.device)
     return predict(weights, source, recipe.n_jobs)
 
 

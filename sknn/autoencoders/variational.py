@@ -294,7 +294,7 @@ class VariationalAutoencoderTransformer(
     def _codes(self, inputs):
         if self.codes == "mean":
             return super()._codes(inputs)
-        mean, spread = self._bound.distributions(self._weights, inputs)
+        mean, spread = self._bound.distributions(self._placed_weights, inputs)
         draws = check_random_state(self.random_state).normal(size=mean.shape)
         with np.errstate(over="ignore"):
             codes = (mean + np.exp(spread / 2) * draws).astype(self._weights.dtype, copy=False)
@@ -347,7 +347,7 @@ class VariationalAutoencoderTransformer(
         inputs = self._read(X)
         self._warn_of_range(inputs)
         random_state = check_random_state(random_state)
-        error, divergence = self._bound.parts(self._weights, inputs, n_samples, random_state)
+        error, divergence = self._bound.parts(self._placed_weights, inputs, n_samples, random_state)
         return -finite(error + divergence)
 
     @consistent

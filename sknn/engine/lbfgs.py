@@ -7,7 +7,7 @@ import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from .blas import one_thread
-from .devices import DEVICES
+from .devices import device_named
 from .lowering import program
 from .prediction import CHUNK, amounts
 
@@ -31,7 +31,7 @@ class Objective:
     """
 
     def __init__(self, recipe, network, data):
-        self._device = device = DEVICES[recipe.device]
+        self._device = device = device_named(recipe.device)
         self._n_rows = len(data.rows)
         width = device.training_width(network, self._n_rows, np.dtype(float))
         keys = data.source.key, data.targets.key

@@ -6,13 +6,13 @@ from ..layers.base import forward, size
 from ..layers.recurrent import Recurrent
 from ..tape.sources import INPUTS, X, Y
 from ..tape.tape import Tape
-from .devices import DEVICES
+from .devices import DEVICES, HOST
 
 
 @lru_cache(maxsize=256)
 def program(
     network, dtype, width, purpose, source, targets=None, solver=None, threads=1, carries=False,
-    device=DEVICES["cpu"],
+    device=DEVICES[HOST],
 ):  # fmt: skip
     """Return the network's program, compiling what is new of it.
 
@@ -36,7 +36,7 @@ def program(
     carries : bool
         Whether recurrent layers begin with the states that they have left.
     device : object
-        One of ``DEVICES``.
+        The one that it is for.
     """
     tape = lower(network, dtype, width, purpose, source, targets, solver, carries, device)
     return device.compile(tape, dtype, threads)
@@ -44,7 +44,7 @@ def program(
 
 def lower(
     network, dtype, width, purpose, source, targets=None, solver=None, carries=False,
-    device=DEVICES["cpu"],
+    device=DEVICES[HOST],
 ):  # fmt: skip
     """Return the network as a tape; the parameters are those of :func:`program`."""
     tape = Tape(width, solver, carries, device.packing(dtype))

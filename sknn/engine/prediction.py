@@ -1,8 +1,10 @@
 """The outputs of a network, and its loss, for any number of rows in bounded memory."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
-from .devices import DEVICES
+from .devices import device_named, for_prediction
 from .lowering import program
 from .threads import give_way
 
@@ -11,8 +13,13 @@ _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
 CHUNK = 8192
 
 
-def open_session(weights, purpose, source, rows, n_jobs=None, targets=None, carries=False):
-    """Return a session, for a context, in which a network goes over so many rows, or on and on.
+@contextmanager
+def open_session(
+    weights, purpose, source, rows, n_jobs=None, targets=None, carries=False, total=None
+):
+    """Give a session in which a network goes over so many rows, or on and on; and its parameters.
+
+    These are packed for the device that the weights, and how much there is to do, ask for.
 
     Parameters
     ----------
@@ -22,15 +29,22 @@ def open_session(weights, purpose, source, rows, n_jobs=None, targets=None, carr
     rows : int
         In a step; of more than `CHUNK`, that many.
     n_jobs : int or None
+    total : int or None
+        Rows of all steps; None: of one.
     """
-    network, dtype, device = weights.network, weights.dtype, DEVICES[weights.device]
+    network, dtype, packed = weights.network, weights.dtype, weights.packed
+    name = for_prediction(weights.home, weights.device, rows, network.operations * (total or rows))
+    device = device_named(name)
     width, chunk = device.prediction_width(network, rows, dtype), min(rows, CHUNK)
     threads = device.threads(network, chunk, n_jobs) if rows == 1 or rows > width else 1
     parts = threads if rows == 1 else 1
     made = program(
         network, _NAMES[dtype], width, purpose, source, targets, None, parts, carries, device
     )
-    return device.session(made, chunk, threads)
+    with device.session(made, chunk, threads) as session:
+        if name != weights.home or isinstance(packed, (list, tuple)):
+            packed = session.pack(weights.values)
+        yield session, packed
 
 
 def predict(
@@ -41,16 +55,14 @@ def predict(
     With `targets`, return the outputs and their mean loss too. `sample_weights`, `lengths` and
     `steps` are by row of the source, as those of :class:`Data`.
     """
-    n_rows, packed = source.n_rows if rows is None else len(rows), weights.packed
+    n_rows = source.n_rows if rows is None else len(rows)
     purpose, key = ("predict", None) if targets is None else ("evaluate", targets.key)
     out = np.empty((n_rows, weights.network.outputs), weights.dtype)
     if lengths is not None:  # blocks of similar lengths end early; no bit depends on the order
         lengths = lengths if rows is None else lengths[rows]
         order = np.argsort(lengths.sum(axis=1), kind="stable")
         rows, lengths = order if rows is None else rows[order], lengths[order]
-    with open_session(weights, purpose, source.key, n_rows, n_jobs, key) as session:
-        if isinstance(packed, (list, tuple)):
-            packed = session.pack(packed)
+    with open_session(weights, purpose, source.key, n_rows, n_jobs, key) as (session, packed):
         session.bind(packed, source, targets, sample_weights, rows, out, lengths=lengths)
         total = session.run(n_rows, min(n_rows, CHUNK), again=False)
     give_way()

@@ -5,7 +5,10 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of training; those of estimators with the same names say what they mean."""
+    """The settings of training; those of estimators with the same names say what they mean.
+
+    But for `device`, which is that of a device once a fit has chosen it: no 'auto'.
+    """
 
     solver: str = "adam"
     alpha: float = 0.0

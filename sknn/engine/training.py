@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .devices import DEVICES
+from .devices import device_named
 from .lowering import program
 from .optimizers import SCHEDULES, Optimizer, make_solver
 from .weights import Weights
@@ -90,7 +90,7 @@ class Trainer:
         self.seed = seed
         self.n_samples = len(train.rows)
         self.batch = train.batch_size(recipe.batch_size)
-        self._device = device = DEVICES[recipe.device]
+        self._device = device = device_named(recipe.device)
         self._threads = device.threads(network, self.batch, recipe.n_jobs)
         self.program = program(
             network, dtype.name, device.training_width(network, self.batch, dtype), "train",

@@ -7,15 +7,15 @@ import numpy as np
 from ..layers import Activation
 from ..layers.base import output_shape, primitives
 from ..tape.losses import Loss
-from .devices import DEVICES
+from .devices import HOST, device_named
 from .network import Network
 
 
 class Weights:
-    """The parameters of a network as they are computed with: packed, in one piece, on a device.
+    """The parameters of a network as they are computed with: packed, in one piece, on the host.
 
-    Pickles hold them in their documented shapes, which every version understands, and are loaded to
-    the CPU.
+    Only those that are being trained lie on the device. Pickles hold parameters in their documented
+    shapes, which every version understands, and nothing of a device.
 
     Parameters
     ----------
@@ -23,29 +23,46 @@ class Weights:
     values : iterable of ndarray
         In their documented shapes, in order.
     dtype : dtype
+
+    Attributes
+    ----------
+    packed : object
+        An array of the device `home`, or a list of arrays, which are packed when they are used.
+    home : str
+        The device that they are on.
     device : str
+        What was asked for to predict on, 'auto' included.
     """
 
-    def __init__(self, network, values, dtype, device="cpu"):
-        self.network, self.dtype, self.device = network, np.dtype(dtype), device
-        self.packed = DEVICES[device].upload(self._layout(), values)
+    def __init__(self, network, values, dtype):
+        self.network, self.dtype = network, np.dtype(dtype)
+        self.home = self.device = HOST
+        self.packed = device_named(HOST).upload(self._layout(), values)
 
     @classmethod
-    def of_packed(cls, network, packed, dtype, device="cpu"):
+    def of_packed(cls, network, packed, dtype, home=HOST):
         """Return weights that are packed already, or a list that is packed when it is used."""
         weights = object.__new__(cls)
-        weights.network, weights.dtype, weights.device = network, np.dtype(dtype), device
-        weights.packed = packed
+        weights.network, weights.dtype, weights.packed = network, np.dtype(dtype), packed
+        weights.home = weights.device = home
+        return weights
+
+    def on(self, device):
+        """Return these weights, to predict with on a device; until then none is moved."""
+        weights = Weights.of_packed(self.network, self.packed, self.dtype, self.home)
+        weights.device = device
         return weights
 
     def _layout(self):
         parameters = [p for group in self.network.parameters() for p in group]
-        return DEVICES[self.device].layout(parameters, self.dtype)
+        return device_named(self.home).layout(parameters, self.dtype)
 
     @property
     def values(self):
-        """Copies of the parameters, in their documented shapes."""
-        return DEVICES[self.device].download(self._layout(), self.packed)
+        """Copies of the parameters, in their documented shapes, or the list of them."""
+        if isinstance(self.packed, (list, tuple)):
+            return self.packed
+        return device_named(self.home).download(self._layout(), self.packed)
 
     def by_layer(self):
         """Return copies of the parameters by the path of their layer, and by name."""
@@ -66,7 +83,7 @@ class Weights:
             layout = self._layout()
             kept = layout.parameters[skipped:]
             packed = packed[layout.part(kept[0]).start :] if kept else packed
-        return Weights.of_packed(network, packed, self.dtype, self.device)
+        return Weights.of_packed(network, packed, self.dtype, self.home).on(self.device)
 
     def part(self, first, last=None):
         """Return the weights of some layers, from `first` on and before `last`, as a network."""

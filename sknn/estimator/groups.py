@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from ..engine.devices import NAMES, is_name
 from ..layers import Activation, Layer
 from .parameters import (
     COUNT,
@@ -49,6 +50,16 @@ _INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal',
     'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
     'zeros'. Or a list of arrays: the values that the first layers begin with, in the order of their
     parameters; the others begin as 'auto' says"""
+
+
+class _DeviceNames(StrOptions):
+    """The names of devices: the last of those that are said stands for many."""
+
+    def __init__(self):
+        super().__init__(set(NAMES))
+
+    def is_satisfied_by(self, val):
+        return is_name(val)
 
 
 # --- training. The names and meanings are scikit-learn's where it has them.
@@ -185,7 +196,17 @@ class Descent(Parameters):
         "What is computed in; None follows X: float32 for float32, else float64.",
         default=None, kind="{'float32', 'float64'} or None",
     )
-    device: Literal["cpu"] = param("Where to compute.", default="cpu")
+    device: Literal["auto", "cpu", "cuda"] | str = param(
+        """
+        Where to compute. 'cuda' is the first GPU and 'cuda:<n>' that of the number n, from 0 on;
+        without it, `fit` raises ImportError or RuntimeError, and the CPU predicts, with a warning.
+        'auto' takes the first GPU, if there is one, for what is large: to train, where a step
+        takes at least 2e7 multiply-adds (three times those of a forward pass of the batch, or of
+        all samples for solvers without minibatches); to predict, where all rows together take at
+        least 2e9. Both numbers are estimates, not measured. The CPU predicts single rows in any
+        case.""",
+        default="cpu", valid=[_DeviceNames()], kind="{'auto', 'cpu', 'cuda'} or 'cuda:<n>'",
+    )
     n_jobs: int | None = param(
         """
         Number of threads; it changes nothing in the result. None: all cores that the process may

@@ -6,7 +6,7 @@ engine trains, and its outcome becomes the estimator's own (``_commit``).
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.data import Data
+from ..engine.devices import for_training
 from ..engine.lbfgs import fit_lbfgs
 from ..engine.network import Network
 from ..engine.optimizers import SCHEDULES, SOLVERS
@@ -90,11 +91,25 @@ class Job:
         )  # fmt: skip
 
     def start(self, net, inputs=None, targets=None, weights=None):
-        """Set where training begins: at first values, or where the last fit has ended."""
+        """Choose the device, and where to begin: at first values, or where the last fit has ended.
+
+        The data to learn from must be known.
+        """
+        device = for_training(self.recipe.device, self._operations_of_a_step)
+        self.recipe = replace(self.recipe, device=device)
         if self.first:
             self.progress = Progress(net._first_values(self, inputs, targets, weights))
         else:
             self.progress = net._progress(self)
+
+    @property
+    def _operations_of_a_step(self):
+        """Multiply-adds of a step: the way back takes about twice as many as the way forward."""
+        rows = len(self.data.rows)
+        if self.recipe.solver in SOLVERS:
+            wanted = self.recipe.batch_size
+            rows = self.data.batch_size(wanted if wanted == "auto" else min(wanted, rows))
+        return 3 * self.network.operations * rows
 
     @property
     def epochs(self):
@@ -134,9 +149,9 @@ class Net(TakesRows, NeuralEstimator):
         dtype = self._computing_dtype(inputs if first else None)
         attributes = task.shown(network, n_outputs) | remembered
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
-        job.start(self, inputs, targets, weights)
         job.data = task.data(inputs, targets, weights, network)
         job.held = task.validation(self._read, *validation, network)
+        job.start(self, inputs, targets, weights)
         if self.early_stopping and self.solver != "lbfgs" and job.held is None:
             stratify = task.stratify(job.data, network.outputs)
             job.data, job.held = hold_back(job, self.validation_fraction, stratify)
@@ -292,13 +307,18 @@ class LayeredNet(Net):
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""
         return {
-            "_weights": Weights(network, values, values[0].dtype, self.device),
+            "_weights": Weights(network, values, values[0].dtype),
             "layers_": list(network.layers[:-1]),
         }
 
+    @property
+    def _placed_weights(self):
+        """The weights, to predict with where the parameter `device` says now."""
+        return self._weights.on(self.device)
+
     def _predict(self, inputs):
         """Return the network's outputs for inputs."""
-        return inputs.run(self._weights, self.n_jobs)
+        return inputs.run(self._placed_weights, self.n_jobs)
 
     @property
     @consistent
@@ -368,7 +388,7 @@ def train_by_lbfgs(job, callbacks):
 
     def after_iteration(values):
         if job.held is not None:
-            weights = Weights(job.network, values(), np.float64, job.recipe.device)
+            weights = Weights(job.network, values(), np.float64).on(job.recipe.device)
             progress.validate(job.held, job.score, weights, job.recipe.n_jobs)
 
         def commit(other):

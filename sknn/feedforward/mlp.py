@@ -211,7 +211,8 @@ class _BaseMLPNet(Net):
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
-        return inputs.run(Weights.of_packed(network, values, dtype, self.device), self.n_jobs)
+        weights = Weights.of_packed(network, values, dtype).on(self.device)
+        return inputs.run(weights, self.n_jobs)
 
     def _first_values(self, job, inputs, y, weights):
         """Draw the first parameters, as scikit-learn does."""

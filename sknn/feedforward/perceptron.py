@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..engine.devices import DEVICES
+from ..engine.devices import HOST, device_named
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
 from ..engine.weights import Weights
@@ -85,7 +85,6 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     dtype: Scalar | None = param(
         "What is computed in; None follows X: float32 for float32, else float64.", default=None
     )
-    device: Literal["cpu"] = param("Where to compute.", default="cpu")
     n_jobs: int | None = param(
         "Number of threads to predict with; training goes sample by sample.",
         default=None, valid=THREADS,
@@ -152,7 +151,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         )
         dtype = computing_dtype(self.dtype, X if first else self.coef_)
         units = 1 if len(self.classes_) == 2 else len(self.classes_)
-        device = DEVICES[self.device]
+        device = device_named(HOST)  # samples come one by one
         padded = rounded(units, device.packing(dtype).vector(units))
         state = _State(units, padded, X.shape[1], dtype, self.average)
         if not first:
@@ -250,7 +249,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
         )
         values = [w.astype(dtype), b.astype(dtype)]
-        weights = Weights.of_packed(network, values, dtype, self.device)
+        weights = Weights.of_packed(network, values, dtype)
         sums = finite(predict(weights, Source(X), self.n_jobs))
         return sums.ravel() if units == 1 else sums
 

@@ -126,7 +126,8 @@ class ConvNetTransformer(
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         else:
             X = self.net_._read(X).values
-        return finite(Rows(X, self.net_.image_shape_).run(self._weights, self.net_.n_jobs))
+        weights = self._weights.on(self.net_.device)
+        return finite(Rows(X, self.net_.image_shape_).run(weights, self.net_.n_jobs))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

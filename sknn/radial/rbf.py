@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
 
-from ..engine.devices import DEVICES
+from ..engine.devices import device_named
 from ..engine.network import Network
 from ..engine.weights import Weights
 from ..estimator.groups import (
@@ -234,7 +234,7 @@ class _BaseRBFNet(LayeredNet):
         # what they are rounded to in the end counts from the beginning
         centers = np.asarray(centers, np.float64 if self.dtype is None else self.dtype)
         centers = centers.astype(np.float64)
-        widths = self._first_widths(network, rows, weights, centers)
+        widths = self._first_widths(job, rows, weights, centers)
         widths = widths.astype(self.dtype or np.float64).astype(np.float64)
         if not (np.isfinite(centers).all() and (widths**2 > 0).all()):
             raise ValueError(
@@ -253,11 +253,11 @@ class _BaseRBFNet(LayeredNet):
             )
         return centers
 
-    def _first_widths(self, network, rows, weights, centers):
+    def _first_widths(self, job, rows, weights, centers):
         k = len(centers)
         if isinstance(self.widths, str):
-            device = DEVICES[self.device]
-            threads = device.threads(network, rows.shape[0], self.n_jobs)
+            device = device_named(job.recipe.device)
+            threads = device.threads(job.network, rows.shape[0], self.n_jobs)
             if self.widths == "cluster":
                 return cluster_widths(rows, weights, centers, threads, device)
             return np.full(k, shared_width(centers, threads, device))
@@ -312,14 +312,15 @@ class _BaseRBFNet(LayeredNet):
         network, progress, data = job.network, job.progress, job.data
         centers, widths = progress.values[:2]
         before = getattr(self, "_moments", None) if job.incremental else None
-        on = DEVICES[self.device]
+        on = device_named(job.recipe.device)
         moments = add_moments(network, centers, widths, data, self.n_jobs, on, before)
         job.attributes["_moments"] = moments
         *progress.values[2:], errors = moments.solve(len(widths), self.alpha)
         if self.dtype is not None:
             progress.values = [value.astype(self.dtype) for value in progress.values]
         finish = callbacks.begin_epoch(lambda other: other._commit(job, progress.copy()))
-        weights = Weights(network, progress.values, progress.values[0].dtype, self.device)
+        weights = Weights(network, progress.values, progress.values[0].dtype)
+        weights = weights.on(job.recipe.device)
         if errors is None or job.incremental or self.dtype is not None:  # else they are exact
             progress.loss, _ = data.evaluate(weights, self.n_jobs)
         else:

@@ -309,7 +309,7 @@ class CharRNN(
         sampling = self._numbers([""], ends=False)[0], self._frequencies(), self._mark
 
         def print_sample(values):
-            weights = Weights(job.network, values(), job.dtype, job.recipe.device)
+            weights = Weights(job.network, values(), job.dtype).on(job.recipe.device)
             codes = write(weights, n_chars, *sampling, 1.0, None, random_state)
             _print("".join(map(characters.decode, codes)))
 
@@ -340,7 +340,7 @@ class CharRNN(
         check_is_fitted(self)
         texts = self._numbers(as_texts(X))
         n_chars = np.array([max(len(text) - 1, 0) for text in texts])
-        return log_likelihoods(self._weights, texts, self.n_jobs), n_chars
+        return log_likelihoods(self._placed_weights, texts, self.n_jobs), n_chars
 
     # --- what comes next
 
@@ -364,7 +364,7 @@ class CharRNN(
 
     def _after(self, texts):
         """Return the states after texts that are not empty, and the distributions that follow."""
-        weights, last = self._weights, np.array([text[-1] for text in texts])
+        weights, last = self._placed_weights, np.array([text[-1] for text in texts])
         states = final_states(weights, [text[:-1] for text in texts], self.n_jobs)
         probabilities = next_probabilities(weights, last, states, self.n_jobs)
         return states, probabilities
@@ -387,13 +387,13 @@ class CharRNN(
         texts = self._numbers(as_texts(X), ends=False)
         units = self._n_features_out
         own = 2 * units if isinstance(self.layers_[-2], LSTM) else units
-        states = final_states(self._weights, texts, self.n_jobs)[:, -own:]
+        states = final_states(self._placed_weights, texts, self.n_jobs)[:, -own:]
         return np.ascontiguousarray(states[:, :units])
 
     def _write(self, n_chars, prime, temperature, top_k, random_state):
         """Return the numbers of drawn characters, some at a time."""
         return write(
-            self._weights, n_chars, self._numbers([prime], "prime", ends=False)[0],
+            self._placed_weights, n_chars, self._numbers([prime], "prime", ends=False)[0],
             self._frequencies(), self._mark, temperature, top_k, random_state,
         )  # fmt: skip
 
@@ -404,5 +404,6 @@ class CharRNN(
         probabilities = self._frequencies()[None]
         if len(start):
             states, probabilities = self._after([start])
+        # a few rows at a time: on the host, where the weights are
         follow = partial(next_probabilities, self._weights)
         return most_probable(n_chars, states, probabilities, beam_width, self._mark, follow)

@@ -54,7 +54,7 @@ def _draw(weights, last, states, n, temperature, top_k, random_state):
     rates[:, 2] = 1 / max(temperature, 1e-30)
     rates[:, 3] = random_state.random_sample(n)
     rates[:, 4] = min(int(top_k or 0), weights.network.outputs)
-    with open_session(weights, "sample", TOKENS, 1, carries=True) as session:
-        session.bind(weights.packed, Source(tokens[:, None]), out=tokens, carry=states)
+    with open_session(weights, "sample", TOKENS, 1, carries=True) as (session, packed):
+        session.bind(packed, Source(tokens[:, None]), out=tokens, carry=states)
         session.run(n, 1, rates)
     return tokens[1:]

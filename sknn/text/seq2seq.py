@@ -113,7 +113,7 @@ def beam_search(decoder, states, width, longest, n_jobs):
     scores[:, 0] = 0.0
     best, outputs = np.full(n, -np.inf), [None] * n
     out = np.empty((n * width, n_symbols), decoder.dtype)
-    with reading(decoder, 1, carry, "predict", n_jobs) as read:
+    with reading(decoder, 1, carry, "predict", n_jobs, len(carry) * (longest + 1)) as read:
         for length in range(longest + 1):
             read(Source(beams[:, :, -1].reshape(-1, 1)), np.arange(n * width), out=out)
             grown = np.log(np.maximum(out, np.finfo(out.dtype).tiny), dtype=np.float64)
@@ -260,7 +260,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         check_is_fitted(self)
         self._validate_params()  # beam_width and max_length may be new
         codes, offsets = self._input_characters.encode(as_texts(X))
-        encoder, decoder = encoder_and_decoder(self._weights)
+        encoder, decoder = encoder_and_decoder(self._placed_weights)
         states = final_states(encoder, np.split(codes, offsets[1:-1]), self.n_jobs)
         width = int(self.beam_width)
         longest = int(self.max_length or 2 * self.longest_output_)
@@ -309,7 +309,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
             The logarithm of the probability of y: the sum over its characters and its end.
         """
         check_is_fitted(self)
-        pairs, weights = self._pairs(*_as_pairs(X, y)), self._weights
+        pairs, weights = self._pairs(*_as_pairs(X, y)), self._placed_weights
         return pairs.read(weights, self.n_jobs)[0]
 
     def __sklearn_tags__(self):

@@ -135,9 +135,11 @@ class Streams(Data):
         """Return the mean loss; there are no outputs to score."""
         n, once = len(self.carry), self.once(len(self.carry))
         keys = self.targets.key, True
-        with open_session(weights, "loss", self.source.key, n, n_jobs, *keys) as session:
-            session.bind(weights.packed, self.source, self.targets, rows=once.rows, **once.bound)
-            loss = float(session.run(len(once.rows), n, once.rates)) / once.total
+        total = len(once.rows)
+        opened = open_session(weights, "loss", self.source.key, n, n_jobs, *keys, total=total)
+        with opened as (session, packed):
+            session.bind(packed, self.source, self.targets, rows=once.rows, **once.bound)
+            loss = float(session.run(total, n, once.rates)) / once.total
         return loss, None
 
 
@@ -211,7 +213,7 @@ def make_streams(texts, name, network, dtype, n_streams, reduction):
 
 
 @contextmanager
-def reading(weights, time, carry, purpose, n_jobs=None):
+def reading(weights, time, carry, purpose, n_jobs=None, total=None):
     """Give a function by which a network goes on from the states in `carry`, and changes them.
 
     ``read(source, rows, lengths=None, out=None)`` reads from each of `rows` on, as many rows a
@@ -226,12 +228,15 @@ def reading(weights, time, carry, purpose, n_jobs=None):
     purpose : {'states', 'predict'}
         What the function is asked for: nothing else, or outputs too.
     n_jobs : int or None
+    total : int or None
+        How many rows will be read, about; None: as many as there are states.
     """
     weights, n = weights.of(with_steps(weights.network, time)), len(carry)
-    with open_session(weights, purpose, TOKENS, n, n_jobs, carries=True) as session:
+    opened = open_session(weights, purpose, TOKENS, n, n_jobs, carries=True, total=total)
+    with opened as (session, packed):
 
         def read(source, rows, lengths=None, out=None):
-            session.bind(weights.packed, source, rows=rows, out=out, lengths=lengths, carry=carry)
+            session.bind(packed, source, rows=rows, out=out, lengths=lengths, carry=carry)
             session.run(len(rows), n)
 
         yield read
@@ -257,9 +262,9 @@ def final_states(weights, texts, n_jobs=None):
         codes, windows, starts, sizes = join([texts[i] for i in places], time)
         schedule = deal(starts, sizes, time)
         carry = states[places]
-        with reading(weights, time, carry, "states", n_jobs) as read:
-            source, lengths = Source(windows, among=codes), schedule.lengths.reshape(-1, 1)
-            read(source, schedule.rows.ravel(), lengths)
+        rows, lengths = schedule.rows.ravel(), schedule.lengths.reshape(-1, 1)
+        with reading(weights, time, carry, "states", n_jobs, len(rows)) as read:
+            read(Source(windows, among=codes), rows, lengths)
         states[places] = carry
     return states
 
@@ -303,7 +308,7 @@ def _read_together(weights, texts, time, n_jobs):
     out = np.empty((min(steps, len(schedule.rows)) * n, time * units), weights.dtype)
     sums, smallest = np.zeros(n), np.finfo(weights.dtype).tiny
     carry = np.zeros((n, weights.network.state_size), weights.dtype)
-    with reading(weights, time, carry, "predict", n_jobs) as read:
+    with reading(weights, time, carry, "predict", n_jobs, schedule.rows.size) as read:
         for first in range(0, len(schedule.rows), steps):
             rows = schedule.rows[first : first + steps]
             lengths = schedule.lengths[first : first + steps]
