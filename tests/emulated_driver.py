@@ -9,6 +9,7 @@ import emulator
 import numpy as np
 
 from sknn.cuda.device import CUDA
+from sknn.cuda.driver import OutOfMemory
 
 
 class Memory:
@@ -56,13 +57,14 @@ class EmulatedDriver:
     def __init__(self, groups=3, order="forward", memory=2**30):
         self.multiprocessors, self.order, self.memory = groups, order, memory
         self.allocated, self.launches, self._graph = 0, 0, None
-        self.words = emulator.words()
         self._kernels = {}
 
     def free_bytes(self):
         return self.memory - self.allocated
 
     def allocate(self, n_bytes):
+        if n_bytes > self.free_bytes():
+            raise OutOfMemory(n_bytes, self.free_bytes())
         return Memory(self, n_bytes)
 
     def fill_zero(self, address, n_bytes):
@@ -134,7 +136,7 @@ class EmulatedCUDA(CUDA):
     """
 
     def __init__(self, threads=32, single=False, **driver):
-        super().__init__(driver=EmulatedDriver(**driver))
+        super().__init__(driver=EmulatedDriver(**driver), words=emulator.words())
         self._threads[32], self.single = threads, single
         self.operations = set()
 

@@ -38,7 +38,7 @@ _INT64 = types.int64
 _I64 = ir.IntType(64)
 
 #: sknn_switch(where to save the stack pointer, the one to go on with), by processor; how many
-#: numbers it restores, and which of them is where it returns to. A stack begins at a multiple of 16.
+#: numbers it restores, and which of them is where it returns to. Stacks are multiples of 16.
 _SWITCH = {
     "x86_64": (
         "push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15; mov %rsp, (%rdi);"

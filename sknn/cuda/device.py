@@ -10,6 +10,8 @@ import numpy as np
 
 from ..tape.packing import Layout
 from .arrays import Numbers
+from .driver import Driver
+from .kernels.words import cuda_words
 from .program import WIDE, Fours, Program
 from .session import Session
 
@@ -27,14 +29,13 @@ class CUDA:
         Which one, as the driver counts.
     driver : Driver or None
         What runs kernels; None: that of the GPU.
+    words : Words or None
+        What they are written in; None: those of CUDA.
     """
 
-    def __init__(self, index=0, driver=None):
-        if driver is None:
-            from .driver import Driver
-
-            driver = Driver(index)
-        self.driver = driver
+    def __init__(self, index=0, driver=None, words=None):
+        self.driver = Driver(index) if driver is None else driver
+        self.words = cuda_words() if words is None else words
         self._packing = Fours()
         #: What lies on the GPU, by what it is a copy of, for as long as that lives.
         self.resident = weakref.WeakKeyDictionary()

@@ -158,7 +158,7 @@ class Plan:
         return int(value)
 
     def _add_blocks(self, phase):
-        first, program = len(self._table), self._program
+        first = len(self._table)
         for op in phase.ops:
             variant = f.variant_of(op.name, op.variant)
             packs = [o.pack for o in (*op.reads, *op.writes) if isinstance(o, Parameter)]

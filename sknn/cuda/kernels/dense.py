@@ -143,7 +143,7 @@ def gradient_store(t, adds=False):
 
     Sums over a part of a batch go beside those of the other parts.
     """
-    get, put_four, get_int, size = t.get, t.put_four, t.get_int, t.size
+    get, put_four, get_int = t.get, t.put_four, t.get_int
 
     @t.jit
     def store(team, frame, o, row, column, a, b, c, d):

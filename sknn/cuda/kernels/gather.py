@@ -133,8 +133,7 @@ def lengths(t):
 
 @kernel
 def weigh_steps(t):
-    """The weight of each step of each lane's sequence, zero beyond its end. o: lengths, out, steps.
-    """
+    """The weight of each step of a lane's sequence, zero beyond its end. o: lengths, out, steps."""
     get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
     width, real, weight = t.width, t.real, weight_of(t)
 

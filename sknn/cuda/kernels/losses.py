@@ -7,10 +7,10 @@ activation that belongs to a loss (its canonical link), the gradient before the 
 import math
 
 from .frame import (
-    CLASS_COLUMNS,
-    CLASSES,
     BATCH,
     BLOCK,
+    CLASS_COLUMNS,
+    CLASSES,
     COUNT,
     LANES,
     LOSSES,

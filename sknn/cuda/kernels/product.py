@@ -66,8 +66,9 @@ def product(t, a, b, store):
         thread = team[THREAD]
         sums, pair, place, held = squares(), factors(), places(), ahead()
         tiles = (m_extent + rows - 1) >> log_rows
+        all_tiles = tiles * ((n_extent + columns - 1) >> log_columns)
         row, column = (thread >> log_across) * 4, (thread & (across - 1)) * 4
-        for tile in range(team[PART], tiles * ((n_extent + columns - 1) >> log_columns), team[PARTS]):
+        for tile in range(team[PART], all_tiles, team[PARTS]):
             n0 = tile // tiles
             m0, n0 = (tile - n0 * tiles) * rows, n0 * columns
             for e in range(each * each):
