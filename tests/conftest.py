@@ -9,6 +9,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device", choices=("emulated", "cuda"), default="emulated",
+        help="what tests of CUDA's kernels run on: the emulator, or a GPU",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    os.environ["SKNN_TEST_DEVICE"] = config.getoption("--device")
+
+
 def pytest_collection_finish():
     """Leave what was imported out of the search for garbage: thousands of tests make some."""
     gc.collect()

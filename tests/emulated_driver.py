@@ -1,15 +1,17 @@
-"""A driver whose GPU is emulated: what ``sknn.cuda.driver.Driver`` is for a card.
+"""The GPUs that tests run on: emulated ones, or with ``pytest --device cuda`` real ones.
 
-Its memory is the host's. What a card does later is done at once here.
+An emulated one's memory is the host's. What a GPU does later is done at once there.
 """
 
+import os
 from contextlib import contextmanager
+from functools import cache
 
 import emulator
 import numpy as np
 
 from sknn.cuda.device import CUDA
-from sknn.cuda.driver import OutOfMemory
+from sknn.cuda.driver import Driver, OutOfMemory
 
 
 class Memory:
@@ -36,7 +38,15 @@ class Graph:
 
 
 class Event:
-    done = True
+    """A point that has been reached; `before` is called where somebody asks."""
+
+    def __init__(self, driver):
+        self._driver = driver
+
+    @property
+    def done(self):
+        self._driver.looked()
+        return True
 
 
 class EmulatedDriver:
@@ -56,7 +66,7 @@ class EmulatedDriver:
 
     def __init__(self, groups=3, order="forward", memory=2**30):
         self.multiprocessors, self.order, self.memory = groups, order, memory
-        self.allocated, self.launches, self._graph = 0, 0, None
+        self.allocated, self.launches, self.sent, self._graph = 0, 0, 0, None
         self._kernels = {}
 
     def free_bytes(self):
@@ -74,7 +84,9 @@ class EmulatedDriver:
         assert array.flags.c_contiguous
         _bytes(address, array.nbytes)[:] = array.reshape(-1).view(np.uint8)
 
-    to_device_later = to_device
+    def to_device_later(self, address, array):
+        self.sent += array.nbytes
+        self.to_device(address, array)
 
     def pinned(self, n_bytes):
         return np.empty(n_bytes, np.uint8)
@@ -112,7 +124,10 @@ class EmulatedDriver:
             self._graph = None
 
     def mark(self):
-        return Event()
+        return Event(self)
+
+    def looked(self):
+        """What a test wants to happen while the host waits."""
 
     def wait_for_copies(self):
         pass
@@ -120,28 +135,69 @@ class EmulatedDriver:
     synchronize = wait_for_copies
 
 
-def _bytes(address, n):
-    return np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * n).from_address(address))
+class _Few:
+    """A real driver that says that there is room for some groups of threads only."""
+
+    def __init__(self, driver, groups):
+        self._driver, self.multiprocessors = driver, groups
+
+    def __getattr__(self, name):
+        return getattr(self._driver, name)
+
+    def resident(self, *kernel):
+        return min(1, self._driver.resident(*kernel))
 
 
-class EmulatedCUDA(CUDA):
-    """A GPU that is emulated.
+class GPU(CUDA):
+    """A GPU, emulated or real, of which a test says how it is used.
 
     Parameters
     ----------
     threads : int
         Threads of a group: 32, 64 or 128.
+    groups : int
+        How many groups there is room for at once.
     single : bool
         Whether each operation is a launch.
+    parts : int or None
+        How many groups a team has, if there are as many; None: as many as have work.
+    driver : dict
+        What else an emulated driver is told.
     """
 
-    def __init__(self, threads=32, single=False, **driver):
-        super().__init__(driver=EmulatedDriver(**driver), words=emulator.words())
-        self._threads[32], self.single = threads, single
+    def __init__(self, threads=32, groups=3, single=False, parts=None, **driver):
+        if REAL:
+            super().__init__(driver=_Few(_real_driver(), groups))
+        else:
+            super().__init__(driver=EmulatedDriver(groups, **driver), words=emulator.words())
+        self._threads[32], self.single, self.parts = threads, single, parts
         self.operations = set()
 
     def compile(self, tape, dtype, threads=1):
         self.operations |= {op.name for phase in tape.phases for op in phase.all_ops()}
         program = super().compile(tape, dtype, threads)
         program.walks = not self.single and program.walks
+        if self.parts is not None:
+            plan = program.plan
+
+            def planned(most_rows):
+                made = plan(most_rows)
+                made.most_parts = self.parts
+                return made
+
+            program.plan = planned
         return program
+
+
+@cache
+def _real_driver():
+    return Driver(0)
+
+
+#: Whether tests run on a real GPU.
+REAL = os.environ.get("SKNN_TEST_DEVICE") == "cuda"
+EmulatedCUDA = GPU
+
+
+def _bytes(address, n):
+    return np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * n).from_address(address))

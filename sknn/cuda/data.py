@@ -162,18 +162,15 @@ class Cargo:
         self._session.driver.fill_zero(self._results, n_bytes)
 
     def unload(self):
-        """Bring the outputs to where they belong; return three sums over the steps.
+        """Bring the outputs to where they belong; return losses, divergences and penalties.
 
-        They are those of the loss, of the loss without penalties of weights, and of divergences,
-        each times its step's share.
+        Each is an array of what blocks, or parameters, have left, times its step's share.
         """
         session, program, out = self._session, self._session.program, self._session.bound.out
         numbers = np.empty(sum(self._sizes), program.dtype)
         session.driver.to_host(numbers, self._results)
-        losses, divergences, penalties = (
-            part.reshape(self.steps, -1).sum(axis=1, dtype=np.float64)
-            for part in np.split(numbers, np.cumsum(self._sizes)[:-1])
-        )
+        parts = np.split(numbers, np.cumsum(self._sizes)[:-1])
+        shares = self._shares[:, None]
         if out is not None:
             draws = program.needs.draws
             found = np.empty(self._shape, np.int64 if draws else program.dtype)
@@ -182,4 +179,4 @@ class Cargo:
                 out[self._first + 1 : self._last + 1] = found[1:]
             else:
                 out[self._first : self._last, : program.needs.outputs] = found
-        return np.array([losses + penalties, losses, divergences]) @ self._shares
+        return [(part.reshape(self.steps, -1) * shares).ravel() for part in parts]

@@ -5,9 +5,11 @@ the next one's rows are brought together on the host and sent. Where all data fi
 network, there is one span, and X and y are sent once a fit.
 """
 
+import math
 import time
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from types import SimpleNamespace
 
 import numpy as np
@@ -265,7 +267,7 @@ class Session:
                 batch = min(batch, self.blocks * self.program.width)
             rates = np.ones((-(-total // batch), 2))
         self.program.needs.check_rates(rates, -(-total // batch))
-        frame, carry, sums = self._frame, self.bound.carry, np.zeros(3)
+        frame, carry = self._frame, self.bound.carry
         frame[f.BATCH], frame[f.ACCUMULATE] = batch, accumulate
         frame[f.RATE_COLUMNS] = rates.shape[1]
         with self._out_of_memory():
@@ -274,15 +276,16 @@ class Session:
                 frame[f.CARRY_ROWS], frame[f.CARRY_COLUMNS] = carry.shape
                 self.driver.to_device(int(frame[f.CARRY]), np.ascontiguousarray(carry))
             try:
-                for part in self._spans(total, batch, rates, counted):
-                    sums += part
+                terms = list(zip(*self._spans(total, batch, rates, counted)))
             except KeyboardInterrupt:
                 self.driver.synchronize()
                 raise
             if carry is not None:
                 self.driver.to_host(carry, int(frame[f.CARRY]))
-        loss, self.data_loss, self.divergence = map(float, sums)
-        return loss
+        # exact, so that it does not matter what was computed together
+        losses, divergences, penalties = (math.fsum(chain(*parts)) for parts in terms)
+        self.data_loss, self.divergence = losses, divergences
+        return losses + penalties
 
     def _spans(self, total, batch, rates, counted):
         """Compute span after span; yield what each leaves of losses."""
