@@ -3,6 +3,20 @@
 A module registers its operations when it is imported.
 """
 
-from . import activations, dense, gather, losses, sums, updates
+from . import (
+    activations,
+    convolution,
+    dense,
+    gather,
+    images,
+    losses,
+    normalization,
+    pooling,
+    sums,
+    updates,
+)
 
-__all__ = ["activations", "dense", "gather", "losses", "sums", "updates"]
+__all__ = [
+    "activations", "convolution", "dense", "gather", "images", "losses", "normalization", "pooling",
+    "sums", "updates",
+]  # fmt: skip

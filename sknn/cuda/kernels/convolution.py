@@ -1,0 +1,357 @@
+"""Convolutions, as products whose factors are read where the windows lie: no matrix of patches.
+
+Images are [height][width][channels][samples] in each block, kernels [height][width][channels]
+[filters], the filters rounded up to a whole number of fours. What lies outside of an image is zero.
+Each group of channels is a product for itself.
+"""
+
+from .dense import gradient_store, task_place
+from .frame import (
+    ACCUMULATE,
+    COUNT,
+    GRADIENT,
+    MEETING,
+    PACKS,
+    PARAMETERS,
+    PARTIALS,
+    RANK,
+    SIZE,
+    SLOT,
+    TASK_COLUMNS,
+    TASK_DEPTH,
+    TASK_FIRST,
+    TASK_PACK,
+    TASK_PART,
+    TASK_PARTIAL,
+    TASK_PARTS,
+    TASK_ROWS,
+    WORKSPACE_STRIDE,
+    kernel,
+)
+from .product import Side, product
+
+#: The numbers of a convolution, counted from the first.
+(
+    HEIGHT, COLUMNS, CHANNELS, FILTERS, TAPS_Y, TAPS_X, STRIDE_Y, STRIDE_X, TOP, LEFT, DILATION_Y,
+    DILATION_X, GROUPS, OUT_ROWS, OUT_COLUMNS,
+) = range(15)  # fmt: skip
+#: Behind a team's numbers: its group of channels, and how many channels and filters each has.
+GROUP, INPUTS, UNITS = MEETING + 1, MEETING + 2, MEETING + 3
+
+
+@kernel(skips=[0, 1])
+def convolution(t):
+    """z = w * x + b. o: x, w, b, z, the convolution's numbers."""
+    return _convolution(t, 3)
+
+
+@kernel(skips=[0, 1])
+def convolution_unbiased(t):
+    """z = w * x. o: x, w, z, the convolution's numbers."""
+    return _convolution(t, 2)
+
+
+def _convolution(t, z):
+    """Return the product of kernels and what windows see; `z` is z's place in o.
+
+    Terms go over taps, and at each tap over channels.
+    """
+    get, put_four, get_int, divide = t.get, t.put_four, t.get_int, t.divide
+    size, width, biased, at, real = t.size, t.width, z == 3, z + 1, t.real
+
+    def weights_of(team, frame, o, unit):
+        first = team[GROUP] * team[UNITS] + unit
+        return get_int(frame, PARAMETERS) + get_int(o, 1) + first * size, get_int(o, PACKS), 0
+
+    def weight(team, frame, o, w, stride, _, k):
+        return get(w, k * stride)
+
+    def window_of(team, frame, o, n):
+        place = divide(n, width)
+        row = divide(place, get_int(o, at + OUT_COLUMNS))
+        column = place - row * get_int(o, at + OUT_COLUMNS)
+        first = team[GROUP] * team[INPUTS] * width + n - place * width
+        top = row * get_int(o, at + STRIDE_Y) - get_int(o, at + TOP)
+        left = column * get_int(o, at + STRIDE_X) - get_int(o, at + LEFT)
+        return team[SLOT] + get_int(o, 0) + first * size, top, left
+
+    def value(team, frame, o, x, top, left, k):
+        tap = divide(k, team[INPUTS])
+        channel = k - tap * team[INPUTS]
+        tap_y = divide(tap, get_int(o, at + TAPS_X))
+        tap_x = tap - tap_y * get_int(o, at + TAPS_X)
+        row = top + tap_y * get_int(o, at + DILATION_Y)
+        column = left + tap_x * get_int(o, at + DILATION_X)
+        columns = get_int(o, at + COLUMNS)
+        if 0 <= row < get_int(o, at + HEIGHT) and 0 <= column < columns:
+            place = (row * columns + column) * get_int(o, at + CHANNELS) + channel
+            return get(x, place * width)
+        return real(0)
+
+    def store(team, frame, o, unit, n, a, b, c, d):
+        unit += team[GROUP] * team[UNITS]
+        if biased:
+            bias = get(get_int(frame, PARAMETERS) + get_int(o, 2), unit)
+            a, b, c, d = a + bias, b + bias, c + bias, d + bias
+        place = divide(n, width)
+        first = (place * get_int(o, at + FILTERS) + unit) * width + n - place * width
+        put_four(team[SLOT] + get_int(o, z), first, a, b, c, d)
+
+    multiply = product(t, Side(weights_of, weight), Side(window_of, value), store)
+
+    def convolution(team, frame, o, scratch):
+        groups = get_int(o, at + GROUPS)
+        inputs = divide(get_int(o, at + CHANNELS), groups)
+        units = divide(get_int(o, at + FILTERS), groups)
+        n = get_int(o, at + OUT_ROWS) * get_int(o, at + OUT_COLUMNS) * width
+        k = get_int(o, at + TAPS_Y) * get_int(o, at + TAPS_X) * inputs
+        for group in range(groups):
+            multiply(team + (group, inputs, units), frame, o, scratch, units, n, k)
+
+    return convolution
+
+
+@kernel(skips=[0, 1])
+def convolution_input_gradient(t):
+    """dx = the convolution's transpose of dz. o: dz, w, dx, the convolution's numbers.
+
+    A place of the input collects from the windows that saw it, one for each tap at most. Terms go
+    over taps, and at each tap over filters.
+    """
+    get, put_four, get_int, divide = t.get, t.put_four, t.get_int, t.divide
+    size, width, at, real = t.size, t.width, 3, t.real
+
+    def weights_of(team, frame, o, channel):
+        first = channel * get_int(o, PACKS) + team[GROUP] * team[UNITS]
+        stride = team[INPUTS] * get_int(o, PACKS)
+        return get_int(frame, PARAMETERS) + get_int(o, 1) + first * size, stride, 0
+
+    def weight(team, frame, o, w, stride, _, k):
+        tap = divide(k, team[UNITS])
+        return get(w, tap * stride + k - tap * team[UNITS])
+
+    def place_of(team, frame, o, n):
+        place = divide(n, width)
+        row = divide(place, get_int(o, at + COLUMNS))
+        column = place - row * get_int(o, at + COLUMNS)
+        first = team[GROUP] * team[UNITS] * width + n - place * width
+        x = team[SLOT] + get_int(o, 0) + first * size
+        return x, row + get_int(o, at + TOP), column + get_int(o, at + LEFT)
+
+    def gradient(team, frame, o, dz, row, column, k):
+        tap = divide(k, team[UNITS])
+        unit = k - tap * team[UNITS]
+        tap_y = divide(tap, get_int(o, at + TAPS_X))
+        tap_x = tap - tap_y * get_int(o, at + TAPS_X)
+        top = row - tap_y * get_int(o, at + DILATION_Y)
+        left = column - tap_x * get_int(o, at + DILATION_X)
+        if top < 0 or left < 0:
+            return real(0)
+        stride_y, stride_x = get_int(o, at + STRIDE_Y), get_int(o, at + STRIDE_X)
+        out_row, out_column = divide(top, stride_y), divide(left, stride_x)
+        out_columns = get_int(o, at + OUT_COLUMNS)
+        if out_row * stride_y != top or out_column * stride_x != left:
+            return real(0)
+        if out_row >= get_int(o, at + OUT_ROWS) or out_column >= out_columns:
+            return real(0)
+        place = (out_row * out_columns + out_column) * get_int(o, at + FILTERS) + unit
+        return get(dz, place * width)
+
+    def store(team, frame, o, channel, n, a, b, c, d):
+        place = divide(n, width)
+        channel += team[GROUP] * team[INPUTS]
+        first = (place * get_int(o, at + CHANNELS) + channel) * width + n - place * width
+        put_four(team[SLOT] + get_int(o, 2), first, a, b, c, d)
+
+    multiply = product(t, Side(weights_of, weight, True), Side(place_of, gradient), store)
+
+    def convolution_input_gradient(team, frame, o, scratch):
+        groups = get_int(o, at + GROUPS)
+        inputs = divide(get_int(o, at + CHANNELS), groups)
+        units = divide(get_int(o, at + FILTERS), groups)
+        n = get_int(o, at + HEIGHT) * get_int(o, at + COLUMNS) * width
+        k = get_int(o, at + TAPS_Y) * get_int(o, at + TAPS_X) * units
+        for group in range(groups):
+            multiply(team + (group, inputs, units), frame, o, scratch, inputs, n, k)
+
+    return convolution_input_gradient
+
+
+#: Where the numbers of a convolution begin in the row of a kernel's gradient.
+_AT = 2
+
+
+def _term_of(t):
+    """Return the word for what the k-th term of a task's sums is of: block, place and sample.
+
+    They go over blocks, in each over its places, and at each place over samples.
+    """
+    get_int, divide, mask, log = t.get_int, t.divide, t.width - 1, t.width.bit_length() - 1
+
+    @t.jit
+    def term_of(o, k):
+        k += get_int(o, TASK_PART) * get_int(o, TASK_DEPTH)
+        places = get_int(o, _AT + OUT_ROWS) * get_int(o, _AT + OUT_COLUMNS)
+        whole = k >> log
+        block = divide(whole, places)
+        return block, whole - block * places, k & mask
+
+    return term_of
+
+
+def _terms_of(t):
+    """Return the word for how many terms the sums of a task have."""
+    get_int, mask = t.get_int, t.width - 1
+
+    @t.jit
+    def terms_of(team, o):
+        places = get_int(o, _AT + OUT_ROWS) * get_int(o, _AT + OUT_COLUMNS)
+        total = ((team[COUNT] + mask) & ~mask) * places
+        begin = get_int(o, TASK_PART) * get_int(o, TASK_DEPTH)
+        return max(min(total - begin, get_int(o, TASK_DEPTH)), 0)
+
+    return terms_of
+
+
+def _seen(t):
+    """Return the side of the product that has what a kernel's weights saw."""
+    get, get_int, divide = t.get, t.get_int, t.divide
+    size, width, real, task, term_of = t.size, t.width, t.real, task_place(t), _term_of(t)
+
+    def weight_of(team, frame, o, m):
+        row, _ = task(o)
+        tap = divide(row + m, team[INPUTS])
+        channel = team[GROUP] * team[INPUTS] + row + m - tap * team[INPUTS]
+        tap_y = divide(tap, get_int(o, _AT + TAPS_X))
+        tap_x = tap - tap_y * get_int(o, _AT + TAPS_X)
+        down = tap_y * get_int(o, _AT + DILATION_Y) - get_int(o, _AT + TOP)
+        right = tap_x * get_int(o, _AT + DILATION_X) - get_int(o, _AT + LEFT)
+        return team[SLOT] + get_int(o, 0) + channel * width * size, down, right
+
+    def value(team, frame, o, x, down, right, k):
+        block, place, sample = term_of(o, k)
+        out_row = divide(place, get_int(o, _AT + OUT_COLUMNS))
+        out_column = place - out_row * get_int(o, _AT + OUT_COLUMNS)
+        row = out_row * get_int(o, _AT + STRIDE_Y) + down
+        column = out_column * get_int(o, _AT + STRIDE_X) + right
+        columns = get_int(o, _AT + COLUMNS)
+        if 0 <= row < get_int(o, _AT + HEIGHT) and 0 <= column < columns:
+            place = (row * columns + column) * get_int(o, _AT + CHANNELS)
+            return get(x + block * get_int(frame, WORKSPACE_STRIDE), place * width + sample)
+        return real(0)
+
+    return Side(weight_of, value, True)
+
+
+@kernel(skips=[0, 1])
+def kernel_gradient(t):
+    """dw = sum over blocks, positions and samples of what the windows saw, times dz.
+
+    o: x, packed dz, the convolution's numbers. There is one group of channels.
+    """
+    get, get_int, size, width = t.get, t.get_int, t.size, t.width
+    task, term_of, terms_of = task_place(t), _term_of(t), _terms_of(t)
+
+    def gradients_of(team, frame, o, n):
+        _, column = task(o)
+        return team[SLOT] + get_int(o, 1) + (column + n) * size, 0, 0
+
+    def gradient(team, frame, o, dz, _, __, k):
+        block, place, sample = term_of(o, k)
+        first = (place * width + sample) * get_int(o, TASK_PACK)
+        return get(dz + block * get_int(frame, WORKSPACE_STRIDE), first)
+
+    multiply = product(t, _seen(t), Side(gradients_of, gradient), gradient_store(t))
+
+    def kernel_gradient(team, frame, o, scratch):
+        here = team + (0, get_int(o, _AT + CHANNELS), get_int(o, _AT + FILTERS))
+        rows, columns = get_int(o, TASK_ROWS), get_int(o, TASK_COLUMNS)
+        multiply(here, frame, o, scratch, rows, columns, terms_of(team, o))
+
+    return kernel_gradient
+
+
+@kernel(skips=[0, 1, 2])
+def kernel_gradient_narrow(t):
+    """The same, of a convolution of several groups. o: x, dz, the convolution's numbers.
+
+    Of a task's columns, those of each group are a product; beyond the last filter they are zero.
+    """
+    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    size, width, real = t.size, t.width, t.real
+    task, term_of, terms_of = task_place(t), _term_of(t), _terms_of(t)
+
+    @t.jit
+    def columns_of(o, group, units):
+        """Return a group's first column among a task's, and the one to stop before."""
+        _, first = task(o)
+        last = min(group * units + units - first, get_int(o, TASK_COLUMNS))
+        if group == get_int(o, _AT + GROUPS) - 1:
+            last = get_int(o, TASK_COLUMNS)
+        return max(group * units - first, 0), last
+
+    def gradients_of(team, frame, o, n):
+        _, first = task(o)
+        begin, _ = columns_of(o, team[GROUP], team[UNITS])
+        unit = first + begin + n
+        return team[SLOT] + get_int(o, 1) + unit * width * size, unit, 0
+
+    def gradient(team, frame, o, dz, unit, _, k):
+        if unit >= get_int(o, _AT + FILTERS):
+            return real(0)
+        block, place, sample = term_of(o, k)
+        first = place * get_int(o, _AT + FILTERS) * width + sample
+        return get(dz + block * get_int(frame, WORKSPACE_STRIDE), first)
+
+    @t.jit
+    def put_one(frame, o, row, column, value):
+        if get_int(o, TASK_PARTS) > 1:
+            place = row * get_int(o, TASK_COLUMNS) + column
+            put(get_int(frame, PARTIALS) + get_int(o, TASK_PARTIAL), place, value)
+            return
+        g = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST)
+        place = row * get_int(o, TASK_PACK) + column
+        if get_int(frame, ACCUMULATE):
+            value += get(g, place)
+        put(g, place, value)
+
+    def store(team, frame, o, row, n, a, b, c, d):
+        begin, end = columns_of(o, team[GROUP], team[UNITS])
+        column = begin + n
+        put_one(frame, o, row, column, a)
+        if column + 1 < end:
+            put_one(frame, o, row, column + 1, b)
+        if column + 2 < end:
+            put_one(frame, o, row, column + 2, c)
+        if column + 3 < end:
+            put_one(frame, o, row, column + 3, d)
+
+    multiply = product(t, _seen(t), Side(gradients_of, gradient, True), store)
+
+    def kernel_gradient_narrow(team, frame, o, scratch):
+        groups, terms = get_int(o, _AT + GROUPS), terms_of(team, o)
+        inputs = divide(get_int(o, _AT + CHANNELS), groups)
+        units = divide(get_int(o, _AT + FILTERS), groups)
+        for group in range(groups):
+            begin, end = columns_of(o, group, units)
+            if begin < end:
+                here = team + (group, inputs, units)
+                multiply(here, frame, o, scratch, get_int(o, TASK_ROWS), end - begin, terms)
+
+    return kernel_gradient_narrow
+
+
+@kernel
+def add_bias(t):
+    """y = x + b, by channel. o: x, b, y, positions, channels."""
+    get, put, get_int, divide, width = t.get, t.put, t.get_int, t.divide, t.width
+
+    def add_bias(team, frame, o, scratch):
+        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 2)
+        b, channels = get_int(frame, PARAMETERS) + get_int(o, 1), get_int(o, 4)
+        for i in range(team[RANK], get_int(o, 3) * channels * width, team[SIZE]):
+            row = divide(i, width)
+            channel = row - divide(row, channels) * channels
+            put(y, i, get(x, i) + get(b, channel))
+
+    return add_bias
