@@ -12,11 +12,12 @@ from . import (
     losses,
     normalization,
     pooling,
+    random,
     sums,
     updates,
 )
 
 __all__ = [
     "activations", "convolution", "dense", "gather", "images", "losses", "normalization", "pooling",
-    "sums", "updates",
+    "random", "sums", "updates",
 ]  # fmt: skip

@@ -166,7 +166,7 @@ class Target:
         self.scratch = max(2 * self.depth * (rows + columns + 8), 2 * LANES)
         self.get, self.put = words.get(real), words.put(real)
         self.put_four, self.four = words.put_four(real), words.four(real)
-        self.fma, self.bits = words.fma(real), words.bits(real)
+        self.fma, self.bits, self.bits_of = words.fma(real), words.bits(real), words.bits_of(real)
         self.get_int, self.put_int = words.get(types.int64), words.put(types.int64)
         self.jit, self.divide, self.sync = words.jit, words.divide, words.sync
 

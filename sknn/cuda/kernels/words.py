@@ -156,6 +156,18 @@ class Words:
 
         return self._once(("bits", kind), bits)
 
+    def bits_of(self, kind):
+        """Return the word for the bits of a number, as an int64: signed, as those of its size."""
+
+        def bits_of(typingctx, value):
+            def codegen(context, builder, sig, args):
+                value = builder.bitcast(args[0], ir.IntType(kind.bitwidth))
+                return value if kind.bitwidth == 64 else builder.sext(value, _I64)
+
+            return _INT64(kind), codegen
+
+        return self._once(("bits of", kind), bits_of)
+
     @property
     def divide(self):
         """The word for a // b of numbers from 0 to 2**31 - 1: a GPU divides 64 bits slowly."""
