@@ -35,10 +35,10 @@ _PATIENCE, _PAUSE = 10.0, 0.005
 
 
 def digest(*paths):
-    """Return a short hash of source files, and of all those in folders among them."""
-    paths = map(pathlib.Path, paths)
-    files = [f for p in paths for f in (sorted(p.rglob("*.py")) if p.is_dir() else [p])]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    """Return a short hash of source files, and of all those below folders among them."""
+    found = [f for path in map(pathlib.Path, paths) for f in (path, *sorted(path.rglob("*.py")))]
+    content = b"".join(file.read_bytes() for file in found if file.is_file())
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def folder(name):
