@@ -3,11 +3,12 @@
 A kernel takes numbers of 64 bits, addresses among them, and returns nothing. What it calls are
 functions of ``numba.cuda.jit(device=True)``, which all become a part of it. A product and the sum
 that it is added to stay two operations, each rounded, where a kernel does not ask for ``cuda.fma``:
-else the bits would depend on what the compiler finds to merge. Division and square root are IEEE's.
+else the bits would depend on what the compiler finds to merge. Division and square root are as IEEE
+754 has them.
 
-Cubins are kept on disk (``sknn/store``). Each is made for the kernel's name, the generation of GPUs,
-the bounds of a launch, the versions of all that compiles, and the source of all kernels: the folder
-``kernels``, which imports nothing else of the package, and this file.
+Cubins are kept on disk (``sknn/store``). Each is made for the kernel's name and signature, the
+generation of GPUs, the bounds of a launch, the versions of all that compiles, and the source of all
+kernels: the folder ``kernels``, which imports nothing else of the package, and this file.
 
 This file alone leans on private sides of numba-cuda.
 """
@@ -73,8 +74,13 @@ def digest():
 
 
 def symbol(name):
-    """Return the name that a kernel has in its cubin."""
-    return "sknn_" + re.sub(r"\W", "_", name)
+    """Return the name that a kernel has in its cubin, where it is alone."""
+    return "sknn_" + re.sub(r"\W", "_", name)[:60]
+
+
+def toolkit():
+    """Return the version of the installed CUDA toolkit: major and minor number."""
+    return tuple(nvjitlink.version())
 
 
 def architecture(capability):
@@ -138,21 +144,21 @@ def _linked(ptx, capability):
     return bytes(linker.link("cubin").code), linker.get_info_log()
 
 
-def report(function, n_arguments, capability, threads, name="kernel"):
+def report(make, n_arguments, capability, threads, name="kernel"):
     """Compile a kernel, see :func:`cubin_of`, and return a :class:`Report`."""
     capability = architecture(capability)
     with global_compiler_lock:
-        ptx = _ptx(function, n_arguments, capability, threads, name)
+        ptx = _ptx(make(), n_arguments, capability, threads, name)
         cubin, said = _linked(ptx, capability)
 
-    def number(pattern):
-        return sum(map(int, re.findall(pattern, said)))
+    def number(pattern, text=said):
+        return sum(map(int, re.findall(pattern, text)))
 
     return Report(
         registers=number(r"Used (\d+) registers"),
         stack=number(r"(\d+) bytes stack frame"),
         spills=number(r"(\d+) bytes spill (?:stores|loads)"),
-        shared=number(r"(\d+) bytes smem"),
+        shared=number(r"\.shared [^\n]*\.b8 [\w$]+\[(\d+)\]", ptx),
         float64=len(re.findall(r"^\s*(?:@!?%\w+\s+)?[a-z][\w.:]*\.f64", ptx, re.MULTILINE)),
         calls=len(re.findall(r"^\s*(?:@!?%\w+\s+)?call\b", ptx, re.MULTILINE)),
         ptx=ptx,
@@ -163,26 +169,27 @@ def report(function, n_arguments, capability, threads, name="kernel"):
 def _versions():
     """Return the versions of all that has a part in compiling."""
     _, *of_nvrtc = nvrtc_bindings.nvrtcVersion()
-    toolkit = nvvm.NVVM().get_ir_version(), nvjitlink.version(), tuple(of_nvrtc)
+    libraries = nvvm.NVVM().get_ir_version(), toolkit(), tuple(of_nvrtc)
     packages = numba_cuda.__version__, numba.__version__, llvmlite.__version__, core_version
-    return *packages, sys.implementation.cache_tag, *toolkit
+    return *packages, sys.implementation.cache_tag, *libraries
 
 
-def cubin_of(function, n_arguments, capability, threads, name):
+def cubin_of(make, n_arguments, capability, threads, name):
     """Return the cubin of a kernel: compiled, or from the cache.
 
     Parameters
     ----------
-    function : function
-        In Python, with positional arguments, which are 64-bit integers.
+    make : callable
+        Returns the kernel, as a function in Python. It is called where there is no cubin yet.
     n_arguments : int
+        How many integers of 64 bits the kernel takes.
     capability : tuple of two int
         The compute capability of the GPU.
     threads : int or tuple of two int
         How many threads a thread block has at most; how many thread blocks are to fit on a
         multiprocessor at least.
     name : str
-        What the cache knows it by: no two kernels have the same.
+        What the cache knows it by: it says all that `make` depends on, beside the source.
 
     Returns
     -------
@@ -191,7 +198,7 @@ def cubin_of(function, n_arguments, capability, threads, name):
     capability = architecture(capability)
 
     def compiled():
-        return _linked(_ptx(function, n_arguments, capability, threads, name), capability)[0]
+        return _linked(_ptx(make(), n_arguments, capability, threads, name), capability)[0]
 
     with global_compiler_lock:
         folder = files.writable_folder(digest())
