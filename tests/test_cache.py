@@ -128,7 +128,7 @@ def test_a_process_waits_for_another_but_not_for_ever(filled, tmp_path, ends):
             for path in kernels:
                 path.unlink()
             patience = 600 if ends else 0.1
-            patient = f"from sknn.cpu import cache; cache._PATIENCE = {patience}\n{SCRIPT}"
+            patient = f"from sknn.store import files; files._PATIENCE = {patience}\n{SCRIPT}"
             process = start(tmp_path, patient)
             if ends:
                 time.sleep(3)

@@ -12,9 +12,10 @@ FAMILIES = {"feedforward", "radial", "images", "sequences", "text", "autoencoder
 #: By room, what it may import of the package beside itself.
 BELOW = {
     "tape": set(),
+    "store": set(),
     "layers": {"tape"},
-    "cpu": {"tape"},
-    "cuda": {"tape"},
+    "cpu": {"tape", "store"},
+    "cuda": {"tape", "store"},
     "engine": {"tape", "layers", "cpu", "cuda"},
     "summary": {"tape", "layers"},
     "architectures": {"tape", "layers"},

@@ -1,0 +1,1 @@
+"""Machine code on disk: what the caches of all devices have in common."""

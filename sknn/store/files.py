@@ -1,0 +1,153 @@
+"""Files of machine code, in a folder of the user's, which other processes may write at any time.
+
+What is loaded is machine code, so nothing is taken on trust. A file begins with a checksum of all
+that it was made for, which its device says, and of its content, and is not looked into unless that
+fits: a damaged file, or one in another's place, is compiled anew. Files are written beside their
+place and moved there, and only their owner can read or write them. A folder that belongs to
+somebody else, or that others may write to, is not used. Where nothing can be written there is no
+cache, and no error.
+
+Of processes that need a kernel at the same time, one compiles it and the others wait, for as long
+as that one lives and does not take absurdly long. The system frees the lock of a process that ends.
+Where there are no such locks, each compiles for itself.
+
+The files live in ``$NUMBA_CACHE_DIR/sknn`` where that is set, else in the user's cache folder.
+"""
+
+import hashlib
+import os
+import pathlib
+import stat
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+
+from numba.core import config
+from numba.misc.appdirs import AppDirs
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+#: Seconds to wait at most for another process that compiles the same kernel, and between looks.
+_PATIENCE, _PAUSE = 10.0, 0.005
+
+
+def digest(*paths):
+    """Return a short hash of source files, and of all those below folders among them."""
+    found = [f for path in map(pathlib.Path, paths) for f in (path, *sorted(path.rglob("*.py")))]
+    content = b"".join(file.read_bytes() for file in found if file.is_file())
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def folder(name):
+    """Return the folder `name` of the cache."""
+    if config.CACHE_DIR:
+        base = os.path.join(config.CACHE_DIR, "sknn")
+    else:
+        base = AppDirs(appname="sknn", appauthor=False).user_cache_dir
+    return os.path.join(base, name)
+
+
+def _is_ours(status):
+    """Return whether what has this status belongs to the user, and nobody else may write to it."""
+    if not hasattr(os, "geteuid"):  # Windows, where the user's folders are his own
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def writable_folder(name):
+    """Return the folder `name`, made if need be; None where nothing can be kept."""
+    path = pathlib.Path(folder(name))
+    try:
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        for some in (path.parent, path):
+            some.mkdir(mode=0o700, exist_ok=True)
+        if not all(_is_ours(os.stat(some)) for some in (path.parent, path)):
+            return None
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return None
+    return path
+
+
+def _lock(path):
+    """Return a file that this process alone has locked; None after waiting for long enough."""
+    flags, end = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, time.monotonic() + _PATIENCE
+    while True:
+        file = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                file, ours = None, file
+                return ours
+        except (BlockingIOError, FileNotFoundError):
+            pass  # another has it, or had it, and has removed it
+        finally:
+            if file is not None:
+                os.close(file)
+        if time.monotonic() > end:
+            return None
+        time.sleep(_PAUSE)
+
+
+class File:
+    """The file of a kernel: for one kind of processor, and one set of versions.
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+    made_for : object
+        All that the machine code depends on, of which ``repr`` says everything.
+    """
+
+    def __init__(self, folder, name, made_for):
+        self._key = hashlib.sha256(repr(made_for).encode())
+        self._path = folder / f"{name}-{self._key.hexdigest()[:12]}.kernel"
+
+    def _checksum(self, content):
+        return hashlib.sha256(self._key.digest() + content).digest()
+
+    def load(self):
+        """Return what was saved, or None."""
+        with suppress(OSError), open(self._path, "rb") as file:
+            if not _is_ours(os.fstat(file.fileno())):
+                return None
+            checksum, content = file.read(32), file.read()
+            if checksum == self._checksum(content):
+                return content
+        return None
+
+    @contextmanager
+    def turn(self):
+        """Wait until no other process compiles this kernel, and keep others waiting meanwhile.
+
+        No child can be forked that would hold the lock as well: forks wait for Numba's lock.
+        """
+        path, lock = self._path.with_suffix(".lock"), None
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks
+                lock = _lock(path)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                with suppress(OSError):
+                    os.unlink(path)  # while it is held, so that it is not another's
+                os.close(lock)
+
+    def save(self, content):
+        """Keep the machine code. A full or read-only disk costs the next process a compilation."""
+        with suppress(OSError):
+            # made for the user alone, whatever the umask
+            handle, beside = tempfile.mkstemp(dir=self._path.parent, prefix=".", suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(self._checksum(content) + content)
+                os.replace(beside, self._path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(beside)
+                raise
