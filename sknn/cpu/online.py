@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import wall
+from ..tape import wall
 from .kernels import frame as f
 from .kernels import perceptron as operands
 from .kernels.frame import OPERANDS

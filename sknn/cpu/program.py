@@ -9,11 +9,11 @@ from functools import cache
 
 import numpy as np
 
+from ..tape import wall
 from ..tape.packing import ALIGN, SPARE_ROWS, WIDEST, Layout, rounded
 from ..tape.placement import Placement
 from ..tape.sources import X, Y
 from ..tape.tape import Parameter
-from . import wall
 from .cache import compile_function
 from .kernels import frame as f
 from .kernels import run as header

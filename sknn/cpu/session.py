@@ -9,9 +9,9 @@ from functools import cache
 import joblib
 import numpy as np
 
+from ..tape import wall
 from ..tape.packing import fill
 from ..tape.sources import X
-from . import wall
 from .kernels import frame as f
 from .kernels import run as header
 from .kernels.barrier import BARRIER_BYTES

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..cpu import wall
+from ..tape import wall
 from ..tape.packing import Layout, Packing, rounded
 from ..tape.placement import Placement
 from ..tape.sources import X, Y

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 from numba.core import types
 
-from ..cpu import wall
+from ..tape import wall
 from ..tape.sources import INPUTS, X
 from .arrays import Numbers
 from .data import Cargo, Placed, bytes_of

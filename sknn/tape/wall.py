@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tape.sources import X, Y
-from ..tape.tape import Parameter
-from .kernels.frame import RATE_AVERAGE, RATE_FIRST
-from .kernels.updates import RULES
+from .sources import X, Y
+from .tape import Parameter
 
+#: What stands in a step's rates from these columns on: three numbers that the optimizer asked for,
+#: or four for a token to draw; and what part of an average is new. Kernels know the same.
+RATE_FIRST, RATE_AVERAGE = 2, 5
 _INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
 _NAMES = {X: "X", Y: "y"}
 
@@ -193,6 +194,8 @@ def check_piece(name, array, dtype, n_bytes=0, writes=False):
 def needs_of(tape, dtype, parameter_bytes):
     """Return the Needs of a tape for one scalar type."""
     needs = Needs(np.dtype(dtype), parameter_bytes)
+    if tape.solver is not None:
+        needs.states = tape.solver.n_states
     for op in (op for phase in tape.phases for op in phase.all_ops()):
         numbers = dict(zip(op.row.attributes, op.attributes))
         needs.changes |= op.name == "update" or any(isinstance(o, Parameter) for o in op.writes)
@@ -213,9 +216,7 @@ def needs_of(tape, dtype, parameter_bytes):
         elif op.name == "draw":
             needs.draws, needs.rates = True, RATE_FIRST + 4
         elif op.name == "update":
-            needs.states = max(needs.states, RULES[op.variant[0]][1])
             needs.rates = max(needs.rates, RATE_FIRST + 3)
         elif op.name == "average":
-            needs.states = max(needs.states, numbers["state"] + 1)
             needs.rates = max(needs.rates, RATE_AVERAGE + 1)
     return needs
