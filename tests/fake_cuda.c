@@ -1,6 +1,6 @@
 /* An NVIDIA driver without a GPU: the functions that sknn/cuda/driver.py calls, to be loaded by
-   cuda.bindings in the place of libcuda.so.1. Memory is the host's. Kernels do not run; what streams
-   are asked for is written to a log, or, while a stream is captured, to a graph that adds it to the
+   cuda.bindings in the place of libcuda.so.1. Memory is the host's. Kernels do not run; what a
+   stream is asked for is written to a log, or, while it is captured, to a graph that adds it to the
    log at each launch. fake_set changes how many GPUs there are, and makes functions fail. */
 
 #define _GNU_SOURCE

@@ -38,6 +38,9 @@ from ..store import files
 #: Of the source that is being imported, not of what may be edited until a kernel is made.
 _DIGEST = files.digest(__file__, pathlib.Path(__file__).parent / "kernels")
 
+#: Seconds to wait at most for another process: a kernel of many operations takes some ten.
+_PATIENCE = 60.0
+
 #: What NVVM is asked for. Without "fma" it merges products and sums.
 _OPTIONS = {"opt": 3, "fma": 0, "ftz": 0, "prec_div": 1, "prec_sqrt": 1}
 
@@ -208,7 +211,7 @@ def cubin_of(make, n_arguments, capability, threads, name):
         file = files.File(folder, symbol(name), made_for)
         cubin = file.load()
         if cubin is None:
-            with file.turn():
+            with file.turn(_PATIENCE):
                 cubin = file.load()  # by now another process may have made it
                 if cubin is None:
                     cubin = compiled()

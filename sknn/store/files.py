@@ -72,9 +72,9 @@ def writable_folder(name):
     return path
 
 
-def _lock(path):
+def _lock(path, patience):
     """Return a file that this process alone has locked; None after waiting for long enough."""
-    flags, end = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, time.monotonic() + _PATIENCE
+    flags, end = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, time.monotonic() + patience
     while True:
         file = os.open(path, flags, 0o600)
         try:
@@ -121,15 +121,16 @@ class File:
         return None
 
     @contextmanager
-    def turn(self):
+    def turn(self, patience=None):
         """Wait until no other process compiles this kernel, and keep others waiting meanwhile.
 
-        No child can be forked that would hold the lock as well: forks wait for Numba's lock.
+        `patience`: seconds to wait at most, where kernels take longer than usual. No child can be
+        forked that would hold the lock as well: forks wait for Numba's lock.
         """
         path, lock = self._path.with_suffix(".lock"), None
         if fcntl is not None:
             with suppress(OSError):  # a file system without locks
-                lock = _lock(path)
+                lock = _lock(path, _PATIENCE if patience is None else patience)
         try:
             yield
         finally:
