@@ -6,12 +6,14 @@ An emulated one's memory is the host's. What a GPU does later is done at once th
 import os
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 
 import emulator
 import numpy as np
 
 from sknn.cuda.device import CUDA
 from sknn.cuda.driver import Driver, OutOfMemory
+from sknn.engine.lowering import lower
 
 
 class Memory:
@@ -201,3 +203,37 @@ EmulatedCUDA = GPU
 
 def _bytes(address, n):
     return np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * n).from_address(address))
+
+
+def run_on(
+    device, network, dtype, purpose, problem, batch, rates, *, solver=None, width=32, n_states=3,
+    seed=0, counted=0, accumulate=False,
+):  # fmt: skip
+    """Run a network's program on a device, as ``reference.run_engine`` does on the CPU.
+
+    `problem` is what ``test_operations.make_problem`` returns.
+    """
+    dtype, bound = np.dtype(dtype), problem.bound
+    key = None if problem.targets is None else problem.targets.key
+    tape = lower(
+        network, dtype, width, purpose, problem.source.key, key, solver, "carry" in bound, device
+    )
+    made = device.compile(tape, dtype)
+    layout, n = made.layout, len(problem.rows)
+    packed, states = device.upload(layout, problem.values), device.zeros(layout, n_states)
+    gradient = device.zeros(layout) if purpose == "gradient" else None
+    out = np.zeros((n, network.outputs), dtype)
+    with device.session(made, min(batch, n), 1, gradient) as session:
+        session.bind(
+            packed, problem.source, problem.targets, problem.weights, problem.rows, out, states,
+            seed, **bound,
+        )  # fmt: skip
+        total = session.run(n, batch, rates, counted, accumulate)
+    raw_states = [device.read(state) for state in states]
+    return SimpleNamespace(
+        program=made, parameters=layout.parameters, packed=device.read(packed),
+        values=device.download(layout, packed), total=total, outputs=out,
+        data_loss=session.data_loss, divergence=session.divergence, raw_states=raw_states,
+        states=[layout.unpack(state) for state in raw_states],
+        gradients=None if gradient is None else device.download(layout, gradient),
+    )  # fmt: skip

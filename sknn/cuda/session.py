@@ -85,6 +85,8 @@ class Session:
         frame[f.WORKSPACE] = room("workspace", placement.block_bytes * self.blocks)
         frame[f.WORKSPACE_STRIDE] = placement.block_bytes
         frame[f.SHARED] = room("shared", placement.shared_bytes)
+        # sums that are gradients of vectors are read up to a whole number of fours
+        driver.fill_zero(int(frame[f.SHARED]), placement.shared_bytes)
         frame[f.PARTIALS] = room("partials", plan.partial_bytes)
         frame[f.SQUARES] = room("squares", plan.n_sums * itemsize)
         self.n_sums = frame[f.N_SUMS] = plan.n_sums
