@@ -3,6 +3,8 @@
 A module registers its operations when it is imported.
 """
 
-from . import activations, dense, gather, losses, random, sums, updates
+from . import activations, coding, dense, gather, losses, radial, random, sums, updates
 
-__all__ = ["activations", "dense", "gather", "losses", "random", "sums", "updates"]
+__all__ = [
+    "activations", "coding", "dense", "gather", "losses", "radial", "random", "sums", "updates",
+]  # fmt: skip
