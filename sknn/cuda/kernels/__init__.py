@@ -5,6 +5,7 @@ A module registers its operations when it is imported.
 
 from . import (
     activations,
+    coding,
     convolution,
     dense,
     gather,
@@ -12,12 +13,13 @@ from . import (
     losses,
     normalization,
     pooling,
+    radial,
     random,
     sums,
     updates,
 )
 
 __all__ = [
-    "activations", "convolution", "dense", "gather", "images", "losses", "normalization", "pooling",
-    "random", "sums", "updates",
+    "activations", "coding", "convolution", "dense", "gather", "images", "losses",
+    "normalization", "pooling", "radial", "random", "sums", "updates",
 ]  # fmt: skip

@@ -33,11 +33,12 @@ def _log(n):
     return n.bit_length() - 1
 
 
-def product(t, a, b, store):
+def product(t, a, b, store, step=None):
     """Return a function that makes a product: ``multiply(team, frame, o, scratch, m, n, k)``.
 
     The last three are the extents. ``store(team, frame, o, m, n, c0, c1, c2, c3)`` gets four
-    neighbours of a row of C; n is a multiple of four.
+    neighbours of a row of C; n is a multiple of four. ``step(a, b, c)``, in place of a b + c, is
+    what makes a sum of the one before, c; of two zeros it makes c.
     """
     rows, columns, each = t.tile
     depth, threads, jit, sync = t.depth, t.threads, t.jit, t.sync
@@ -52,7 +53,7 @@ def product(t, a, b, store):
     log_across, half_rows, half_columns = _log(across), rows // parts, columns // parts
     squares, factors, ahead = t.local(each * each), t.local(2 * each), t.local(loads_a + loads_b)
     places = t.local(3 * (loads_a + loads_b), types.int64)
-    real, fma, four = t.real, t.fma, t.four
+    real, four, step = t.real, t.four, t.fma if step is None else jit(step)
 
     @jit
     def split(i, log, along):
@@ -115,7 +116,7 @@ def product(t, a, b, store):
                         for m in range(each):
                             for n in range(each):
                                 i = m * each + n
-                                sums[i] = fma(pair[m], pair[each + n], sums[i])
+                                sums[i] = step(pair[m], pair[each + n], sums[i])
                     base = stage - base
                 if not last:
                     for e in range(loads_a):

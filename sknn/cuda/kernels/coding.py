@@ -1,0 +1,244 @@
+"""Penalties of what layers give out, and what the gradient of weights gets beside sums.
+
+The contractive penalty is a sum over units of f'(z_j)^2 times the squared norm of the unit's
+weights: see the CPU's kernels.
+"""
+
+import math
+
+from .dense import task_place
+from .frame import (
+    COUNT,
+    FIRST_UNIT,
+    LANES,
+    LOSSES,
+    PACKS,
+    PARAMETERS,
+    PART,
+    RANK,
+    SHARED,
+    SIZE,
+    SLOT,
+    TASK_PACK,
+    THREAD,
+    WORKSPACE_STRIDE,
+    kernel,
+)
+from .updates import _each
+
+
+@kernel
+def activity_penalty(t):
+    """Add a penalty of the outputs a to the loss, and its gradient to da.
+
+    o: a, weights (of each step), da, dx, units, l1, l2, steps.
+    """
+    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    width, threads, lane_sum, add_loss = t.width, t.threads, t.lane_sum, t.add_loss
+    real, zero, half = t.real, t.real(0), t.real(0.5)
+
+    def activity_penalty(team, frame, o, scratch):
+        a, weights = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
+        da, dx = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
+        each, l1, l2 = get_int(o, 4) * width, bits(get_int(o, 5)), bits(get_int(o, 6))
+        elements = get_int(o, 7) * each
+        for i in range(team[RANK], elements, team[SIZE]):
+            weight, value = get(weights, divide(i, each) * width + (i & (width - 1))), get(a, i)
+            sign = l1 if value > zero else (-l1 if value < zero else value * zero)
+            put(dx, i, get(da, i) + (sign + value * l2) * weight)
+        if team[PART]:
+            return
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for i in range(lane, elements, LANES):
+                n = i & (width - 1)
+                if n < team[COUNT]:
+                    value = get(a, i)
+                    penalty = abs(value) * l1 + value * value * (half * l2)
+                    total += penalty * get(weights, divide(i, each) * width + n)
+            scratch[lane] = total
+        add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
+
+    return activity_penalty
+
+
+# --- the contractive penalty
+
+
+def _identity(t):
+    zero, one = t.real(0), t.real(1)
+    return lambda a, p: one, lambda a, p: zero
+
+
+def _logistic(t):
+    one, two = t.real(1), t.real(2)
+
+    def square(a, p):
+        slope = a * (one - a)
+        return slope * slope
+
+    return square, lambda a, p: a * (one - a) * (one - a * two) * two
+
+
+def _tanh(t):
+    one, minus_four = t.real(1), t.real(-4)
+
+    def square(a, p):
+        slope = one - a * a
+        return slope * slope
+
+    return square, lambda a, p: (one - a * a) * a * minus_four
+
+
+def _relu(t):
+    zero, one = t.real(0), t.real(1)
+    return lambda a, p: one if a > zero else zero, lambda a, p: zero
+
+
+def _leaky_relu(t):
+    zero, one = t.real(0), t.real(1)
+    return lambda a, p: p * p if a < zero else one, lambda a, p: zero
+
+
+def _elu(t):
+    zero, one, two = t.real(0), t.real(1), t.real(2)
+
+    def square(a, p):
+        return (a + p) * (a + p) if a < zero else one
+
+    return square, lambda a, p: (a + p) * two if a < zero else zero
+
+
+def _softplus(t):
+    one, two = t.real(1), t.real(2)
+
+    def square(a, p):
+        slope = one - math.exp(-a)
+        return slope * slope
+
+    def derivative(a, p):
+        e = math.exp(-a)
+        return (one - e) * e * two
+
+    return square, derivative
+
+
+#: Each makes the square of an activation's derivative, as a function of the output, and the
+#: derivative of that.
+SQUARES = {
+    "identity": _identity, "logistic": _logistic, "tanh": _tanh, "relu": _relu,
+    "leaky_relu": _leaky_relu, "elu": _elu, "softplus": _softplus,
+}  # fmt: skip
+
+
+@kernel(skips=[0])
+def column_norms(t):
+    """The squared norm of each unit's weights. o: w, norms (shared), inputs.
+
+    All units are one task: here a row of the weights is one pack.
+    """
+    get, put, get_int, fma, threads, real = t.get, t.put, t.get_int, t.fma, t.threads, t.real
+
+    def column_norms(team, frame, o, scratch):
+        w, units = get_int(frame, PARAMETERS) + get_int(o, 0), get_int(o, PACKS)
+        norms = get_int(frame, SHARED) + get_int(o, 1)
+        for unit in range(team[THREAD], units, threads):
+            total = real(0)
+            for i in range(get_int(o, 2)):
+                value = get(w, i * units + unit)
+                total = fma(value, value, total)
+            put(norms, unit, total)
+
+    return column_norms
+
+
+@kernel
+def contraction(t, function):
+    """Add the penalty to the loss, and its gradient by the outputs a to da.
+
+    o: a, norms (shared), weights, da, factors, dx, units, strength, the activation's parameter.
+    The factors are what multiplies the weights in their own gradient, for each sample.
+    """
+    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    width, threads, lane_sum, add_loss = t.width, t.threads, t.lane_sum, t.add_loss
+    real, (square, derivative) = t.real, map(t.jit, SQUARES[function](t))
+
+    def contraction(team, frame, o, scratch):
+        a, norms = team[SLOT] + get_int(o, 0), get_int(frame, SHARED) + get_int(o, 1)
+        weights, da = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
+        factors, dx = team[SLOT] + get_int(o, 4), team[SLOT] + get_int(o, 5)
+        elements, strength, p = get_int(o, 6) * width, bits(get_int(o, 7)), bits(get_int(o, 8))
+        for i in range(team[RANK], elements, team[SIZE]):
+            weight, value = get(weights, i & (width - 1)), get(a, i)
+            norm = get(norms, divide(i, width)) * strength
+            gradient = get(da, i) + derivative(value, p) * norm * weight
+            put(factors, i, square(value, p) * weight)
+            put(dx, i, gradient)
+        if team[PART]:
+            return
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for i in range(lane, elements, LANES):
+                n = i & (width - 1)
+                if n < team[COUNT]:
+                    norm = get(norms, divide(i, width)) * strength
+                    total += square(get(a, i), p) * get(weights, n) * norm
+            scratch[lane] = total
+        add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
+
+    return contraction
+
+
+@kernel
+def unit_sums(t):
+    """Sums over the batch, one unit a task. o: a, sums (shared), units."""
+    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    width, size, threads, lane_sum, real = t.width, t.size, t.threads, t.lane_sum, t.real
+
+    def unit_sums(team, frame, o, scratch):
+        unit, stride = get_int(o, FIRST_UNIT), get_int(frame, WORKSPACE_STRIDE)
+        a = team[SLOT] + get_int(o, 0) + unit * width * size
+        for lane in range(team[THREAD], LANES, threads):
+            total = real(0)
+            for sample in range(lane, team[COUNT], LANES):
+                block = divide(sample, width)
+                total += get(a + block * stride, sample & (width - 1))
+            scratch[lane] = total
+        total = lane_sum(scratch, team[THREAD])
+        if team[THREAD] == 0:
+            put(get_int(frame, SHARED) + get_int(o, 1), unit, total)
+
+    return unit_sums
+
+
+@kernel(skips=[0])
+def add_weights(t):
+    """Add to a gradient the weights, each unit's times a scale and a factor.
+
+    o: factors (shared), inputs, scale.
+    """
+    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    fma, place = t.fma, task_place(t)
+
+    def body(team, frame, o, g, w, i):
+        _, column = place(o)
+        column += i  # and rows further on
+        unit = column - divide(column, get_int(o, TASK_PACK)) * get_int(o, TASK_PACK)
+        factor = get(get_int(frame, SHARED) + get_int(o, 0), unit) * bits(get_int(o, 2))
+        put(g, i, fma(factor, get(w, i), get(g, i)))
+
+    return _each(t, body)
+
+
+@kernel
+def weigh_samples(t):
+    """y = x times the weight of the sample. o: x, weights, y, units."""
+    get, put, get_int, width = t.get, t.put, t.get_int, t.width
+
+    def weigh_samples(team, frame, o, scratch):
+        x, weights = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
+        y = team[SLOT] + get_int(o, 2)
+        for i in range(team[RANK], get_int(o, 3) * width, team[SIZE]):
+            put(y, i, get(x, i) * get(weights, i & (width - 1)))
+
+    return weigh_samples
