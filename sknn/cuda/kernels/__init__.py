@@ -3,6 +3,6 @@
 A module registers its operations when it is imported.
 """
 
-from . import activations, dense, gather, losses, sums, updates
+from . import activations, dense, gather, losses, recurrent, sums, tokens, updates
 
-__all__ = ["activations", "dense", "gather", "losses", "sums", "updates"]
+__all__ = ["activations", "dense", "gather", "losses", "recurrent", "sums", "tokens", "updates"]
