@@ -15,11 +15,13 @@ from . import (
     pooling,
     radial,
     random,
+    recurrent,
     sums,
+    tokens,
     updates,
 )
 
 __all__ = [
     "activations", "coding", "convolution", "dense", "gather", "images", "losses",
-    "normalization", "pooling", "radial", "random", "sums", "updates",
+    "normalization", "pooling", "radial", "random", "recurrent", "sums", "tokens", "updates",
 ]  # fmt: skip

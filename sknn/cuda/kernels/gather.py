@@ -20,7 +20,7 @@ from .frame import (
 )
 
 
-def _position_of(t):
+def position_of(t):
     """Return the word for the position in the run of a sample of the block.
 
     Beyond the last sample it is that of the block's first one.
@@ -43,14 +43,14 @@ def gather(t):
     weight is zero.
     """
     get, put, get_int, divide, width = t.get, t.put, t.get_int, t.divide, t.width
-    position_of, row_number = _position_of(t), t.row_number
+    position, row_number = position_of(t), t.row_number
 
     def gather(team, frame, o, scratch):
         out, columns, field = team[SLOT] + get_int(o, 1), get_int(o, 2), get_int(o, 3)
         data, stride = get_int(frame, field), get_int(frame, field + 1)
         for i in range(team[RANK], columns * width, team[SIZE]):
             column, n = divide(i, width), i & (width - 1)
-            row = row_number(frame, position_of(team, frame, n))
+            row = row_number(frame, position(team, frame, n))
             put(out, i, get(data, row * stride + column))
 
     return gather
@@ -63,7 +63,7 @@ def gather_csr(t):
     A thread has a sample, so that numbers stored twice add up in their order.
     """
     get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
-    position_of, row_number = _position_of(t), t.row_number
+    position, row_number = position_of(t), t.row_number
 
     def gather_csr(team, frame, o, scratch):
         out, columns, field = team[SLOT] + get_int(o, 1), get_int(o, 2), get_int(o, 3)
@@ -73,7 +73,7 @@ def gather_csr(t):
         for n in range(team[RANK], width, team[SIZE]):
             for column in range(columns):
                 put(out, column * width + n, real(0))
-            row = row_number(frame, position_of(team, frame, n))
+            row = row_number(frame, position(team, frame, n))
             begin, end = get_int(begins, row), get_int(begins, row + 1)
             for i in range(max(begin, 0), min(end, stored)):
                 column = get_int(indices, i)
@@ -87,7 +87,7 @@ def gather_csr(t):
 def weight_of(t):
     """Return the word for the weight of a lane's sample: zero beyond the last one."""
     get, get_int, row_number, real = t.get, t.get_int, t.row_number, t.real
-    position_of = _position_of(t)
+    position = position_of(t)
 
     @t.jit
     def weight_of(team, frame, n):
@@ -95,7 +95,7 @@ def weight_of(t):
             return real(0)
         weights = get_int(frame, WEIGHT)
         if weights:
-            return get(weights, row_number(frame, position_of(team, frame, n)))
+            return get(weights, row_number(frame, position(team, frame, n)))
         return real(1)
 
     return weight_of
@@ -117,14 +117,14 @@ def weigh(t):
 def lengths(t):
     """The length of each lane's sequence, at most all steps. o: out, steps, column of lengths."""
     put, get_int, width, real = t.put, t.get_int, t.width, t.real
-    position_of = _position_of(t)
+    position = position_of(t)
 
     def lengths(team, frame, o, scratch):
         steps, given = get_int(o, 1), get_int(frame, LENGTHS)
         for n in range(team[RANK], width, team[SIZE]):
             length = steps
             if given:
-                place = position_of(team, frame, n) * get_int(frame, LENGTH_COLUMNS)
+                place = position(team, frame, n) * get_int(frame, LENGTH_COLUMNS)
                 length = min(max(get_int(given, place + get_int(o, 2)), 0), steps)
             put(team[SLOT] + get_int(o, 0), n, real(length))
 
