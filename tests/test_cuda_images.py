@@ -10,21 +10,10 @@ import pytest
 from emulated_driver import EmulatedCUDA, run_on
 from emulator import needs_emulator
 from reference import Executor, step_rates
-from test_convolution import CONVOLUTIONS, LAYERS, TRANSPOSES, after_something, convnet
+from test_convolution import CONVOLUTIONS, LAYERS, TRANSPOSES, after_something
 from test_operations import ADAM, TOLERANCE, assert_close, make_problem
 
-import sknn.cuda.program
 from sknn.engine.lowering import lower
-from sknn.layers import (
-    Activation,
-    BatchNormalization,
-    Conv2D,
-    Conv2DTranspose,
-    LocalResponseNormalization,
-    MaxPooling2D,
-    Residual,
-    UpSampling2D,
-)
 
 pytestmark = needs_emulator
 GPU = EmulatedCUDA(threads=32, single=True)
@@ -94,4 +83,4 @@ def test_transposed_convolutions(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name):
     check(LAYERS[name])
-    
+
