@@ -6,10 +6,27 @@ import numpy as np
 import pytest
 from emulated_driver import EmulatedCUDA
 from emulator import needs_emulator
-from test_devices import ESTIMATORS, assert_close, outcome
+from test_devices import ESTIMATORS, SMALL, assert_close, outcome
 
-from sknn import MLPNetClassifier
+from sknn import (
+    ConvNetClassifier,
+    MLPNetClassifier,
+    RBFNetRegressor,
+    VariationalAutoencoderTransformer,
+)
 from sknn.engine.devices import DEVICES
+from sknn.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    Residual,
+    Sequential,
+)
 from sknn.tape.operations import OPERATIONS
 
 pytestmark = needs_emulator
@@ -52,3 +69,49 @@ def test_there_is_a_kernel_for_every_operation():
 
     assert set(OPERATIONS) <= KERNELS.keys()
     assert np.array_equal(sorted(KERNELS.keys() - set(OPERATIONS)), ["collect"])
+
+
+IMAGES = np.random.RandomState(1).rand(50, 12, 12, 1)
+#: Networks whose steps are one launch here: teams of groups of threads, which meet all the time.
+WALKED = {
+    "LeNet-5": lambda device: ConvNetClassifier(
+        [Conv2D(3, 3, activation="tanh"), AveragePooling2D(2), Conv2D(4, 3, activation="tanh"),
+         MaxPooling2D(2), Flatten(), Dense(9, activation="tanh")],
+        solver="sgd", batch_size=40, dtype="float64", device=device, **SMALL,
+    ).fit(IMAGES, Y50),
+    "a block of ResNet": lambda device: ConvNetClassifier(
+        [Conv2D(4, 3, padding="same", use_bias=False), BatchNormalization(), Activation("relu"),
+         Residual(
+             [Sequential([Conv2D(4, 3, padding="same", use_bias=False), BatchNormalization()])]
+         ),
+         Activation("relu"), GlobalAveragePooling2D()],
+        solver="sgd", batch_size=40, dtype="float64", device=device, **SMALL,
+    ).fit(IMAGES[:, :6, :6], Y50),
+    "variational": lambda device: VariationalAutoencoderTransformer(
+        2, 5, batch_size=40, dtype="float64", device=device, **SMALL
+    ).fit(IMAGES.reshape(50, -1)[:, :20]),
+    "radial": lambda device: RBFNetRegressor(
+        7, solver="adam", widths="shared", train_centers=True, train_widths=True, batch_size=40,
+        device=device, **SMALL,
+    ).fit(IMAGES.reshape(50, -1)[:, :20], Y50 * 1.0),
+}  # fmt: skip
+Y50 = np.arange(50) % 3
+
+
+def losses_of(fit, monkeypatch, device):
+    monkeypatch.setitem(DEVICES, "cuda", device)
+    return fit("cuda").loss_curve_
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", WALKED)
+def test_networks_walk_in_teams_of_any_shape(name, monkeypatch):
+    """No bit depends on how many groups there are, nor on the order in which threads take turns."""
+    fit = WALKED[name]
+    expected = losses_of(fit, monkeypatch, SINGLE)
+    np.testing.assert_allclose(expected, fit("cpu").loss_curve_, 1e-9)
+    for shape in (
+        {"groups": 1}, {"groups": 5, "parts": 2, "order": "backward"},
+        {"groups": 6, "parts": 3, "order": "mixed"},
+    ):  # fmt: skip
+        assert losses_of(fit, monkeypatch, EmulatedCUDA(threads=32, **shape)) == expected, shape
