@@ -49,7 +49,8 @@ def check(network, batch=33, n=50, purpose="train", devices=(GPU,), **options):
     run = {"seed": 2**40 + 12345, "counted": 3}
     made, *others = (
         run_on(
-            device, network, dtype, purpose, problem, batch, rates, solver=solver, width=width, **run
+            device, network, dtype, purpose, problem, batch, rates, solver=solver, width=width,
+            **run,
         )
         for device in devices
     )
