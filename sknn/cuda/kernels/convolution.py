@@ -25,6 +25,7 @@ from .frame import (
     TASK_PARTIAL,
     TASK_PARTS,
     TASK_ROWS,
+    THREAD,
     WORKSPACE_STRIDE,
     kernel,
 )
@@ -36,7 +37,10 @@ from .product import Side, product
     DILATION_X, GROUPS, OUT_ROWS, OUT_COLUMNS,
 ) = range(15)  # fmt: skip
 #: Behind a team's numbers: its group of channels, and how many channels and filters each has.
-GROUP, INPUTS, UNITS = MEETING + 1, MEETING + 2, MEETING + 3
+GROUP, INPUTS, UNITS = range(MEETING + 1, MEETING + 4)
+#: Behind these, where a group has only some of a task's columns: the first one, the address of the
+#: task's sums, and numbers from one row of them to the next.
+BEGIN, SUMS, STRIDE = range(UNITS + 1, UNITS + 4)
 
 
 @kernel(skips=[0, 1])
@@ -106,7 +110,7 @@ def _convolution(t, z):
         n = get_int(o, at + OUT_ROWS) * get_int(o, at + OUT_COLUMNS) * width
         k = get_int(o, at + TAPS_Y) * get_int(o, at + TAPS_X) * inputs
         for group in range(groups):
-            multiply(team + (group, inputs, units), frame, o, scratch, units, n, k)
+            multiply((*team, group, inputs, units), frame, o, scratch, units, n, k)
 
     return convolution
 
@@ -172,7 +176,7 @@ def convolution_input_gradient(t):
         n = get_int(o, at + HEIGHT) * get_int(o, at + COLUMNS) * width
         k = get_int(o, at + TAPS_Y) * get_int(o, at + TAPS_X) * units
         for group in range(groups):
-            multiply(team + (group, inputs, units), frame, o, scratch, inputs, n, k)
+            multiply((*team, group, inputs, units), frame, o, scratch, inputs, n, k)
 
     return convolution_input_gradient
 
@@ -264,7 +268,7 @@ def kernel_gradient(t):
     multiply = product(t, _seen(t), Side(gradients_of, gradient), gradient_store(t))
 
     def kernel_gradient(team, frame, o, scratch):
-        here = team + (0, get_int(o, _AT + CHANNELS), get_int(o, _AT + FILTERS))
+        here = (*team, 0, get_int(o, _AT + CHANNELS), get_int(o, _AT + FILTERS))
         rows, columns = get_int(o, TASK_ROWS), get_int(o, TASK_COLUMNS)
         multiply(here, frame, o, scratch, rows, columns, terms_of(team, o))
 
@@ -275,56 +279,31 @@ def kernel_gradient(t):
 def kernel_gradient_narrow(t):
     """The same, of a convolution of several groups. o: x, dz, the convolution's numbers.
 
-    Of a task's columns, those of each group are a product; beyond the last filter they are zero.
+    Each group is a product for those of a task's columns that are its own, in whole fours: it adds
+    zero to what it shares with its neighbours.
     """
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
-    size, width, real = t.size, t.width, t.real
+    get, put, put_four, get_int, divide = t.get, t.put, t.put_four, t.get_int, t.divide
+    size, width, threads, real, sync = t.size, t.width, t.threads, t.real, t.sync
     task, term_of, terms_of = task_place(t), _term_of(t), _terms_of(t)
-
-    @t.jit
-    def columns_of(o, group, units):
-        """Return a group's first column among a task's, and the one to stop before."""
-        _, first = task(o)
-        last = min(group * units + units - first, get_int(o, TASK_COLUMNS))
-        if group == get_int(o, _AT + GROUPS) - 1:
-            last = get_int(o, TASK_COLUMNS)
-        return max(group * units - first, 0), last
 
     def gradients_of(team, frame, o, n):
         _, first = task(o)
-        begin, _ = columns_of(o, team[GROUP], team[UNITS])
-        unit = first + begin + n
-        return team[SLOT] + get_int(o, 1) + unit * width * size, unit, 0
+        unit = first + team[BEGIN] + n
+        inside = team[GROUP] * team[UNITS] <= unit < team[GROUP] * team[UNITS] + team[UNITS]
+        return team[SLOT] + get_int(o, 1) + unit * width * size, 1 if inside else 0, 0
 
-    def gradient(team, frame, o, dz, unit, _, k):
-        if unit >= get_int(o, _AT + FILTERS):
+    def gradient(team, frame, o, dz, inside, _, k):
+        if not inside:
             return real(0)
         block, place, sample = term_of(o, k)
         first = place * get_int(o, _AT + FILTERS) * width + sample
         return get(dz + block * get_int(frame, WORKSPACE_STRIDE), first)
 
-    @t.jit
-    def put_one(frame, o, row, column, value):
-        if get_int(o, TASK_PARTS) > 1:
-            place = row * get_int(o, TASK_COLUMNS) + column
-            put(get_int(frame, PARTIALS) + get_int(o, TASK_PARTIAL), place, value)
-            return
-        g = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST)
-        place = row * get_int(o, TASK_PACK) + column
-        if get_int(frame, ACCUMULATE):
-            value += get(g, place)
-        put(g, place, value)
-
     def store(team, frame, o, row, n, a, b, c, d):
-        begin, end = columns_of(o, team[GROUP], team[UNITS])
-        column = begin + n
-        put_one(frame, o, row, column, a)
-        if column + 1 < end:
-            put_one(frame, o, row, column + 1, b)
-        if column + 2 < end:
-            put_one(frame, o, row, column + 2, c)
-        if column + 3 < end:
-            put_one(frame, o, row, column + 3, d)
+        place, sums = row * team[STRIDE] + team[BEGIN] + n, team[SUMS]
+        a, b = a + get(sums, place), b + get(sums, place + 1)
+        c, d = c + get(sums, place + 2), d + get(sums, place + 3)
+        put_four(sums, place, a, b, c, d)
 
     multiply = product(t, _seen(t), Side(gradients_of, gradient, True), store)
 
@@ -332,11 +311,23 @@ def kernel_gradient_narrow(t):
         groups, terms = get_int(o, _AT + GROUPS), terms_of(team, o)
         inputs = divide(get_int(o, _AT + CHANNELS), groups)
         units = divide(get_int(o, _AT + FILTERS), groups)
-        for group in range(groups):
-            begin, end = columns_of(o, group, units)
+        rows, columns = get_int(o, TASK_ROWS), get_int(o, TASK_COLUMNS)
+        sums, stride = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST), get_int(o, TASK_PACK)
+        parts = get_int(o, TASK_PARTS) > 1
+        if parts:
+            sums, stride = get_int(frame, PARTIALS) + get_int(o, TASK_PARTIAL), columns
+        if parts or not get_int(frame, ACCUMULATE):
+            for i in range(team[THREAD], rows * columns, threads):
+                row = divide(i, columns)
+                put(sums, row * stride + i - row * columns, real(0))
+        sync()
+        _, first = task(o)
+        for group in range(divide(first, units), groups):
+            begin = max(group * units - first, 0) & ~3
+            end = min(group * units + units - first, columns)
             if begin < end:
-                here = team + (group, inputs, units)
-                multiply(here, frame, o, scratch, get_int(o, TASK_ROWS), end - begin, terms)
+                here = (*team, group, inputs, units, begin, sums, stride)
+                multiply(here, frame, o, scratch, rows, end - begin, terms)
 
     return kernel_gradient_narrow
 
