@@ -107,8 +107,9 @@ def leave(name, arrays, attributes, variant, parameters, dtype, **bound):
     return left
 
 
-#: Units, steps, samples, truncate; whether the sequences have lengths, and whether dy is there.
-SHAPES = [(5, 4, 37, 0, True, True), (40, 3, 33, 2, True, True), (33, 5, 7, 3, False, False)]
+#: Units, steps, samples, truncate; whether the sequences have lengths, and whether dy is there. The
+#: second has three tiles of a product for two groups of a team: one of them is done before.
+SHAPES = [(5, 4, 37, 0, True, True), (70, 3, 33, 2, True, True), (33, 5, 7, 3, False, False)]
 
 
 @pytest.mark.parametrize(
