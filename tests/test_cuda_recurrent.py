@@ -23,12 +23,13 @@ from sknn.tape.sources import Source
 from sknn.tape.tape import Parameter, Tape
 
 pytestmark = needs_emulator
-#: Grids of other shapes, whose threads take turns in other orders. In the last two, each operation
-#: is done by teams of some groups, which meet in its middle.
+#: Grids of other shapes, whose threads take turns in other orders. In the last three, each
+#: operation is done by teams of some groups, which meet in its middle.
 DEVICES = {
     "single": EmulatedCUDA(threads=32, groups=2, single=True),
     "walk": EmulatedCUDA(threads=64, groups=5, order="backward"),
     "mixed": EmulatedCUDA(threads=64, groups=7, order="mixed"),
+    "alone": EmulatedCUDA(threads=64, groups=5, order="alone"),
 }
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 
