@@ -29,9 +29,11 @@ from sknn.cpu.kernels.compiling import register_jitable
 from sknn.cuda.kernels.words import Words
 
 #: A fiber: saved stack pointer, the fibers before and after it in the ring, its number in the
-#: group, its group, groups, threads, addresses of shared memory and of the group's barrier, and
-#: the kernel with its arguments.
-(STACK, BEFORE, AFTER, THREAD, GROUP, GROUPS, THREADS, SHARED, BARRIER, KERNEL, A, B, C) = range(13)
+#: group, its group, groups, threads, addresses of shared memory and of the group's barrier, whether
+#: a group goes on for as long as it can, and the kernel with its arguments.
+(
+    STACK, BEFORE, AFTER, THREAD, GROUP, GROUPS, THREADS, SHARED, BARRIER, ALONE, KERNEL, A, B, C,
+) = range(14)  # fmt: skip
 FIELDS = 16
 _STACK_BYTES = 1 << 16
 _INT64 = types.int64
@@ -134,8 +136,23 @@ class EmulatedWords(Words):
 
         @self.jit
         def pause():
+            """Let others go on; where a group goes on alone, those of another one."""
             fiber = _fiber()
             there = get(fiber, AFTER)
+            while get(fiber, ALONE) and get(there, GROUP) == get(fiber, GROUP) and there != fiber:
+                there = get(there, AFTER)
+            if there != fiber:
+                _switch(fiber, there)
+
+        @self.jit
+        def pause_within():
+            """Let others go on; where a group goes on alone, those of the same one."""
+            fiber = _fiber()
+            there = get(fiber, AFTER)
+            if get(fiber, ALONE) and get(there, GROUP) != get(fiber, GROUP):
+                there = fiber
+                while get(get(there, BEFORE), GROUP) == get(fiber, GROUP):
+                    there = get(there, BEFORE)
             if there != fiber:
                 _switch(fiber, there)
 
@@ -150,7 +167,7 @@ class EmulatedWords(Words):
             else:
                 put(barrier, 0, arrived)
                 while get(barrier, 1) == round:
-                    pause()
+                    pause_within()
 
         @self.jit
         def arrive(address):
@@ -241,6 +258,7 @@ ORDERS = {
     "forward": lambda n: np.arange(n),
     "backward": lambda n: np.arange(n)[::-1],
     "mixed": lambda n: np.random.RandomState(n).permutation(n),
+    "alone": lambda n: np.arange(n)[::-1],  # each group goes on until it has to wait for others
 }
 
 
@@ -258,7 +276,8 @@ def launch(kernel, groups, threads, shared_bytes, arguments, order="forward"):
     fibers[:n, GROUPS], fibers[:n, THREADS] = groups, threads
     fibers[:n, SHARED] = (shared.ctypes.data + fibers[:n, GROUP] * shared.strides[0] + 15) & ~15
     fibers[:n, BARRIER] = barriers.ctypes.data + fibers[:n, GROUP] * barriers.strides[0]
-    fibers[:n, KERNEL] = kernel.address
+    fibers[:n, KERNEL], fibers[:, ALONE] = kernel.address, order == "alone"
+    fibers[n, GROUP] = -1
     for i, value in enumerate(arguments):
         fibers[:n, A + i] = value
     # on each stack, what the switch restores, and where it then returns to
