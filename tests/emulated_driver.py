@@ -101,7 +101,12 @@ class EmulatedDriver:
 
     def kernel(self, make, n_arguments, name, threads):
         if name not in self._kernels:
-            self._kernels[name] = emulator.compiled(make(), n_arguments, name)
+            words = emulator.words()
+            words.operations = ()
+            function = make()
+            # what is called differs from process to process; the kernel that calls does not
+            kind = name if not words.operations else f"{n_arguments}-{name.rpartition('-float')[2]}"
+            self._kernels[name] = emulator.compiled(function, n_arguments, kind), words.operations
         return self._kernels[name]
 
     def resident(self, kernel, threads, shared_bytes):
@@ -110,7 +115,10 @@ class EmulatedDriver:
     def launch(self, kernel, groups, threads, shared_bytes, arguments, cooperative=False):
         def call():
             self.launches += 1
-            emulator.launch(kernel, groups, threads, shared_bytes, arguments, self.order)
+            made, operations = kernel
+            emulator.launch(
+                made, groups, threads, shared_bytes, arguments, self.order, operations
+            )  # fmt: skip
 
         if self._graph is not None:
             self._graph.calls.append(call)

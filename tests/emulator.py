@@ -30,10 +30,12 @@ from sknn.cuda.kernels.words import Words
 
 #: A fiber: saved stack pointer, the fibers before and after it in the ring, its number in the
 #: group, its group, groups, threads, addresses of shared memory and of the group's barrier, whether
-#: a group goes on for as long as it can, and the kernel with its arguments.
+#: a group goes on for as long as it can, the address of the kernel's list of operations, and the
+#: kernel with its arguments.
 (
-    STACK, BEFORE, AFTER, THREAD, GROUP, GROUPS, THREADS, SHARED, BARRIER, ALONE, KERNEL, A, B, C,
-) = range(14)  # fmt: skip
+    STACK, BEFORE, AFTER, THREAD, GROUP, GROUPS, THREADS, SHARED, BARRIER, ALONE, OPERATIONS,
+    KERNEL, A, B, C,
+) = range(15)  # fmt: skip
 FIELDS = 16
 _STACK_BYTES = 1 << 16
 _INT64 = types.int64
@@ -126,8 +128,52 @@ def _call(typingctx, address, a, b, c):
     return types.void(_INT64, _INT64, _INT64, _INT64), codegen
 
 
+@intrinsic
+def _do(typingctx, address, team, frame, o, scratch):
+    """Call the operation at an address."""
+
+    def codegen(context, builder, sig, args):
+        numbers = [builder.extract_value(args[1], i) for i in range(len(team))]
+        numbers += [*args[2:4], builder.ptrtoint(args[4], _I64)]
+        function = ir.FunctionType(ir.VoidType(), [_I64] * len(numbers))
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), numbers)
+        return context.get_dummy_value()
+
+    return types.void(_INT64, team, _INT64, _INT64, scratch), codegen
+
+
+def _pointer(kind):
+    """Return the word that takes a number for the address of others."""
+
+    @intrinsic
+    def pointer(typingctx, address):
+        def codegen(context, builder, sig, args):
+            return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+        return types.CPointer(kind)(_INT64), codegen
+
+    return pointer
+
+
+def _entry(operation, pointer):
+    def entry(a, b, c, d, e, f, g, h, i, j, frame, o, scratch):
+        operation((a, b, c, d, e, f, g, h, i, j), frame, o, pointer(scratch))
+
+    return entry
+
+
 class EmulatedWords(Words):
-    """The vocabulary for fibers."""
+    """The vocabulary for fibers.
+
+    An operation is compiled by itself, once for all kernels: these call it by its address.
+
+    Attributes
+    ----------
+    operations : list
+        Those of the kernel that was made last.
+    """
+
+    operations = ()
 
     def __init__(self):
         super().__init__(intrinsic)
@@ -182,6 +228,20 @@ class EmulatedWords(Words):
         self.group = self.jit(lambda: get(_fiber(), GROUP))
         self.groups = self.jit(lambda: get(_fiber(), GROUPS))
 
+    def calls(self, target, operations, make):
+        get, self.operations = self.get(_INT64), []
+        for name, variant in operations:
+            parts = name, *variant, target.real, target.width, target.threads
+            entry = _entry(make(target, name, variant), _pointer(target.real))
+            one = compiled(entry, 13, "operation-" + "-".join(map(str, parts)))
+            self.operations.append(one)
+
+        @self.jit
+        def call(number, team, frame, o, scratch):
+            _do(get(get(_fiber(), OPERATIONS), number), team, frame, o, scratch)
+
+        return call
+
     def jit(self, function):
         if function not in self._jitted:
             self._jitted[function] = register_jitable(function)
@@ -217,7 +277,7 @@ def _digest():
 
 
 def compiled(function, n_arguments, name):
-    """Return a kernel of up to three int64, compiled or from the cache."""
+    """Return a kernel that takes so many int64, compiled or from the cache."""
     _machine()
     name = hashlib.sha256(name.encode()).hexdigest()[:20]
     return compile_function(function, f"emulated-{_digest()}-{name}", (_INT64,) * n_arguments)
@@ -262,8 +322,9 @@ ORDERS = {
 }
 
 
-def launch(kernel, groups, threads, shared_bytes, arguments, order="forward"):
+def launch(kernel, groups, threads, shared_bytes, arguments, order="forward", operations=()):
     """Run a kernel, and return when all of its threads have ended."""
+    addresses = np.array([one.address for one in operations], np.int64)
     begin, go = _start()
     n = groups * threads
     stacks = np.empty((n, _STACK_BYTES // 8), np.int64)
@@ -277,7 +338,7 @@ def launch(kernel, groups, threads, shared_bytes, arguments, order="forward"):
     fibers[:n, SHARED] = (shared.ctypes.data + fibers[:n, GROUP] * shared.strides[0] + 15) & ~15
     fibers[:n, BARRIER] = barriers.ctypes.data + fibers[:n, GROUP] * barriers.strides[0]
     fibers[:n, KERNEL], fibers[:, ALONE] = kernel.address, order == "alone"
-    fibers[n, GROUP] = -1
+    fibers[n, GROUP], fibers[:n, OPERATIONS] = -1, addresses.ctypes.data
     for i, value in enumerate(arguments):
         fibers[:n, A + i] = value
     # on each stack, what the switch restores, and where it then returns to

@@ -3,8 +3,8 @@
 :func:`walk` is launched once for many steps, with as many groups of threads as the GPU holds at
 once. It goes over the stages of a step as the CPU's loop does: in a stage over blocks each team has
 a block at a time, and its groups meet after each operation; in a stage of tasks each group has a
-task at a time. After each stage all groups meet. What it calls is a chain of comparisons, made for
-the set of operations that a program has; so programs of the same operations share it.
+task at a time. After each stage all groups meet. It is made for the set of operations that a program
+has; so programs of the same operations share it.
 
 :func:`single` does one operation of one stage, with as many groups as it is worth.
 """
@@ -40,26 +40,11 @@ def operation(t, name, variant):
     return t.jit(KERNELS[name][0](t, *variant))
 
 
-def _chain(t, operations):
-    """Return the function that calls the operation of a number: ``call(code, team, ...)``.
-
-    It is written out, as a chain of comparisons: there are no addresses of functions here.
-    """
-    lines = ["def call(code, team, frame, o, scratch):"]
-    scope = {}
-    for code, (name, variant) in enumerate(operations):
-        scope[f"f{code}"] = operation(t, name, variant)
-        lines += [f"    {'el' if code else ''}if code == {code}:  # {name}"]
-        lines += [f"        f{code}(team, frame, o, scratch)"]
-    exec(compile("\n".join(lines), "<walk>", "exec"), scope)
-    return t.jit(scope["call"])
-
-
 def walk(t, operations):
     """Return the kernel for programs of these operations: ``walk(frame)``."""
     words, width, threads, get_int, sync = t.words, t.width, t.threads, t.get_int, t.sync
     thread_of, group_of, groups_of = words.thread, words.group, words.groups
-    shared, meet, call = words.shared(t.real), t.meet, _chain(t, operations)
+    shared, meet, call = words.shared(t.real), t.meet, words.calls(t, operations, operation)
 
     def walk(frame):
         scratch = shared()
@@ -109,7 +94,7 @@ def single(t, name, variant):
     """
     words, width, threads, get_int = t.words, t.width, t.threads, t.get_int
     thread_of, group_of = words.thread, words.group
-    shared, call = words.shared(t.real), operation(t, name, variant)
+    shared, call = words.shared(t.real), words.calls(t, [(name, variant)], operation)
 
     def single(frame, rows, parts):
         scratch = shared()
@@ -118,7 +103,7 @@ def single(t, name, variant):
         workspace = get_int(frame, WORKSPACE)
         if parts == 0:
             here = thread, thread, threads, 0, 1, step, workspace, 0, count, 0
-            call(here, frame, get_int(rows, group), scratch)
+            call(0, here, frame, get_int(rows, group), scratch)
             return
         block = group // parts
         part = group - block * parts
@@ -128,7 +113,7 @@ def single(t, name, variant):
                 workspace + block * get_int(frame, WORKSPACE_STRIDE), block,
                 min(width, count - block * width), 0,
             )  # fmt: skip
-            call(here, frame, rows, scratch)
+            call(0, here, frame, rows, scratch)
 
     return single
 

@@ -43,6 +43,20 @@ class Words:
         self._intrinsic = intrinsic
         self._known = {}
 
+    def calls(self, target, operations, make):
+        """Return the word that does one of some operations: ``call(number, team, frame, ...)``.
+
+        ``make(target, name, variant)`` makes an operation. It is a chain of comparisons, written
+        out: there are no addresses of functions on a GPU.
+        """
+        lines, scope = ["def call(number, team, frame, o, scratch):"], {}
+        for i, (name, variant) in enumerate(operations):
+            scope[f"f{i}"] = make(target, name, variant)
+            lines += [f"    {'el' if i else ''}if number == {i}:  # {name}"]
+            lines += [f"        f{i}(team, frame, o, scratch)"]
+        exec(compile("\n".join(lines), "<calls>", "exec"), scope)
+        return self.jit(scope["call"])
+
     def _once(self, key, make):
         if key not in self._known:
             self._known[key] = self._intrinsic(make)
