@@ -30,6 +30,7 @@ from . import (  # noqa: E402
     autoencoders,
     conv_kernels,
     convnets,
+    cuda,
     processes,
     radial,
     recurrent,
@@ -60,11 +61,13 @@ POINTS = {
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
     threads.POINT: "small fits beside threads that predict",
+    cuda.POINT: "training steps on a GPU",
 }
 
 #: Where they are.
 MODULES = (
     speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
+    cuda,
 )  # fmt: skip
 
 

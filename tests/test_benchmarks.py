@@ -35,6 +35,7 @@ TOGETHER = (
     ("conv-accuracy", "conv-speed", "conv-image", "conv-memory", "conv-kernels"),
     ("rnn-accuracy", "rnn-speed", "rnn-memory"),
     ("autoencoder-accuracy", "autoencoder-speed"),
+    ("cuda",),
 )
 POINTS = [point for points in TOGETHER for point in points]
 

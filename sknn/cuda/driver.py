@@ -268,6 +268,9 @@ class Driver:
     capability : tuple of two int
         Its compute capability.
     multiprocessors : int
+    peak : float
+        Floating-point operations a second in single precision: 128 multiply-adds a cycle of each
+        multiprocessor, at most.
     """
 
     def __init__(self, index=0):
@@ -285,6 +288,7 @@ class Driver:
             self._attribute("COMPUTE_CAPABILITY_MAJOR"), self._attribute("COMPUTE_CAPABILITY_MINOR")
         )  # fmt: skip
         self.multiprocessors = self._attribute("MULTIPROCESSOR_COUNT")
+        self.peak = 2 * 128 * self.multiprocessors * self._attribute("CLOCK_RATE") * 1e3
         if self.capability < _LEAST:
             raise RuntimeError(
                 "The GPU {} has compute capability {}.{}, and at least {}.{} is needed.".format(

@@ -3,8 +3,8 @@
 :func:`walk` is launched once for many steps, with as many groups of threads as the GPU holds at
 once. It goes over the stages of a step as the CPU's loop does: in a stage over blocks each team has
 a block at a time, and its groups meet after each operation; in a stage of tasks each group has a
-task at a time. After each stage all groups meet. It is made for the set of operations that a program
-has; so programs of the same operations share it.
+task at a time. After each stage all groups meet. It is made for the set of operations that a
+program has; so programs of the same operations share it.
 
 :func:`single` does one operation of one stage, with as many groups as it is worth.
 """

@@ -1,0 +1,141 @@
+"""Training on a GPU, beside PyTorch on the same card: in its default way, and by CUDA graphs.
+
+A time is that of a fit of several epochs. Sending the data is a part of ours, while PyTorch's are
+on the card before. Without a GPU there are no figures; at quick settings both sides run on the CPU
+then, to see that they run.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from sknn import (
+    ConvNetClassifier,
+    MLPNetClassifier,
+    RNNClassifier,
+    VariationalAutoencoderTransformer,
+)
+
+from .networks import NETWORKS
+from .peers import torch
+from .table import Row, Task
+from .timing import Side, ratios, seconds
+
+POINT = "cuda"
+BATCHES = 128, 4096
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network: the shape of its inputs, its multiply-adds, and what it is on each side.
+
+    ``ours(**parameters)`` returns the estimator, ``theirs(peer)`` the model of PyTorch; `target` is
+    that against its default.
+    """
+
+    shape: tuple
+    work: float
+    ours: object
+    theirs: object
+    target: float
+    classes: int | None = 10
+    epochs: int = 5
+
+
+def _dense(*sizes, target, classes=10):
+    hidden = sizes[1:-1]
+    return Case(
+        sizes[:1], float(np.dot(sizes[:-1], sizes[1:])), partial(MLPNetClassifier, hidden),
+        lambda peer: peer.dense(*sizes), target, classes,
+    )  # fmt: skip
+
+
+def _convolutional(name, target, work):
+    make, shape = NETWORKS[name]
+    return Case(
+        shape, work, lambda **parameters: ConvNetClassifier(make(shape), **parameters),
+        lambda peer: peer.convolutional(name), target,
+    )  # fmt: skip
+
+
+#: By name. Multiply-adds are of one sample, forward.
+CASES = {
+    "MLP 64-100-10": _dense(64, 100, 10, target=5),
+    "MLP 784-512-10": _dense(784, 512, 10, target=2),
+    "MLP 4096-4096-4096-10": _dense(4096, 4096, 4096, 10, target=0.5),
+    "LeNet-5": _convolutional("LeNet-5", 2, 4.2e5),
+    "32-32-pool-64-64-pool-128": _convolutional("32-32-pool-64-64-pool-128", 0.5, 2.5e7),
+    "ResNet-20": _convolutional("resnet20", 0.5, 4.1e7),
+    "LSTM of 256, 64 steps": Case(
+        (64, 64), 64 * 4 * 256 * (64 + 256.0),
+        lambda **parameters: RNNClassifier("lstm", 256, **parameters),
+        lambda peer: peer.lstm(64, 256, 10), 1.5,
+    ),
+    "VAE 784-400-20": Case(
+        (784,), 784 * 400 * 2 + 400 * 60.0,
+        lambda **parameters: VariationalAutoencoderTransformer(
+            20, 400, loss="log_loss", **parameters
+        ),
+        lambda peer: peer.variational(784, 400, 20), 0.5, None,
+    ),
+}  # fmt: skip
+
+
+def tasks():
+    """List the measurements."""
+    for name, case in CASES.items():
+        for batch in BATCHES:
+            title = f"fit, {name}, batch {batch}"
+            yield Task(POINT, title, partial(_fit, title, case, batch))
+
+
+def _gpu():
+    """Return the device that is a GPU, or None."""
+    from sknn.engine.devices import device_named
+
+    try:
+        return device_named("cuda")
+    except (ImportError, RuntimeError):
+        return None
+
+
+def _fit(name, case, batch, settings):
+    gpu = _gpu()
+    if settings.quick:
+        batch, steps, epochs = 4, 2, 1
+    else:
+        steps, epochs = max(4, 16384 // batch), case.epochs
+    if gpu is None and not settings.quick:
+        yield Row(POINT, name, "PyTorch", None, case.target, "x")
+        return
+    device = "cpu" if gpu is None else "cuda"
+    random = np.random.RandomState(0)
+    X = random.rand(batch * steps, *case.shape).astype(np.float32)
+    y = None if case.classes is None else np.arange(len(X)) % case.classes
+    net = case.ours(
+        batch_size=batch, max_iter=epochs, tol=0.0, n_iter_no_change=epochs + 1, random_state=0,
+        device=device,
+    )  # fmt: skip
+    fit = partial(net.fit, X) if y is None else partial(net.fit, X, y)
+    fit()
+    sides = {"sknn": Side(fit)}
+    if torch is not None:
+        from . import torch_cuda as peer
+
+        for way in ("PyTorch", "PyTorch, CUDA graphs") if device == "cuda" else ("PyTorch",):
+            graphs = way != "PyTorch"
+            train = peer.trainer(case.theirs(peer), X, y, batch, device, graphs)
+            train(1)
+            sides[way] = Side(partial(train, epochs))
+    measured = ratios(sides, settings.repeats)
+    against = "PyTorch" if gpu is not None else "PyTorch, both on the CPU"
+    yield Row(POINT, name, against, measured.get("PyTorch"), case.target, "x")
+    if "PyTorch, CUDA graphs" in measured:
+        against = "PyTorch, CUDA graphs"
+        yield Row(POINT, name, against, measured[against], None, "x")
+    if gpu is not None:
+        # three products of the same size: forward, and two backward
+        rate = 2 * 3 * case.work * len(X) * epochs / seconds(sides["sknn"])
+        share = 100 * rate / gpu.driver.peak
+        yield Row(POINT, name, "the card's peak in float32", share, None, "%")
