@@ -6,7 +6,8 @@ gradient of weights one whose k goes over samples. Each sum is one chain of mult
 order of k, whatever the tiles are and whoever computes them.
 
 A group of threads makes a tile of C. It brings `depth` rows of A and B at a time to shared memory,
-the next ones while it multiplies; each thread keeps a square of C in its registers.
+the next ones while it multiplies; each thread keeps a square of C in its registers. The four rows
+from a multiple of four on are stored by one thread, in their order.
 """
 
 from typing import NamedTuple
