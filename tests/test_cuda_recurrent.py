@@ -17,6 +17,7 @@ from test_recurrent_operations import (
 )
 
 from sknn.cuda.kernels.frame import TEAM_PARTS
+from sknn.layers.weighted import transpose
 from sknn.tape.operations import OPERATIONS
 from sknn.tape.sources import Source
 from sknn.tape.tape import Parameter, Tape
