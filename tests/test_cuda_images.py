@@ -84,6 +84,13 @@ def check(network, batch=33, n=50, purpose="train", devices=(GPU,), **options):
     return made
 
 
+#: Besides the CPU's: those of groups that are products in both directions.
+CONVOLUTIONS = CONVOLUTIONS | {
+    "wide groups": ((6, 5, 20), Conv2D(22, (3, 2), (2, 1), "same", groups=2)),
+    "wide groups, dilated": ((5, 6, 24), Conv2D(24, 2, (1, 2), 1, dilation_rate=(2, 1), groups=3)),
+}
+
+
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions(name):
     check(after_something(*CONVOLUTIONS[name]))
@@ -113,10 +120,10 @@ def test_predictions(name):
 
 #: Every operation on images, of sizes that leave a rest everywhere.
 DEEP = convnet(
-    (7, 6, 3), Conv2D(6, 3, padding="same", use_bias=False), BatchNormalization(),
-    Activation("relu"), Residual([Conv2D(6, 3, padding="same", groups=3)]), Activation("relu"),
-    MaxPooling2D(2, 1), LocalResponseNormalization(), Conv2DTranspose(5, 3, 2, "same"),
-    Concatenate([[Conv2D(3, 2, 2, dilation_rate=2)], [AveragePooling2D(3, 2)]]),
+    (7, 6, 3), Conv2D(18, 3, padding="same", use_bias=False), BatchNormalization(),
+    Activation("relu"), Residual([Conv2D(18, 3, padding="same", groups=2)]), Activation("relu"),
+    MaxPooling2D(2, 1), LocalResponseNormalization(), Conv2DTranspose(10, 3, 2, "same"),
+    Concatenate([[Conv2D(5, 2, 2, dilation_rate=2, groups=5)], [AveragePooling2D(3, 2)]]),
     BatchNormalization(trainable=False), UpSampling2D(2, "bilinear"), BatchNormalization(),
     Activation("tanh"),
 )  # fmt: skip
@@ -129,8 +136,8 @@ def test_bits_do_not_depend_on_threads_and_groups(depth, monkeypatch):
 
 
 SMALL = convnet(
-    (3, 4, 3), Conv2D(5, 2), BatchNormalization(), Activation("relu"), MaxPooling2D(2, 1),
-    Conv2DTranspose(3, 2, use_bias=False), Activation("tanh"),
+    (3, 4, 3), Conv2D(9, 2), BatchNormalization(), Activation("relu"), MaxPooling2D(2, 1),
+    Conv2DTranspose(8, 2, use_bias=False), Activation("tanh"),
 )  # fmt: skip
 
 
@@ -140,8 +147,10 @@ def test_one_launch_leaves_the_same_bits():
 
 
 @pytest.mark.parametrize(
-    "name", ["two wide groups", "groups that share vectors", "strides and dilation", "many filters"]
-)
+    "name",
+    ["wide groups", "groups that share vectors", "strides and dilation", "many filters",
+     "depthwise, several filters each"],
+)  # fmt: skip
 def test_sums_in_parts(name, monkeypatch):
     """Their ends lie in the middle of blocks, of images, of rows."""
     monkeypatch.setattr(sknn.cuda.program, "_DEPTH", 96)

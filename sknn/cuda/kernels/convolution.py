@@ -2,7 +2,8 @@
 
 Images are [height][width][channels][samples] in each block, kernels [height][width][channels]
 [filters], the filters rounded up to a whole number of fours. What lies outside of an image is zero.
-Each group of channels is a product for itself.
+Each group of channels is a product for itself. Of a thin one, as in a depthwise convolution, most
+of a tile would be empty: there each number is made by itself.
 """
 
 from .dense import gradient_store, task_place
@@ -10,6 +11,7 @@ from .frame import (
     ACCUMULATE,
     COUNT,
     GRADIENT,
+    LANES,
     MEETING,
     PACKS,
     PARAMETERS,
@@ -42,6 +44,9 @@ GROUP, INPUTS, UNITS = range(MEETING + 1, MEETING + 4)
 #: task's sums, and numbers from one row of them to the next.
 BEGIN, SUMS, STRIDE = range(UNITS + 1, UNITS + 4)
 
+#: Rows from which a product is worth its tiles. An estimate: nobody has measured it.
+_LEAST = 8
+
 
 @kernel(skips=[0, 1])
 def convolution(t):
@@ -60,8 +65,8 @@ def _convolution(t, z):
 
     Terms go over taps, and at each tap over channels.
     """
-    get, put_four, get_int, divide = t.get, t.put_four, t.get_int, t.divide
-    size, width, biased, at, real = t.size, t.width, z == 3, z + 1, t.real
+    get, put, put_four, get_int, divide = t.get, t.put, t.put_four, t.get_int, t.divide
+    size, width, biased, at, real, fma = t.size, t.width, z == 3, z + 1, t.real, t.fma
 
     def weights_of(team, frame, o, unit):
         first = team[GROUP] * team[UNITS] + unit
@@ -103,10 +108,44 @@ def _convolution(t, z):
 
     multiply = product(t, Side(weights_of, weight), Side(window_of, value), store)
 
+    @t.jit
+    def each(team, frame, o, inputs, units):
+        """Make each number of z by itself."""
+        x, w = team[SLOT] + get_int(o, 0), get_int(frame, PARAMETERS) + get_int(o, 1)
+        filters, out_columns = get_int(o, at + FILTERS), get_int(o, at + OUT_COLUMNS)
+        height, columns = get_int(o, at + HEIGHT), get_int(o, at + COLUMNS)
+        taps_x, channels = get_int(o, at + TAPS_X), get_int(o, at + CHANNELS)
+        end = get_int(o, at + OUT_ROWS) * out_columns * filters * width
+        for i in range(team[RANK], end, team[SIZE]):
+            line, n = divide(i, width), i & (width - 1)
+            place = divide(line, filters)
+            unit, out_row = line - place * filters, divide(place, out_columns)
+            out_column = place - out_row * out_columns
+            top = out_row * get_int(o, at + STRIDE_Y) - get_int(o, at + TOP)
+            left = out_column * get_int(o, at + STRIDE_X) - get_int(o, at + LEFT)
+            first, total = divide(unit, units) * inputs, real(0)
+            for tap_y in range(get_int(o, at + TAPS_Y)):
+                row = top + tap_y * get_int(o, at + DILATION_Y)
+                for tap_x in range(taps_x):
+                    column = left + tap_x * get_int(o, at + DILATION_X)
+                    if 0 <= row < height and 0 <= column < columns:
+                        j = ((row * columns + column) * channels + first) * width + n
+                        k = (tap_y * taps_x + tap_x) * inputs * get_int(o, PACKS) + unit
+                        for _ in range(inputs):
+                            total = fma(get(w, k), get(x, j), total)
+                            j += width
+                            k += get_int(o, PACKS)
+            if biased:
+                total += get(get_int(frame, PARAMETERS) + get_int(o, 2), unit)
+            put(team[SLOT] + get_int(o, z), i, total)
+
     def convolution(team, frame, o, scratch):
         groups = get_int(o, at + GROUPS)
         inputs = divide(get_int(o, at + CHANNELS), groups)
         units = divide(get_int(o, at + FILTERS), groups)
+        if units < _LEAST:
+            each(team, frame, o, inputs, units)
+            return
         n = get_int(o, at + OUT_ROWS) * get_int(o, at + OUT_COLUMNS) * width
         k = get_int(o, at + TAPS_Y) * get_int(o, at + TAPS_X) * inputs
         for group in range(groups):
@@ -122,8 +161,8 @@ def convolution_input_gradient(t):
     A place of the input collects from the windows that saw it, one for each tap at most. Terms go
     over taps, and at each tap over filters.
     """
-    get, put_four, get_int, divide = t.get, t.put_four, t.get_int, t.divide
-    size, width, at, real = t.size, t.width, 3, t.real
+    get, put, put_four, get_int, divide = t.get, t.put, t.put_four, t.get_int, t.divide
+    size, width, at, real, fma = t.size, t.width, 3, t.real, t.fma
 
     def weights_of(team, frame, o, channel):
         first = channel * get_int(o, PACKS) + team[GROUP] * team[UNITS]
@@ -142,24 +181,31 @@ def convolution_input_gradient(t):
         x = team[SLOT] + get_int(o, 0) + first * size
         return x, row + get_int(o, at + TOP), column + get_int(o, at + LEFT)
 
+    @t.jit
+    def window_of(o, row, column, tap_y, tap_x):
+        """Return the number of the window that sees a place by a tap, or -1."""
+        top = row - tap_y * get_int(o, at + DILATION_Y)
+        left = column - tap_x * get_int(o, at + DILATION_X)
+        if top < 0 or left < 0:
+            return -1
+        stride_y, stride_x = get_int(o, at + STRIDE_Y), get_int(o, at + STRIDE_X)
+        out_row, out_column = divide(top, stride_y), divide(left, stride_x)
+        out_columns = get_int(o, at + OUT_COLUMNS)
+        if out_row * stride_y != top or out_column * stride_x != left:
+            return -1
+        if out_row >= get_int(o, at + OUT_ROWS) or out_column >= out_columns:
+            return -1
+        return out_row * out_columns + out_column
+
     def gradient(team, frame, o, dz, row, column, k):
         tap = divide(k, team[UNITS])
         unit = k - tap * team[UNITS]
         tap_y = divide(tap, get_int(o, at + TAPS_X))
         tap_x = tap - tap_y * get_int(o, at + TAPS_X)
-        top = row - tap_y * get_int(o, at + DILATION_Y)
-        left = column - tap_x * get_int(o, at + DILATION_X)
-        if top < 0 or left < 0:
+        window = window_of(o, row, column, tap_y, tap_x)
+        if window < 0:
             return real(0)
-        stride_y, stride_x = get_int(o, at + STRIDE_Y), get_int(o, at + STRIDE_X)
-        out_row, out_column = divide(top, stride_y), divide(left, stride_x)
-        out_columns = get_int(o, at + OUT_COLUMNS)
-        if out_row * stride_y != top or out_column * stride_x != left:
-            return real(0)
-        if out_row >= get_int(o, at + OUT_ROWS) or out_column >= out_columns:
-            return real(0)
-        place = (out_row * out_columns + out_column) * get_int(o, at + FILTERS) + unit
-        return get(dz, place * width)
+        return get(dz, (window * get_int(o, at + FILTERS) + unit) * width)
 
     def store(team, frame, o, channel, n, a, b, c, d):
         place = divide(n, width)
@@ -169,10 +215,41 @@ def convolution_input_gradient(t):
 
     multiply = product(t, Side(weights_of, weight, True), Side(place_of, gradient), store)
 
+    @t.jit
+    def each(team, frame, o, inputs, units):
+        """Make each number of dx by itself."""
+        dz, w = team[SLOT] + get_int(o, 0), get_int(frame, PARAMETERS) + get_int(o, 1)
+        channels, columns = get_int(o, at + CHANNELS), get_int(o, at + COLUMNS)
+        taps_x, filters = get_int(o, at + TAPS_X), get_int(o, at + FILTERS)
+        end = get_int(o, at + HEIGHT) * columns * channels * width
+        for i in range(team[RANK], end, team[SIZE]):
+            line, n = divide(i, width), i & (width - 1)
+            place = divide(line, channels)
+            channel, row = line - place * channels, divide(place, columns)
+            column = place - row * columns
+            group, total = divide(channel, inputs), real(0)
+            for tap_y in range(get_int(o, at + TAPS_Y)):
+                for tap_x in range(taps_x):
+                    window = window_of(
+                        o, row + get_int(o, at + TOP), column + get_int(o, at + LEFT), tap_y, tap_x
+                    )
+                    if window >= 0:
+                        j = (window * filters + group * units) * width + n
+                        k = (tap_y * taps_x + tap_x) * inputs + channel - group * inputs
+                        k = k * get_int(o, PACKS) + group * units
+                        for _ in range(units):
+                            total = fma(get(w, k), get(dz, j), total)
+                            j += width
+                            k += 1
+            put(team[SLOT] + get_int(o, 2), i, total)
+
     def convolution_input_gradient(team, frame, o, scratch):
         groups = get_int(o, at + GROUPS)
         inputs = divide(get_int(o, at + CHANNELS), groups)
         units = divide(get_int(o, at + FILTERS), groups)
+        if inputs < _LEAST:
+            each(team, frame, o, inputs, units)
+            return
         n = get_int(o, at + HEIGHT) * get_int(o, at + COLUMNS) * width
         k = get_int(o, at + TAPS_Y) * get_int(o, at + TAPS_X) * units
         for group in range(groups):
@@ -280,18 +357,22 @@ def kernel_gradient_narrow(t):
     """The same, of a convolution of several groups. o: x, dz, the convolution's numbers.
 
     Each group is a product for those of a task's columns that are its own, in whole fours: it adds
-    zero to what it shares with its neighbours.
+    zero to what it shares with its neighbours. Those of thin groups are made one by one, each by
+    all threads.
     """
     get, put, put_four, get_int, divide = t.get, t.put, t.put_four, t.get_int, t.divide
     size, width, threads, real, sync = t.size, t.width, t.threads, t.real, t.sync
-    task, term_of, terms_of = task_place(t), _term_of(t), _terms_of(t)
+    task, term_of, terms_of, seen = task_place(t), _term_of(t), _terms_of(t), _seen(t)
+    fma, lane_sum, weight_of, value = t.fma, t.lane_sum, t.jit(seen.where), t.jit(seen.load)
 
+    @t.jit
     def gradients_of(team, frame, o, n):
         _, first = task(o)
         unit = first + team[BEGIN] + n
         inside = team[GROUP] * team[UNITS] <= unit < team[GROUP] * team[UNITS] + team[UNITS]
         return team[SLOT] + get_int(o, 1) + unit * width * size, 1 if inside else 0, 0
 
+    @t.jit
     def gradient(team, frame, o, dz, inside, _, k):
         if not inside:
             return real(0)
@@ -305,7 +386,32 @@ def kernel_gradient_narrow(t):
         c, d = c + get(sums, place + 2), d + get(sums, place + 3)
         put_four(sums, place, a, b, c, d)
 
-    multiply = product(t, _seen(t), Side(gradients_of, gradient, True), store)
+    multiply = product(t, seen, Side(gradients_of, gradient, True), store)
+
+    @t.jit
+    def each(team, frame, o, scratch, inputs, units, sums, stride, adds):
+        """Make each sum by itself."""
+        terms, columns = terms_of(team, o), get_int(o, TASK_COLUMNS)
+        _, first = task(o)
+        for i in range(get_int(o, TASK_ROWS) * columns):
+            row = divide(i, columns)
+            column = i - row * columns
+            unit = min(first + column, get_int(o, _AT + FILTERS) - 1)
+            here = (*team, divide(unit, units), inputs, units, 0, sums, stride)
+            x, down, right = weight_of(here, frame, o, row)
+            dz, inside, _ = gradients_of(here, frame, o, column)
+            for lane in range(team[THREAD], LANES, threads):
+                total = real(0)
+                if inside:
+                    for k in range(lane, terms, LANES):
+                        slope = gradient(here, frame, o, dz, inside, 0, k)
+                        total = fma(value(here, frame, o, x, down, right, k), slope, total)
+                scratch[lane] = total
+            total = lane_sum(scratch, team[THREAD])
+            if team[THREAD] == 0:
+                if adds:
+                    total += get(sums, row * stride + column)
+                put(sums, row * stride + column, total)
 
     def kernel_gradient_narrow(team, frame, o, scratch):
         groups, terms = get_int(o, _AT + GROUPS), terms_of(team, o)
@@ -313,10 +419,14 @@ def kernel_gradient_narrow(t):
         units = divide(get_int(o, _AT + FILTERS), groups)
         rows, columns = get_int(o, TASK_ROWS), get_int(o, TASK_COLUMNS)
         sums, stride = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST), get_int(o, TASK_PACK)
-        parts = get_int(o, TASK_PARTS) > 1
-        if parts:
+        adds = get_int(frame, ACCUMULATE)
+        if get_int(o, TASK_PARTS) > 1:
             sums, stride = get_int(frame, PARTIALS) + get_int(o, TASK_PARTIAL), columns
-        if parts or not get_int(frame, ACCUMULATE):
+            adds = 0
+        if units < _LEAST:
+            each(team, frame, o, scratch, inputs, units, sums, stride, adds)
+            return
+        if not adds:
             for i in range(team[THREAD], rows * columns, threads):
                 row = divide(i, columns)
                 put(sums, row * stride + i - row * columns, real(0))
