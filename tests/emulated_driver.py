@@ -13,6 +13,7 @@ import numpy as np
 
 from sknn.cuda.device import CUDA
 from sknn.cuda.driver import Driver, OutOfMemory
+from sknn.cuda.program import WIDE
 from sknn.engine.lowering import lower
 
 
@@ -104,8 +105,9 @@ class EmulatedDriver:
             words = emulator.words()
             words.operations = ()
             function = make()
-            # what is called differs from process to process; the kernel that calls does not
-            kind = name if not words.operations else f"{n_arguments}-{name.rpartition('-float')[2]}"
+            kind = name
+            if words.operations:  # which are compiled by themselves: all kernels that call are one
+                kind = f"{function.__name__}-{name.rpartition('-float')[2]}"
             self._kernels[name] = emulator.compiled(function, n_arguments, kind), words.operations
         return self._kernels[name]
 
@@ -186,7 +188,7 @@ class GPU(CUDA):
     def compile(self, tape, dtype, threads=1):
         self.operations |= {op.name for phase in tape.phases for op in phase.all_ops()}
         program = super().compile(tape, dtype, threads)
-        program.walks = not self.single and program.walks
+        program.walks = not self.single and program.width != WIDE
         if self.parts is not None:
             plan = program.plan
 

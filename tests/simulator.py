@@ -57,6 +57,10 @@ class SimulatedWords(Words):
         number = int if kind == types.int64 else dtype
         return lambda address, i: number(c.from_address(int(address + i * size)).value)
 
+    @property
+    def constant(self):
+        return self.get(types.int64)
+
     def put(self, kind):
         size, c = kind.bitwidth // 8, _C[kind]
 

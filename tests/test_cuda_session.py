@@ -82,10 +82,11 @@ def test_a_missing_barrier_is_noticed(gpu, monkeypatch):
 
     def without(t, operations):
         t.meet = t.jit(lambda counter, groups: None)
-        return body(t, operations)
+        walk = body(t, operations)
+        walk.__name__ = "without_barriers"
+        return walk
 
     monkeypatch.setattr(run, "walk", without)
-    monkeypatch.setattr(session, "_name", lambda operation: f"without-{operation}")
     gpu(groups=4, parts=2, order="backward")
     found = learned(mlp(dtype="float32").fit(X, Y))
     assert not all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))

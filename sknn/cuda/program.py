@@ -59,7 +59,9 @@ class Program:
         self.placement = Placement(tape, self.dtype.itemsize)
         self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
         self.n_states = self.needs.states
-        self.walks = tape.width != WIDE
+        # of convolutions a walk has few threads, so many registers do they take all together
+        names = {op.name for phase in tape.phases for op in phase.all_ops()}
+        self.walks = tape.width != WIDE and not any(n.startswith("convolution") for n in names)
         self.keeps_blocks = [phase.kind for phase in tape.phases] != ["blocks"]
         self._plans = {}
 
@@ -174,6 +176,8 @@ class Plan:
     def _parts(self, op):
         """Return how many groups of threads an operation on a block has work for."""
         elements = sum(o.rows for o in op.writes if not isinstance(o, Parameter))
+        if op.name in f.MEETS:  # one step after the other
+            elements //= dict(zip(op.row.attributes, op.attributes))["steps"]
         return int(np.clip(-(-elements * self._program.width // (_EACH * 256)), 1, 256))
 
     def _add_units(self, phase):

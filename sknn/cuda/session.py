@@ -292,8 +292,8 @@ class Session:
     def _spans(self, total, batch, rates, counted):
         """Compute span after span; yield what each leaves of losses."""
         # what stays on the GPU needs no cutting; of numbers of rows there are never too many
-        each = len(rates)
-        if not self.bound.resident or self.bound.out is not None:
+        each, draws = len(rates), self.program.needs.draws  # what it reads, it has just written
+        if not draws and (not self.bound.resident or self.bound.out is not None):
             each = max(1, _SPAN_BYTES // (self.bound.row_bytes * batch))
         steps = range(0, len(rates), max(1, each))
         cargoes = [Cargo(self, f"cargo {i}") for i in range(min(2, len(steps)))]

@@ -112,13 +112,13 @@ FUNCTIONS = {
 @kernel
 def activation(t, name):
     """y = f(x). o: x, y, elements, parameter."""
-    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
     f = t.jit(FUNCTIONS[name](t)[0])
 
     def activation(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        p = bits(get_int(o, 3))
-        for i in range(team[RANK], get_int(o, 2), team[SIZE]):
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        p = bits(constant(o, 3))
+        for i in range(team[RANK], constant(o, 2), team[SIZE]):
             put(y, i, f(get(x, i), p))
 
     return activation
@@ -127,13 +127,13 @@ def activation(t, name):
 @kernel
 def activation_gradient(t, name):
     """dx = dy f'(v), v the output or the input. o: v, dy, dx, elements, parameter."""
-    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
     derivative = t.jit(FUNCTIONS[name](t)[1])
 
     def activation_gradient(team, frame, o, scratch):
-        v, dy = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        dx, p = team[SLOT] + get_int(o, 2), bits(get_int(o, 4))
-        for i in range(team[RANK], get_int(o, 3), team[SIZE]):
+        v, dy = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        dx, p = team[SLOT] + constant(o, 2), bits(constant(o, 4))
+        for i in range(team[RANK], constant(o, 3), team[SIZE]):
             put(dx, i, get(dy, i) * derivative(get(v, i), p))
 
     return activation_gradient
@@ -145,13 +145,13 @@ def softmax(t):
 
     A thread has a sample's step.
     """
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, real = t.width, t.real
 
     def softmax(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        units = get_int(o, 2)
-        for i in range(team[RANK], get_int(o, 3) * width, team[SIZE]):
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        units = constant(o, 2)
+        for i in range(team[RANK], constant(o, 3) * width, team[SIZE]):
             step = divide(i, width)
             begin = step * units * width + i - step * width
             end = begin + units * width
@@ -172,13 +172,13 @@ def softmax(t):
 @kernel
 def softmax_gradient(t):
     """dx = y (dy - sum over the units of y dy), at each step. o: y, dy, dx, units, steps."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, real = t.width, t.real
 
     def softmax_gradient(team, frame, o, scratch):
-        y, dy = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        dx, units = team[SLOT] + get_int(o, 2), get_int(o, 3)
-        for i in range(team[RANK], get_int(o, 4) * width, team[SIZE]):
+        y, dy = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        dx, units = team[SLOT] + constant(o, 2), constant(o, 3)
+        for i in range(team[RANK], constant(o, 4) * width, team[SIZE]):
             step = divide(i, width)
             begin = step * units * width + i - step * width
             end = begin + units * width
@@ -194,12 +194,12 @@ def softmax_gradient(t):
 @kernel
 def add(t, relu):
     """y = a + b, or its relu. o: a, b, y, elements."""
-    get, put, get_int, real = t.get, t.put, t.get_int, t.real
+    get, put, constant, real = t.get, t.put, t.constant, t.real
 
     def add(team, frame, o, scratch):
-        a, b = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        y = team[SLOT] + get_int(o, 2)
-        for i in range(team[RANK], get_int(o, 3), team[SIZE]):
+        a, b = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        y = team[SLOT] + constant(o, 2)
+        for i in range(team[RANK], constant(o, 3), team[SIZE]):
             value = get(a, i) + get(b, i)
             if relu:
                 value = real(0) if value < real(0) else value

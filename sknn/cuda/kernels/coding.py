@@ -33,15 +33,15 @@ def activity_penalty(t):
 
     o: a, weights (of each step), da, dx, units, l1, l2, steps.
     """
-    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
     width, threads, lane_sum, add_loss = t.width, t.threads, t.lane_sum, t.add_loss
     real, zero, half = t.real, t.real(0), t.real(0.5)
 
     def activity_penalty(team, frame, o, scratch):
-        a, weights = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        da, dx = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        each, l1, l2 = get_int(o, 4) * width, bits(get_int(o, 5)), bits(get_int(o, 6))
-        elements = get_int(o, 7) * each
+        a, weights = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        da, dx = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        each, l1, l2 = constant(o, 4) * width, bits(constant(o, 5)), bits(constant(o, 6))
+        elements = constant(o, 7) * each
         for i in range(team[RANK], elements, team[SIZE]):
             weight, value = get(weights, divide(i, each) * width + (i & (width - 1))), get(a, i)
             sign = l1 if value > zero else (-l1 if value < zero else value * zero)
@@ -137,14 +137,14 @@ def column_norms(t):
 
     All units are one task: here a row of the weights is one pack.
     """
-    get, put, get_int, fma, threads, real = t.get, t.put, t.get_int, t.fma, t.threads, t.real
+    get, put, constant, fma, threads, real = t.get, t.put, t.constant, t.fma, t.threads, t.real
 
     def column_norms(team, frame, o, scratch):
-        w, units = get_int(frame, PARAMETERS) + get_int(o, 0), get_int(o, PACKS)
-        norms = get_int(frame, SHARED) + get_int(o, 1)
+        w, units = constant(frame, PARAMETERS) + constant(o, 0), constant(o, PACKS)
+        norms = constant(frame, SHARED) + constant(o, 1)
         for unit in range(team[THREAD], units, threads):
             total = real(0)
-            for i in range(get_int(o, 2)):
+            for i in range(constant(o, 2)):
                 value = get(w, i * units + unit)
                 total = fma(value, value, total)
             put(norms, unit, total)
@@ -159,15 +159,15 @@ def contraction(t, function):
     o: a, norms (shared), weights, da, factors, dx, units, strength, the activation's parameter.
     The factors are what multiplies the weights in their own gradient, for each sample.
     """
-    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
     width, threads, lane_sum, add_loss = t.width, t.threads, t.lane_sum, t.add_loss
     real, (square, derivative) = t.real, map(t.jit, SQUARES[function](t))
 
     def contraction(team, frame, o, scratch):
-        a, norms = team[SLOT] + get_int(o, 0), get_int(frame, SHARED) + get_int(o, 1)
-        weights, da = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        factors, dx = team[SLOT] + get_int(o, 4), team[SLOT] + get_int(o, 5)
-        elements, strength, p = get_int(o, 6) * width, bits(get_int(o, 7)), bits(get_int(o, 8))
+        a, norms = team[SLOT] + constant(o, 0), constant(frame, SHARED) + constant(o, 1)
+        weights, da = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        factors, dx = team[SLOT] + constant(o, 4), team[SLOT] + constant(o, 5)
+        elements, strength, p = constant(o, 6) * width, bits(constant(o, 7)), bits(constant(o, 8))
         for i in range(team[RANK], elements, team[SIZE]):
             weight, value = get(weights, i & (width - 1)), get(a, i)
             norm = get(norms, divide(i, width)) * strength
@@ -192,12 +192,12 @@ def contraction(t, function):
 @kernel
 def unit_sums(t):
     """Sums over the batch, one unit a task. o: a, sums (shared), units."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, size, threads, lane_sum, real = t.width, t.size, t.threads, t.lane_sum, t.real
 
     def unit_sums(team, frame, o, scratch):
-        unit, stride = get_int(o, FIRST_UNIT), get_int(frame, WORKSPACE_STRIDE)
-        a = team[SLOT] + get_int(o, 0) + unit * width * size
+        unit, stride = constant(o, FIRST_UNIT), constant(frame, WORKSPACE_STRIDE)
+        a = team[SLOT] + constant(o, 0) + unit * width * size
         for lane in range(team[THREAD], LANES, threads):
             total = real(0)
             for sample in range(lane, team[COUNT], LANES):
@@ -206,7 +206,7 @@ def unit_sums(t):
             scratch[lane] = total
         total = lane_sum(scratch, team[THREAD])
         if team[THREAD] == 0:
-            put(get_int(frame, SHARED) + get_int(o, 1), unit, total)
+            put(constant(frame, SHARED) + constant(o, 1), unit, total)
 
     return unit_sums
 
@@ -217,14 +217,14 @@ def add_weights(t):
 
     o: factors (shared), inputs, scale.
     """
-    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
     fma, place = t.fma, task_place(t)
 
     def body(team, frame, o, g, w, i):
         _, column = place(o)
         column += i  # and rows further on
-        unit = column - divide(column, get_int(o, TASK_PACK)) * get_int(o, TASK_PACK)
-        factor = get(get_int(frame, SHARED) + get_int(o, 0), unit) * bits(get_int(o, 2))
+        unit = column - divide(column, constant(o, TASK_PACK)) * constant(o, TASK_PACK)
+        factor = get(constant(frame, SHARED) + constant(o, 0), unit) * bits(constant(o, 2))
         put(g, i, fma(factor, get(w, i), get(g, i)))
 
     return _each(t, body)
@@ -233,12 +233,12 @@ def add_weights(t):
 @kernel
 def weigh_samples(t):
     """y = x times the weight of the sample. o: x, weights, y, units."""
-    get, put, get_int, width = t.get, t.put, t.get_int, t.width
+    get, put, constant, width = t.get, t.put, t.constant, t.width
 
     def weigh_samples(team, frame, o, scratch):
-        x, weights = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        y = team[SLOT] + get_int(o, 2)
-        for i in range(team[RANK], get_int(o, 3) * width, team[SIZE]):
+        x, weights = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        y = team[SLOT] + constant(o, 2)
+        for i in range(team[RANK], constant(o, 3) * width, team[SIZE]):
             put(y, i, get(x, i) * get(weights, i & (width - 1)))
 
     return weigh_samples

@@ -13,6 +13,8 @@ o
 scratch
     The memory that the threads of a group share, :attr:`Target.scratch` numbers of it.
 
+What is at `frame` and `o` nobody changes during a launch: it is read as :attr:`Target.constant`.
+
 All threads of a group call it together. Operations on blocks may be done by a team of several
 groups: they go over elements by `RANK` and `SIZE`, over tiles by `PART` and `PARTS`; sums, whose
 order may not depend on who is there, are those of the first group, or :func:`lane_sums`.
@@ -168,6 +170,7 @@ class Target:
         self.put_four, self.four = words.put_four(real), words.four(real)
         self.fma, self.bits, self.bits_of = words.fma(real), words.bits(real), words.bits_of(real)
         self.get_int, self.put_int = words.get(types.int64), words.put(types.int64)
+        self.constant = words.constant
         self.jit, self.divide, self.sync = words.jit, words.divide, words.sync
 
     def local(self, size, kind=None):
@@ -221,11 +224,11 @@ class Target:
     @cached_property
     def row_number(self):
         """The word for the row at a position of the run: ``row_number(frame, position)``."""
-        get_int = self.get_int
+        get_int, constant = self.get_int, self.constant
 
         @self.jit
         def row_number(frame, position):
-            rows = get_int(frame, ROWS)
+            rows = constant(frame, ROWS)
             if rows:
                 return get_int(rows, position)
             return position
@@ -235,24 +238,24 @@ class Target:
     @cached_property
     def rate(self):
         """The word for one of a step's rates: ``rate(team, frame, which)``."""
-        get, get_int = self.get, self.get_int
+        get, constant = self.get, self.constant
 
         @self.jit
         def rate(team, frame, which):
-            return get(get_int(frame, RATES), team[STEP] * get_int(frame, RATE_COLUMNS) + which)
+            return get(constant(frame, RATES), team[STEP] * constant(frame, RATE_COLUMNS) + which)
 
         return rate
 
     @cached_property
     def add_loss(self):
         """The word that adds to the block's loss: ``add_loss(team, frame, field, value)``."""
-        get, put, get_int = self.get, self.put, self.get_int
+        get, put, constant = self.get, self.put, self.constant
 
         @self.jit
         def add_loss(team, frame, field, value):
             if team[THREAD] == 0:
-                place = team[STEP] * get_int(frame, MOST_BLOCKS) + team[BLOCK]
-                losses = get_int(frame, field)
+                place = team[STEP] * constant(frame, MOST_BLOCKS) + team[BLOCK]
+                losses = constant(frame, field)
                 put(losses, place, get(losses, place) + value)
 
         return add_loss

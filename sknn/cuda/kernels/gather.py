@@ -25,11 +25,11 @@ def position_of(t):
 
     Beyond the last sample it is that of the block's first one.
     """
-    get_int, width = t.get_int, t.width
+    constant, width = t.constant, t.width
 
     @t.jit
     def position_of(team, frame, n):
-        first = team[STEP] * get_int(frame, BATCH) + team[BLOCK] * width
+        first = team[STEP] * constant(frame, BATCH) + team[BLOCK] * width
         return first + (n if n < team[COUNT] else 0)
 
     return position_of
@@ -42,12 +42,12 @@ def gather(t):
     Lanes beyond the last sample repeat the block's first one: what they give is finite, and their
     weight is zero.
     """
-    get, put, get_int, divide, width = t.get, t.put, t.get_int, t.divide, t.width
+    get, put, constant, divide, width = t.get, t.put, t.constant, t.divide, t.width
     position, row_number = position_of(t), t.row_number
 
     def gather(team, frame, o, scratch):
-        out, columns, field = team[SLOT] + get_int(o, 1), get_int(o, 2), get_int(o, 3)
-        data, stride = get_int(frame, field), get_int(frame, field + 1)
+        out, columns, field = team[SLOT] + constant(o, 1), constant(o, 2), constant(o, 3)
+        data, stride = constant(frame, field), constant(frame, field + 1)
         for i in range(team[RANK], columns * width, team[SIZE]):
             column, n = divide(i, width), i & (width - 1)
             row = row_number(frame, position(team, frame, n))
@@ -62,14 +62,14 @@ def gather_csr(t):
 
     A thread has a sample, so that numbers stored twice add up in their order.
     """
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, get_int, constant, width, real = t.get, t.put, t.get_int, t.constant, t.width, t.real
     position, row_number = position_of(t), t.row_number
 
     def gather_csr(team, frame, o, scratch):
-        out, columns, field = team[SLOT] + get_int(o, 1), get_int(o, 2), get_int(o, 3)
-        data, indices = get_int(frame, field), get_int(frame, field + 1)
-        begins = get_int(frame, field + 2)
-        stored = get_int(frame, X_STORED if field == X else Y_STORED)
+        out, columns, field = team[SLOT] + constant(o, 1), constant(o, 2), constant(o, 3)
+        data, indices = constant(frame, field), constant(frame, field + 1)
+        begins = constant(frame, field + 2)
+        stored = constant(frame, X_STORED if field == X else Y_STORED)
         for n in range(team[RANK], width, team[SIZE]):
             for column in range(columns):
                 put(out, column * width + n, real(0))
@@ -86,14 +86,14 @@ def gather_csr(t):
 
 def weight_of(t):
     """Return the word for the weight of a lane's sample: zero beyond the last one."""
-    get, get_int, row_number, real = t.get, t.get_int, t.row_number, t.real
+    get, constant, row_number, real = t.get, t.constant, t.row_number, t.real
     position = position_of(t)
 
     @t.jit
     def weight_of(team, frame, n):
         if n >= team[COUNT]:
             return real(0)
-        weights = get_int(frame, WEIGHT)
+        weights = constant(frame, WEIGHT)
         if weights:
             return get(weights, row_number(frame, position(team, frame, n)))
         return real(1)
@@ -104,11 +104,11 @@ def weight_of(t):
 @kernel
 def weigh(t):
     """The weight of each lane's sample. o: out."""
-    put, get_int, width, weight = t.put, t.get_int, t.width, weight_of(t)
+    put, constant, width, weight = t.put, t.constant, t.width, weight_of(t)
 
     def weigh(team, frame, o, scratch):
         for n in range(team[RANK], width, team[SIZE]):
-            put(team[SLOT] + get_int(o, 0), n, weight(team, frame, n))
+            put(team[SLOT] + constant(o, 0), n, weight(team, frame, n))
 
     return weigh
 
@@ -116,17 +116,17 @@ def weigh(t):
 @kernel
 def lengths(t):
     """The length of each lane's sequence, at most all steps. o: out, steps, column of lengths."""
-    put, get_int, width, real = t.put, t.get_int, t.width, t.real
+    put, get_int, constant, width, real = t.put, t.get_int, t.constant, t.width, t.real
     position = position_of(t)
 
     def lengths(team, frame, o, scratch):
-        steps, given = get_int(o, 1), get_int(frame, LENGTHS)
+        steps, given = constant(o, 1), constant(frame, LENGTHS)
         for n in range(team[RANK], width, team[SIZE]):
             length = steps
             if given:
-                place = position(team, frame, n) * get_int(frame, LENGTH_COLUMNS)
-                length = min(max(get_int(given, place + get_int(o, 2)), 0), steps)
-            put(team[SLOT] + get_int(o, 0), n, real(length))
+                place = position(team, frame, n) * constant(frame, LENGTH_COLUMNS)
+                length = min(max(get_int(given, place + constant(o, 2)), 0), steps)
+            put(team[SLOT] + constant(o, 0), n, real(length))
 
     return lengths
 
@@ -134,12 +134,12 @@ def lengths(t):
 @kernel
 def weigh_steps(t):
     """The weight of each step of a lane's sequence, zero beyond its end. o: lengths, out, steps."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, real, weight = t.width, t.real, weight_of(t)
 
     def weigh_steps(team, frame, o, scratch):
-        lengths, out = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        for i in range(team[RANK], get_int(o, 2) * width, team[SIZE]):
+        lengths, out = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        for i in range(team[RANK], constant(o, 2) * width, team[SIZE]):
             step, n = divide(i, width), i & (width - 1)
             value = real(0)
             if real(step) < get(lengths, n):
@@ -152,12 +152,12 @@ def weigh_steps(t):
 @kernel
 def scatter(t):
     """Write a block as rows of the result. o: a, units."""
-    get, put, get_int, divide, width = t.get, t.put, t.get_int, t.divide, t.width
+    get, put, constant, divide, width = t.get, t.put, t.constant, t.divide, t.width
 
     def scatter(team, frame, o, scratch):
-        a, units = team[SLOT] + get_int(o, 0), get_int(o, 1)
-        first = team[STEP] * get_int(frame, BATCH) + team[BLOCK] * width
-        out, columns = get_int(frame, OUT), get_int(frame, OUT_COLUMNS)
+        a, units = team[SLOT] + constant(o, 0), constant(o, 1)
+        first = team[STEP] * constant(frame, BATCH) + team[BLOCK] * width
+        out, columns = constant(frame, OUT), constant(frame, OUT_COLUMNS)
         for i in range(team[RANK], team[COUNT] * units, team[SIZE]):
             n = divide(i, units)
             unit = i - n * units

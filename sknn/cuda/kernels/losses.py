@@ -115,16 +115,16 @@ def loss(t, name, canonical):
     o: a, y, weights (of each step), da, units, parameter, scale of the reported value, scale of the
     gradient, steps.
     """
-    get, put, get_int, bits, divide = t.get, t.put, t.get_int, t.bits, t.divide
+    get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
     width, threads, real, lane_sum, add_loss = t.width, t.threads, t.real, t.lane_sum, t.add_loss
     value, derivative = map(t.jit, FUNCTIONS[name](t))
 
     def loss(team, frame, o, scratch):
-        a, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        weights, da = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        p, slope = bits(get_int(o, 5)), bits(get_int(o, 7))
-        each = get_int(o, 4) * width
-        for i in range(team[RANK], get_int(o, 8) * each, team[SIZE]):
+        a, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        weights, da = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        p, slope = bits(constant(o, 5)), bits(constant(o, 7))
+        each = constant(o, 4) * width
+        for i in range(team[RANK], constant(o, 8) * each, team[SIZE]):
             weight = get(weights, divide(i, each) * width + i & (width - 1)) * slope
             if canonical:
                 put(da, i, (get(a, i) - get(y, i)) * weight)
@@ -134,12 +134,12 @@ def loss(t, name, canonical):
             return
         for lane in range(team[THREAD], LANES, threads):
             total = real(0)
-            for i in range(lane, get_int(o, 8) * each, LANES):
+            for i in range(lane, constant(o, 8) * each, LANES):
                 weight = get(weights, divide(i, each) * width + i & (width - 1))
                 if weight != real(0):  # what lies beyond the last sample may be anything
                     total += value(get(a, i), get(y, i), p) * weight
             scratch[lane] = total
-        total = lane_sum(scratch, team[THREAD]) * bits(get_int(o, 6))
+        total = lane_sum(scratch, team[THREAD]) * bits(constant(o, 6))
         add_loss(team, frame, LOSSES, total)
 
     return loss
@@ -151,20 +151,20 @@ def log_loss_softmax(t):
 
     o: a, weights (of each step), da, units, steps.
     """
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, get_int, constant, divide = t.get, t.put, t.get_int, t.constant, t.divide
     width, threads, real, lane_sum, add_loss = t.width, t.threads, t.real, t.lane_sum, t.add_loss
     clip, row_number = _clip_of(t), t.row_number
 
     @t.jit
     def class_of(team, frame, n, step):
         """Return the number of the class of a sample of the block."""
-        position = team[STEP] * get_int(frame, BATCH) + team[BLOCK] * width + n
+        position = team[STEP] * constant(frame, BATCH) + team[BLOCK] * width + n
         row = row_number(frame, position)
-        return get_int(get_int(frame, CLASSES), row * get_int(frame, CLASS_COLUMNS) + step)
+        return get_int(constant(frame, CLASSES), row * constant(frame, CLASS_COLUMNS) + step)
 
     def log_loss_softmax(team, frame, o, scratch):
-        a, weights = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        da, units, steps = team[SLOT] + get_int(o, 2), get_int(o, 3), get_int(o, 4)
+        a, weights = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        da, units, steps = team[SLOT] + constant(o, 2), constant(o, 3), constant(o, 4)
         for i in range(team[RANK], steps * units * width, team[SIZE]):
             row, n = divide(i, width), i & (width - 1)
             step = divide(row, units)

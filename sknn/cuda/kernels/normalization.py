@@ -35,12 +35,12 @@ def _batch_sums(t, values):
     that ``values(o, slot, i, a, b, c)`` returns, where i is a place in the block at the address
     `slot`, and the other three are whatever the caller knows of the channel.
     """
-    get_int, divide, values, lane_sum = t.get_int, t.divide, t.jit(values), t.lane_sum
+    constant, divide, values, lane_sum = t.constant, t.divide, t.jit(values), t.lane_sum
     width, log, threads, real = t.width, t.width.bit_length() - 1, t.threads, t.real
 
     @t.jit
     def lane_totals(team, frame, o, lane, positions, channels, channel, a, b, c):
-        stride = get_int(frame, WORKSPACE_STRIDE)
+        stride = constant(frame, WORKSPACE_STRIDE)
         end = ((team[COUNT] + width - 1) >> log) * positions * width
         first, second = real(0), real(0)
         for start in range(lane, end, LANES * _RUN):
@@ -78,11 +78,11 @@ def batch_statistics(t):
     channels, epsilon, momentum. The running variance is the unbiased one, as in PyTorch. Means are
     of differences to the channel's first value, variances of differences to the mean.
     """
-    get, put, get_int, bits, real = t.get, t.put, t.get_int, t.bits, t.real
+    get, put, constant, bits, real = t.get, t.put, t.constant, t.bits, t.real
     width, zero, one = t.width, t.real(0), t.real(1)
 
     def values(o, slot, i, center, b, c):
-        value = get(slot + get_int(o, 0), i) - center
+        value = get(slot + constant(o, 0), i) - center
         return value, value * value
 
     sums = _batch_sums(t, values)
@@ -92,10 +92,10 @@ def batch_statistics(t):
         put(address, unit, (one - momentum) * get(address, unit) + momentum * value)
 
     def batch_statistics(team, frame, o, scratch):
-        positions, channels = get_int(o, 5), get_int(o, 6)
+        positions, channels = constant(o, 5), constant(o, 6)
         count = real(team[COUNT] * positions)
-        for unit in range(get_int(o, FIRST_UNIT), get_int(o, LAST_UNIT)):
-            mean = get(team[SLOT] + get_int(o, 0), unit * width)
+        for unit in range(constant(o, FIRST_UNIT), constant(o, LAST_UNIT)):
+            mean = get(team[SLOT] + constant(o, 0), unit * width)
             total, _ = sums(
                 team, frame, o, scratch, positions, channels, unit, mean, zero, zero
             )
@@ -106,14 +106,14 @@ def batch_statistics(t):
             # what rounding has left of the differences' sum
             variance = max(squares - rest * rest / count, zero) / count
             if team[THREAD] == 0:
-                shared, parameters = get_int(frame, SHARED), get_int(frame, PARAMETERS)
-                momentum = bits(get_int(o, 8))
-                put(shared + get_int(o, 1), unit, mean)
-                deviation = math.sqrt(variance + bits(get_int(o, 7)))
-                put(shared + get_int(o, 2), unit, one / deviation)
-                average(parameters + get_int(o, 3), unit, mean, momentum)
+                shared, parameters = constant(frame, SHARED), constant(frame, PARAMETERS)
+                momentum = bits(constant(o, 8))
+                put(shared + constant(o, 1), unit, mean)
+                deviation = math.sqrt(variance + bits(constant(o, 7)))
+                put(shared + constant(o, 2), unit, one / deviation)
+                average(parameters + constant(o, 3), unit, mean, momentum)
                 unbiased = variance * (count / max(count - one, one))
-                average(parameters + get_int(o, 4), unit, unbiased, momentum)
+                average(parameters + constant(o, 4), unit, unbiased, momentum)
 
     return batch_statistics
 
@@ -124,16 +124,16 @@ def normalize(t, relu):
 
     o: x, mean, inverse deviation (shared), gamma, beta (parameters), y, positions, channels.
     """
-    get, put, get_int, divide, fma = t.get, t.put, t.get_int, t.divide, t.fma
+    get, put, constant, divide, fma = t.get, t.put, t.constant, t.divide, t.fma
     width, zero = t.width, t.real(0)
 
     def normalize(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 5)
-        shared, parameters = get_int(frame, SHARED), get_int(frame, PARAMETERS)
-        mean, deviation = shared + get_int(o, 1), shared + get_int(o, 2)
-        gamma, beta = parameters + get_int(o, 3), parameters + get_int(o, 4)
-        channels = get_int(o, 7)
-        for i in range(team[RANK], get_int(o, 6) * channels * width, team[SIZE]):
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 5)
+        shared, parameters = constant(frame, SHARED), constant(frame, PARAMETERS)
+        mean, deviation = shared + constant(o, 1), shared + constant(o, 2)
+        gamma, beta = parameters + constant(o, 3), parameters + constant(o, 4)
+        channels = constant(o, 7)
+        for i in range(team[RANK], constant(o, 6) * channels * width, team[SIZE]):
             row = divide(i, width)
             c = row - divide(row, channels) * channels
             scale = get(gamma, c) * get(deviation, c)
@@ -151,16 +151,16 @@ def normalize_running(t, relu):
 
     o: x, gamma, beta, mean, variance (parameters), y, positions, channels, epsilon.
     """
-    get, put, get_int, divide, bits = t.get, t.put, t.get_int, t.divide, t.bits
+    get, put, constant, divide, bits = t.get, t.put, t.constant, t.divide, t.bits
     fma, width, zero = t.fma, t.width, t.real(0)
 
     def normalize_running(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 5)
-        parameters = get_int(frame, PARAMETERS)
-        gamma, beta = parameters + get_int(o, 1), parameters + get_int(o, 2)
-        mean, variance = parameters + get_int(o, 3), parameters + get_int(o, 4)
-        channels, epsilon = get_int(o, 7), bits(get_int(o, 8))
-        for i in range(team[RANK], get_int(o, 6) * channels * width, team[SIZE]):
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 5)
+        parameters = constant(frame, PARAMETERS)
+        gamma, beta = parameters + constant(o, 1), parameters + constant(o, 2)
+        mean, variance = parameters + constant(o, 3), parameters + constant(o, 4)
+        channels, epsilon = constant(o, 7), bits(constant(o, 8))
+        for i in range(team[RANK], constant(o, 6) * channels * width, team[SIZE]):
             row = divide(i, width)
             c = row - divide(row, channels) * channels
             scale = get(gamma, c) / math.sqrt(get(variance, c) + epsilon)
@@ -178,15 +178,15 @@ def normalize_running_gradient(t):
 
     o: dy, gamma, variance (parameters), dx, positions, channels, epsilon.
     """
-    get, put, get_int, divide, bits = t.get, t.put, t.get_int, t.divide, t.bits
+    get, put, constant, divide, bits = t.get, t.put, t.constant, t.divide, t.bits
     width = t.width
 
     def normalize_running_gradient(team, frame, o, scratch):
-        dy, dx = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 3)
-        parameters = get_int(frame, PARAMETERS)
-        gamma, variance = parameters + get_int(o, 1), parameters + get_int(o, 2)
-        channels, epsilon = get_int(o, 5), bits(get_int(o, 6))
-        for i in range(team[RANK], get_int(o, 4) * channels * width, team[SIZE]):
+        dy, dx = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 3)
+        parameters = constant(frame, PARAMETERS)
+        gamma, variance = parameters + constant(o, 1), parameters + constant(o, 2)
+        channels, epsilon = constant(o, 5), bits(constant(o, 6))
+        for i in range(team[RANK], constant(o, 4) * channels * width, team[SIZE]):
             row = divide(i, width)
             c = row - divide(row, channels) * channels
             put(dx, i, get(dy, i) * (get(gamma, c) / math.sqrt(get(variance, c) + epsilon)))
@@ -201,10 +201,10 @@ def normalize_sums(t, relu):
     o: x, dy, mean, inverse deviation (shared), gamma, beta (parameters), dgamma, dbeta (shared),
     positions, channels. With `relu`, dy counts only where that let y through.
     """
-    get, put, get_int, fma, zero = t.get, t.put, t.get_int, t.fma, t.real(0)
+    get, put, constant, fma, zero = t.get, t.put, t.constant, t.fma, t.real(0)
 
     def values(o, slot, i, mean, scale, shift):
-        gradient, value = get(slot + get_int(o, 1), i), get(slot + get_int(o, 0), i) - mean
+        gradient, value = get(slot + constant(o, 1), i), get(slot + constant(o, 0), i) - mean
         if relu and fma(value, scale, shift) <= zero:
             gradient = zero
         return gradient, gradient * value
@@ -212,17 +212,17 @@ def normalize_sums(t, relu):
     sums = _batch_sums(t, values)
 
     def normalize_sums(team, frame, o, scratch):
-        shared, parameters = get_int(frame, SHARED), get_int(frame, PARAMETERS)
-        for unit in range(get_int(o, FIRST_UNIT), get_int(o, LAST_UNIT)):
-            deviation = get(shared + get_int(o, 3), unit)
-            scale = get(parameters + get_int(o, 4), unit) * deviation
-            mean, shift = get(shared + get_int(o, 2), unit), get(parameters + get_int(o, 5), unit)
+        shared, parameters = constant(frame, SHARED), constant(frame, PARAMETERS)
+        for unit in range(constant(o, FIRST_UNIT), constant(o, LAST_UNIT)):
+            deviation = get(shared + constant(o, 3), unit)
+            scale = get(parameters + constant(o, 4), unit) * deviation
+            mean, shift = get(shared + constant(o, 2), unit), get(parameters + constant(o, 5), unit)
             dbeta, dgamma = sums(
-                team, frame, o, scratch, get_int(o, 8), get_int(o, 9), unit, mean, scale, shift
+                team, frame, o, scratch, constant(o, 8), constant(o, 9), unit, mean, scale, shift
             )
             if team[THREAD] == 0:
-                put(shared + get_int(o, 6), unit, dgamma * deviation)
-                put(shared + get_int(o, 7), unit, dbeta)
+                put(shared + constant(o, 6), unit, dgamma * deviation)
+                put(shared + constant(o, 7), unit, dbeta)
 
     return normalize_sums
 
@@ -234,18 +234,18 @@ def normalize_gradient(t, relu):
     o: x, dy, mean, inverse deviation (shared), gamma, beta (parameters), dgamma, dbeta (shared),
     dx, positions, channels.
     """
-    get, put, get_int, divide, fma = t.get, t.put, t.get_int, t.divide, t.fma
+    get, put, constant, divide, fma = t.get, t.put, t.constant, t.divide, t.fma
     width, real, zero = t.width, t.real, t.real(0)
 
     def normalize_gradient(team, frame, o, scratch):
-        x, dy = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        shared, parameters = get_int(frame, SHARED), get_int(frame, PARAMETERS)
-        mean, deviation = shared + get_int(o, 2), shared + get_int(o, 3)
-        gamma, beta = parameters + get_int(o, 4), parameters + get_int(o, 5)
-        dgamma, dbeta = shared + get_int(o, 6), shared + get_int(o, 7)
-        dx, positions, channels = team[SLOT] + get_int(o, 8), get_int(o, 9), get_int(o, 10)
-        batch = get_int(frame, BATCH)
-        count = min(batch, get_int(frame, TOTAL) - team[STEP] * batch)
+        x, dy = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        shared, parameters = constant(frame, SHARED), constant(frame, PARAMETERS)
+        mean, deviation = shared + constant(o, 2), shared + constant(o, 3)
+        gamma, beta = parameters + constant(o, 4), parameters + constant(o, 5)
+        dgamma, dbeta = shared + constant(o, 6), shared + constant(o, 7)
+        dx, positions, channels = team[SLOT] + constant(o, 8), constant(o, 9), constant(o, 10)
+        batch = constant(frame, BATCH)
+        count = min(batch, constant(frame, TOTAL) - team[STEP] * batch)
         each = real(1) / real(count * positions)
         for i in range(team[RANK], positions * channels * width, team[SIZE]):
             row, result = divide(i, width), zero
@@ -265,18 +265,18 @@ def normalize_gradient(t, relu):
 @kernel
 def unit_sums(t):
     """Sums over the batch. o: a, sums (shared), units."""
-    get, put, get_int, zero = t.get, t.put, t.get_int, t.real(0)
+    get, put, constant, zero = t.get, t.put, t.constant, t.real(0)
 
     def values(o, slot, i, a, b, c):
-        return get(slot + get_int(o, 0), i), zero
+        return get(slot + constant(o, 0), i), zero
 
     sums = _batch_sums(t, values)
 
     def unit_sums(team, frame, o, scratch):
-        for unit in range(get_int(o, FIRST_UNIT), get_int(o, LAST_UNIT)):
-            total, _ = sums(team, frame, o, scratch, 1, get_int(o, 2), unit, zero, zero, zero)
+        for unit in range(constant(o, FIRST_UNIT), constant(o, LAST_UNIT)):
+            total, _ = sums(team, frame, o, scratch, 1, constant(o, 2), unit, zero, zero, zero)
             if team[THREAD] == 0:
-                put(get_int(frame, SHARED) + get_int(o, 1), unit, total)
+                put(constant(frame, SHARED) + constant(o, 1), unit, total)
 
     return unit_sums
 
@@ -287,16 +287,16 @@ def local_response(t):
 
     o: x, y, scale, positions, channels, size, alpha, beta, k.
     """
-    get, put, get_int, divide, bits = t.get, t.put, t.get_int, t.divide, t.bits
+    get, put, constant, divide, bits = t.get, t.put, t.constant, t.divide, t.bits
     fma, width, real = t.fma, t.width, t.real
 
     def local_response(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        scale, channels, size = team[SLOT] + get_int(o, 2), get_int(o, 4), get_int(o, 5)
-        alpha, beta, k = bits(get_int(o, 6)), bits(get_int(o, 7)), bits(get_int(o, 8))
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        scale, channels, size = team[SLOT] + constant(o, 2), constant(o, 4), constant(o, 5)
+        alpha, beta, k = bits(constant(o, 6)), bits(constant(o, 7)), bits(constant(o, 8))
         behind = size >> 1
         before = size - 1 - behind
-        for i in range(team[RANK], get_int(o, 3) * channels * width, team[SIZE]):
+        for i in range(team[RANK], constant(o, 3) * channels * width, team[SIZE]):
             row = divide(i, width)
             c = row - divide(row, channels) * channels
             energy = real(0)
@@ -313,18 +313,18 @@ def local_response(t):
 @kernel
 def local_response_gradient(t):
     """dx, from what local_response has left. o: x, y, scale, dy, dx, then as there."""
-    get, put, get_int, divide, bits = t.get, t.put, t.get_int, t.divide, t.bits
+    get, put, constant, divide, bits = t.get, t.put, t.constant, t.divide, t.bits
     width, real = t.width, t.real
 
     def local_response_gradient(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        scale, dy = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        dx, channels, size = team[SLOT] + get_int(o, 4), get_int(o, 6), get_int(o, 7)
-        alpha, beta = bits(get_int(o, 8)), bits(get_int(o, 9))
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        scale, dy = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        dx, channels, size = team[SLOT] + constant(o, 4), constant(o, 6), constant(o, 7)
+        alpha, beta = bits(constant(o, 8)), bits(constant(o, 9))
         factor = real(-2) * alpha * beta / real(size)
         behind = size >> 1
         before = size - 1 - behind
-        for i in range(team[RANK], get_int(o, 5) * channels * width, team[SIZE]):
+        for i in range(team[RANK], constant(o, 5) * channels * width, team[SIZE]):
             row = divide(i, width)
             c = row - divide(row, channels) * channels
             total = real(0)

@@ -55,20 +55,20 @@ def _windows_of(t):
 @kernel
 def max_pool(t):
     """y = the largest of each window, NaN if there is one. o: x, y, the pool's numbers."""
-    get, put, get_int, width = t.get, t.put, t.get_int, t.width
+    get, put, constant, width = t.get, t.put, t.constant, t.width
     place_of, inside, at = _place_of(t), _inside_of(t), 2
 
     def max_pool(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        height, columns = get_int(o, at + HEIGHT), get_int(o, at + COLUMNS)
-        out_columns, length = get_int(o, at + OUT_COLUMNS), get_int(o, at + CHANNELS) * width
-        end = get_int(o, at + OUT_ROWS) * out_columns * length
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        height, columns = constant(o, at + HEIGHT), constant(o, at + COLUMNS)
+        out_columns, length = constant(o, at + OUT_COLUMNS), constant(o, at + CHANNELS) * width
+        end = constant(o, at + OUT_ROWS) * out_columns * length
         for i in range(team[RANK], end, team[SIZE]):
             row, column, rest = place_of(i, out_columns, length)
-            top = row * get_int(o, at + STRIDE_Y) - get_int(o, at + TOP)
-            left = column * get_int(o, at + STRIDE_X) - get_int(o, at + LEFT)
-            low, high = inside(top, get_int(o, at + WINDOW_Y), height)
-            first, last = inside(left, get_int(o, at + WINDOW_X), columns)
+            top = row * constant(o, at + STRIDE_Y) - constant(o, at + TOP)
+            left = column * constant(o, at + STRIDE_X) - constant(o, at + LEFT)
+            low, high = inside(top, constant(o, at + WINDOW_Y), height)
+            first, last = inside(left, constant(o, at + WINDOW_X), columns)
             best = get(x, (low * columns + first) * length + rest)
             for a in range(low, high):
                 for b in range(first, last):
@@ -86,7 +86,7 @@ def max_pool_gradient(t):
 
     o: x, y, dy, dx, the pool's numbers.
     """
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
     place_of, inside, windows_of, at = _place_of(t), _inside_of(t), _windows_of(t), 4
 
     @t.jit
@@ -100,16 +100,16 @@ def max_pool_gradient(t):
         return True
 
     def max_pool_gradient(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        dy, dx = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        height, columns = get_int(o, at + HEIGHT), get_int(o, at + COLUMNS)
-        rows, across = get_int(o, at + WINDOW_Y), get_int(o, at + WINDOW_X)
-        stride_y, stride_x = get_int(o, at + STRIDE_Y), get_int(o, at + STRIDE_X)
-        top, left = get_int(o, at + TOP), get_int(o, at + LEFT)
-        out_columns, length = get_int(o, at + OUT_COLUMNS), get_int(o, at + CHANNELS) * width
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        dy, dx = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        height, columns = constant(o, at + HEIGHT), constant(o, at + COLUMNS)
+        rows, across = constant(o, at + WINDOW_Y), constant(o, at + WINDOW_X)
+        stride_y, stride_x = constant(o, at + STRIDE_Y), constant(o, at + STRIDE_X)
+        top, left = constant(o, at + TOP), constant(o, at + LEFT)
+        out_columns, length = constant(o, at + OUT_COLUMNS), constant(o, at + CHANNELS) * width
         for i in range(team[RANK], height * columns * length, team[SIZE]):
             row, column, rest = place_of(i, columns, length)
-            above, below = windows_of(row + top, rows, stride_y, get_int(o, at + OUT_ROWS))
+            above, below = windows_of(row + top, rows, stride_y, constant(o, at + OUT_ROWS))
             before, behind = windows_of(column + left, across, stride_x, out_columns)
             value, total = get(x, i), real(0)
             for a in range(above, below):
@@ -130,20 +130,20 @@ def max_pool_gradient(t):
 @kernel
 def average_pool(t):
     """y = the mean of each window's inside. o: x, y, the pool's numbers."""
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
     place_of, inside, at = _place_of(t), _inside_of(t), 2
 
     def average_pool(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        height, columns = get_int(o, at + HEIGHT), get_int(o, at + COLUMNS)
-        out_columns, length = get_int(o, at + OUT_COLUMNS), get_int(o, at + CHANNELS) * width
-        end = get_int(o, at + OUT_ROWS) * out_columns * length
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        height, columns = constant(o, at + HEIGHT), constant(o, at + COLUMNS)
+        out_columns, length = constant(o, at + OUT_COLUMNS), constant(o, at + CHANNELS) * width
+        end = constant(o, at + OUT_ROWS) * out_columns * length
         for i in range(team[RANK], end, team[SIZE]):
             row, column, rest = place_of(i, out_columns, length)
-            top = row * get_int(o, at + STRIDE_Y) - get_int(o, at + TOP)
-            left = column * get_int(o, at + STRIDE_X) - get_int(o, at + LEFT)
-            low, high = inside(top, get_int(o, at + WINDOW_Y), height)
-            first, last = inside(left, get_int(o, at + WINDOW_X), columns)
+            top = row * constant(o, at + STRIDE_Y) - constant(o, at + TOP)
+            left = column * constant(o, at + STRIDE_X) - constant(o, at + LEFT)
+            low, high = inside(top, constant(o, at + WINDOW_Y), height)
+            first, last = inside(left, constant(o, at + WINDOW_X), columns)
             total = real(0)
             for a in range(low, high):
                 for b in range(first, last):
@@ -156,19 +156,19 @@ def average_pool(t):
 @kernel
 def average_pool_gradient(t):
     """dx = each window's share of dy. o: dy, dx, the pool's numbers."""
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
     place_of, inside, windows_of, at = _place_of(t), _inside_of(t), _windows_of(t), 2
 
     def average_pool_gradient(team, frame, o, scratch):
-        dy, dx = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        height, columns = get_int(o, at + HEIGHT), get_int(o, at + COLUMNS)
-        rows, across = get_int(o, at + WINDOW_Y), get_int(o, at + WINDOW_X)
-        stride_y, stride_x = get_int(o, at + STRIDE_Y), get_int(o, at + STRIDE_X)
-        top, left = get_int(o, at + TOP), get_int(o, at + LEFT)
-        out_columns, length = get_int(o, at + OUT_COLUMNS), get_int(o, at + CHANNELS) * width
+        dy, dx = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        height, columns = constant(o, at + HEIGHT), constant(o, at + COLUMNS)
+        rows, across = constant(o, at + WINDOW_Y), constant(o, at + WINDOW_X)
+        stride_y, stride_x = constant(o, at + STRIDE_Y), constant(o, at + STRIDE_X)
+        top, left = constant(o, at + TOP), constant(o, at + LEFT)
+        out_columns, length = constant(o, at + OUT_COLUMNS), constant(o, at + CHANNELS) * width
         for i in range(team[RANK], height * columns * length, team[SIZE]):
             row, column, rest = place_of(i, columns, length)
-            above, below = windows_of(row + top, rows, stride_y, get_int(o, at + OUT_ROWS))
+            above, below = windows_of(row + top, rows, stride_y, constant(o, at + OUT_ROWS))
             before, behind = windows_of(column + left, across, stride_x, out_columns)
             total = real(0)
             for a in range(above, below):
@@ -203,13 +203,13 @@ def _sources_of(t, bilinear):
 @kernel
 def upsample(t, bilinear):
     """y = x enlarged. o: x, y, height, width, channels, factors of height and width."""
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
     place_of, sources_of = _place_of(t), _sources_of(t, bilinear)
 
     def upsample(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        height, columns, length = get_int(o, 2), get_int(o, 3), get_int(o, 4) * width
-        factor_y, factor_x = get_int(o, 5), get_int(o, 6)
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        height, columns, length = constant(o, 2), constant(o, 3), constant(o, 4) * width
+        factor_y, factor_x = constant(o, 5), constant(o, 6)
         end = height * factor_y * columns * factor_x * length
         for i in range(team[RANK], end, team[SIZE]):
             row, column, rest = place_of(i, columns * factor_x, length)
@@ -231,7 +231,7 @@ def upsample(t, bilinear):
 @kernel
 def upsample_gradient(t, bilinear):
     """dx = the transpose of upsample on dy. o: dy, dx, as upsample."""
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
     place_of, sources_of = _place_of(t), _sources_of(t, bilinear)
 
     @t.jit
@@ -255,9 +255,9 @@ def upsample_gradient(t, bilinear):
         return share
 
     def upsample_gradient(team, frame, o, scratch):
-        dy, dx = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        height, columns, length = get_int(o, 2), get_int(o, 3), get_int(o, 4) * width
-        factor_y, factor_x = get_int(o, 5), get_int(o, 6)
+        dy, dx = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        height, columns, length = constant(o, 2), constant(o, 3), constant(o, 4) * width
+        factor_y, factor_x = constant(o, 5), constant(o, 6)
         for i in range(team[RANK], height * columns * length, team[SIZE]):
             row, column, rest = place_of(i, columns, length)
             above, below = reach(row, factor_y, height)

@@ -16,24 +16,24 @@ _ROWS = 8
 @kernel(skips=[0, 1])
 def square_distances(t):
     """z_j = sum_i (x_i - w_ij)^2. o: x, w, z, inputs, units."""
-    get, put_four, get_int, size, width = t.get, t.put_four, t.get_int, t.size, t.width
+    get, put_four, constant, size, width = t.get, t.put_four, t.constant, t.size, t.width
     fma = t.fma
 
     def centers_of(team, frame, o, unit):
-        w = get_int(frame, PARAMETERS) + get_int(o, 1) + unit * size
-        return w, get_int(o, PACKS), 0
+        w = constant(frame, PARAMETERS) + constant(o, 1) + unit * size
+        return w, constant(o, PACKS), 0
 
     def center(team, frame, o, w, stride, _, k):
         return get(w, k * stride)
 
     def inputs_of(team, frame, o, n):
-        return team[SLOT] + get_int(o, 0) + n * size, 0, 0
+        return team[SLOT] + constant(o, 0) + n * size, 0, 0
 
     def value(team, frame, o, x, _, __, k):
         return get(x, k * width)
 
     def store(team, frame, o, unit, n, a, b, c, d):
-        put_four(team[SLOT] + get_int(o, 2), unit * width + n, a, b, c, d)
+        put_four(team[SLOT] + constant(o, 2), unit * width + n, a, b, c, d)
 
     def step(a, b, c):
         return fma(b - a, b - a, c)
@@ -41,7 +41,7 @@ def square_distances(t):
     multiply = product(t, Side(centers_of, center), Side(inputs_of, value), store, step)
 
     def square_distances(team, frame, o, scratch):
-        multiply(team, frame, o, scratch, get_int(o, 4), width, get_int(o, 3))
+        multiply(team, frame, o, scratch, constant(o, 4), width, constant(o, 3))
 
     return square_distances
 
@@ -53,13 +53,13 @@ def square_distances_gradient(t):
     dz has the factor -2 (see radial_gradient). It is a product and a sum of dz; a thread makes them
     together, for one sample and some inputs.
     """
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     size, width, fma, real, numbers = t.size, t.width, t.fma, t.real, t.local(_ROWS)
 
     def square_distances_gradient(team, frame, o, scratch):
-        x, w = team[SLOT] + get_int(o, 0), get_int(frame, PARAMETERS) + get_int(o, 1)
-        dz, dx = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        inputs, units, stride = get_int(o, 4), get_int(o, 5), get_int(o, PACKS)
+        x, w = team[SLOT] + constant(o, 0), constant(frame, PARAMETERS) + constant(o, 1)
+        dz, dx = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        inputs, units, stride = constant(o, 4), constant(o, 5), constant(o, PACKS)
         sums = numbers()
         for i in range(team[RANK], ((inputs + _ROWS - 1) // _ROWS) * width, team[SIZE]):
             strip, n = divide(i, width), i & (width - 1)
@@ -119,13 +119,13 @@ FUNCTIONS = {
 @kernel
 def radial(t, function):
     """a_j = f(z_j / s_j^2). o: z, s, a, units."""
-    get, put, get_int, divide, width = t.get, t.put, t.get_int, t.divide, t.width
+    get, put, constant, divide, width = t.get, t.put, t.constant, t.divide, t.width
     one, value = t.real(1), t.jit(FUNCTIONS[function](t)[0])
 
     def radial(team, frame, o, scratch):
-        z, s = team[SLOT] + get_int(o, 0), get_int(frame, PARAMETERS) + get_int(o, 1)
-        a = team[SLOT] + get_int(o, 2)
-        for i in range(team[RANK], get_int(o, 3) * width, team[SIZE]):
+        z, s = team[SLOT] + constant(o, 0), constant(frame, PARAMETERS) + constant(o, 1)
+        a = team[SLOT] + constant(o, 2)
+        for i in range(team[RANK], constant(o, 3) * width, team[SIZE]):
             spread = get(s, divide(i, width))
             put(a, i, value(get(z, i) * (one / (spread * spread))))
 
@@ -139,14 +139,14 @@ def radial_gradient(t, function):
     o: z, s, a, da, dz, ds, units. With the factor -2, dz is what the gradients of the centers and
     of the inputs are made of: sums of dz (x - w), and of dz (w - x).
     """
-    get, put, get_int, divide, width = t.get, t.put, t.get_int, t.divide, t.width
+    get, put, constant, divide, width = t.get, t.put, t.constant, t.divide, t.width
     one, minus_two, derivative = t.real(1), t.real(-2), t.jit(FUNCTIONS[function](t)[1])
 
     def radial_gradient(team, frame, o, scratch):
-        z, s = team[SLOT] + get_int(o, 0), get_int(frame, PARAMETERS) + get_int(o, 1)
-        a, da = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        dz, ds = team[SLOT] + get_int(o, 4), team[SLOT] + get_int(o, 5)
-        for i in range(team[RANK], get_int(o, 6) * width, team[SIZE]):
+        z, s = team[SLOT] + constant(o, 0), constant(frame, PARAMETERS) + constant(o, 1)
+        a, da = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        dz, ds = team[SLOT] + constant(o, 4), team[SLOT] + constant(o, 5)
+        for i in range(team[RANK], constant(o, 6) * width, team[SIZE]):
             spread = get(s, divide(i, width))
             inverse = one / (spread * spread)
             u = get(z, i) * inverse

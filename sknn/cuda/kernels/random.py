@@ -56,11 +56,11 @@ def _words_of(t):
 
     They are four words, for the units from four times `four` on.
     """
-    get_int, width, philox = t.get_int, t.width, philox_of(t)
+    constant, width, philox = t.constant, t.width, philox_of(t)
 
     @t.jit
     def words(team, frame, n, four, layer):
-        step, seed = get_int(frame, COUNTED) + team[STEP], get_int(frame, SEED)
+        step, seed = constant(frame, COUNTED) + team[STEP], constant(frame, SEED)
         sample = team[BLOCK] * width + n
         return philox(sample, four, layer, step & _LOW, seed & _LOW, (seed >> 32) & _LOW)
 
@@ -73,10 +73,10 @@ def _by_fours(t, put_one, draw):
     ``put_one(team, o, i, drawn)`` gets an element's place and what ``draw`` has drawn for it; x and
     y are the operands 0 and 1, the number of units the third, the layer the fourth.
     """
-    get_int, divide, width, put_one = t.get_int, t.divide, t.width, t.jit(put_one)
+    constant, divide, width, put_one = t.constant, t.divide, t.width, t.jit(put_one)
 
     def by_fours(team, frame, o, scratch):
-        units, layer = get_int(o, 2), get_int(o, 3)
+        units, layer = constant(o, 2), constant(o, 3)
         for i in range(team[RANK], ((units + 3) >> 2) * width, team[SIZE]):
             four, n = divide(i, width), i & (width - 1)
             a, b, c, d = draw(team, frame, n, four, layer)
@@ -99,13 +99,13 @@ def dropout(t):
 
     The threshold is the rate times 2^32. Applied to a gradient, it is dropout's own gradient.
     """
-    get, put, get_int, bits, real = t.get, t.put, t.get_int, t.bits, t.real
+    get, put, constant, bits, real = t.get, t.put, t.constant, t.bits, t.real
 
     def put_one(team, o, i, word):
         value = real(0)
-        if word >= get_int(o, 4):
-            value = get(team[SLOT] + get_int(o, 0), i) * bits(get_int(o, 5))
-        put(team[SLOT] + get_int(o, 1), i, value)
+        if word >= constant(o, 4):
+            value = get(team[SLOT] + constant(o, 0), i) * bits(constant(o, 5))
+        put(team[SLOT] + constant(o, 1), i, value)
 
     return _by_fours(t, put_one, _words_of(t))
 
@@ -116,16 +116,16 @@ def salt_and_pepper(t):
 
     o: x, y, units, layer, threshold, least, most. The threshold is the probability times 2^32.
     """
-    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
 
     def put_one(team, o, i, word):
-        threshold = get_int(o, 4)
-        value = get(team[SLOT] + get_int(o, 0), i)
+        threshold = constant(o, 4)
+        value = get(team[SLOT] + constant(o, 0), i)
         if word < threshold >> 1:
-            value = bits(get_int(o, 5))
+            value = bits(constant(o, 5))
         elif word < threshold:
-            value = bits(get_int(o, 6))
-        put(team[SLOT] + get_int(o, 1), i, value)
+            value = bits(constant(o, 6))
+        put(team[SLOT] + constant(o, 1), i, value)
 
     return _by_fours(t, put_one, _words_of(t))
 
@@ -228,16 +228,16 @@ def _normals_of(t):
 @kernel
 def gaussian_noise(t):
     """y = x + normal noise, within limits. o: x, y, units, layer, deviation, least, most."""
-    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
 
     def put_one(team, o, i, normal):
-        least, most = bits(get_int(o, 5)), bits(get_int(o, 6))
-        value = get(team[SLOT] + get_int(o, 0), i) + normal * bits(get_int(o, 4))
+        least, most = bits(constant(o, 5)), bits(constant(o, 6))
+        value = get(team[SLOT] + constant(o, 0), i) + normal * bits(constant(o, 4))
         if value < least:
             value = least
         if value > most:
             value = most
-        put(team[SLOT] + get_int(o, 1), i, value)
+        put(team[SLOT] + constant(o, 1), i, value)
 
     return _by_fours(t, put_one, _normals_of(t))
 
@@ -248,12 +248,12 @@ def draw_normal(t):
 
     x has the means and, behind them, the logarithms of the variances.
     """
-    get, put, get_int, width, half = t.get, t.put, t.get_int, t.width, t.real(0.5)
+    get, put, constant, width, half = t.get, t.put, t.constant, t.width, t.real(0.5)
 
     def put_one(team, o, i, normal):
-        x = team[SLOT] + get_int(o, 0)
-        deviation = math.exp(get(x, i + get_int(o, 2) * width) * half)
-        put(team[SLOT] + get_int(o, 1), i, get(x, i) + deviation * normal)
+        x = team[SLOT] + constant(o, 0)
+        deviation = math.exp(get(x, i + constant(o, 2) * width) * half)
+        put(team[SLOT] + constant(o, 1), i, get(x, i) + deviation * normal)
 
     return _by_fours(t, put_one, _normals_of(t))
 
@@ -264,13 +264,14 @@ def draw_normal_gradient(t):
 
     o: x, z, weights, dz, dx, units, beta. What the noise was follows from z.
     """
-    get, put, get_int, bits, width, threads = t.get, t.put, t.get_int, t.bits, t.width, t.threads
+    get, put, constant, bits, width, threads = t.get, t.put, t.constant, t.bits, t.width, t.threads
     lane_sum, add_loss, real, half, one = t.lane_sum, t.add_loss, t.real, t.real(0.5), t.real(1)
 
     def draw_normal_gradient(team, frame, o, scratch):
-        x, z = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        weights, dz = team[SLOT] + get_int(o, 2), team[SLOT] + get_int(o, 3)
-        dx, beta, elements = team[SLOT] + get_int(o, 4), bits(get_int(o, 6)), get_int(o, 5) * width
+        x, z = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        weights, dz = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        dx, beta = team[SLOT] + constant(o, 4), bits(constant(o, 6))
+        elements = constant(o, 5) * width
         for i in range(team[RANK], elements, team[SIZE]):
             mean, gradient, weight = get(x, i), get(dz, i), get(weights, i & (width - 1))
             excess = math.exp(get(x, i + elements)) - one
@@ -302,21 +303,21 @@ def augment(t):
     o: x, y, height, width, channels, height and width of y, layer, lowest row and number of rows
     to begin at, the same of columns, whether to flip upside down, whether to mirror.
     """
-    get, put, get_int, divide, width, real = t.get, t.put, t.get_int, t.divide, t.width, t.real
+    get, put, constant, divide, width, real = t.get, t.put, t.constant, t.divide, t.width, t.real
     words = _words_of(t)
 
     def augment(team, frame, o, scratch):
-        x, y = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, 1)
-        height, columns, channels = get_int(o, 2), get_int(o, 3), get_int(o, 4)
-        out_height, out_columns = get_int(o, 5), get_int(o, 6)
+        x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        height, columns, channels = constant(o, 2), constant(o, 3), constant(o, 4)
+        out_height, out_columns = constant(o, 5), constant(o, 6)
         for k in range(team[RANK], out_height * width, team[SIZE]):
             i, n = divide(k, width), k & (width - 1)
-            a, b, c, d = words(team, frame, n, 0, get_int(o, 7))
-            row = get_int(o, 8) + (a * get_int(o, 9) >> 32) + i
-            right = get_int(o, 10) + (b * get_int(o, 11) >> 32)
-            if get_int(o, 12) and c < 1 << 31:
+            a, b, c, d = words(team, frame, n, 0, constant(o, 7))
+            row = constant(o, 8) + (a * constant(o, 9) >> 32) + i
+            right = constant(o, 10) + (b * constant(o, 11) >> 32)
+            if constant(o, 12) and c < 1 << 31:
                 row = height - 1 - row
-            mirrored = get_int(o, 13) and d < 1 << 31
+            mirrored = constant(o, 13) and d < 1 << 31
             for j in range(out_columns):
                 column = columns - 1 - j - right if mirrored else j + right
                 inside = 0 <= row < height and 0 <= column < columns

@@ -90,13 +90,13 @@ def _column(t, place, pack, units_at=0):
     `place` is the parameter's in o, and `pack` its number among the parameters. With `units_at`,
     the place of the number of units, those of four gates stand beside each other.
     """
-    get, get_int, size = t.get, t.get_int, t.size
+    get, constant, size = t.get, t.constant, t.size
 
     def weights_of(team, frame, o, unit):
         if units_at:
-            unit = (unit & 3) * get_int(o, units_at) + (unit >> 2)
-        w = get_int(frame, PARAMETERS) + get_int(o, place)
-        return w + unit * size, get_int(o, PACKS + pack), 0
+            unit = (unit & 3) * constant(o, units_at) + (unit >> 2)
+        w = constant(frame, PARAMETERS) + constant(o, place)
+        return w + unit * size, constant(o, PACKS + pack), 0
 
     def weight(team, frame, o, w, stride, _, k):
         return get(w, k * stride)
@@ -106,11 +106,11 @@ def _column(t, place, pack, units_at=0):
 
 def _row(t, place, pack):
     """Return the side that has the weights from each of a parameter's rows."""
-    get, get_int, size = t.get, t.get_int, t.size
+    get, constant, size = t.get, t.constant, t.size
 
     def weights_of(team, frame, o, row):
-        w = get_int(frame, PARAMETERS) + get_int(o, place)
-        return w + row * get_int(o, PACKS + pack) * size, 0, 0
+        w = constant(frame, PARAMETERS) + constant(o, place)
+        return w + row * constant(o, PACKS + pack) * size, 0, 0
 
     def weight(team, frame, o, w, _, __, unit):
         return get(w, unit)
@@ -125,13 +125,14 @@ def _values(t, place, units, slots=1, first=0, reverse=0):
     many times `slots`; the values begin with the units of the slot `first`. With `reverse`, the
     place of the flag, they are the states before the step.
     """
-    get, get_int, size, width = t.get, t.get_int, t.size, t.width
+    get, constant, size, width = t.get, t.constant, t.size, t.width
 
     def values_of(team, frame, o, n):
         slot = team[TIME] * slots + first
         if reverse:
-            slot += get_int(o, reverse)
-        return team[SLOT] + get_int(o, place) + (slot * get_int(o, units) * width + n) * size, 0, 0
+            slot += constant(o, reverse)
+        i = slot * constant(o, units) * width + n
+        return team[SLOT] + constant(o, place) + i * size, 0, 0
 
     def value(team, frame, o, x, _, __, k):
         return get(x, k * width)
@@ -148,21 +149,21 @@ def _forward(t, step, lengths, steps, first, last):
     What follows are places in o: of lengths, of the number of steps, of the first and the last of
     the states.
     """
-    get_int, width, meet, time, step = t.get_int, t.width, t.meet, _time(t), t.jit(step)
+    constant, width, meet, time, step = t.constant, t.width, t.meet, _time(t), t.jit(step)
     at, longest, hold = time.at, time.longest, time.hold
 
     def forward(team, frame, o, scratch):
-        slot, n_steps, reverse = team[SLOT], get_int(o, steps), get_int(o, steps + 2)
-        rows, end = get_int(o, steps + 1) * width, longest(slot + get_int(o, lengths), n_steps)
+        slot, n_steps, reverse = team[SLOT], constant(o, steps), constant(o, steps + 2)
+        rows, end = constant(o, steps + 1) * width, longest(slot + constant(o, lengths), n_steps)
         if reverse and end < n_steps:
             for state in range(first, last + 1):
-                hold(team, slot + get_int(o, state), end, n_steps, n_steps, rows)
+                hold(team, slot + constant(o, state), end, n_steps, n_steps, rows)
             meet(team[MEETING], team[PARTS])
         for i in range(end):
             step(at(team, end - 1 - i if reverse else i), frame, o, scratch)
         if not reverse:
             for state in range(first, last + 1):
-                hold(team, slot + get_int(o, state), end + 1, n_steps + 1, end, rows)
+                hold(team, slot + constant(o, state), end + 1, n_steps + 1, end, rows)
 
     return forward
 
@@ -170,21 +171,21 @@ def _forward(t, step, lengths, steps, first, last):
 @kernel(skips=[1, 2], meets=True)
 def simple_rnn(t, function):
     """h' = f(z + w h). o: z, w, h, lengths, h, steps, units, reverse."""
-    get, put, get_int, width, meet = t.get, t.put, t.get_int, t.width, t.meet
+    get, put, constant, width, meet = t.get, t.put, t.constant, t.width, t.meet
     real, alive, f = t.real, _time(t).alive, t.jit(FUNCTIONS[function](t)[0])
 
     def cell(team, frame, o, unit, n, sum):
-        slot, time, reverse = team[SLOT], team[TIME], get_int(o, 7)
-        h, rows, i = slot + get_int(o, 2), get_int(o, 6) * width, unit * width + n
+        slot, time, reverse = team[SLOT], team[TIME], constant(o, 7)
+        h, rows, i = slot + constant(o, 2), constant(o, 6) * width, unit * width + n
         state = get(h, (time + reverse) * rows + i)
-        if alive(team, slot + get_int(o, 3), n):
-            state = f(get(slot + get_int(o, 0), time * rows + i) + sum, real(0))
+        if alive(team, slot + constant(o, 3), n):
+            state = f(get(slot + constant(o, 0), time * rows + i) + sum, real(0))
         put(h, (time + 1 - reverse) * rows + i, state)
 
     multiply = product(t, _column(t, 1, 0), _values(t, 2, 6, reverse=7), _each(t, cell))
 
     def step(team, frame, o, scratch):
-        multiply(team, frame, o, scratch, get_int(o, 6), width, get_int(o, 6))
+        multiply(team, frame, o, scratch, constant(o, 6), width, constant(o, 6))
         meet(team[MEETING], team[PARTS])
 
     return _forward(t, step, 3, 5, 2, 2)
@@ -197,21 +198,21 @@ def lstm(t):
     o: z, w, h, c, lengths, z (the gates' values), h, c, steps, units, reverse. The rows of the
     product are the first unit's gates, those of the second ...: a thread has all four of a unit.
     """
-    get, put, get_int, width, meet = t.get, t.put, t.get_int, t.width, t.meet
+    get, put, constant, width, meet = t.get, t.put, t.constant, t.width, t.meet
     fma, alive, logistic = t.fma, _time(t).alive, logistic_of(t)
 
     def cell(team, frame, o, row, n, sum):
-        slot, time, reverse = team[SLOT], team[TIME], get_int(o, 10)
-        gate, rows, i = row & 3, get_int(o, 9) * width, (row >> 2) * width + n
+        slot, time, reverse = team[SLOT], team[TIME], constant(o, 10)
+        gate, rows, i = row & 3, constant(o, 9) * width, (row >> 2) * width + n
         first = time * 4 * rows + i
-        z, h, c = slot + get_int(o, 0), slot + get_int(o, 2), slot + get_int(o, 3)
+        z, h, c = slot + constant(o, 0), slot + constant(o, 2), slot + constant(o, 3)
         value = get(z, first + gate * rows) + sum
         value = math.tanh(value) if gate == 2 else logistic(value)
         put(z, first + gate * rows, value)
         if gate == 3:
             before, after = (time + reverse) * rows + i, (time + 1 - reverse) * rows + i
             state, cell = get(h, before), get(c, before)
-            if alive(team, slot + get_int(o, 4), n):
+            if alive(team, slot + constant(o, 4), n):
                 cell = fma(get(z, first + rows), cell, get(z, first) * get(z, first + 2 * rows))
                 state = value * math.tanh(cell)
             put(h, after, state)
@@ -220,7 +221,7 @@ def lstm(t):
     multiply = product(t, _column(t, 1, 0, 9), _values(t, 2, 9, reverse=10), _each(t, cell))
 
     def step(team, frame, o, scratch):
-        multiply(team, frame, o, scratch, 4 * get_int(o, 9), width, get_int(o, 9))
+        multiply(team, frame, o, scratch, 4 * constant(o, 9), width, constant(o, 9))
         meet(team[MEETING], team[PARTS])
 
     return _forward(t, step, 4, 8, 2, 3)
@@ -245,36 +246,36 @@ def gru_after(t):
 
 
 def _gru(t, after_product):
-    get, put, get_int, width, meet = t.get, t.put, t.get_int, t.width, t.meet
+    get, put, constant, width, meet = t.get, t.put, t.constant, t.width, t.meet
     fma, alive, logistic = t.fma, _time(t).alive, logistic_of(t)
     h_at = 4 if after_product else 3
     extra_at, units_at, reverse_at = h_at + 3, h_at + 6, h_at + 7
 
     def gate(team, frame, o, row, n, sum):
-        slot, time, rows = team[SLOT], team[TIME], get_int(o, units_at) * width
-        z, i = slot + get_int(o, 0), row * width + n
+        slot, time, rows = team[SLOT], team[TIME], constant(o, units_at) * width
+        z, i = slot + constant(o, 0), row * width + n
         value = logistic(get(z, time * 3 * rows + i) + sum)
         put(z, time * 3 * rows + i, value)
         if not after_product and i >= rows:
-            before = get(slot + get_int(o, h_at), (time + get_int(o, reverse_at) - 1) * rows + i)
-            put(slot + get_int(o, extra_at), (time - 1) * rows + i, value * before)
+            before = get(slot + constant(o, h_at), (time + constant(o, reverse_at) - 1) * rows + i)
+            put(slot + constant(o, extra_at), (time - 1) * rows + i, value * before)
 
     def cell(team, frame, o, unit, n, sum):
-        slot, time, reverse = team[SLOT], team[TIME], get_int(o, reverse_at)
-        rows, i = get_int(o, units_at) * width, unit * width + n
-        z, h, first = slot + get_int(o, 0), slot + get_int(o, h_at), time * 3 * rows + i
+        slot, time, reverse = team[SLOT], team[TIME], constant(o, reverse_at)
+        rows, i = constant(o, units_at) * width, unit * width + n
+        z, h, first = slot + constant(o, 0), slot + constant(o, h_at), time * 3 * rows + i
         update, new = get(z, first), get(z, first + 2 * rows)
         old = get(h, (time + reverse) * rows + i)
         if after_product:
-            sum += get(get_int(frame, PARAMETERS) + get_int(o, 3), unit)
-            put(slot + get_int(o, extra_at), time * rows + i, sum)
+            sum += get(constant(frame, PARAMETERS) + constant(o, 3), unit)
+            put(slot + constant(o, extra_at), time * rows + i, sum)
             new = math.tanh(fma(get(z, first + rows), sum, new))
             state = fma(update, old - new, new)
         else:
             new = math.tanh(new + sum)
             state = fma(update, new - old, old)
         put(z, first + 2 * rows, new)
-        if not alive(team, slot + get_int(o, h_at + 1), n):
+        if not alive(team, slot + constant(o, h_at + 1), n):
             state = old
         put(h, (time + 1 - reverse) * rows + i, state)
 
@@ -284,7 +285,7 @@ def _gru(t, after_product):
     multiply_candidate = product(t, _column(t, 2, 1), inner, _each(t, cell))
 
     def step(team, frame, o, scratch):
-        units = get_int(o, units_at)
+        units = constant(o, units_at)
         multiply(team, frame, o, scratch, 2 * units, width, units)
         meet(team[MEETING], team[PARTS])
         multiply_candidate(team, frame, o, scratch, units, width, units)
@@ -309,7 +310,7 @@ def _backward(t, begin, step, dy, lengths, steps):
     What follows are places in o: of dy (0: there is none) and dh, of lengths, of the number of
     steps.
     """
-    get, put, get_int, width, divide = t.get, t.put, t.get_int, t.width, t.divide
+    get, put, constant, width, divide = t.get, t.put, t.constant, t.width, t.divide
     real, meet, time = t.real, t.meet, _time(t)
     at, longest, alive, begin = time.at, time.longest, time.alive, t.jit(begin)
     sequence, dy, dh = dy > 0, abs(dy), abs(dy) + 1
@@ -317,8 +318,8 @@ def _backward(t, begin, step, dy, lengths, steps):
     @t.jit
     def cut(team, o):
         """Return whether a step is the first of `truncate` steps."""
-        n_steps, truncate = get_int(o, steps), get_int(o, steps + 3)
-        place = team[TIME] + get_int(o, steps + 2)
+        n_steps, truncate = constant(o, steps), constant(o, steps + 3)
+        place = team[TIME] + constant(o, steps + 2)
         if truncate == 0 or place == 0 or place == n_steps:
             return False
         return place == divide(place, truncate) * truncate
@@ -326,36 +327,36 @@ def _backward(t, begin, step, dy, lengths, steps):
     @t.jit
     def go_on(team, frame, o, i, carried):
         """Go on, for an element, to the step that came before in time, if there is one."""
-        slot, n_steps, units = team[SLOT], get_int(o, steps), get_int(o, steps + 1)
-        before = team[TIME] + (1 if get_int(o, steps + 2) else -1)
+        slot, n_steps, units = team[SLOT], constant(o, steps), constant(o, steps + 1)
+        before = team[TIME] + (1 if constant(o, steps + 2) else -1)
         if 0 <= before < n_steps:
             if sequence:
-                carried += get(slot + get_int(o, dy), before * units * width + i)
+                carried += get(slot + constant(o, dy), before * units * width + i)
             here = at(team, before)
-            lives = alive(here, slot + get_int(o, lengths), i & (width - 1))
+            lives = alive(here, slot + constant(o, lengths), i & (width - 1))
             begin(here, frame, o, i, carried, lives, cut(here, o))
         else:
-            put(slot + get_int(o, dh), i, carried)
+            put(slot + constant(o, dh), i, carried)
 
     def finish(team, frame, o, unit, n, sum):
         i = unit * width + n
-        carried = get(team[SLOT] + get_int(o, dh), i)
-        if alive(team, team[SLOT] + get_int(o, lengths), n):
+        carried = get(team[SLOT] + constant(o, dh), i)
+        if alive(team, team[SLOT] + constant(o, lengths), n):
             carried = real(0) if cut(team, o) else carried + sum
         go_on(team, frame, o, i, carried)
 
     step = t.jit(step(_each(t, finish)))
 
     def backward(team, frame, o, scratch):
-        slot, n_steps, reverse = team[SLOT], get_int(o, steps), get_int(o, steps + 2)
-        rows, end = get_int(o, steps + 1) * width, longest(slot + get_int(o, lengths), n_steps)
+        slot, n_steps, reverse = team[SLOT], constant(o, steps), constant(o, steps + 2)
+        rows, end = constant(o, steps + 1) * width, longest(slot + constant(o, lengths), n_steps)
         for i in range(-1, n_steps):  # first to the last step, from behind it
             here = at(team, i if reverse else n_steps - 1 - i)
             if i >= 0 and here[TIME] < end:
                 step(here, frame, o, scratch)
             else:
                 for j in range(team[RANK], rows, team[SIZE]):
-                    go_on(here, frame, o, j, get(slot + get_int(o, dh), j))
+                    go_on(here, frame, o, j, get(slot + constant(o, dh), j))
             meet(team[MEETING], team[PARTS])
 
     return backward
@@ -367,24 +368,24 @@ def simple_rnn_gradient(t, function, sequence):
 
     o: w, h, dy, dh, lengths, dz, dh, steps, units, reverse, truncate.
     """
-    get, put, get_int, width, real = t.get, t.put, t.get_int, t.width, t.real
+    get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
     derivative = t.jit(FUNCTIONS[function](t)[1])
 
     def begin(team, frame, o, i, carried, here, cut):
-        slot, rows = team[SLOT], get_int(o, 8) * width
+        slot, rows = team[SLOT], constant(o, 8) * width
         gradient = real(0)
         if here:
-            after = (team[TIME] + 1 - get_int(o, 9)) * rows + i
-            gradient = carried * derivative(get(slot + get_int(o, 1), after), real(0))
+            after = (team[TIME] + 1 - constant(o, 9)) * rows + i
+            gradient = carried * derivative(get(slot + constant(o, 1), after), real(0))
             carried = real(0)
-        put(slot + get_int(o, 5), team[TIME] * rows + i, gradient)
-        put(slot + get_int(o, 3), i, carried)
+        put(slot + constant(o, 5), team[TIME] * rows + i, gradient)
+        put(slot + constant(o, 3), i, carried)
 
     def step(finish):
         multiply = product(t, _row(t, 0, 0), _values(t, 5, 8), finish)
 
         def step(team, frame, o, scratch):
-            multiply(team, frame, o, scratch, get_int(o, 8), width, get_int(o, 8))
+            multiply(team, frame, o, scratch, constant(o, 8), width, constant(o, 8))
 
         return step
 
@@ -397,16 +398,16 @@ def lstm_gradient(t, sequence):
 
     o: z, w, h, c, dy, dh, dc, lengths, dz, dh, dc, steps, units, reverse, truncate.
     """
-    get, put, get_int, width = t.get, t.put, t.get_int, t.width
+    get, put, constant, width = t.get, t.put, t.constant, t.width
     real, one, fma = t.real, t.real(1), t.fma
 
     def begin(team, frame, o, i, carried, here, cut):
-        slot, rows = team[SLOT], get_int(o, 12) * width
-        dz, dc, first = slot + get_int(o, 8), slot + get_int(o, 6), team[TIME] * 4 * rows + i
+        slot, rows = team[SLOT], constant(o, 12) * width
+        dz, dc, first = slot + constant(o, 8), slot + constant(o, 6), team[TIME] * 4 * rows + i
         denter = dforget = dnew = dleave = real(0)
         if here:
-            z, c = slot + get_int(o, 0), slot + get_int(o, 3)
-            before, after = team[TIME] + get_int(o, 13), team[TIME] + 1 - get_int(o, 13)
+            z, c = slot + constant(o, 0), slot + constant(o, 3)
+            before, after = team[TIME] + constant(o, 13), team[TIME] + 1 - constant(o, 13)
             enter, forget = get(z, first), get(z, first + rows)
             new, leave = get(z, first + 2 * rows), get(z, first + 3 * rows)
             cell = math.tanh(get(c, after * rows + i))
@@ -421,13 +422,13 @@ def lstm_gradient(t, sequence):
         put(dz, first + rows, dforget)
         put(dz, first + 2 * rows, dnew)
         put(dz, first + 3 * rows, dleave)
-        put(slot + get_int(o, 5), i, carried)
+        put(slot + constant(o, 5), i, carried)
 
     def step(finish):
         multiply = product(t, _row(t, 1, 0), _values(t, 8, 12, 4), finish)
 
         def step(team, frame, o, scratch):
-            multiply(team, frame, o, scratch, get_int(o, 12), width, 4 * get_int(o, 12))
+            multiply(team, frame, o, scratch, constant(o, 12), width, 4 * constant(o, 12))
 
         return step
 
@@ -450,17 +451,17 @@ def gru_after_gradient(t, sequence):
 
 
 def _gru_gradient(t, sequence, after_product):
-    get, put, get_int, width, meet = t.get, t.put, t.get_int, t.width, t.meet
+    get, put, constant, width, meet = t.get, t.put, t.constant, t.width, t.meet
     real, one, alive = t.real, t.real(1), _time(t).alive
 
     def begin(team, frame, o, i, carried, here, cut):
-        slot, time, rows = team[SLOT], team[TIME], get_int(o, 13) * width
-        dz, first = slot + get_int(o, 8), time * 3 * rows + i
-        extra, place = slot + get_int(o, 4), time * rows + i
+        slot, time, rows = team[SLOT], team[TIME], constant(o, 13) * width
+        dz, first = slot + constant(o, 8), time * 3 * rows + i
+        extra, place = slot + constant(o, 4), time * rows + i
         if here:
-            z = slot + get_int(o, 0)
+            z = slot + constant(o, 0)
             update, new = get(z, first), get(z, first + 2 * rows)
-            old = get(slot + get_int(o, 3), (time + get_int(o, 14)) * rows + i)
+            old = get(slot + constant(o, 3), (time + constant(o, 14)) * rows + i)
             if after_product:
                 reset = get(z, first + rows)
                 dnew, dupdate = carried * (one - update) * (one - new * new), carried * (old - new)
@@ -476,16 +477,16 @@ def _gru_gradient(t, sequence, after_product):
             for gate in range(3):
                 put(dz, first + gate * rows, real(0))
             put(extra, place, real(0))  # it is multiplied by these zeros
-        put(slot + get_int(o, 6), i, carried)
+        put(slot + constant(o, 6), i, carried)
 
     def reset_gate(team, frame, o, unit, n, sum):
         slot, time = team[SLOT], team[TIME]
-        rows, i = get_int(o, 13) * width, unit * width + n
-        if alive(team, slot + get_int(o, 7), n):
-            place, dh = (time * 3 + 1) * rows + i, slot + get_int(o, 6)
-            reset = get(slot + get_int(o, 0), place)
-            before = get(slot + get_int(o, 3), (time + get_int(o, 14)) * rows + i)
-            put(slot + get_int(o, 8), place, sum * before * (reset * (one - reset)))
+        rows, i = constant(o, 13) * width, unit * width + n
+        if alive(team, slot + constant(o, 7), n):
+            place, dh = (time * 3 + 1) * rows + i, slot + constant(o, 6)
+            reset = get(slot + constant(o, 0), place)
+            before = get(slot + constant(o, 3), (time + constant(o, 14)) * rows + i)
+            put(slot + constant(o, 8), place, sum * before * (reset * (one - reset)))
             put(dh, i, get(dh, i) + sum * reset)
 
     def step(finish):
@@ -495,7 +496,7 @@ def _gru_gradient(t, sequence, after_product):
         multiply = product(t, _row(t, 1, 0), _values(t, 8, 13, 3), finish)
 
         def step(team, frame, o, scratch):
-            units = get_int(o, 13)
+            units = constant(o, 13)
             inner(team, frame, o, scratch, units, width, units)
             meet(team[MEETING], team[PARTS])
             multiply(team, frame, o, scratch, units, width, 2 * units)
@@ -507,21 +508,21 @@ def _gru_gradient(t, sequence, after_product):
 
 def _both(t, finish):
     """Return the product of w, and beside it u, with the gradients of two gates and of u h + b."""
-    get, get_int, size, width = t.get, t.get_int, t.size, t.width
+    get, constant, size, width = t.get, t.constant, t.size, t.width
 
     def weights_of(team, frame, o, row):
-        parameters, units = get_int(frame, PARAMETERS), 2 * get_int(o, 13)
-        w = parameters + get_int(o, 1) + row * get_int(o, PACKS) * size
-        u = parameters + get_int(o, 2) + (row * get_int(o, PACKS + 1) - units) * size
+        parameters, units = constant(frame, PARAMETERS), 2 * constant(o, 13)
+        w = parameters + constant(o, 1) + row * constant(o, PACKS) * size
+        u = parameters + constant(o, 2) + (row * constant(o, PACKS + 1) - units) * size
         return w, u, units
 
     def weight(team, frame, o, w, u, units, unit):
         return get(w if unit < units else u, unit)
 
     def gradients_of(team, frame, o, n):
-        units, time = get_int(o, 13), team[TIME]
-        gates = team[SLOT] + get_int(o, 8) + (time * 3 * units * width + n) * size
-        inner = team[SLOT] + get_int(o, 4) + ((time - 2) * units * width + n) * size
+        units, time = constant(o, 13), team[TIME]
+        gates = team[SLOT] + constant(o, 8) + (time * 3 * units * width + n) * size
+        inner = team[SLOT] + constant(o, 4) + ((time - 2) * units * width + n) * size
         return gates, inner, 2 * units
 
     def gradient(team, frame, o, gates, inner, units, unit):
@@ -530,6 +531,6 @@ def _both(t, finish):
     multiply = product(t, Side(weights_of, weight, True), Side(gradients_of, gradient), finish)
 
     def step(team, frame, o, scratch):
-        multiply(team, frame, o, scratch, get_int(o, 13), width, 3 * get_int(o, 13))
+        multiply(team, frame, o, scratch, constant(o, 13), width, 3 * constant(o, 13))
 
     return step

@@ -42,44 +42,45 @@ def operation(t, name, variant):
 
 def walk(t, operations):
     """Return the kernel for programs of these operations: ``walk(frame)``."""
-    words, width, threads, get_int, sync = t.words, t.width, t.threads, t.get_int, t.sync
+    words, width, threads, constant, sync = t.words, t.width, t.threads, t.constant, t.sync
     thread_of, group_of, groups_of = words.thread, words.group, words.groups
     shared, meet, call = words.shared(t.real), t.meet, words.calls(t, operations, operation)
 
     def walk(frame):
         scratch = shared()
         thread, group, groups = thread_of(), group_of(), groups_of()
-        table, parts = get_int(frame, TABLE), get_int(frame, TEAM_PARTS)
-        stages, tasks = get_int(frame, STAGES), get_int(frame, TASKS)
-        workspace, meetings = get_int(frame, WORKSPACE), get_int(frame, MEETINGS)
+        table, parts = constant(frame, TABLE), constant(frame, TEAM_PARTS)
+        stages, tasks = constant(frame, STAGES), constant(frame, TASKS)
+        workspace, meetings = constant(frame, WORKSPACE), constant(frame, MEETINGS)
         team, teams = group // parts, groups // parts
         part = group - team * parts
         meeting = meetings + (1 + team) * APART
-        for step in range(get_int(frame, FIRST), get_int(frame, LAST)):
-            count = min(get_int(frame, BATCH), get_int(frame, TOTAL) - step * get_int(frame, BATCH))
+        batch, total = constant(frame, BATCH), constant(frame, TOTAL)
+        for step in range(constant(frame, FIRST), constant(frame, LAST)):
+            count = min(batch, total - step * batch)
             blocks = (count + width - 1) // width
-            for stage in range(get_int(frame, N_STAGES)):
-                first, last = get_int(stages, 3 * stage + 1), get_int(stages, 3 * stage + 2)
-                if get_int(stages, 3 * stage) == BLOCKS:
+            for stage in range(constant(frame, N_STAGES)):
+                first, last = constant(stages, 3 * stage + 1), constant(stages, 3 * stage + 2)
+                if constant(stages, 3 * stage) == BLOCKS:
                     if team < teams:
                         for block in range(team, blocks, teams):
                             here = (
                                 thread, part * threads + thread, parts * threads, part, parts, step,
-                                workspace + block * get_int(frame, WORKSPACE_STRIDE), block,
+                                workspace + block * constant(frame, WORKSPACE_STRIDE), block,
                                 min(width, count - block * width), meeting,
                             )  # fmt: skip
                             for i in range(first, last):
                                 row = table + i * (ROW * 8)
-                                call(get_int(row, CODE), here, frame, row + 8, scratch)
+                                call(constant(row, CODE), here, frame, row + 8, scratch)
                                 meet(meeting, parts)
                 else:
                     here = (
                         thread, thread, threads, 0, 1, step, workspace, 0, count, meeting,
                     )  # fmt: skip
                     for task in range(first + group, last, groups):
-                        for i in range(get_int(tasks, 2 * task), get_int(tasks, 2 * task + 1)):
+                        for i in range(constant(tasks, 2 * task), constant(tasks, 2 * task + 1)):
                             row = table + i * (ROW * 8)
-                            call(get_int(row, CODE), here, frame, row + 8, scratch)
+                            call(constant(row, CODE), here, frame, row + 8, scratch)
                             sync()
                 meet(meetings, groups)
 
@@ -92,25 +93,25 @@ def single(t, name, variant):
     Of a stage over blocks, `rows` is the address of its row of the table, and a block has `parts`
     groups; of a stage of tasks, that of a list of rows, one a group, and `parts` is 0.
     """
-    words, width, threads, get_int = t.words, t.width, t.threads, t.get_int
+    words, width, threads, constant = t.words, t.width, t.threads, t.constant
     thread_of, group_of = words.thread, words.group
     shared, call = words.shared(t.real), words.calls(t, [(name, variant)], operation)
 
     def single(frame, rows, parts):
         scratch = shared()
-        thread, group, step = thread_of(), group_of(), get_int(frame, FIRST)
-        count = min(get_int(frame, BATCH), get_int(frame, TOTAL) - step * get_int(frame, BATCH))
-        workspace = get_int(frame, WORKSPACE)
+        thread, group, step = thread_of(), group_of(), constant(frame, FIRST)
+        batch, workspace = constant(frame, BATCH), constant(frame, WORKSPACE)
+        count = min(batch, constant(frame, TOTAL) - step * batch)
         if parts == 0:
             here = thread, thread, threads, 0, 1, step, workspace, 0, count, 0
-            call(0, here, frame, get_int(rows, group), scratch)
+            call(0, here, frame, constant(rows, group), scratch)
             return
         block = group // parts
         part = group - block * parts
         if block * width < count:
             here = (
                 thread, part * threads + thread, parts * threads, part, parts, step,
-                workspace + block * get_int(frame, WORKSPACE_STRIDE), block,
+                workspace + block * constant(frame, WORKSPACE_STRIDE), block,
                 min(width, count - block * width), 0,
             )  # fmt: skip
             call(0, here, frame, rows, scratch)

@@ -22,15 +22,15 @@ def _unit_gradient(t, value):
     ``value(o, block, place, sample, unit)`` is what is added, where the workspace of the block is
     at the address `block`; the number of positions is the second operand.
     """
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, lane_sum, first_of, value = t.width, t.lane_sum, task_place(t), t.jit(value)
     threads, real = t.threads, t.real
 
     def unit_gradient(team, frame, o, scratch):
-        positions, samples = get_int(o, 1), team[COUNT]
-        stride = get_int(frame, WORKSPACE_STRIDE)
+        positions, samples = constant(o, 1), team[COUNT]
+        stride = constant(frame, WORKSPACE_STRIDE)
         _, first = first_of(o)
-        for column in range(get_int(o, TASK_COLUMNS)):
+        for column in range(constant(o, TASK_COLUMNS)):
             for lane in range(team[THREAD], LANES, threads):
                 total = real(0)
                 for i in range(lane, positions * samples, LANES):
@@ -42,8 +42,8 @@ def _unit_gradient(t, value):
                 scratch[lane] = total
             total = lane_sum(scratch, team[THREAD])
             if team[THREAD] == 0:
-                g = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST)
-                if get_int(frame, ACCUMULATE):
+                g = constant(frame, GRADIENT) + constant(o, TASK_FIRST)
+                if constant(frame, ACCUMULATE):
                     total += get(g, column)
                 put(g, column, total)
 
@@ -53,10 +53,10 @@ def _unit_gradient(t, value):
 @kernel(skips=[0])
 def bias_gradient(t):
     """db = sum over positions and samples of dz. o: packed dz, positions, units."""
-    get, get_int, width = t.get, t.get_int, t.width
+    get, constant, width = t.get, t.constant, t.width
 
     def value(o, slot, place, sample, unit):
-        return get(slot + get_int(o, 0), (place * width + sample) * get_int(o, TASK_PACK) + unit)
+        return get(slot + constant(o, 0), (place * width + sample) * constant(o, TASK_PACK) + unit)
 
     return _unit_gradient(t, value)
 
@@ -64,11 +64,11 @@ def bias_gradient(t):
 @kernel
 def channel_sums(t):
     """The same of gradients that are not packed. o: dz, positions, channels."""
-    get, get_int, width, real = t.get, t.get_int, t.width, t.real
+    get, constant, width, real = t.get, t.constant, t.width, t.real
 
     def value(o, slot, place, sample, unit):
-        if unit >= get_int(o, 2):
+        if unit >= constant(o, 2):
             return real(0)
-        return get(slot + get_int(o, 0), (place * get_int(o, 2) + unit) * width + sample)
+        return get(slot + constant(o, 0), (place * constant(o, 2) + unit) * width + sample)
 
     return _unit_gradient(t, value)

@@ -45,11 +45,11 @@ from .gather import position_of
 @kernel
 def fill(t):
     """The same number everywhere. o: out, elements, value."""
-    put, get_int, bits = t.put, t.get_int, t.bits
+    put, constant, bits = t.put, t.constant, t.bits
 
     def fill(team, frame, o, scratch):
-        out, value = team[SLOT] + get_int(o, 0), bits(get_int(o, 2))
-        for i in range(team[RANK], get_int(o, 1), team[SIZE]):
+        out, value = team[SLOT] + constant(o, 0), bits(constant(o, 2))
+        for i in range(team[RANK], constant(o, 1), team[SIZE]):
             put(out, i, value)
 
     return fill
@@ -57,13 +57,13 @@ def fill(t):
 
 def _carried(t):
     """Return the word for where the state that a position carries along begins."""
-    get_int, divide, size = t.get_int, t.divide, t.size
+    constant, divide, size = t.constant, t.divide, t.size
 
     @t.jit
     def carried(frame, position):
-        rows = get_int(frame, CARRY_ROWS)
+        rows = constant(frame, CARRY_ROWS)
         row = position - divide(position, rows) * rows
-        return get_int(frame, CARRY) + row * get_int(frame, CARRY_COLUMNS) * size
+        return constant(frame, CARRY) + row * constant(frame, CARRY_COLUMNS) * size
 
     return carried
 
@@ -71,15 +71,15 @@ def _carried(t):
 @kernel
 def load_state(t):
     """The states that the block's streams have carried along. o: out, units, offset."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, get_int, constant, divide = t.get, t.put, t.get_int, t.constant, t.divide
     width, real, carried, position = t.width, t.real, _carried(t), position_of(t)
 
     def load_state(team, frame, o, scratch):
-        out, resets = team[SLOT] + get_int(o, 0), get_int(frame, RESETS)
-        for i in range(team[RANK], get_int(o, 1) * width, team[SIZE]):
+        out, resets = team[SLOT] + constant(o, 0), constant(frame, RESETS)
+        for i in range(team[RANK], constant(o, 1) * width, team[SIZE]):
             unit = divide(i, width)
             place = position(team, frame, i & (width - 1))
-            value = get(carried(frame, place), get_int(o, 2) + unit)
+            value = get(carried(frame, place), constant(o, 2) + unit)
             if resets and get_int(resets, place):
                 value = real(0)
             put(out, i, value)
@@ -90,16 +90,16 @@ def load_state(t):
 @kernel
 def save_state(t):
     """Leave states for the streams to carry along. o: a, units, offset."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, carried, position = t.width, _carried(t), position_of(t)
 
     def save_state(team, frame, o, scratch):
-        a = team[SLOT] + get_int(o, 0)
-        for i in range(team[RANK], get_int(o, 1) * width, team[SIZE]):
+        a = team[SLOT] + constant(o, 0)
+        for i in range(team[RANK], constant(o, 1) * width, team[SIZE]):
             unit, n = divide(i, width), i & (width - 1)
             if n < team[COUNT]:
                 place = position(team, frame, n)
-                put(carried(frame, place), get_int(o, 2) + unit, get(a, i))
+                put(carried(frame, place), constant(o, 2) + unit, get(a, i))
 
     return save_state
 
@@ -134,21 +134,21 @@ def lookup_unbiased(t):
 
 def _lookup(t, z):
     """Return what looks tokens up; `z` is z's place in o."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, biased, token = t.width, z == 3, _token(t)
 
     def lookup(team, frame, o, scratch):
-        x, out = team[SLOT] + get_int(o, 0), team[SLOT] + get_int(o, z)
-        w = get_int(frame, PARAMETERS) + get_int(o, 1)
-        inputs, units = get_int(o, z + 2), get_int(o, z + 3)
-        for i in range(team[RANK], get_int(o, z + 1) * units * width, team[SIZE]):
+        x, out = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, z)
+        w = constant(frame, PARAMETERS) + constant(o, 1)
+        inputs, units = constant(o, z + 2), constant(o, z + 3)
+        for i in range(team[RANK], constant(o, z + 1) * units * width, team[SIZE]):
             row = divide(i, width)
             step = divide(row, units)
             unit = row - step * units
             number = get(x, step * width + (i & (width - 1)))
-            value = get(w, token(number, inputs) * get_int(o, PACKS) + unit)
+            value = get(w, token(number, inputs) * constant(o, PACKS) + unit)
             if biased:
-                value += get(get_int(frame, PARAMETERS) + get_int(o, 2), unit)
+                value += get(constant(frame, PARAMETERS) + constant(o, 2), unit)
             put(out, i, value)
 
     return lookup
@@ -162,29 +162,30 @@ def lookup_gradient(t):
     over the tokens of the batch in their order, which the group has brought to shared memory as the
     rows that they are, of tokens that the task does not have as -1.
     """
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     width, threads, size, real = t.width, t.threads, t.size, t.real
     place, token, sync, room = task_place(t), _token(t), t.sync, t.scratch
 
     def lookup_gradient(team, frame, o, scratch):
-        thread, numbers = team[THREAD], get_int(o, 2) * width
-        rows, columns, pack = get_int(o, TASK_ROWS), get_int(o, TASK_COLUMNS), get_int(o, TASK_PACK)
+        thread, numbers = team[THREAD], constant(o, 2) * width
+        rows, columns = constant(o, TASK_ROWS), constant(o, TASK_COLUMNS)
+        pack = constant(o, TASK_PACK)
         first, column = place(o)
         share = divide(threads, columns)  # of threads with the same unit: at least one
         mine = divide(thread, columns)
         unit = thread - mine * columns
-        g = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST) + unit * size
-        if mine < share and not get_int(frame, ACCUMULATE):
+        g = constant(frame, GRADIENT) + constant(o, TASK_FIRST) + unit * size
+        if mine < share and not constant(frame, ACCUMULATE):
             for row in range(mine, rows, share):
                 put(g, row * pack, real(0))
         for begin in range(0, team[COUNT], width):
-            block = team[SLOT] + divide(begin, width) * get_int(frame, WORKSPACE_STRIDE)
-            x, dz = block + get_int(o, 0), block + get_int(o, 1) + (column + unit) * size
+            block = team[SLOT] + divide(begin, width) * constant(frame, WORKSPACE_STRIDE)
+            x, dz = block + constant(o, 0), block + constant(o, 1) + (column + unit) * size
             for start in range(0, numbers, room):
                 here = min(numbers - start, room)
                 sync()  # nobody reads those before any more
                 for i in range(thread, here, threads):
-                    row = token(get(x, start + i), get_int(o, 3)) - first
+                    row = token(get(x, start + i), constant(o, 3)) - first
                     counts = begin + (i + start & (width - 1)) < team[COUNT] and 0 <= row < rows
                     scratch[i] = real(row) if counts else real(-1)
                 sync()
@@ -204,7 +205,7 @@ def draw(t):
     The step's rates hold what ``sknn.cpu.kernels.tokens`` says. The token is written to the outputs
     and to X, where the next step reads it; one that is given is in X already. o: z, units.
     """
-    get, put, get_int, put_int = t.get, t.put, t.get_int, t.put_int
+    get, put, constant, put_int = t.get, t.put, t.constant, t.put_int
     width, real, rate = t.width, t.real, t.rate
 
     @t.jit
@@ -232,10 +233,10 @@ def draw(t):
     def draw(team, frame, o, scratch):
         if team[RANK]:
             return
-        z, units = team[SLOT] + get_int(o, 0), get_int(o, 1)
-        out, x = get_int(frame, OUT), get_int(frame, X)
-        following = team[STEP] * get_int(frame, BATCH) + team[BLOCK] * width + 1
-        more, columns = following < get_int(frame, TOTAL), get_int(frame, X_COLUMNS)
+        z, units = team[SLOT] + constant(o, 0), constant(o, 1)
+        out, x = constant(frame, OUT), constant(frame, X)
+        following = team[STEP] * constant(frame, BATCH) + team[BLOCK] * width + 1
+        more, columns = following < constant(frame, TOTAL), constant(frame, X_COLUMNS)
         if rate(team, frame, RATE_FIRST + 3) != real(0):
             if more:
                 put_int(out, following, types.int64(get(x, following * columns)))

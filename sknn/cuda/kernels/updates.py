@@ -40,34 +40,34 @@ def _each(t, body):
     `g` and `w` are the byte of its first one in the gradient, and among the parameters; `i` is the
     element's place, counted from there.
     """
-    get_int, divide, threads, body = t.get_int, t.divide, t.threads, t.jit(body)
+    constant, divide, threads, body = t.constant, t.divide, t.threads, t.jit(body)
 
     def each(team, frame, o, scratch):
-        first, columns = get_int(o, TASK_FIRST), get_int(o, TASK_COLUMNS)
-        g = get_int(frame, GRADIENT) + first
-        w = get_int(frame, PARAMETERS) + first
-        for i in range(team[THREAD], get_int(o, TASK_ROWS) * columns, threads):
+        first, columns = constant(o, TASK_FIRST), constant(o, TASK_COLUMNS)
+        g = constant(frame, GRADIENT) + first
+        w = constant(frame, PARAMETERS) + first
+        for i in range(team[THREAD], constant(o, TASK_ROWS) * columns, threads):
             row = divide(i, columns)
-            body(team, frame, o, g, w, row * get_int(o, TASK_PACK) + i - row * columns)
+            body(team, frame, o, g, w, row * constant(o, TASK_PACK) + i - row * columns)
 
     return each
 
 
 def _lanes(t, value):
     """Return the sum over a task's elements of ``value(frame, o, w, g, i)``, for all threads."""
-    get_int, divide, threads, value = t.get_int, t.divide, t.threads, t.jit(value)
+    constant, divide, threads, value = t.constant, t.divide, t.threads, t.jit(value)
     lane_sum, real = t.lane_sum, t.real
 
     @t.jit
     def lanes(team, frame, o, scratch):
-        first, columns = get_int(o, TASK_FIRST), get_int(o, TASK_COLUMNS)
-        g = get_int(frame, GRADIENT) + first
-        w = get_int(frame, PARAMETERS) + first
+        first, columns = constant(o, TASK_FIRST), constant(o, TASK_COLUMNS)
+        g = constant(frame, GRADIENT) + first
+        w = constant(frame, PARAMETERS) + first
         for lane in range(team[THREAD], LANES, threads):
             total = real(0)
-            for i in range(lane, get_int(o, TASK_ROWS) * columns, LANES):
+            for i in range(lane, constant(o, TASK_ROWS) * columns, LANES):
                 row = divide(i, columns)
-                total += value(frame, o, w, g, row * get_int(o, TASK_PACK) + i - row * columns)
+                total += value(frame, o, w, g, row * constant(o, TASK_PACK) + i - row * columns)
             scratch[lane] = total
         return lane_sum(scratch, team[THREAD])
 
@@ -77,21 +77,21 @@ def _lanes(t, value):
 @kernel
 def collect(t, adds):
     """Add up the sums over parts of a batch, in their order. It stands in no tape: see Program."""
-    get, put, get_int, divide = t.get, t.put, t.get_int, t.divide
+    get, put, constant, divide = t.get, t.put, t.constant, t.divide
     threads, real = t.threads, t.real
 
     def collect(team, frame, o, scratch):
-        g = get_int(frame, GRADIENT) + get_int(o, TASK_FIRST)
-        sums = get_int(frame, PARTIALS) + get_int(o, TASK_PARTIAL)
-        columns = get_int(o, TASK_COLUMNS)
-        n = get_int(o, TASK_ROWS) * columns
+        g = constant(frame, GRADIENT) + constant(o, TASK_FIRST)
+        sums = constant(frame, PARTIALS) + constant(o, TASK_PARTIAL)
+        columns = constant(o, TASK_COLUMNS)
+        n = constant(o, TASK_ROWS) * columns
         for i in range(team[THREAD], n, threads):
             row = divide(i, columns)
-            place = row * get_int(o, TASK_PACK) + i - row * columns
+            place = row * constant(o, TASK_PACK) + i - row * columns
             total = real(0)
-            for part in range(get_int(o, TASK_PARTS)):
+            for part in range(constant(o, TASK_PARTS)):
                 total += get(sums, part * n + i)
-            if adds or get_int(frame, ACCUMULATE):
+            if adds or constant(frame, ACCUMULATE):
                 total += get(g, place)
             put(g, place, total)
 
@@ -101,12 +101,12 @@ def collect(t, adds):
 @kernel
 def shared_gradient(t):
     """The gradient is what an earlier operation has left. o: its place."""
-    get, put, get_int = t.get, t.put, t.get_int
+    get, put, constant = t.get, t.put, t.constant
 
     def body(team, frame, o, g, w, i):
-        first = get_int(o, TASK_FIRST) - get_int(o, TASK_BASE)
-        value = get(get_int(frame, SHARED) + get_int(o, 0) + first, i)
-        if get_int(frame, ACCUMULATE):
+        first = constant(o, TASK_FIRST) - constant(o, TASK_BASE)
+        value = get(constant(frame, SHARED) + constant(o, 0) + first, i)
+        if constant(frame, ACCUMULATE):
             value += get(g, i)
         put(g, i, value)
 
@@ -116,21 +116,21 @@ def shared_gradient(t):
 @kernel
 def regularize(t, with_l1, with_l2):
     """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty. o: l2, l1."""
-    get, put, get_int, bits, rate = t.get, t.put, t.get_int, t.bits, t.rate
+    get, put, constant, bits, rate = t.get, t.put, t.constant, t.bits, t.rate
     real, half = t.real, t.real(0.5)
 
     def penalty(frame, o, w, g, i):
         value = get(w, i)
-        l2, l1 = bits(get_int(o, 0)), bits(get_int(o, 1))
+        l2, l1 = bits(constant(o, 0)), bits(constant(o, 1))
         return l2 * half * value * value + l1 * abs(value)
 
     def body(team, frame, o, g, w, i):
         gradient = get(g, i)
         if with_l1 or with_l2:
             value = get(w, i)
-            gradient += bits(get_int(o, 0)) * value
+            gradient += bits(constant(o, 0)) * value
             if with_l1:
-                l1 = bits(get_int(o, 1))
+                l1 = bits(constant(o, 1))
                 gradient += l1 if value > real(0) else (-l1 if value < real(0) else value)
         put(g, i, gradient * rate(team, frame, RATE_WEIGHT))
 
@@ -140,8 +140,8 @@ def regularize(t, with_l1, with_l2):
         if with_l1 or with_l2:
             sum = total(team, frame, o, scratch)
             if team[THREAD] == 0:
-                place = team[STEP] * get_int(frame, N_SUMS) + get_int(o, TASK_SUM)
-                put(get_int(frame, SUMS), place, sum)
+                place = team[STEP] * constant(frame, N_SUMS) + constant(o, TASK_SUM)
+                put(constant(frame, SUMS), place, sum)
         each(team, frame, o, scratch)
 
     return regularize
@@ -150,10 +150,10 @@ def regularize(t, with_l1, with_l2):
 @kernel
 def clip_value(t):
     """Clip each element of the gradient to [-limit, limit]. o: limit."""
-    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
 
     def body(team, frame, o, g, w, i):
-        limit, value = bits(get_int(o, 0)), get(g, i)
+        limit, value = bits(constant(o, 0)), get(g, i)
         put(g, i, limit if value > limit else (-limit if value < -limit else value))
 
     return _each(t, body)
@@ -162,7 +162,7 @@ def clip_value(t):
 @kernel
 def square_sum(t):
     """Leave the sum of squares for total_norm."""
-    get, put, get_int = t.get, t.put, t.get_int
+    get, put, constant = t.get, t.put, t.constant
 
     def square(frame, o, w, g, i):
         return get(g, i) * get(g, i)
@@ -172,7 +172,7 @@ def square_sum(t):
     def square_sum(team, frame, o, scratch):
         sum = total(team, frame, o, scratch)
         if team[THREAD] == 0:
-            put(get_int(frame, SQUARES), get_int(o, TASK_SUM), sum)
+            put(constant(frame, SQUARES), constant(o, TASK_SUM), sum)
 
     return square_sum
 
@@ -180,19 +180,19 @@ def square_sum(t):
 @kernel
 def total_norm(t):
     """Leave min(1, limit / norm of the whole gradient). o: its place (shared), limit."""
-    get, put, get_int, bits = t.get, t.put, t.get_int, t.bits
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
     lane_sum, threads, real = t.lane_sum, t.threads, t.real
 
     def total_norm(team, frame, o, scratch):
         for lane in range(team[THREAD], LANES, threads):
             total = real(0)
-            for i in range(lane, get_int(frame, N_SUMS), LANES):
-                total += get(get_int(frame, SQUARES), i)
+            for i in range(lane, constant(frame, N_SUMS), LANES):
+                total += get(constant(frame, SQUARES), i)
             scratch[lane] = total
-        norm, limit = math.sqrt(lane_sum(scratch, team[THREAD])), bits(get_int(o, 1))
+        norm, limit = math.sqrt(lane_sum(scratch, team[THREAD])), bits(constant(o, 1))
         if team[THREAD] == 0:
             scale = limit / norm if norm > limit else real(1)
-            put(get_int(frame, SHARED) + get_int(o, 0), 0, scale)
+            put(constant(frame, SHARED) + constant(o, 0), 0, scale)
 
     return total_norm
 
@@ -200,10 +200,10 @@ def total_norm(t):
 @kernel
 def scale_gradient(t):
     """g = g times what total_norm has left. o: its place."""
-    get, put, get_int = t.get, t.put, t.get_int
+    get, put, constant = t.get, t.put, t.constant
 
     def body(team, frame, o, g, w, i):
-        put(g, i, get(g, i) * get(get_int(frame, SHARED) + get_int(o, 0), 0))
+        put(g, i, get(g, i) * get(constant(frame, SHARED) + constant(o, 0), 0))
 
     return _each(t, body)
 
@@ -269,17 +269,17 @@ RULES = {
 @kernel
 def update(t, name):
     """One step of an optimizer. o: a, b, epsilon, decay."""
-    get, put, get_int, bits, rate = t.get, t.put, t.get_int, t.bits, t.rate
+    get, put, constant, bits, rate = t.get, t.put, t.constant, t.bits, t.rate
     rule, two, one = t.jit(RULES[name][0]), RULES[name][1] == 2, t.real(1)
 
     def body(team, frame, o, g, w, i):
-        first = get_int(frame, STATE) + get_int(o, TASK_FIRST)
-        second = first + get_int(frame, STATE_STRIDE) if two else first
-        a, b = bits(get_int(o, 0)), bits(get_int(o, 1))
+        first = constant(frame, STATE) + constant(o, TASK_FIRST)
+        second = first + constant(frame, STATE_STRIDE) if two else first
+        a, b = bits(constant(o, 0)), bits(constant(o, 1))
         value, m, v = rule(
             get(w, i), get(g, i), get(first, i), get(second, i), rate(team, frame, RATE_FIRST),
             rate(team, frame, RATE_FIRST + 1), rate(team, frame, RATE_FIRST + 2), a, b, one - a,
-            one - b, bits(get_int(o, 2)), bits(get_int(o, 3)),
+            one - b, bits(constant(o, 2)), bits(constant(o, 3)),
         )  # fmt: skip
         put(w, i, value)
         put(first, i, m)
@@ -292,11 +292,11 @@ def update(t, name):
 @kernel
 def average(t):
     """Move the average of a parameter towards what it is now. o: which state is the average."""
-    get, put, get_int, rate = t.get, t.put, t.get_int, t.rate
+    get, put, constant, rate = t.get, t.put, t.constant, t.rate
 
     def body(team, frame, o, g, w, i):
-        mean = get_int(frame, STATE) + get_int(o, 0) * get_int(frame, STATE_STRIDE)
-        mean += get_int(o, TASK_FIRST)
+        mean = constant(frame, STATE) + constant(o, 0) * constant(frame, STATE_STRIDE)
+        mean += constant(o, TASK_FIRST)
         before = get(mean, i)
         put(mean, i, before + rate(team, frame, RATE_AVERAGE) * (get(w, i) - before))
 

@@ -79,6 +79,23 @@ class Words:
 
         return self._once(("get", kind), get)
 
+    @property
+    def constant(self):
+        """The word that reads an int64 which nobody changes while the kernel runs.
+
+        It may be read once, and kept.
+        """
+
+        def constant(typingctx, address, index):
+            def codegen(context, builder, sig, args):
+                value = builder.load(self._place(context, builder, _INT64, *args))
+                value.set_metadata("invariant.load", builder.module.add_metadata([]))
+                return value
+
+            return _INT64(_INT64, _INT64), codegen
+
+        return self._once("constant", constant)
+
     def put(self, kind):
         """Return the word that writes one."""
 
