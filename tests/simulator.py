@@ -5,7 +5,6 @@ It compares a network that learns there with one of the CPU.
 """
 
 import ctypes
-import struct
 import warnings
 
 import numpy as np
@@ -97,11 +96,10 @@ class SimulatedWords(Words):
         return lambda a, b, c: dtype(float(a) * float(b) + float(c))
 
     def bits(self, kind):
-        code = "qd" if kind == types.float64 else "if"
-        mask = 2**64 - 1 if kind == types.float64 else 2**32 - 1
-        return lambda value: _DTYPES[kind](
-            struct.unpack(code[1], struct.pack(code[0].upper(), int(value) & mask))[0]
-        )
+        return lambda value: np.array([value]).astype(f"i{kind.bitwidth // 8}").view(_DTYPES[kind])[0]
+
+    def bits_of(self, kind):
+        return lambda value: int(np.array([value], _DTYPES[kind]).view(f"i{kind.bitwidth // 8}")[0])
 
 
 class SimulatedDriver(EmulatedDriver):
