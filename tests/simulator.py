@@ -96,7 +96,8 @@ class SimulatedWords(Words):
         return lambda a, b, c: dtype(float(a) * float(b) + float(c))
 
     def bits(self, kind):
-        return lambda value: np.array([value]).astype(f"i{kind.bitwidth // 8}").view(_DTYPES[kind])[0]
+        size = kind.bitwidth // 8
+        return lambda value: np.array([value]).astype(f"i{size}").view(_DTYPES[kind])[0]
 
     def bits_of(self, kind):
         return lambda value: int(np.array([value], _DTYPES[kind]).view(f"i{kind.bitwidth // 8}")[0])

@@ -27,9 +27,9 @@ pytestmark = needs_emulator
 #: operation is done by teams of some groups, which meet in its middle.
 DEVICES = {
     "single": EmulatedCUDA(threads=32, groups=2, single=True),
-    "walk": EmulatedCUDA(threads=64, groups=5, order="backward"),
-    "mixed": EmulatedCUDA(threads=64, groups=7, order="mixed"),
-    "alone": EmulatedCUDA(threads=64, groups=5, order="alone"),
+    "walk": EmulatedCUDA(threads=64, groups=5, parts=5, order="backward"),
+    "mixed": EmulatedCUDA(threads=64, groups=7, parts=7, order="mixed"),
+    "alone": EmulatedCUDA(threads=64, groups=5, parts=5, order="alone"),
 }
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 

@@ -20,10 +20,13 @@ _TASK, _VECTOR = {True: (128, 128), False: (64, 32)}, 8
 #: Terms of a sum over a batch that are added one after the other, and the most parts that such a
 #: sum has. Neither depends on the GPU, so the bits do not.
 _DEPTH, _MOST_PARTS = 2048, 64
+#: Groups that an operation on a block has at most.
+_MOST_GROUPS = 256
 #: The width of a block whose operations are launched one by one.
 WIDE = 128
-#: Elements that a thread of a group goes over before there is work for a group more.
-_EACH = 8
+#: Elements of an operation for which a launch has a group more; and elements, or multiply-adds, for
+#: which a team has one more, which all others have to wait for. Estimates, as there was no GPU.
+_EACH, _EACH_OF_TEAM, _PRODUCTS_OF_TEAM = 2048, 8192, 2**18
 #: Gradients that are products: sums over a batch that may be made in parts.
 PRODUCTS = {"weight_gradient", "kernel_gradient", "kernel_gradient_narrow"}
 _FIELDS = {X: f.X, Y: f.Y}
@@ -85,6 +88,19 @@ class Program:
             adds = {op.name in PRODUCTS and _adds(op) for op in ops if op.name in PRODUCTS}
             found |= {("collect", (flag,)) for flag in adds}
         return sorted(found, key=repr)
+
+
+def _depth(op):
+    """Return how long the sums of an operation on a block are, if it is a product, else 0."""
+    numbers = dict(zip(op.row.attributes, op.attributes))
+    if op.name in ("dense", "dense_unbiased", "square_distances"):
+        return numbers["inputs"]
+    if op.name in ("dense_input_gradient", *f.MEETS):
+        return numbers["units"]
+    if op.name.startswith("convolution"):
+        seen = numbers["filters" if op.name.endswith("gradient") else "channels"]
+        return numbers["kernel_height"] * numbers["kernel_width"] * seen // numbers["groups"]
+    return 0
 
 
 def _adds(op):
@@ -166,19 +182,26 @@ class Plan:
             packs = [o.pack for o in (*op.reads, *op.writes) if isinstance(o, Parameter)]
             packs = {f.PACKS + i: pack for i, pack in enumerate(packs)}
             row = self._add_row(op.name, variant, self._operands(op), packs)
-            parts = self._parts(op)
-            self.most_parts = max(self.most_parts, parts)
-            if op.name in f.MEETS:
-                parts = 1  # groups of different launches can't wait for each other
-            self.nodes.append((op.name, variant, [row], parts))
+            launched, together = self._groups(op)
+            self.most_parts = max(self.most_parts, together)
+            self.nodes.append((op.name, variant, [row], launched))
         self._stages.append((run.BLOCKS, first, len(self._table)))
 
-    def _parts(self, op):
-        """Return how many groups of threads an operation on a block has work for."""
-        elements = sum(o.rows for o in op.writes if not isinstance(o, Parameter))
-        if op.name in f.MEETS:  # one step after the other
+    def _groups(self, op):
+        """Return how many groups do an operation on a block: of a launch of its own, of a team."""
+        width = self._program.width
+        buffers = [o for o in op.writes or op.reads if not isinstance(o, Parameter)]
+        elements, depth = width * sum(buffer.rows for buffer in buffers), _depth(op)
+        if op.name in f.MEETS:  # one step after the other, and nobody waits for another launch
             elements //= dict(zip(op.row.attributes, op.attributes))["steps"]
-        return int(np.clip(-(-elements * self._program.width // (_EACH * 256)), 1, 256))
+        tile = 128 * 128 if width == WIDE else 64 * 32
+        launched = -(-elements // (tile if depth else _EACH))
+        together = -(-elements // _EACH_OF_TEAM)
+        if depth:
+            together = min(launched, -(-elements * depth // _PRODUCTS_OF_TEAM))
+        if op.name in f.MEETS:
+            launched = 1
+        return tuple(min(max(n, 1), _MOST_GROUPS) for n in (launched, together))
 
     def _add_units(self, phase):
         first = len(self._tasks)
