@@ -15,7 +15,7 @@ from ..tape.tape import Parameter
 from .kernels import frame as f
 from .kernels import run
 
-#: Rows and columns of a parameter that a task has, by the width of a block; of a vector, columns.
+#: Rows and columns of a task of a parameter, for wide blocks and others; of a vector, columns.
 _TASK, _VECTOR = {True: (128, 128), False: (64, 32)}, 8
 #: Terms of a sum over a batch that are added one after the other, and the most parts that such a
 #: sum has. Neither depends on the GPU, so the bits do not.
@@ -220,7 +220,10 @@ class Plan:
         """Append the stage of a phase's tasks, and before it that of sums over parts of a batch."""
         parts, chains = [], []
         for parameter, chain in phase.ops:
-            for places in self._cut(parameter):
+            numbers = dict(zip(chain[0].row.attributes, chain[0].attributes))
+            # of sums over many positions, each is work enough
+            units = 1 if numbers.get("positions", 1) > 1 else _VECTOR
+            for places in self._cut(parameter, units):
                 whole = []
                 for op in chain:
                     if op.name in PRODUCTS:
@@ -269,12 +272,15 @@ class Plan:
             self.nodes.append((name, variant, rows, 0))
         self._stages.append((run.TASKED, first, len(self._tasks)))
 
-    def _cut(self, parameter):
-        """Yield the tasks of a parameter, as the last numbers of their rows of the table."""
+    def _cut(self, parameter, units):
+        """Yield the tasks of a parameter, as the last numbers of their rows of the table.
+
+        Of a vector a task has so many `units`.
+        """
         program, pack = self._program, parameter.pack
         base, size = program.layout.offsets[parameter], program.dtype.itemsize
         inputs = parameter.elements // pack
-        rows, columns = _TASK[program.width == WIDE] if inputs > 1 else (1, _VECTOR)
+        rows, columns = _TASK[program.width == WIDE] if inputs > 1 else (1, units)
         for row in range(0, inputs, rows):
             for column in range(0, pack, columns):
                 yield {

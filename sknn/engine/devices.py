@@ -106,7 +106,7 @@ def _why_not(name):
     if key not in _made and key not in _reasons:
         try:
             device_named(name)
-        except (ImportError, RuntimeError) as error:
+        except (ImportError, RuntimeError, ValueError) as error:
             _reasons[key] = str(error)
     return _reasons.get(key)
 

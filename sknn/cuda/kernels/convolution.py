@@ -31,7 +31,7 @@ from .frame import (
     WORKSPACE_STRIDE,
     kernel,
 )
-from .product import Side, product
+from .product import Side, product, product_of_any
 
 #: The numbers of a convolution, counted from the first.
 (
@@ -106,7 +106,7 @@ def _convolution(t, z):
         first = (place * constant(o, at + FILTERS) + unit) * width + n - place * width
         put_four(team[SLOT] + constant(o, z), first, a, b, c, d)
 
-    multiply = product(t, Side(weights_of, weight), Side(window_of, value), store)
+    multiply = product_of_any(t, Side(weights_of, weight), Side(window_of, value), store)
 
     @t.jit
     def each(team, frame, o, inputs, units):
@@ -213,7 +213,7 @@ def convolution_input_gradient(t):
         first = (place * constant(o, at + CHANNELS) + channel) * width + n - place * width
         put_four(team[SLOT] + constant(o, 2), first, a, b, c, d)
 
-    multiply = product(t, Side(weights_of, weight, True), Side(place_of, gradient), store)
+    multiply = product_of_any(t, Side(weights_of, weight, True), Side(place_of, gradient), store)
 
     @t.jit
     def each(team, frame, o, inputs, units):

@@ -153,6 +153,8 @@ class Target:
         Threads in a group.
     tile : tuple of int
         Of products: rows, columns, and how many of each a thread has.
+    narrow : tuple of int
+        The same where there are few rows.
     """
 
     #: Rows of a product's operands that lie in shared memory at once.
@@ -162,10 +164,12 @@ class Target:
         self.words, self.real, self.width, self.threads = words, real, width, threads
         self.size = real.bitwidth // 8
         self.tile = (128, 128, 8) if width == 128 else (threads // 2, 32, 4)
-        rows, columns, each = self.tile
-        assert rows * columns == threads * each * each
+        self.narrow = (32, 128, 4) if width == 128 else (threads // 4, 64, 4)
+        tiles = self.tile, self.narrow
+        assert all(rows * columns == threads * each * each for rows, columns, each in tiles)
         #: Numbers that a group's threads share: two stages of a product's operands, and sums.
-        self.scratch = max(2 * self.depth * (rows + columns + 8), 2 * LANES)
+        most = max(rows + columns for rows, columns, _ in tiles)
+        self.scratch = max(2 * self.depth * (most + 8), 2 * LANES)
         self.get, self.put = words.get(real), words.put(real)
         self.put_four, self.four = words.put_four(real), words.four(real)
         self.fma, self.bits, self.bits_of = words.fma(real), words.bits(real), words.bits_of(real)

@@ -34,14 +34,29 @@ def _log(n):
     return n.bit_length() - 1
 
 
-def product(t, a, b, store, step=None):
+def product_of_any(t, a, b, store):
+    """Return a product for any number of rows: if few, by tiles of few rows and more columns."""
+    multiply, narrow = product(t, a, b, store), product(t, a, b, store, tile=t.narrow)
+    half = t.tile[0] // 2
+
+    @t.jit
+    def product_of_any(team, frame, o, scratch, m_extent, n_extent, k_extent):
+        if m_extent <= half:
+            narrow(team, frame, o, scratch, m_extent, n_extent, k_extent)
+        else:
+            multiply(team, frame, o, scratch, m_extent, n_extent, k_extent)
+
+    return product_of_any
+
+
+def product(t, a, b, store, step=None, tile=None):
     """Return a function that makes a product: ``multiply(team, frame, o, scratch, m, n, k)``.
 
     The last three are the extents. ``store(team, frame, o, m, n, c0, c1, c2, c3)`` gets four
     neighbours of a row of C; n is a multiple of four. ``step(a, b, c)``, in place of a b + c, is
-    what makes a sum of the one before, c; of two zeros it makes c.
+    what makes a sum of the one before, c; of two zeros it makes c. `tile` is one like the target's.
     """
-    rows, columns, each = t.tile
+    rows, columns, each = tile or t.tile
     depth, threads, jit, sync = t.depth, t.threads, t.jit, t.sync
     where_a, load_a, where_b, load_b = map(jit, (a.where, a.load, b.where, b.load))
     along_a, along_b, store = a.along, b.along, jit(store)
