@@ -18,6 +18,7 @@ from sknn.cuda import program, session
 from sknn.cuda.driver import OutOfMemory
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
+from sknn.layers import Activation
 
 pytestmark = [
     needs_emulator,
@@ -217,7 +218,7 @@ def test_data_for_which_there_is_no_room_after_all_come_in_parts(gpu, monkeypatc
     assert_equal(learned(mlp().fit(X, Y)), expected)
 
 
-NETWORK = network_of(3, outputs=2)
+ACTIVATION, NETWORK = Activation("relu"), network_of(3, outputs=2)
 
 
 @contextmanager
@@ -251,6 +252,26 @@ def test_steps_whose_losses_have_a_share_each_are_not_cut(gpu):
         assert opened.run(200, 200) == expected
         with pytest.raises(MemoryError, match="no room .* A step of 200 rows takes"):
             opened.run(200, 200, np.ones((1, 2)))
+
+
+def test_what_kernels_cannot_count_is_refused():
+    """They divide places as numbers of 32 bits, and would read somewhere else."""
+    made = EmulatedCUDA()
+    keys = make_problem(NETWORK, "float32", 1)
+    keys = keys.source.key, keys.targets.key
+
+    def compiled(network):
+        tape = lower(network, np.dtype("f4"), 32, "gradient", *keys, device=made)
+        return made.compile(tape, "float32")
+
+    with pytest.raises(ValueError, match="of 32 samples, has 2,147,483,648 numbers; on a GPU"):
+        compiled(network_of(3, (2**26, ACTIVATION), outputs=2))
+    with pytest.raises(ValueError, match="has 2,147,483,648 numbers; on a GPU"):
+        compiled(network_of(2**16, (2**15, ACTIVATION), outputs=2))
+    small = compiled(NETWORK)
+    assert small.plan(2**31 - 32).n_sums == 0
+    with pytest.raises(ValueError, match="_gradient has 2,147,483,648"):
+        small.plan(2**31)
 
 
 def test_a_pickle_from_a_gpu_predicts_without_one(gpu, monkeypatch):

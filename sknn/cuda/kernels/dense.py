@@ -163,11 +163,11 @@ def gradient_store(t, adds=False):
 
 def task_place(t):
     """Return the word for the row and the column of a parameter that a task begins at."""
-    get_int, divide, size = t.get_int, t.divide, t.size
+    get_int, divide, log = t.get_int, t.divide, t.size.bit_length() - 1
 
     @t.jit
     def task_place(o):
-        first = divide(get_int(o, TASK_FIRST) - get_int(o, TASK_BASE), size)
+        first = (get_int(o, TASK_FIRST) - get_int(o, TASK_BASE)) >> log  # bytes may be many more
         row = divide(first, get_int(o, TASK_PACK))
         return row, first - row * get_int(o, TASK_PACK)
 
