@@ -13,7 +13,7 @@ from emulator import needs_emulator
 from test_operations import make_problem
 from test_operations import mlp as network_of
 
-from sknn import MLPNetClassifier, MLPNetRegressor
+from sknn import CharRNN, MLPNetClassifier, MLPNetRegressor
 from sknn.cuda import program, session
 from sknn.cuda.driver import OutOfMemory
 from sknn.engine.devices import DEVICES
@@ -202,6 +202,28 @@ def test_after_an_error_nothing_is_on_its_way(gpu, monkeypatch):
     with pytest.raises(RuntimeError, match="no more"):
         mlp().fit(X, Y)
     assert waits == ["copies", "kernels"]
+
+
+def test_windows_of_a_text_are_copied_only_if_that_is_little(gpu, monkeypatch):
+    """Else a few steps' are: states go on from one copy to the next."""
+    params = {"seq_len": 6, "batch_size": 3, "max_iter": 2, "random_state": 0, "dtype": "float64"}
+    found, placed, place = [], [], session.Placed
+    monkeypatch.setattr(session, "Placed", lambda *how: placed.append(how) or place(*how))
+    for n_bytes in (2**28, 1):
+        monkeypatch.setattr(session, "_SPAN_BYTES", n_bytes)
+        gpu(single=True)
+        placed.clear()
+        net = CharRNN("rnn", 5, device="cuda", **params).fit(["abcab" * 9, "bca" * 20])
+        assert bool(placed) == (n_bytes > 1)
+        found.append([*net._weights.values, net.loss_curve_])
+    assert_equal(*found)
+
+
+def test_numbers_too_large_for_float32_are_infinite_without_a_word(gpu):
+    gpu(single=True)
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="non-finite|not finite"):
+        warnings.simplefilter("error", RuntimeWarning)
+        mlp(dtype="float32").fit(X * 1e300, Y)
 
 
 @emulated_only

@@ -18,7 +18,7 @@ from numba.core import types
 from ..tape import wall
 from ..tape.sources import INPUTS, X
 from .arrays import Numbers
-from .data import Cargo, Placed, bytes_of
+from .data import Cargo, Placed, bytes_of, overlaps
 from .driver import OutOfMemory
 from .kernels import frame as f
 from .kernels import run as kernels
@@ -248,7 +248,8 @@ class Session:
         for source in sources:
             again, free = learns or source in device.seen, self.driver.free_bytes()
             device.seen.add(source)
-            if self.placed(source) is None and again and bytes_of(source, dtype) < _SHARE * free:
+            most = min(_SHARE * free, _SPAN_BYTES if overlaps(source) else free)
+            if self.placed(source) is None and again and bytes_of(source, dtype) < most:
                 with suppress(OutOfMemory):  # others take memory too, and it is not in one piece
                     device.resident[source] = Placed(self.driver, source, dtype)
         return all(self.placed(source) is not None for source in sources)
