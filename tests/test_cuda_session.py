@@ -3,16 +3,22 @@
 import gc
 import pickle
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from emulated_driver import REAL, EmulatedCUDA
 from emulator import needs_emulator
+from test_operations import make_problem
+from test_operations import mlp as network_of
 
-from sknn import MLPNetClassifier, MLPNetRegressor
+from sknn import CharRNN, MLPNetClassifier, MLPNetRegressor
 from sknn.cuda import program, session
+from sknn.cuda.driver import OutOfMemory
 from sknn.engine.devices import DEVICES
+from sknn.engine.lowering import lower
+from sknn.layers import Activation
 
 pytestmark = [
     needs_emulator,
@@ -176,6 +182,119 @@ def test_an_interrupt_ends_training_between_steps(gpu, single):
     assert net.n_iter_ < 50
     gc.collect()
     assert one.driver.allocated == 0
+
+
+@emulated_only
+def test_after_an_error_nothing_is_on_its_way(gpu, monkeypatch):
+    """What is copied or computed still reads and writes memory that is freed then."""
+    one, waits = gpu(single=True), []
+    monkeypatch.setattr(session, "_SHARE", 0.0)
+    monkeypatch.setattr(session, "_SPAN_BYTES", 1)  # a step a span
+    load = session.Cargo.load
+
+    def fail(cargo, first, *rest):
+        if first:
+            one.driver.wait_for_copies = lambda: waits.append("copies")
+            one.driver.synchronize = lambda: waits.append("kernels")
+            raise RuntimeError("no more")
+        load(cargo, first, *rest)
+
+    monkeypatch.setattr(session.Cargo, "load", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        mlp().fit(X, Y)
+    assert waits == ["copies", "kernels"]
+
+
+def test_windows_of_a_text_are_copied_only_if_that_is_little(gpu, monkeypatch):
+    """Else a few steps' are: states go on from one copy to the next."""
+    params = {"seq_len": 6, "batch_size": 3, "max_iter": 2, "random_state": 0, "dtype": "float64"}
+    found, placed, place = [], [], session.Placed
+    monkeypatch.setattr(session, "Placed", lambda *how: placed.append(how) or place(*how))
+    for n_bytes in (2**28, 1):
+        monkeypatch.setattr(session, "_SPAN_BYTES", n_bytes)
+        gpu(single=True)
+        placed.clear()
+        net = CharRNN("rnn", 5, device="cuda", **params).fit(["abcab" * 9, "bca" * 20])
+        assert bool(placed) == (n_bytes > 1)
+        found.append([*net._weights.values, net.loss_curve_])
+    assert_equal(*found)
+
+
+def test_numbers_too_large_for_float32_are_infinite_without_a_word(gpu):
+    gpu(single=True)
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="non-finite|not finite"):
+        warnings.simplefilter("error", RuntimeWarning)
+        mlp(dtype="float32").fit(X * 1e300, Y)
+
+
+@emulated_only
+def test_data_for_which_there_is_no_room_after_all_come_in_parts(gpu, monkeypatch):
+    """Others take memory between a look at what is free and the asking for it."""
+    gpu(single=True)
+    expected = learned(mlp().fit(X, Y))
+    gpu(single=True)
+
+    def placed(*how):
+        raise OutOfMemory(1, 0)
+
+    monkeypatch.setattr(session, "Placed", placed)
+    assert_equal(learned(mlp().fit(X, Y)), expected)
+
+
+ACTIVATION, NETWORK = Activation("relu"), network_of(3, outputs=2)
+
+
+@contextmanager
+def losses_of(device, n):
+    """Give a session of a program that leaves losses, bound to `n` rows."""
+    problem = make_problem(NETWORK, "float64", n)
+    keys = problem.source.key, problem.targets.key
+    tape = lower(NETWORK, np.dtype(float), 32, "loss", *keys, device=device)
+    made = device.compile(tape, "float64")
+    packed = device.upload(made.layout, problem.values)
+    with device.session(made, n) as opened:
+        opened.bind(packed, problem.source, problem.targets, rows=problem.rows)
+        yield opened
+
+
+def test_runs_of_no_rows_and_rates_of_more_steps(gpu):
+    with losses_of(gpu(single=True), 50) as opened:
+        assert opened.run(0, 50) == 0.0
+        expected = opened.run(50, 25)
+        assert opened.run(50, 25, np.ones((4, 2))) == expected > 0
+
+
+@emulated_only
+def test_steps_whose_losses_have_a_share_each_are_not_cut(gpu):
+    one = gpu(single=True)
+    with losses_of(one, 200) as opened:
+        expected, needed = opened.run(200, 200), opened.program.placement.block_bytes
+    one.driver.memory = one.driver.allocated + 9 * needed
+    with losses_of(one, 200) as opened:
+        assert opened.blocks < 7
+        assert opened.run(200, 200) == expected
+        with pytest.raises(MemoryError, match="no room .* A step of 200 rows takes"):
+            opened.run(200, 200, np.ones((1, 2)))
+
+
+def test_what_kernels_cannot_count_is_refused():
+    """They divide places as numbers of 32 bits, and would read somewhere else."""
+    made = EmulatedCUDA()
+    keys = make_problem(NETWORK, "float32", 1)
+    keys = keys.source.key, keys.targets.key
+
+    def compiled(network):
+        tape = lower(network, np.dtype("f4"), 32, "gradient", *keys, device=made)
+        return made.compile(tape, "float32")
+
+    with pytest.raises(ValueError, match="of 32 samples, has 2,147,483,648 numbers; on a GPU"):
+        compiled(network_of(3, (2**26, ACTIVATION), outputs=2))
+    with pytest.raises(ValueError, match="has 2,147,483,648 numbers; on a GPU"):
+        compiled(network_of(2**16, (2**15, ACTIVATION), outputs=2))
+    small = compiled(NETWORK)
+    assert small.plan(2**31 - 32).n_sums == 0
+    with pytest.raises(ValueError, match="_gradient has 2,147,483,648"):
+        small.plan(2**31)
 
 
 def test_a_pickle_from_a_gpu_predicts_without_one(gpu, monkeypatch):

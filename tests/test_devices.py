@@ -165,6 +165,12 @@ ESTIMATORS = {
         ).fit(X, X),
         ["predict"],
     ),
+    "each step of lists": (
+        lambda: RNNRegressor("rnn", 5, return_sequences=True, dtype="float64", **SMALL).fit(
+            LISTS, [x[:, :1] for x in LISTS]
+        ),
+        ["predict"],
+    ),
     "tokens": (
         lambda: RNNClassifier("gru", 5, embedding=3, dtype="float64", **SMALL).fit(TOKENS, Y),
         ["predict_proba"],
@@ -226,7 +232,7 @@ ESTIMATORS = {
     ),
 }  # fmt: skip
 DATA = dict.fromkeys(("images", "shifted", "cropped", "reset after", "convolutions"), IMAGES)
-DATA |= dict.fromkeys(("rnn", "lstm", "gru"), LISTS)
+DATA |= dict.fromkeys(("rnn", "lstm", "gru", "each step of lists"), LISTS)
 DATA |= dict.fromkeys(("text", "translation"), TEXTS)
 DATA["tokens"] = TOKENS
 

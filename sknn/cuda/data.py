@@ -11,6 +11,7 @@ from ..tape.sources import INPUTS
 from .kernels import frame as f
 
 
+@np.errstate(over="ignore")  # what is too large for float32 is infinite, as on the CPU
 def arrays_of(source, dtype, rows=None):
     """Return the arrays that kernels read a source from, or some of its rows, in a frame's order.
 
@@ -48,6 +49,13 @@ def bytes_of(source, dtype):
         return source.n_rows * source.n_columns * size
     values, indices, begins = source.arrays
     return values.size * size + 8 * (indices.size + begins.size)
+
+
+def overlaps(source):
+    """Return whether rows lie over each other, as windows of a text: a copy is much larger."""
+    array = source.arrays[0] if source.n_classes is None else source.numbers
+    reach = sum((n - 1) * abs(stride) for n, stride in zip(array.shape, array.strides))
+    return reach + array.itemsize < array.nbytes
 
 
 class Placed:

@@ -30,6 +30,8 @@ _EACH, _EACH_OF_TEAM, _PRODUCTS_OF_TEAM = 2048, 8192, 2**18
 #: Gradients that are products: sums over a batch that may be made in parts.
 PRODUCTS = {"weight_gradient", "kernel_gradient", "kernel_gradient_narrow"}
 _FIELDS = {X: f.X, Y: f.Y}
+#: What kernels count up to: they divide places as numbers of 32 bits.
+_MOST = 2**31 - 1
 
 
 class Fours(Packing):
@@ -58,6 +60,10 @@ class Program:
 
     def __init__(self, tape, dtype):
         self.tape, self.dtype, self.width = tape.verify(), np.dtype(dtype), tape.width
+        for one in (buffer for buffer in tape.buffers if not buffer.shared):
+            check_count(f"{one.name}, of {self.width} samples,", one.rows * self.width)
+        for one in tape.parameters:
+            check_count(str(one), one.elements)
         self.layout = Layout(tape.parameters, dtype)
         self.placement = Placement(tape, self.dtype.itemsize)
         self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
@@ -103,6 +109,22 @@ def _depth(op):
     return 0
 
 
+def check_count(what, n):
+    """Raise ValueError if there are more numbers of something than kernels count."""
+    if n > _MOST:
+        raise ValueError(
+            f"{what} has {n:,} numbers; on a GPU there are at most {_MOST:,}. Smaller images, "
+            "shorter sequences or a smaller batch_size have fewer, and device='cpu' takes them all."
+        )
+
+
+def _positions(op):
+    """Return how many positions an operation over a batch has, for each sample."""
+    numbers = dict(zip(op.row.attributes, op.attributes))
+    images = numbers.get("out_height", 1) * numbers.get("out_width", 1)
+    return images * numbers.get("positions", numbers.get("steps", 1))
+
+
 def _adds(op):
     """Return whether a gradient is added to what is there."""
     return op.name == "weight_gradient" and len(op.variant) > 2 and bool(op.variant[2])
@@ -133,6 +155,9 @@ class Plan:
         self._table, self._stages, self._tasks, self.nodes = [], [], [], []
         self.n_sums, self._partial, self.most_parts = 0, 0, 1
         for phase in program.tape.phases:
+            if phase.kind != "blocks":
+                for op in phase.all_ops():
+                    check_count(op.name, blocks * program.width * _positions(op))
             if phase.kind == "blocks":
                 self._add_blocks(phase)
             elif phase.kind == "units":
@@ -240,9 +265,7 @@ class Plan:
     def _product(self, op, places, parts):
         """Return the rows for a product in a chain; those for its parts are appended to `parts`."""
         width = self._program.width
-        numbers = dict(zip(op.row.attributes, op.attributes))
-        positions = numbers.get("out_height", 1) * numbers.get("out_width", 1)
-        total = self._blocks * width * positions
+        total = self._blocks * width * _positions(op)
         depth = max(_DEPTH, rounded(-(-total // _MOST_PARTS), width))
         n = -(-total // depth)
         places = {**places, f.TASK_PARTS: n, f.TASK_DEPTH: depth}

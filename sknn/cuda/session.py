@@ -7,7 +7,7 @@ network, there is one span, and X and y are sent once a fit.
 
 import math
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from numba.core import types
 from ..tape import wall
 from ..tape.sources import INPUTS, X
 from .arrays import Numbers
-from .data import Cargo, Placed, bytes_of
+from .data import Cargo, Placed, bytes_of, overlaps
 from .driver import OutOfMemory
 from .kernels import frame as f
 from .kernels import run as kernels
@@ -27,6 +27,8 @@ from .kernels.frame import Target
 #: Bytes of data in a span where they do not all fit, and the share of what is free that data which
 #: stay may take.
 _SPAN_BYTES, _SHARE = 2**28, 0.5
+#: Rows in a span.
+_MOST_ROWS = 2**31 - 1
 #: Seconds that launches take together before Python is looked at, for interrupts.
 _SECONDS = 0.1
 
@@ -50,6 +52,8 @@ class Session:
         self._memory, self._own, self.bound = {}, None, None
         self._frame = np.zeros(f.N_FIELDS, np.int64)
         self._at_once = 1  # steps
+        # kept from run to run: page-locked memory is slow to get
+        self._cargoes = [Cargo(self, f"cargo {i}") for i in range(2)]
         self.data_loss = self.divergence = 0.0
 
     def __enter__(self):
@@ -65,7 +69,7 @@ class Session:
         """Free the memory."""
         for memory in self._memory.values():
             memory.free()
-        self._memory, self._own, self.bound, self._graph = {}, None, None, None
+        self._memory, self._own, self.bound, self._graph, self._cargoes = {}, None, None, None, []
 
     # --- before the first step
 
@@ -73,7 +77,8 @@ class Session:
         program, driver = self.program, self.driver
         placement, itemsize = program.placement, program.dtype.itemsize
         self.blocks = -(-self.most_rows // program.width)
-        if not program.keeps_blocks:  # then blocks may follow each other in the same memory
+        # then blocks may follow each other in the same memory; streams belong to places in a step
+        if not (program.keeps_blocks or program.tape.carries):
             affordable = int(driver.free_bytes() * _SHARE) // placement.block_bytes
             self.blocks = max(1, min(self.blocks, affordable))
         self._plan = plan = program.plan(self.blocks * program.width)
@@ -155,7 +160,7 @@ class Session:
         known = self._memory.get(name)
         if known is None or known.n_bytes < n_bytes:
             if known is not None:
-                known.free()
+                self._memory.pop(name).free()  # there may be no room for another one
             self._memory[name] = known = self.driver.allocate(max(n_bytes, 256))
         return known.address
 
@@ -165,11 +170,14 @@ class Session:
         try:
             yield
         except OutOfMemory as error:
-            step = self.program.placement.block_bytes * -(-self.most_rows // self.program.width)
-            raise MemoryError(
-                f"{error} A step of {self.most_rows} rows takes {step / 2**20:,.1f} MiB for what "
-                "layers compute: a smaller batch_size takes less, and so does device='cpu'."
-            ) from error
+            raise self._no_memory(error) from error
+
+    def _no_memory(self, what):
+        step = self.program.placement.block_bytes * -(-self.most_rows // self.program.width)
+        return MemoryError(
+            f"{what} A step of {self.most_rows} rows takes {step / 2**20:,.1f} MiB for what "
+            "layers compute: a smaller batch_size takes less, and so does device='cpu'."
+        )
 
     # --- what a run reads and writes
 
@@ -240,8 +248,10 @@ class Session:
         for source in sources:
             again, free = learns or source in device.seen, self.driver.free_bytes()
             device.seen.add(source)
-            if self.placed(source) is None and again and bytes_of(source, dtype) < _SHARE * free:
-                device.resident[source] = Placed(self.driver, source, dtype)
+            most = min(_SHARE * free, _SPAN_BYTES if overlaps(source) else free)
+            if self.placed(source) is None and again and bytes_of(source, dtype) < most:
+                with suppress(OutOfMemory):  # others take memory too, and it is not in one piece
+                    device.resident[source] = Placed(self.driver, source, dtype)
         return all(self.placed(source) is not None for source in sources)
 
     def _bytes_of_a_row(self, sources):
@@ -268,7 +278,10 @@ class Session:
             if not self.program.keeps_blocks:
                 batch = min(batch, self.blocks * self.program.width)
             rates = np.ones((-(-total // batch), 2))
+        if batch > self.blocks * self.program.width:  # less memory was free
+            raise self._no_memory("The GPU has no room for so many rows at a time.")
         self.program.needs.check_rates(rates, -(-total // batch))
+        rates = rates[: -(-total // batch)]
         frame, carry = self._frame, self.bound.carry
         frame[f.BATCH], frame[f.ACCUMULATE] = batch, accumulate
         frame[f.RATE_COLUMNS] = rates.shape[1]
@@ -278,9 +291,12 @@ class Session:
                 frame[f.CARRY_ROWS], frame[f.CARRY_COLUMNS] = carry.shape
                 self.driver.to_device(int(frame[f.CARRY]), np.ascontiguousarray(carry))
             try:
-                terms = list(zip(*self._spans(total, batch, rates, counted)))
-            except KeyboardInterrupt:
-                self.driver.synchronize()
+                terms = list(zip(*self._spans(total, batch, rates, counted))) or [()] * 3
+            except BaseException:
+                # what is on its way still reads and writes memory that will be freed
+                with suppress(RuntimeError):
+                    self.driver.wait_for_copies()
+                    self.driver.synchronize()
                 raise
             if carry is not None:
                 self.driver.to_host(carry, int(frame[f.CARRY]))
@@ -291,12 +307,14 @@ class Session:
 
     def _spans(self, total, batch, rates, counted):
         """Compute span after span; yield what each leaves of losses."""
-        # what stays on the GPU needs no cutting; of numbers of rows there are never too many
-        each, draws = len(rates), self.program.needs.draws  # what it reads, it has just written
-        if not draws and (not self.bound.resident or self.bound.out is not None):
-            each = max(1, _SPAN_BYTES // (self.bound.row_bytes * batch))
-        steps = range(0, len(rates), max(1, each))
-        cargoes = [Cargo(self, f"cargo {i}") for i in range(min(2, len(steps)))]
+        # what stays on the GPU needs no cutting, and what is drawn is read by the next step; of
+        # numbers of rows there are never too many, but kernels divide them as numbers of 32 bits
+        each = _MOST_ROWS // batch
+        if not (self.bound.resident and self.bound.out is None or self.program.needs.draws):
+            each = _SPAN_BYTES // (self.bound.row_bytes * batch)
+        each = max(1, min(each, len(rates)))
+        steps = range(0, len(rates), each)
+        cargoes = self._cargoes
 
         def load(i):
             if i < len(steps):

@@ -9,7 +9,6 @@ import math
 from .dense import task_place
 from .frame import (
     COUNT,
-    FIRST_UNIT,
     LANES,
     LOSSES,
     PACKS,
@@ -21,7 +20,6 @@ from .frame import (
     SLOT,
     TASK_PACK,
     THREAD,
-    WORKSPACE_STRIDE,
     kernel,
 )
 from .updates import _each
@@ -187,28 +185,6 @@ def contraction(t, function):
         add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
 
     return contraction
-
-
-@kernel
-def unit_sums(t):
-    """Sums over the batch, one unit a task. o: a, sums (shared), units."""
-    get, put, constant, divide = t.get, t.put, t.constant, t.divide
-    width, size, threads, lane_sum, real = t.width, t.size, t.threads, t.lane_sum, t.real
-
-    def unit_sums(team, frame, o, scratch):
-        unit, stride = constant(o, FIRST_UNIT), constant(frame, WORKSPACE_STRIDE)
-        a = team[SLOT] + constant(o, 0) + unit * width * size
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for sample in range(lane, team[COUNT], LANES):
-                block = divide(sample, width)
-                total += get(a + block * stride, sample & (width - 1))
-            scratch[lane] = total
-        total = lane_sum(scratch, team[THREAD])
-        if team[THREAD] == 0:
-            put(constant(frame, SHARED) + constant(o, 1), unit, total)
-
-    return unit_sums
 
 
 @kernel(skips=[0])

@@ -163,11 +163,11 @@ def gradient_store(t, adds=False):
 
 def task_place(t):
     """Return the word for the row and the column of a parameter that a task begins at."""
-    constant, divide, size = t.constant, t.divide, t.size
+    constant, divide, log = t.constant, t.divide, t.size.bit_length() - 1
 
     @t.jit
     def task_place(o):
-        first = divide(constant(o, TASK_FIRST) - constant(o, TASK_BASE), size)
+        first = (constant(o, TASK_FIRST) - constant(o, TASK_BASE)) >> log  # bytes may be many more
         row = divide(first, constant(o, TASK_PACK))
         return row, first - row * constant(o, TASK_PACK)
 

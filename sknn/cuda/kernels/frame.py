@@ -125,6 +125,7 @@ def kernel(factory=None, *, skips=(), meets=False):
     """
     if factory is None:
         return lambda factory: kernel(factory, skips=skips, meets=meets)
+    assert factory.__name__ not in KERNELS, factory  # which of the two counts, imports would say
     KERNELS[factory.__name__] = factory, frozenset(skips)
     if meets:
         MEETS.add(factory.__name__)

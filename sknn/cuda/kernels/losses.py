@@ -125,7 +125,7 @@ def loss(t, name, canonical):
         p, slope = bits(constant(o, 5)), bits(constant(o, 7))
         each = constant(o, 4) * width
         for i in range(team[RANK], constant(o, 8) * each, team[SIZE]):
-            weight = get(weights, divide(i, each) * width + i & (width - 1)) * slope
+            weight = get(weights, divide(i, each) * width + (i & (width - 1))) * slope
             if canonical:
                 put(da, i, (get(a, i) - get(y, i)) * weight)
             else:
@@ -135,7 +135,7 @@ def loss(t, name, canonical):
         for lane in range(team[THREAD], LANES, threads):
             total = real(0)
             for i in range(lane, constant(o, 8) * each, LANES):
-                weight = get(weights, divide(i, each) * width + i & (width - 1))
+                weight = get(weights, divide(i, each) * width + (i & (width - 1)))
                 if weight != real(0):  # what lies beyond the last sample may be anything
                     total += value(get(a, i), get(y, i), p) * weight
             scratch[lane] = total

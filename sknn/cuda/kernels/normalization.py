@@ -103,8 +103,9 @@ def batch_statistics(t):
             rest, squares = sums(
                 team, frame, o, scratch, positions, channels, unit, mean, zero, zero
             )
-            # what rounding has left of the differences' sum
-            variance = max(squares - rest * rest / count, zero) / count
+            # less what rounding has left of the differences' sum; a GPU's max would lose NaN
+            variance = (squares - rest * rest / count) / count
+            variance = zero if variance < zero else variance
             if team[THREAD] == 0:
                 shared, parameters = constant(frame, SHARED), constant(frame, PARAMETERS)
                 momentum = bits(constant(o, 8))

@@ -218,7 +218,7 @@ def draw(t):
             for i in range(units):
                 limit = min(limit, get(z, i * width))
             return limit
-        while True:
+        for _ in range(top):  # at most, whatever z is: NaN never ends a search
             allowed, below, found = types.int64(0), limit, False
             for i in range(units):
                 value = get(z, i * width)
@@ -229,6 +229,7 @@ def draw(t):
             if allowed >= top or not found:
                 return limit
             limit = below
+        return limit
 
     def draw(team, frame, o, scratch):
         if team[RANK]:
