@@ -380,6 +380,7 @@ found["no waiting"] = error(refuse)
 log(); driver.synchronize()
 found["after"] = log()
 
+set(cuMemHostAlloc=2); found["unlocked"] = error(lambda: driver.pinned(2**21)); log()
 event = driver.mark()
 found["done"] = [event.done]; set(pending=1); found["done"] += [event.done]
 event.wait(); driver.copies_wait(event)
@@ -455,6 +456,7 @@ def test_memory_is_given_and_taken_back(found):
     assert found["full"] == "OutOfMemory: The GPU has no room for 1.0 MiB: 1.0 MiB are free."
     assert found["wanted"] == [True, 2**20, 2**20 - 1000]
     assert found["freed"] == found["collected"] == 2**20
+    assert found["unlocked"].endswith("There is no room for 2.0 MiB of page-locked memory.")
 
 
 def test_copies_go_through_the_compute_stream(found):

@@ -365,7 +365,14 @@ class Driver:
     def pinned(self, n_bytes):
         """Return an array of bytes in page-locked memory of the host, freed with its last view."""
         with self._turn:
-            address = int(self._call("cuMemHostAlloc", max(n_bytes, 1), 0))
+            try:
+                address = int(self._call("cuMemHostAlloc", max(n_bytes, 1), 0))
+            except _Failed as error:
+                if error.code != _OUT_OF_MEMORY:
+                    raise
+                raise MemoryError(
+                    f"There is no room for {n_bytes / 2**20:,.1f} MiB of page-locked memory."
+                ) from error
         memory = (ctypes.c_uint8 * n_bytes).from_address(address)
         weakref.finalize(memory, self._context.release, "cuMemFreeHost", address)
         return np.frombuffer(memory, np.uint8)

@@ -229,9 +229,10 @@ class Session:
         if n and (numbers is None or len(numbers) < n):
             raise ValueError(f"The {name} are missing.")
         for one in numbers or ():
-            if not isinstance(one, Numbers) or one.dtype != layout.dtype or one.size < layout.size:
+            fits = isinstance(one, Numbers) and one.driver is self.driver
+            if not fits or one.dtype != layout.dtype or one.size < layout.size:
                 raise ValueError(
-                    f"The {name} are not {layout.size} numbers of {layout.dtype} on the GPU."
+                    f"The {name} are not {layout.size} numbers of {layout.dtype} on this GPU."
                 )
 
     def placed(self, source):
