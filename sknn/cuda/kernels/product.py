@@ -34,6 +34,24 @@ def _log(n):
     return n.bit_length() - 1
 
 
+def _store_all(store, each, half_rows, half_columns):
+    """Return what stores a thread's sums.
+
+    It is written out: a loop that the compiler leaves as one would keep the sums out of registers.
+    """
+    lines = ["def store_all(team, frame, o, sums, row, column, m_extent, n_extent):"]
+    for i in range(each):
+        m = f"row + {i // 4 * half_rows + i % 4}"
+        for h in range(each // 4):
+            n, first = f"column + {h * half_columns}", i * each + 4 * h
+            four = ", ".join(f"sums[{first + j}]" for j in range(4))
+            lines += [f"    if {m} < m_extent and {n} < n_extent:"]
+            lines += [f"        store(team, frame, o, {m}, {n}, {four})"]
+    scope = {"store": store}
+    exec(compile("\n".join(lines), "<store>", "exec"), scope)
+    return scope["store_all"]
+
+
 def product_of_any(t, a, b, store):
     """Return a product for any number of rows: if few, by tiles of few rows and more columns."""
     multiply, narrow = product(t, a, b, store), product(t, a, b, store, tile=t.narrow)
@@ -70,6 +88,8 @@ def product(t, a, b, store, step=None, tile=None):
     squares, factors, ahead = t.local(each * each), t.local(2 * each), t.local(loads_a + loads_b)
     places = t.local(3 * (loads_a + loads_b), types.int64)
     real, four, step = t.real, t.four, t.fma if step is None else jit(step)
+
+    store_all = jit(_store_all(store, each, half_rows, half_columns))
 
     @jit
     def split(i, log, along):
@@ -142,14 +162,6 @@ def product(t, a, b, store, step=None, tile=None):
                         k, n = split(thread + e * threads, log_columns, along_b)
                         scratch[base + behind_a + k * stride_b + n] = held[loads_a + e]
                     sync()
-            for i in range(each):
-                m = m0 + row + (i // 4) * half_rows + i % 4
-                for h in range(parts):
-                    n = n0 + column + h * half_columns
-                    if m < m_extent and n < n_extent:
-                        i0 = i * each + 4 * h
-                        store(
-                            team, frame, o, m, n, sums[i0], sums[i0 + 1], sums[i0 + 2], sums[i0 + 3]
-                        )
+            store_all(team, frame, o, sums, m0 + row, n0 + column, m_extent, n_extent)
 
     return multiply
