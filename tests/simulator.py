@@ -8,8 +8,8 @@ import ctypes
 import warnings
 
 import numpy as np
-from emulated_driver import EmulatedDriver
 from numba import cuda, types
+from trial_gpu import EmulatedDriver
 
 from sknn import MLPNetClassifier
 from sknn.cuda.device import CUDA

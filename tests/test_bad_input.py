@@ -1311,3 +1311,25 @@ def test_data_that_do_not_fit_a_transformer():
     assert state(transformer) == before
     with pytest.raises(NotFittedError):
         ConvNetTransformer(net).transform(X)
+
+
+SAMPLING = """
+import numpy as np
+from sknn import CharRNN
+from sknn.engine.weights import Weights
+
+net = CharRNN("rnn", 5, seq_len=4, max_iter=1, random_state=0).fit("abcabcabc" * 5)
+old = net._weights
+broken = [np.full_like(value, np.nan) for value in old.values]
+net._weights = Weights(old.network, broken, old.dtype)
+print(len(net.sample(5, "ab", top_k=2, random_state=0)))
+"""
+
+
+def test_a_search_for_a_token_ends_where_nothing_is_larger_than_anything():
+    """NaN is neither: sampling from a broken network gives something, and comes back."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SAMPLING], capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.stdout == "5\n", done.stderr

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 from device_tapes import assert_same_bits, run_operation, run_tape
-from emulated_driver import EmulatedCUDA
 from emulator import needs_emulator
 from reference import RADIAL_FUNCTIONS, REFERENCE, SLOPES
+from trial_gpu import TrialGPU
 
 from sknn.engine.devices import DEVICES
 
 pytestmark = needs_emulator
 CPU = DEVICES["cpu"]
 GPUS = (
-    EmulatedCUDA(threads=32, groups=2, single=True),
-    EmulatedCUDA(threads=64, groups=3, order="backward", single=True),
-    EmulatedCUDA(threads=32, groups=2, order="mixed", single=True),
+    TrialGPU(threads=32, groups=2, single=True),
+    TrialGPU(threads=64, groups=3, order="backward", single=True),
+    TrialGPU(threads=32, groups=2, order="mixed", single=True),
 )
 SAMPLES, BATCH = 2 * 45, 45  # two steps of two blocks, the second one with 13 samples
 RANDOM = np.random.RandomState(0)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from emulated_driver import EmulatedCUDA, run_on
 from emulator import needs_emulator
 from reference import Executor, X, step_rates
 from test_convolution import CONVOLUTIONS, LAYERS, TRANSPOSES, after_something, convnet
 from test_operations import ADAM, TOLERANCE, assert_close, make_problem
+from trial_gpu import TrialGPU, run_on
 
 import sknn.cuda.program
 from sknn.engine.lowering import lower
@@ -29,11 +29,11 @@ from sknn.layers import (
 )
 
 pytestmark = needs_emulator
-GPU = EmulatedCUDA(threads=32, single=True)
+GPU = TrialGPU(threads=32, single=True)
 #: The same bits are due from each of these.
 GPUS = [
-    EmulatedCUDA(threads=32, groups=2, single=True),
-    EmulatedCUDA(threads=64, groups=3, order="backward", single=True),
+    TrialGPU(threads=32, groups=2, single=True),
+    TrialGPU(threads=64, groups=3, order="backward", single=True),
 ]
 
 
@@ -142,7 +142,7 @@ SMALL = convnet(
 
 
 def test_one_launch_leaves_the_same_bits():
-    walking = EmulatedCUDA(threads=32, groups=5, order="mixed")
+    walking = TrialGPU(threads=32, groups=5, order="mixed")
     check(SMALL, 40, 60, devices=(GPU, walking))
 
 

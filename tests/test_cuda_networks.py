@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from emulated_driver import EmulatedCUDA
 from emulator import needs_emulator
 from test_devices import ESTIMATORS, SMALL, assert_close, outcome
+from trial_gpu import TrialGPU
 
 from sknn import (
     ConvNetClassifier,
@@ -30,7 +30,7 @@ from sknn.layers import (
 from sknn.tape.operations import OPERATIONS
 
 pytestmark = needs_emulator
-SINGLE = EmulatedCUDA(threads=32, single=True)
+SINGLE = TrialGPU(threads=32, single=True)
 #: On the perceptron's rule no GPU works.
 NAMES = [name for name in ESTIMATORS if name not in ("perceptron", "one neuron")]
 
@@ -45,7 +45,7 @@ def test_losses_stay_together_for_fifty_steps_of_float32(monkeypatch):
     random = np.random.RandomState(1)
     x, y = random.normal(size=(120, 7)), random.randint(0, 3, 120)
     curves = []
-    for device in (DEVICES["cpu"], EmulatedCUDA(threads=64, groups=3)):
+    for device in (DEVICES["cpu"], TrialGPU(threads=64, groups=3)):
         monkeypatch.setitem(DEVICES, "cpu", device)
         net = MLPNetClassifier(
             hidden_layer_sizes=(20, 11), dropout=0.3, batch_size=35, max_iter=13,
@@ -114,4 +114,4 @@ def test_networks_walk_in_teams_of_any_shape(name, monkeypatch):
         {"groups": 1}, {"groups": 5, "parts": 2, "order": "backward"},
         {"groups": 6, "parts": 3, "order": "mixed"},
     ):  # fmt: skip
-        assert losses_of(fit, monkeypatch, EmulatedCUDA(threads=32, **shape)) == expected, shape
+        assert losses_of(fit, monkeypatch, TrialGPU(threads=32, **shape)) == expected, shape

@@ -4,10 +4,10 @@ import emulator
 import numpy as np
 import pytest
 from device_tapes import assert_same_bits, run_operation
-from emulated_driver import EmulatedCUDA
 from emulator import needs_emulator
 from numba.core import types
 from reference import philox
+from trial_gpu import TrialGPU
 
 from sknn.cuda.kernels.frame import Target
 from sknn.cuda.kernels.random import philox_of
@@ -18,9 +18,9 @@ DTYPES = "float32", "float64"
 CPU = DEVICES["cpu"]
 #: In two groups a block; in three, whose threads take turns backwards; in a walk, as it comes.
 DEVICES_TO_COMPARE = (
-    EmulatedCUDA(threads=32, groups=2, single=True),
-    EmulatedCUDA(threads=64, groups=3, order="backward", single=True),
-    EmulatedCUDA(threads=32, groups=2, order="mixed"),
+    TrialGPU(threads=32, groups=2, single=True),
+    TrialGPU(threads=64, groups=3, order="backward", single=True),
+    TrialGPU(threads=32, groups=2, order="mixed"),
 )
 SAMPLES, BATCH = 2 * 45, 45  # two steps of two blocks, the second one with 13 samples
 RANDOM = np.random.RandomState(0)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from emulated_driver import EmulatedCUDA
 from emulator import needs_emulator
 from reference import Executor, X
 from test_operations import assert_close, copied
@@ -15,6 +14,7 @@ from test_recurrent_operations import (
     forward,
     make_cell,
 )
+from trial_gpu import TrialGPU
 
 from sknn.cuda.kernels.frame import TEAM_PARTS
 from sknn.layers.weighted import transpose
@@ -26,10 +26,10 @@ pytestmark = needs_emulator
 #: Grids of other shapes, whose threads take turns in other orders. In the last three, each
 #: operation is done by teams of some groups, which meet in its middle.
 DEVICES = {
-    "single": EmulatedCUDA(threads=32, groups=2, single=True),
-    "walk": EmulatedCUDA(threads=64, groups=5, parts=5, order="backward"),
-    "mixed": EmulatedCUDA(threads=64, groups=7, parts=7, order="mixed"),
-    "alone": EmulatedCUDA(threads=64, groups=5, parts=5, order="alone"),
+    "single": TrialGPU(threads=32, groups=2, single=True),
+    "walk": TrialGPU(threads=64, groups=5, parts=5, order="backward"),
+    "mixed": TrialGPU(threads=64, groups=7, parts=7, order="mixed"),
+    "alone": TrialGPU(threads=64, groups=5, parts=5, order="alone"),
 }
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 

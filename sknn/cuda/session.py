@@ -50,7 +50,7 @@ class Session:
         self._device, self.driver, self._gradient = device, device.driver, gradient
         self.program, self.most_rows = program, most_rows
         self._memory, self._own, self.bound = {}, None, None
-        self._frame = np.zeros(f.N_FIELDS, np.int64)
+        self._frame = np.zeros(f.N_FIELDS, np.int64)  # as the next launch gets it
         self._at_once = 1  # steps
         # kept from run to run: page-locked memory is slow to get
         self._cargoes = [Cargo(self, f"cargo {i}") for i in range(2)]
@@ -107,6 +107,8 @@ class Session:
             driver.to_device(int(frame[field]), array)
         frame[f.N_STAGES] = len(plan.stages)
         self._at = room("frame", frame.nbytes)
+        # sent without waiting: the host waits once, for what is launched with it
+        self._sent = driver.pinned(frame.nbytes).view(np.int64)
         if program.walks:
             self._prepare_walk()
         else:
@@ -325,7 +327,6 @@ class Session:
 
         load(0)
         for i, step in enumerate(steps):
-            self.driver.wait_for_copies()
             self._frame[f.COUNTED] = counted + step
             self._launch(cargoes[i % 2], partial(load, i + 1))
             yield cargoes[i % 2].unload()
@@ -338,7 +339,9 @@ class Session:
         while step < steps:
             last = min(steps, step + self._at_once)
             frame[f.FIRST], frame[f.LAST] = step, last
-            driver.to_device(self._at, frame)
+            self._sent[:] = frame
+            driver.to_device_later(self._at, self._sent)
+            driver.wait_for_copies()
             start = time.perf_counter()
             if self.program.walks:
                 driver.launch(*self._walk, (self._at,), cooperative=True)

@@ -137,8 +137,7 @@ def draw(t):
             for i in range(units):
                 limit = min(limit, get(real, z, i))
         else:
-            allowed = 0
-            while allowed < top:
+            for _ in range(top):  # at most, whatever z is: NaN never ends a search
                 allowed, below, found = 0, limit, False
                 for i in range(units):
                     value = get(real, z, i)

@@ -160,7 +160,7 @@ class _Few:
         return min(1, self._driver.resident(*kernel))
 
 
-class GPU(CUDA):
+class TrialGPU(CUDA):
     """A GPU, emulated or real, of which a test says how it is used.
 
     Parameters
@@ -208,7 +208,6 @@ def _real_driver():
 
 #: Whether tests run on a real GPU.
 REAL = os.environ.get("SKNN_TEST_DEVICE") == "cuda"
-EmulatedCUDA = GPU
 
 
 def _bytes(address, n):
