@@ -37,10 +37,8 @@ class CUDA:
         self.driver = Driver(index) if driver is None else driver
         self.words = cuda_words() if words is None else words
         self._packing = Fours()
-        #: What lies on the GPU, by what it is a copy of, for as long as that lives.
-        self.resident = weakref.WeakKeyDictionary()
-
-        self.seen = weakref.WeakSet()  # what has been on its way there before
+        # what lies on the GPU, by what it is a copy of, and what has been on its way there before
+        self.resident, self.seen = weakref.WeakKeyDictionary(), weakref.WeakSet()
         self._threads = {32: 128, WIDE: 256}
 
     def threads_of(self, width):

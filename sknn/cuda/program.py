@@ -68,7 +68,7 @@ class Program:
         self.placement = Placement(tape, self.dtype.itemsize)
         self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
         self.n_states = self.needs.states
-        # of convolutions a walk has few threads, so many registers do they take all together
+        # convolutions take so many registers that a walk of them would have few threads
         names = {op.name for phase in tape.phases for op in phase.all_ops()}
         self.walks = tape.width != WIDE and not any(n.startswith("convolution") for n in names)
         self.keeps_blocks = [phase.kind for phase in tape.phases] != ["blocks"]
