@@ -1,6 +1,5 @@
 """Networks learn and predict on CUDA's kernels, thread by thread in the emulator, as on the CPU."""
 
-import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from sknn import (
     ConvNetClassifier,
     MLPNetClassifier,
     RBFNetRegressor,
+    RNNClassifier,
     VariationalAutoencoderTransformer,
 )
 from sknn.engine.devices import DEVICES
@@ -21,6 +21,7 @@ from sknn.layers import (
     BatchNormalization,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     GlobalAveragePooling2D,
     MaxPooling2D,
@@ -40,21 +41,41 @@ def test_networks_are_the_same_on_a_gpu(name):
     assert_close(outcome(name, DEVICES["cpu"]), outcome(name, SINGLE), name)
 
 
-def test_losses_stay_together_for_fifty_steps_of_float32(monkeypatch):
-    """Dropout takes the same units away; sums differ in their order only. Whole steps at once."""
+LONG = {"max_iter": 13, "n_iter_no_change": 99, "dtype": "float32", "random_state": 0}
+#: Networks with dropout, in float32, and how they run.
+DROPPING = {
+    "dense": (
+        lambda: MLPNetClassifier((20, 11), dropout=0.3, batch_size=35, **LONG),
+        (120, 7), {"threads": 64},
+    ),
+    "convolutional": (
+        lambda: ConvNetClassifier(
+            [Conv2D(6, 3, activation="relu"), MaxPooling2D(2), Dropout(0.2),
+             Conv2D(9, 2, activation="relu"), Flatten(), Dropout(0.3)],
+            batch_size=35, **LONG,
+        ),
+        (120, 8, 8, 1), {"single": True},
+    ),
+    "LSTM": (
+        lambda: RNNClassifier("lstm", 9, dropout=0.3, batch_size=35, **LONG),
+        (120, 6, 3), {"parts": 2},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", DROPPING)
+def test_losses_stay_together_for_fifty_steps_of_float32(name, monkeypatch):
+    """Dropout takes the same units away; sums differ in their order only."""
+    make, shape, how = DROPPING[name]
     random = np.random.RandomState(1)
-    x, y = random.normal(size=(120, 7)), random.randint(0, 3, 120)
+    x, y = random.normal(size=shape), random.randint(0, 3, shape[0])
     curves = []
-    for device in (DEVICES["cpu"], TrialGPU(threads=64, groups=3)):
+    for device in (DEVICES["cpu"], TrialGPU(groups=3, **how)):
         monkeypatch.setitem(DEVICES, "cpu", device)
-        net = MLPNetClassifier(
-            hidden_layer_sizes=(20, 11), dropout=0.3, batch_size=35, max_iter=13,
-            n_iter_no_change=99, dtype="float32", random_state=0,
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            curves.append(net.fit(x, y).loss_curve_)
+        curves.append(make().fit(x, y).loss_curve_)
     assert len(curves[0]) == 13  # of four steps, the last of which has 15 rows
+    assert abs(curves[0][0] - curves[0][-1]) > 0.01
     np.testing.assert_allclose(curves[1], curves[0], 1e-4)
 
 
