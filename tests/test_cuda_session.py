@@ -15,10 +15,12 @@ from trial_gpu import REAL, TrialGPU
 
 from sknn import CharRNN, MLPNetClassifier, MLPNetRegressor
 from sknn.cuda import program, session
+from sknn.cuda.data import arrays_of
 from sknn.cuda.driver import OutOfMemory
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
 from sknn.layers import Activation
+from sknn.tape.sources import Source
 
 pytestmark = [
     needs_emulator,
@@ -336,3 +338,15 @@ def test_wide_blocks(gpu, monkeypatch):
         net.fit(data, data[:, :5])
     np.testing.assert_allclose(nets[1].loss_curve_, nets[0].loss_curve_, 1e-5)
     np.testing.assert_allclose(*(net.predict(data) for net in nets), 1e-3, 1e-4)
+
+
+def test_rows_of_a_sparse_matrix_that_somebody_changes_stay_inside():
+    """What is sent of it is read by NumPy, within what is stored, whatever its arrays say."""
+    matrix = sp.random(40, 9, 0.3, "csr", random_state=0)
+    source, rows = Source(matrix), RANDOM.randint(0, 40, 25)
+    sent = sp.csr_array(tuple(arrays_of(source, np.float64, rows)), shape=(25, 9))
+    np.testing.assert_array_equal(sent.toarray(), matrix.toarray()[rows])
+    for strange in (2**31 - 1, -(2**31)):
+        source.arrays[2][7] = strange
+        values, indices, begins = arrays_of(source, np.float64, rows)
+        assert len(values) == len(indices) == begins[-1] and (np.diff(begins) >= 0).all()

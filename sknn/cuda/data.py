@@ -20,11 +20,19 @@ def arrays_of(source, dtype, rows=None):
     if source.n_classes is not None:
         numbers = source.numbers if rows is None else source.numbers[rows]
         return [np.ascontiguousarray(numbers)]
-    matrix = source.matrix if rows is None else source.matrix[rows]
-    if not hasattr(matrix, "indptr"):
-        return [np.ascontiguousarray(matrix, dtype)]
-    indices, begins = (array.astype(np.int64) for array in (matrix.indices, matrix.indptr))
-    return [matrix.data.astype(dtype), indices, begins]
+    if len(source.arrays) == 1:
+        (matrix,) = source.arrays
+        return [np.ascontiguousarray(matrix if rows is None else matrix[rows], dtype)]
+    values, indices, begins = source.arrays
+    if rows is not None:
+        # checked by hand: the caller may change it meanwhile, and SciPy takes it as it is
+        stored = min(len(values), len(indices))
+        first = np.clip(begins[rows], 0, stored)
+        counts = np.clip(begins[rows + 1], first, stored) - first
+        begins = np.append(0, np.cumsum(counts, dtype=np.int64))
+        places = np.arange(begins[-1]) + np.repeat(first - begins[:-1], counts)
+        values, indices = values[places], indices[places]
+    return [values.astype(dtype), indices.astype(np.int64), begins.astype(np.int64)]
 
 
 def fields_of(source, field, arrays):
