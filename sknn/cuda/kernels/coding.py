@@ -9,7 +9,6 @@ import math
 from .dense import task_place
 from .frame import (
     COUNT,
-    LANES,
     LOSSES,
     PACKS,
     PARAMETERS,
@@ -22,7 +21,7 @@ from .frame import (
     THREAD,
     kernel,
 )
-from .updates import _each
+from .updates import each
 
 
 @kernel
@@ -32,8 +31,18 @@ def activity_penalty(t):
     o: a, weights (of each step), da, dx, units, l1, l2, steps.
     """
     get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
-    width, threads, lane_sum, add_loss = t.width, t.threads, t.lane_sum, t.add_loss
-    real, zero, half = t.real, t.real(0), t.real(0.5)
+    width, add_loss, zero, half = t.width, t.add_loss, t.real(0), t.real(0.5)
+
+    def value(team, frame, o, i):
+        n, l1, l2 = i & (width - 1), bits(constant(o, 5)), bits(constant(o, 6))
+        if n >= team[COUNT]:
+            return zero
+        output = get(team[SLOT] + constant(o, 0), i)
+        penalty = abs(output) * l1 + output * output * (half * l2)
+        step = divide(i, constant(o, 4) * width)
+        return penalty * get(team[SLOT] + constant(o, 1), step * width + n)
+
+    total = t.sum_of(value)
 
     def activity_penalty(team, frame, o, scratch):
         a, weights = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
@@ -46,16 +55,7 @@ def activity_penalty(t):
             put(dx, i, get(da, i) + (sign + value * l2) * weight)
         if team[PART]:
             return
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, elements, LANES):
-                n = i & (width - 1)
-                if n < team[COUNT]:
-                    value = get(a, i)
-                    penalty = abs(value) * l1 + value * value * (half * l2)
-                    total += penalty * get(weights, divide(i, each) * width + n)
-            scratch[lane] = total
-        add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
+        add_loss(team, frame, LOSSES, total(team, frame, o, scratch, elements))
 
     return activity_penalty
 
@@ -158,8 +158,19 @@ def contraction(t, function):
     The factors are what multiplies the weights in their own gradient, for each sample.
     """
     get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
-    width, threads, lane_sum, add_loss = t.width, t.threads, t.lane_sum, t.add_loss
-    real, (square, derivative) = t.real, map(t.jit, SQUARES[function](t))
+    width, add_loss, real = t.width, t.add_loss, t.real
+    square, derivative = map(t.jit, SQUARES[function](t))
+
+    def value(team, frame, o, i):
+        n = i & (width - 1)
+        if n >= team[COUNT]:
+            return real(0)
+        norms = constant(frame, SHARED) + constant(o, 1)
+        norm = get(norms, divide(i, width)) * bits(constant(o, 7))
+        output, weight = get(team[SLOT] + constant(o, 0), i), get(team[SLOT] + constant(o, 2), n)
+        return square(output, bits(constant(o, 8))) * weight * norm
+
+    total = t.sum_of(value)
 
     def contraction(team, frame, o, scratch):
         a, norms = team[SLOT] + constant(o, 0), constant(frame, SHARED) + constant(o, 1)
@@ -174,15 +185,7 @@ def contraction(t, function):
             put(dx, i, gradient)
         if team[PART]:
             return
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, elements, LANES):
-                n = i & (width - 1)
-                if n < team[COUNT]:
-                    norm = get(norms, divide(i, width)) * strength
-                    total += square(get(a, i), p) * get(weights, n) * norm
-            scratch[lane] = total
-        add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
+        add_loss(team, frame, LOSSES, total(team, frame, o, scratch, elements))
 
     return contraction
 
@@ -203,7 +206,7 @@ def add_weights(t):
         factor = get(constant(frame, SHARED) + constant(o, 0), unit) * bits(constant(o, 2))
         put(g, i, fma(factor, get(w, i), get(g, i)))
 
-    return _each(t, body)
+    return each(t, body)
 
 
 @kernel

@@ -226,6 +226,25 @@ class Target:
 
         return lane_sum
 
+    def sum_of(self, value):
+        """Return the word for the sum of ``value(team, frame, o, i)`` over all i below n.
+
+        ``sum_of(team, frame, o, scratch, n)``: all threads of a group call it, and get the sum. Its
+        order depends on n alone.
+        """
+        lane_sum, threads, real, value = self.lane_sum, self.threads, self.real, self.jit(value)
+
+        @self.jit
+        def sum_of(team, frame, o, scratch, n):
+            for lane in range(team[THREAD], LANES, threads):
+                total = real(0)
+                for i in range(lane, n, LANES):
+                    total += value(team, frame, o, i)
+                scratch[lane] = total
+            return lane_sum(scratch, team[THREAD])
+
+        return sum_of
+
     @cached_property
     def row_number(self):
         """The word for the row at a position of the run: ``row_number(frame, position)``."""

@@ -12,14 +12,12 @@ from .frame import (
     CLASS_COLUMNS,
     CLASSES,
     COUNT,
-    LANES,
     LOSSES,
     PART,
     RANK,
     SIZE,
     SLOT,
     STEP,
-    THREAD,
     kernel,
 )
 
@@ -116,31 +114,37 @@ def loss(t, name, canonical):
     gradient, steps.
     """
     get, put, constant, bits, divide = t.get, t.put, t.constant, t.bits, t.divide
-    width, threads, real, lane_sum, add_loss = t.width, t.threads, t.real, t.lane_sum, t.add_loss
+    width, real, add_loss = t.width, t.real, t.add_loss
     value, derivative = map(t.jit, FUNCTIONS[name](t))
+
+    @t.jit
+    def weight_of(team, o, i):
+        step = divide(i, constant(o, 4) * width)
+        return get(team[SLOT] + constant(o, 2), step * width + (i & (width - 1)))
+
+    def weighed(team, frame, o, i):
+        weight = weight_of(team, o, i)
+        if weight == real(0):  # what lies beyond the last sample may be anything
+            return real(0)
+        a, y = get(team[SLOT] + constant(o, 0), i), get(team[SLOT] + constant(o, 1), i)
+        return value(a, y, bits(constant(o, 5))) * weight
+
+    total = t.sum_of(weighed)
 
     def loss(team, frame, o, scratch):
         a, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
-        weights, da = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        da, elements = team[SLOT] + constant(o, 3), constant(o, 8) * constant(o, 4) * width
         p, slope = bits(constant(o, 5)), bits(constant(o, 7))
-        each = constant(o, 4) * width
-        for i in range(team[RANK], constant(o, 8) * each, team[SIZE]):
-            weight = get(weights, divide(i, each) * width + (i & (width - 1))) * slope
+        for i in range(team[RANK], elements, team[SIZE]):
+            weight = weight_of(team, o, i) * slope
             if canonical:
                 put(da, i, (get(a, i) - get(y, i)) * weight)
             else:
                 put(da, i, derivative(get(a, i), get(y, i), p) * weight)
         if team[PART]:
             return
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, constant(o, 8) * each, LANES):
-                weight = get(weights, divide(i, each) * width + (i & (width - 1)))
-                if weight != real(0):  # what lies beyond the last sample may be anything
-                    total += value(get(a, i), get(y, i), p) * weight
-            scratch[lane] = total
-        total = lane_sum(scratch, team[THREAD]) * bits(constant(o, 6))
-        add_loss(team, frame, LOSSES, total)
+        scaled = total(team, frame, o, scratch, elements) * bits(constant(o, 6))
+        add_loss(team, frame, LOSSES, scaled)
 
     return loss
 
@@ -152,7 +156,7 @@ def log_loss_softmax(t):
     o: a, weights (of each step), da, units, steps.
     """
     get, put, get_int, constant, divide = t.get, t.put, t.get_int, t.constant, t.divide
-    width, threads, real, lane_sum, add_loss = t.width, t.threads, t.real, t.lane_sum, t.add_loss
+    width, real, add_loss = t.width, t.real, t.add_loss
     clip, row_number = _clip_of(t), t.row_number
 
     @t.jit
@@ -161,6 +165,16 @@ def log_loss_softmax(t):
         position = team[STEP] * constant(frame, BATCH) + team[BLOCK] * width + n
         row = row_number(frame, position)
         return get_int(constant(frame, CLASSES), row * constant(frame, CLASS_COLUMNS) + step)
+
+    def value(team, frame, o, i):
+        step, n = divide(i, width), i & (width - 1)
+        if n >= team[COUNT]:
+            return real(0)
+        row = step * constant(o, 3) + class_of(team, frame, n, step)
+        chosen = clip(get(team[SLOT] + constant(o, 0), row * width + n))
+        return -(math.log(chosen) * get(team[SLOT] + constant(o, 1), i))
+
+    total = t.sum_of(value)
 
     def log_loss_softmax(team, frame, o, scratch):
         a, weights = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
@@ -174,14 +188,6 @@ def log_loss_softmax(t):
             put(da, i, value * get(weights, step * width + n))
         if team[PART]:
             return
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, steps * width, LANES):
-                step, n = divide(i, width), i & (width - 1)
-                if n < team[COUNT]:
-                    place = (step * units + class_of(team, frame, n, step)) * width + n
-                    total -= math.log(clip(get(a, place))) * get(weights, i)
-            scratch[lane] = total
-        add_loss(team, frame, LOSSES, lane_sum(scratch, team[THREAD]))
+        add_loss(team, frame, LOSSES, total(team, frame, o, scratch, steps * width))
 
     return log_loss_softmax

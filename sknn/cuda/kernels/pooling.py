@@ -35,6 +35,27 @@ def _inside_of(t):
     return inside
 
 
+def _window_of(t, at):
+    """Return the word for the window of a number of a pool's output: what of it lies inside.
+
+    That is its rows and columns, from the first and to the one before the last, and what is left of
+    the number's place. `at` is where the pool's numbers begin.
+    """
+    constant, width, place_of, inside = t.constant, t.width, _place_of(t), _inside_of(t)
+
+    @t.jit
+    def window_of(o, i):
+        length = constant(o, at + CHANNELS) * width
+        row, column, rest = place_of(i, constant(o, at + OUT_COLUMNS), length)
+        top = row * constant(o, at + STRIDE_Y) - constant(o, at + TOP)
+        left = column * constant(o, at + STRIDE_X) - constant(o, at + LEFT)
+        low, high = inside(top, constant(o, at + WINDOW_Y), constant(o, at + HEIGHT))
+        first, last = inside(left, constant(o, at + WINDOW_X), constant(o, at + COLUMNS))
+        return low, high, first, last, rest
+
+    return window_of
+
+
 def _windows_of(t):
     """Return the word for the windows that see a place of an axis: first, and the one to stop at.
 
@@ -55,20 +76,15 @@ def _windows_of(t):
 @kernel
 def max_pool(t):
     """y = the largest of each window, NaN if there is one. o: x, y, the pool's numbers."""
-    get, put, constant, width = t.get, t.put, t.constant, t.width
-    place_of, inside, at = _place_of(t), _inside_of(t), 2
+    get, put, constant, width, at = t.get, t.put, t.constant, t.width, 2
+    window_of = _window_of(t, at)
 
     def max_pool(team, frame, o, scratch):
         x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
-        height, columns = constant(o, at + HEIGHT), constant(o, at + COLUMNS)
-        out_columns, length = constant(o, at + OUT_COLUMNS), constant(o, at + CHANNELS) * width
-        end = constant(o, at + OUT_ROWS) * out_columns * length
+        columns, length = constant(o, at + COLUMNS), constant(o, at + CHANNELS) * width
+        end = constant(o, at + OUT_ROWS) * constant(o, at + OUT_COLUMNS) * length
         for i in range(team[RANK], end, team[SIZE]):
-            row, column, rest = place_of(i, out_columns, length)
-            top = row * constant(o, at + STRIDE_Y) - constant(o, at + TOP)
-            left = column * constant(o, at + STRIDE_X) - constant(o, at + LEFT)
-            low, high = inside(top, constant(o, at + WINDOW_Y), height)
-            first, last = inside(left, constant(o, at + WINDOW_X), columns)
+            low, high, first, last, rest = window_of(o, i)
             best = get(x, (low * columns + first) * length + rest)
             for a in range(low, high):
                 for b in range(first, last):
@@ -131,19 +147,14 @@ def max_pool_gradient(t):
 def average_pool(t):
     """y = the mean of each window's inside. o: x, y, the pool's numbers."""
     get, put, constant, width, real = t.get, t.put, t.constant, t.width, t.real
-    place_of, inside, at = _place_of(t), _inside_of(t), 2
+    at, window_of = 2, _window_of(t, 2)
 
     def average_pool(team, frame, o, scratch):
         x, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
-        height, columns = constant(o, at + HEIGHT), constant(o, at + COLUMNS)
-        out_columns, length = constant(o, at + OUT_COLUMNS), constant(o, at + CHANNELS) * width
-        end = constant(o, at + OUT_ROWS) * out_columns * length
+        columns, length = constant(o, at + COLUMNS), constant(o, at + CHANNELS) * width
+        end = constant(o, at + OUT_ROWS) * constant(o, at + OUT_COLUMNS) * length
         for i in range(team[RANK], end, team[SIZE]):
-            row, column, rest = place_of(i, out_columns, length)
-            top = row * constant(o, at + STRIDE_Y) - constant(o, at + TOP)
-            left = column * constant(o, at + STRIDE_X) - constant(o, at + LEFT)
-            low, high = inside(top, constant(o, at + WINDOW_Y), height)
-            first, last = inside(left, constant(o, at + WINDOW_X), columns)
+            low, high, first, last, rest = window_of(o, i)
             total = real(0)
             for a in range(low, high):
                 for b in range(first, last):

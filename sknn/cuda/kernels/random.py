@@ -15,7 +15,6 @@ from .frame import (
     COUNT,
     COUNTED,
     DIVERGENCES,
-    LANES,
     LOSSES,
     PART,
     RANK,
@@ -23,7 +22,6 @@ from .frame import (
     SIZE,
     SLOT,
     STEP,
-    THREAD,
     kernel,
 )
 
@@ -264,8 +262,18 @@ def draw_normal_gradient(t):
 
     o: x, z, weights, dz, dx, units, beta. What the noise was follows from z.
     """
-    get, put, constant, bits, width, threads = t.get, t.put, t.constant, t.bits, t.width, t.threads
-    lane_sum, add_loss, real, half, one = t.lane_sum, t.add_loss, t.real, t.real(0.5), t.real(1)
+    get, put, constant, bits, width = t.get, t.put, t.constant, t.bits, t.width
+    add_loss, real, half, one = t.add_loss, t.real, t.real(0.5), t.real(1)
+
+    def value(team, frame, o, i):
+        x, n = team[SLOT] + constant(o, 0), i & (width - 1)
+        if n >= team[COUNT]:
+            return real(0)
+        mean, spread = get(x, i), get(x, i + constant(o, 5) * width)
+        excess, weight = math.exp(spread) - one, get(team[SLOT] + constant(o, 2), n)
+        return (excess - spread + mean * mean) * half * weight
+
+    divergence_of = t.sum_of(value)
 
     def draw_normal_gradient(team, frame, o, scratch):
         x, z = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
@@ -280,18 +288,9 @@ def draw_normal_gradient(t):
             put(dx, i + elements, (noise + excess * weight * beta) * half)
         if team[PART]:
             return
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, elements, LANES):
-                n = i & (width - 1)
-                if n < team[COUNT]:
-                    mean, spread = get(x, i), get(x, i + elements)
-                    excess = math.exp(spread) - one
-                    total += (excess - spread + mean * mean) * half * get(weights, n)
-            scratch[lane] = total
-        total = lane_sum(scratch, team[THREAD])
-        add_loss(team, frame, DIVERGENCES, total)
-        add_loss(team, frame, LOSSES, beta * total)
+        divergence = divergence_of(team, frame, o, scratch, elements)
+        add_loss(team, frame, DIVERGENCES, divergence)
+        add_loss(team, frame, LOSSES, beta * divergence)
 
     return draw_normal_gradient
 

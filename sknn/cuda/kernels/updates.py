@@ -8,7 +8,6 @@ import math
 from .frame import (
     ACCUMULATE,
     GRADIENT,
-    LANES,
     N_SUMS,
     PARAMETERS,
     PARTIALS,
@@ -34,7 +33,7 @@ from .frame import (
 )
 
 
-def _each(t, body):
+def each(t, body):
     """Return what calls ``body(team, frame, o, g, w, i)`` for each element of a task.
 
     `g` and `w` are the byte of its first one in the gradient, and among the parameters; `i` is the
@@ -42,7 +41,7 @@ def _each(t, body):
     """
     constant, divide, threads, body = t.constant, t.divide, t.threads, t.jit(body)
 
-    def each(team, frame, o, scratch):
+    def over_each(team, frame, o, scratch):
         first, columns = constant(o, TASK_FIRST), constant(o, TASK_COLUMNS)
         g = constant(frame, GRADIENT) + first
         w = constant(frame, PARAMETERS) + first
@@ -50,28 +49,27 @@ def _each(t, body):
             row = divide(i, columns)
             body(team, frame, o, g, w, row * constant(o, TASK_PACK) + i - row * columns)
 
-    return each
+    return over_each
 
 
-def _lanes(t, value):
+def _sum_over(t, value):
     """Return the sum over a task's elements of ``value(frame, o, w, g, i)``, for all threads."""
-    constant, divide, threads, value = t.constant, t.divide, t.threads, t.jit(value)
-    lane_sum, real = t.lane_sum, t.real
+    constant, divide, value = t.constant, t.divide, t.jit(value)
+
+    def element(team, frame, o, i):
+        first, columns = constant(o, TASK_FIRST), constant(o, TASK_COLUMNS)
+        w, g = constant(frame, PARAMETERS) + first, constant(frame, GRADIENT) + first
+        row = divide(i, columns)
+        return value(frame, o, w, g, row * constant(o, TASK_PACK) + i - row * columns)
+
+    total = t.sum_of(element)
 
     @t.jit
-    def lanes(team, frame, o, scratch):
-        first, columns = constant(o, TASK_FIRST), constant(o, TASK_COLUMNS)
-        g = constant(frame, GRADIENT) + first
-        w = constant(frame, PARAMETERS) + first
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, constant(o, TASK_ROWS) * columns, LANES):
-                row = divide(i, columns)
-                total += value(frame, o, w, g, row * constant(o, TASK_PACK) + i - row * columns)
-            scratch[lane] = total
-        return lane_sum(scratch, team[THREAD])
+    def sum_over(team, frame, o, scratch):
+        n = constant(o, TASK_ROWS) * constant(o, TASK_COLUMNS)
+        return total(team, frame, o, scratch, n)
 
-    return lanes
+    return sum_over
 
 
 @kernel
@@ -110,7 +108,7 @@ def shared_gradient(t):
             value += get(g, i)
         put(g, i, value)
 
-    return _each(t, body)
+    return each(t, body)
 
 
 @kernel
@@ -134,7 +132,7 @@ def regularize(t, with_l1, with_l2):
                 gradient += l1 if value > real(0) else (-l1 if value < real(0) else value)
         put(g, i, gradient * rate(team, frame, RATE_WEIGHT))
 
-    total, each = _lanes(t, penalty), t.jit(_each(t, body))
+    total, shrink = _sum_over(t, penalty), t.jit(each(t, body))
 
     def regularize(team, frame, o, scratch):
         if with_l1 or with_l2:
@@ -142,7 +140,7 @@ def regularize(t, with_l1, with_l2):
             if team[THREAD] == 0:
                 place = team[STEP] * constant(frame, N_SUMS) + constant(o, TASK_SUM)
                 put(constant(frame, SUMS), place, sum)
-        each(team, frame, o, scratch)
+        shrink(team, frame, o, scratch)
 
     return regularize
 
@@ -156,7 +154,7 @@ def clip_value(t):
         limit, value = bits(constant(o, 0)), get(g, i)
         put(g, i, limit if value > limit else (-limit if value < -limit else value))
 
-    return _each(t, body)
+    return each(t, body)
 
 
 @kernel
@@ -167,7 +165,7 @@ def square_sum(t):
     def square(frame, o, w, g, i):
         return get(g, i) * get(g, i)
 
-    total = _lanes(t, square)
+    total = _sum_over(t, square)
 
     def square_sum(team, frame, o, scratch):
         sum = total(team, frame, o, scratch)
@@ -181,15 +179,16 @@ def square_sum(t):
 def total_norm(t):
     """Leave min(1, limit / norm of the whole gradient). o: its place (shared), limit."""
     get, put, constant, bits = t.get, t.put, t.constant, t.bits
-    lane_sum, threads, real = t.lane_sum, t.threads, t.real
+    real = t.real
+
+    def square(team, frame, o, i):
+        return get(constant(frame, SQUARES), i)
+
+    total = t.sum_of(square)
 
     def total_norm(team, frame, o, scratch):
-        for lane in range(team[THREAD], LANES, threads):
-            total = real(0)
-            for i in range(lane, constant(frame, N_SUMS), LANES):
-                total += get(constant(frame, SQUARES), i)
-            scratch[lane] = total
-        norm, limit = math.sqrt(lane_sum(scratch, team[THREAD])), bits(constant(o, 1))
+        norm = math.sqrt(total(team, frame, o, scratch, constant(frame, N_SUMS)))
+        limit = bits(constant(o, 1))
         if team[THREAD] == 0:
             scale = limit / norm if norm > limit else real(1)
             put(constant(frame, SHARED) + constant(o, 0), 0, scale)
@@ -205,7 +204,7 @@ def scale_gradient(t):
     def body(team, frame, o, g, w, i):
         put(g, i, get(g, i) * get(constant(frame, SHARED) + constant(o, 0), 0))
 
-    return _each(t, body)
+    return each(t, body)
 
 
 # Each rule takes a parameter, its gradient and two states, the step's rates, and the constants a
@@ -286,7 +285,7 @@ def update(t, name):
         if two:
             put(second, i, v)
 
-    return _each(t, body)
+    return each(t, body)
 
 
 @kernel
@@ -300,4 +299,4 @@ def average(t):
         before = get(mean, i)
         put(mean, i, before + rate(team, frame, RATE_AVERAGE) * (get(w, i) - before))
 
-    return _each(t, body)
+    return each(t, body)
