@@ -209,12 +209,7 @@ class Session:
             n_rows = min(n_rows, len(weights))
         self._header[header.N_ROWS] = n_rows
         # how many positions there are of what is read by position
-        self._positions = min(
-            n_rows if rows is None else wall.check_by_row("rows", rows),
-            needs.check_out(out),
-            needs.check_lengths(lengths),
-            wall.check_by_row("resets", resets),
-        )
+        self._positions = needs.check_positions(n_rows, rows, out, lengths, resets)
         frame[f.ROWS] = address_of(rows)
         frame[f.OUT] = address_of(out)
         frame[f.OUT_STRIDE] = 0 if out is None else out.strides[0]
@@ -249,11 +244,7 @@ class Session:
         Python's lock: beside other threads each of them would wait for it longer than it takes. A
         single prediction gives it away, so that others get their turn.
         """
-        if not (0 <= total <= self._positions and 1 <= batch <= self.most_rows):
-            raise ValueError(
-                f"A run of {total} rows, {batch} a step, is more than the session was made for: "
-                f"{self._positions} rows, {self.most_rows} a step."
-            )
+        wall.check_run(total, batch, self._positions, self.most_rows)
         steps = -(-total // batch)
         if rates is None:
             rates = _ONES if steps == 1 else np.ones((steps, 2))

@@ -207,11 +207,7 @@ class Session:
         if targets is not None:
             by_row.append(targets.n_rows)
         n_rows = min(by_row)
-        positions = min(
-            n_rows if rows is None else wall.check_by_row("rows", rows),
-            needs.check_out(out), needs.check_lengths(lengths),
-            wall.check_by_row("resets", resets),
-        )  # fmt: skip
+        positions = needs.check_positions(n_rows, rows, out, lengths, resets)
         if rows is not None and len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
             raise ValueError("A row to read is not one of those that there are.")
         frame[f.PARAMETERS], frame[f.SEED] = parameters.address, seed
@@ -272,11 +268,7 @@ class Session:
         those that are on their way are done.
         """
         positions = 0 if self.bound is None else self.bound.positions
-        if not (0 <= total <= positions and 1 <= batch <= self.most_rows):
-            raise ValueError(
-                f"A run of {total} rows, {batch} a step, is more than the session was made for: "
-                f"{positions} rows, {self.most_rows} a step."
-            )
+        wall.check_run(total, batch, positions, self.most_rows)
         if rates is None:  # the sums are of all rows, whatever a step is
             if not self.program.keeps_blocks:
                 batch = min(batch, self.blocks * self.program.width)

@@ -153,6 +153,15 @@ class Needs:
         check_piece("lengths", lengths, _INT64)
         return len(lengths)
 
+    def check_positions(self, n_rows, rows, out, lengths, resets):
+        """Check what is read and written by position; return how many positions there are."""
+        return min(
+            n_rows if rows is None else check_by_row("rows", rows),
+            self.check_out(out),
+            self.check_lengths(lengths),
+            check_by_row("resets", resets),
+        )
+
     def check_rates(self, rates, steps):
         if rates.ndim != 2 or rates.shape[0] < steps or rates.shape[1] < self.rates:
             raise ValueError(
@@ -175,6 +184,15 @@ def check_by_row(name, array):
         raise ValueError(f"{name} has the shape {array.shape}; expected one dimension.")
     check_piece(name, array, _BY_ROW[name])
     return array.size
+
+
+def check_run(total, batch, positions, most_rows):
+    """Check that a session has so many positions, and memory for so many rows a step."""
+    if not (0 <= total <= positions and 1 <= batch <= most_rows):
+        raise ValueError(
+            f"A run of {total} rows, {batch} a step, is more than the session was made for: "
+            f"{positions} rows, {most_rows} a step."
+        )
 
 
 def check_piece(name, array, dtype, n_bytes=0, writes=False):
