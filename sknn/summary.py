@@ -24,6 +24,9 @@ class Row(NamedTuple):
         Those of them that training changes.
     multiply_adds : int
         Of one sample, forward.
+    first : str
+        Whether its parameters were read from a file before training ('read') or not ('drawn');
+        empty if there was none, or there are no parameters.
     """
 
     path: str
@@ -32,6 +35,7 @@ class Row(NamedTuple):
     parameters: int
     trainable: int
     multiply_adds: int
+    first: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,19 @@ class Summary:
         import pandas as pd
 
         rows = [row._replace(layer=_words(row.layer)) for row in self.rows]
-        return pd.DataFrame(rows, columns=Row._fields)
+        frame = pd.DataFrame(rows, columns=Row._fields)
+        return frame if self._from_file else frame.drop(columns="first")
+
+    @property
+    def _from_file(self):
+        return any(row.first for row in self.rows)
+
+    @property
+    def _header(self):
+        return (*_HEADER, "first values") if self._from_file else _HEADER
 
     def __str__(self):
-        table = [_HEADER, *self._cells()]
+        table = [self._header, *self._cells()]
         widths = [max(map(len, column)) for column in zip(*table)]
         lines = [
             "  ".join(map("{:{}{}}".format, cells, _SIDES, widths)).rstrip() for cells in table
@@ -84,12 +97,12 @@ class Summary:
         return "\n".join([lines[0], rule, *lines[1:], rule, self._totals()])
 
     def _repr_html_(self):
-        head = "".join(f"<th>{escape(name)}</th>" for name in _HEADER)
+        head = "".join(f"<th>{escape(name)}</th>" for name in self._header)
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
             for cells in self._cells()
         )
-        foot = f'<td colspan="{len(_HEADER)}">{escape(self._totals())}</td>'
+        foot = f'<td colspan="{len(self._header)}">{escape(self._totals())}</td>'
         return (
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
             f"<tfoot><tr>{foot}</tr></tfoot></table>"
@@ -103,6 +116,7 @@ class Summary:
                 " x ".join(map(str, row.output_shape)),
                 f"{row.parameters:,}",
                 f"{row.multiply_adds:,}",
+                *([row.first] if self._from_file else []),
             )
             for row in self.rows
         ]
@@ -114,7 +128,7 @@ class Summary:
         )
 
 
-_HEADER, _SIDES = ("name", "layer", "output shape", "parameters", "multiply-adds"), "<<<>>"
+_HEADER, _SIDES = ("name", "layer", "output shape", "parameters", "multiply-adds"), "<<<>><"
 
 
 def _words(layer):
@@ -124,7 +138,7 @@ def _words(layer):
     return type(layer).__name__ + (f"({function})" if function else "")
 
 
-def summarize(layers, input_shape):
+def summarize(layers, input_shape, read=None):
     """Return the summary of a network. Nothing is computed or allocated but the numbers in it.
 
     Parameters
@@ -133,15 +147,18 @@ def summarize(layers, input_shape):
         From input to output.
     input_shape : tuple
         ``(height, width, channels)`` or ``(units,)`` of one sample.
+    read : list of bool or None
+        Which of the layers that have parameters were read from a file before training.
 
     Returns
     -------
     summary : Summary
     """
-    rows = []
+    rows, read = [], iter(read or ())
     for path, layer, shape in primitives(layers, tuple(input_shape)):
         sizes = [(prod(p.shape), p.trainable) for p in layer.parameters(shape)]
         after, work = shape_after(layer, shape, path), layer.operations(shape)
         numbers = sum(n for n, _ in sizes), sum(n for n, trainable in sizes if trainable), work
-        rows.append(Row(path, layer, after, *numbers))
+        first = {True: "read", False: "drawn", None: ""}[next(read, None) if sizes else None]
+        rows.append(Row(path, layer, after, *numbers, first))
     return Summary(tuple(rows))

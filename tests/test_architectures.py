@@ -258,7 +258,7 @@ MIXED = [
 
 def test_rows_of_a_summary():
     summary = summarize(MIXED, (5, 6, 2))
-    rows = [(row.path, *row[2:]) for row in summary.rows]
+    rows = [(row.path, *row[2:6]) for row in summary.rows]
     assert rows == [
         ("layers.0", (5, 6, 4), 76, 0, 30 * 72),
         ("inner", (5, 6, 4), 144, 144, 30 * 144),

@@ -283,6 +283,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """Return the weights of the decoder; tied ones are its own there."""
         return decoder_of(self._placed_weights, self._bounds[1])
 
+    def _outputs_to_load(self, sizes, inputs, classes):
+        return inputs.features
+
     # --- the data
 
     def _read_clean(self, clean, name, inputs):

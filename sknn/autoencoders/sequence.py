@@ -149,6 +149,11 @@ class SequenceAutoencoderTransformer(
             self.n_steps_, self._plain = 0, X.plain
         return X
 
+    def _inputs_to_load(self, sizes):
+        if not self.__sklearn_is_fitted__():
+            self.n_steps_, self._plain = 0, False
+        return super()._inputs_to_load(sizes)
+
     def _read_clean(self, clean, name, inputs):
         return self._read(clean)
 

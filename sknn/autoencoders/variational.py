@@ -224,6 +224,12 @@ class VariationalAutoencoderTransformer(
         head = Dense(2 * self.n_components, name=_HEAD)
         return [*encoder, head, GaussianSampling(float(self.beta))], decoder
 
+    def _inputs_to_load(self, sizes):
+        if self.encoder is None and self.image_shape is None and not self.__sklearn_is_fitted__():
+            n = self._size_in(sizes, Rows(np.zeros((1, 1)), (1, 1, 1)), 0, 1)
+            self.image_shape_, self._given_shape = (1, n, 1), (n,)
+        return super()._inputs_to_load(sizes)
+
     def _dense_parts(self, inputs):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         functions = hidden_activations(self.activation, len(sizes))

@@ -79,7 +79,9 @@ class Weights:
         Its parameters are this one's, from one of them on: so many are `skipped`. None is copied.
         """
         packed = self.packed
-        if skipped:
+        if isinstance(packed, (list, tuple)):
+            packed = packed[skipped : skipped + sum(map(len, network.parameters()))]
+        elif skipped:
             layout = self._layout()
             kept = layout.parameters[skipped:]
             packed = packed[layout.part(kept[0]).start :] if kept else packed

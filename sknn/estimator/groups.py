@@ -1,8 +1,9 @@
 """The groups of parameters that networks share, and of what their fits leave."""
 
 import numbers
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -20,6 +21,7 @@ from .parameters import (
     fitted,
     param,
 )
+from .weight_files import is_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +50,10 @@ _SOLVERS = """'adamw' takes `alpha` as decoupled weight decay; 'rmsprop' average
     `learning_rate_init` near 1)"""
 _INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
     'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
-    'zeros'. Or a list of arrays: the values that the first layers begin with, in the order of their
-    parameters; the others begin as 'auto' says"""
+    'zeros'. Or the path of a safetensors file, as :meth:`save_weights` writes them: layers of which
+    it holds all tensors, by their names and shapes, begin with these (:meth:`summary` says which).
+    Or a list of arrays: the values that the first layers begin with, in the order of their
+    parameters. All other layers begin as 'auto' says"""
 
 
 class _DeviceNames(StrOptions):
@@ -60,6 +64,23 @@ class _DeviceNames(StrOptions):
 
     def is_satisfied_by(self, val):
         return is_name(val)
+
+
+class _Initializers(StrOptions):
+    """The names of initializers, and the paths of files of weights."""
+
+    def __init__(self):
+        super().__init__(set(get_args(Initializer)))
+
+    def is_satisfied_by(self, val):
+        return is_file(val) or super().is_satisfied_by(val)
+
+    def __str__(self):
+        return f"{super().__str__()} or the path of a .safetensors file"
+
+
+#: What is valid as the parameter `initializer`.
+INITIALIZERS = [_Initializers(), list]
 
 
 # --- training. The names and meanings are scikit-learn's where it has them.
@@ -173,10 +194,10 @@ class Descent(Parameters):
         "Epochs without improvement after which training ends.",
         default=10, valid=[COUNT, Options(numbers.Real, {np.inf})], kind="int",
     )
-    initializer: Initializer | list[Any] = param(
+    initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
         f"""How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases
     too), {_INITIALIZERS}.""",
-        default="auto", kind="str or list of ndarray",
+        default="auto", valid=INITIALIZERS, kind="str, path or list of ndarray",
     )
     clip_value: float | None = param(
         "Limit of each element of the gradient, for minibatches.", default=None, valid=[POSITIVE]
@@ -250,7 +271,7 @@ class Training(Minibatches, Descent, AnySolver):
 class LayeredDescent(Descent):
     """How networks are trained that are given as layers."""
 
-    initializer: Initializer | list[Any] = param(
+    initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
         f"""How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
     output layer, uniform within ``1 / sqrt(units)`` for recurrent ones and within
     ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for the others),

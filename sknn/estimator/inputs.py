@@ -64,6 +64,10 @@ class Rows(Inputs):
         """Return what a network with weights gives for them, a row each."""
         return predict(weights, self.source(), n_jobs)
 
+    def shaped(self, values, network):
+        """Return what :meth:`run` gives for a network in the shape of its outputs."""
+        return values.reshape(-1, *network.output_shape)
+
     def data(self, targets, weights, y=None):
         """Return them as data to learn from."""
         return Data(self.source(), targets, weights, np.arange(self.shape[0]), y)

@@ -5,8 +5,10 @@ parameters describe (``_network``). All else is here: a fit is prepared as a :cl
 engine trains, and its outcome becomes the estimator's own (``_commit``).
 """
 
+import warnings
 import zlib
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -22,6 +24,7 @@ from ..engine.prediction import finite
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
 from ..engine.weights import Weights
+from ..files import safetensors
 from ..layers import (
     Activation,
     BatchNormalization,
@@ -32,10 +35,13 @@ from ..layers import (
     SaltAndPepperNoise,
 )
 from ..layers.augmentation import Augmentation
+from ..layers.base import path_of
 from ..summary import Summary, summarize
 from .callbacks import FitCallbacks
 from .inputs import TakesRows
+from .parameters import Array
 from .transactions import NeuralEstimator, consistent
+from .weight_files import WeightFiles, drawn_by, is_file
 
 
 @dataclass
@@ -118,11 +124,23 @@ class Job:
         return self.recipe.max_iter if steps and not self.incremental else 1
 
 
-class Net(TakesRows, NeuralEstimator):
+def draw(net, network, random_state):
+    """Draw a network's first parameters by the parameter `initializer`."""
+    name = drawn_by(net.initializer)
+    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
+    values = []
+    for i, (layer, shape) in enumerate(drawn):
+        values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
+    return values
+
+
+class Net(WeightFiles, TakesRows, NeuralEstimator):
     """What all networks share but their parameters and their layers."""
 
     #: The attribute that holds what is fitted.
     _weights_in = "_weights"
+    #: How parameters are drawn.
+    _draw = staticmethod(draw)
     #: Whether what L-BFGS has found in float64 becomes of the type that X has.
     _keeps_dtype = False
 
@@ -192,6 +210,7 @@ class Net(TakesRows, NeuralEstimator):
         for name in ("validation_scores", "validation_loss_curve"):
             setattr(self, f"{name}_", None if job.held is None else getattr(progress, name))
         vars(self).update(job.attributes | self._attributes(job.network, progress.values))
+        vars(self).pop("_only_loaded", None)
 
     # --- what a fit is given
 
@@ -206,6 +225,22 @@ class Net(TakesRows, NeuralEstimator):
             )
 
     # --- where training begins
+
+    def _first_values(self, job, inputs, y, weights):
+        """Return the first parameters: drawn, but for those that `initializer` holds."""
+        values, given = self._draw(self, job.network, job.random_state), self.initializer
+        if is_file(given):
+            network = job.network
+            found, read = safetensors.load_fitting(
+                given, self._layers_in_files(network), network.start_shape,
+                self._single_output(network),
+            )  # fmt: skip
+            _check_finite(given, found)
+            values = [drawn if own is None else own for own, drawn in zip(found, values)]
+            job.attributes["_initialized"] = read
+        elif isinstance(given, list):
+            values = with_given(given, values)
+        return [value.astype(job.dtype) for value in values]
 
     def _progress(self, job):
         """Return the state that a warm start or a partial fit goes on from."""
@@ -246,6 +281,45 @@ class Net(TakesRows, NeuralEstimator):
             check_is_fitted(self)
         return finite(self._predict(self._read(X)))
 
+    @consistent
+    def summary(self) -> Summary:
+        """Return a table of the layers: output shapes, parameters, multiply-adds.
+
+        Of a network whose `initializer` is a file, it says which layers it was read for.
+
+        Returns
+        -------
+        summary : :class:`~sknn.summary.Summary`
+            To print, to show in a notebook, or as a DataFrame.
+        """
+        check_is_fitted(self)
+        network = self._held_weights().network
+        read = getattr(self, "_initialized", None)
+        return summarize(network.layers[:-1], network.start_shape, read)
+
+    @consistent
+    def activations(self, X, layer=-2) -> Array:
+        """Return the outputs of one of the layers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The samples, as `fit` takes them.
+        layer : int or str, default=-2
+            Its place in `layers_`, or its name; in a multilayer perceptron, the number of the
+            layer in `coefs_`. The default is what the output layer gets.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, ...)
+            After the layer's activation function. Of images (n_samples, height, width, channels);
+            of steps (n_samples, time, units), or a list of arrays where X is a list.
+        """
+        check_is_fitted(self)
+        inputs = self._read(X)
+        weights = self._up_to(layer, inputs)
+        return inputs.shaped(finite(inputs.run(weights, self.n_jobs)), weights.network)
+
     @property
     @consistent
     def history_(self):
@@ -275,10 +349,6 @@ class LayeredNet(Net):
             return self._weights.dtype
         double = inputs.dtype.kind == "f" and inputs.dtype.itemsize >= 8
         return np.dtype(np.float64 if double else np.float32)
-
-    def _first_values(self, job, inputs, y, weights):
-        """Return the first parameters."""
-        return draw(job.network, self.initializer, job.random_state, job.dtype)
 
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""
@@ -311,6 +381,14 @@ class LayeredNet(Net):
             "layers_": list(network.layers[:-1]),
         }
 
+    def _held_weights(self):
+        """Return the weights as they lie on the host."""
+        return self._weights
+
+    def _up_to(self, layer, *inputs):
+        """Return the weights of the network up to one of its layers."""
+        return self._placed_weights.part(0, place_of(layer, self.layers_) + 1)
+
     @property
     def _placed_weights(self):
         """The weights, to predict with where the parameter `device` says now."""
@@ -326,18 +404,6 @@ class LayeredNet(Net):
         """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
         check_is_fitted(self)
         return self._weights.by_layer()
-
-    @consistent
-    def summary(self) -> Summary:
-        """Return a table of the layers: output shapes, parameters, multiply-adds.
-
-        Returns
-        -------
-        summary : :class:`~sknn.summary.Summary`
-            To print, to show in a notebook, or as a DataFrame.
-        """
-        check_is_fitted(self)
-        return summarize(self.layers_, self._weights.network.start_shape)
 
 
 def hold_back(job, fraction, stratify=None):
@@ -406,17 +472,17 @@ def train_by_lbfgs(job, callbacks):
 
 def begins_anew(net, incremental):
     """Return whether a fit begins anew, not from the weights of the last one."""
-    return not net.__sklearn_is_fitted__() or not (net.warm_start or incremental)
-
-
-def draw(network, initializer, random_state, dtype):
-    """Draw a network's first parameters, but for those that `initializer` gives."""
-    name = "auto" if isinstance(initializer, list) else initializer
-    drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
-    values = []
-    for i, (layer, shape) in enumerate(drawn):
-        values += layer.draw(shape, random_state, name, i == len(drawn) - 1)
-    return [value.astype(dtype) for value in with_given(initializer, values)]
+    if not net.__sklearn_is_fitted__():
+        return True
+    if net.warm_start or incremental:
+        return False
+    if hasattr(net, "_only_loaded"):
+        warnings.warn(
+            "fit begins anew: the weights that load_weights has read are lost. To train them "
+            "further, set warm_start=True, or give the file as initializer, which clones keep.",
+            stacklevel=2,
+        )
+    return True
 
 
 def check_trainable(network, solver):
@@ -454,10 +520,16 @@ def has_diverged(progress):
     return not np.isfinite([progress.loss or 0.0, *sums]).all()
 
 
+def _check_finite(path, values):
+    """Check that what a file holds can be trained on."""
+    if not all(value is None or np.isfinite(value).all() for value in values):
+        raise ValueError(f"{path}, the initializer, has tensors that are not finite.")
+
+
 def with_given(initializer, values):
-    """Return first parameters with those in place that `initializer` gives, checked."""
+    """Return first parameters with those in place that the list `initializer` holds, checked."""
     given = []
-    for i, value in enumerate(initializer if isinstance(initializer, list) else ()):
+    for i, value in enumerate(initializer):
         try:
             given.append(np.asarray(value))
         except ValueError as error:
@@ -476,6 +548,21 @@ def with_given(initializer, values):
         if not np.isfinite(value).all():
             raise ValueError(f"initializer[{i}] is not finite.")
     return [*given, *values[len(given) :]]
+
+
+def place_of(layer, layers):
+    """Return the place in a list of a layer that is given by its place or name."""
+    names = [path_of(some, "layers", i) for i, some in enumerate(layers)]
+    n = len(names)
+    if isinstance(layer, str):
+        if layer not in names:
+            raise ValueError(f"layer is {layer!r}; expected one of {names}.")
+        return names.index(layer)
+    if not isinstance(layer, Integral) or isinstance(layer, bool):
+        raise TypeError(f"layer is {layer!r}; expected an int or a str.")
+    if not -n <= layer < n:
+        raise ValueError(f"layer is {layer}; expected one of the {n} layers, in [{-n}, {n}).")
+    return int(layer) % n
 
 
 def _checksum(values):

@@ -23,9 +23,10 @@ from ..estimator.groups import (
     Training,
 )
 from ..estimator.methods import ClassifierMethods, RegressorMethods
-from ..estimator.net import Net, with_given
+from ..estimator.net import Net, place_of
 from ..estimator.parameters import COUNT, FRACTION, Array, fitted, param
 from ..estimator.tasks import check_activation, named
+from ..estimator.weight_files import drawn_by
 from ..layers import Activation, BatchNormalization, Dense, Dropout
 from ..layers.initializers import draw_dense
 from ..tape.activations import ACTIVATIONS
@@ -140,10 +141,28 @@ def _check_norm(norm, units, name):
     return values
 
 
+def _draw(net, network, random_state):
+    """Draw a network's first parameters, as scikit-learn does."""
+    values, name = [], drawn_by(net.initializer)
+    for i, group in enumerate(network.parameters()):
+        layer = network.layers[i]
+        if isinstance(layer, Dense):
+            following = [a for a in network.layers[i:] if isinstance(a, Activation)]
+            # scikit-learn looks at the hidden activation for the output layer too
+            activation = net.activation if isinstance(net.activation, str) else ""
+            activation = activation or following[0].function
+            values += draw_dense(name, random_state, *group[0].shape, activation)
+        elif isinstance(layer, BatchNormalization):
+            n = group[0].shape[0]
+            values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
+    return values
+
+
 class _BaseMLPNet(Net):
     """What the three multilayer perceptrons share: all but the constructor."""
 
     _weights_in = "coefs_"
+    _draw = staticmethod(_draw)
 
     def _network(self, task, inputs, n_outputs):
         """Return the Network that the parameters describe, and nothing to remember of it."""
@@ -208,29 +227,20 @@ class _BaseMLPNet(Net):
 
     def _predict(self, inputs):
         """Return the network's outputs for inputs."""
-        network, values = self._fitted()
-        dtype = computing_dtype(self.dtype, inputs, *(value for value in values if value.ndim == 2))
-        values = [np.asarray(value, dtype) for value in values]
-        weights = Weights.of_packed(network, values, dtype).on(self.device)
-        return inputs.run(weights, self.n_jobs)
+        return inputs.run(self._held_weights(inputs).on(self.device), self.n_jobs)
 
-    def _first_values(self, job, inputs, y, weights):
-        """Draw the first parameters, as scikit-learn does."""
-        values, network = [], job.network
-        initializer = "auto" if isinstance(self.initializer, list) else self.initializer
-        for i, group in enumerate(network.parameters()):
-            layer = network.layers[i]
-            if isinstance(layer, Dense):
-                following = [a for a in network.layers[i:] if isinstance(a, Activation)]
-                # scikit-learn looks at the hidden activation for the output layer too
-                name = self.activation if isinstance(self.activation, str) else ""
-                name = name or following[0].function
-                fan_in, units = group[0].shape
-                values += draw_dense(initializer, job.random_state, fan_in, units, name)
-            elif isinstance(layer, BatchNormalization):
-                n = group[0].shape[0]
-                values += [np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)]
-        return [value.astype(job.dtype) for value in with_given(self.initializer, values)]
+    def _held_weights(self, *inputs):
+        """Return the weights, in the type to compute in: theirs, and that of inputs."""
+        network, values = self._fitted()
+        dtype = computing_dtype(self.dtype, *inputs, *(v for v in values if v.ndim == 2))
+        values = [np.asarray(value, dtype) for value in values]
+        return Weights.of_packed(network, values, dtype)
+
+    def _up_to(self, layer, *inputs):
+        """Return the weights of the network up to a layer of `coefs_`, its activation included."""
+        weights = self._held_weights(*inputs)
+        ends = [i for i, a in enumerate(weights.network.layers) if isinstance(a, Activation)]
+        return weights.part(0, ends[place_of(layer, ends)] + 1).on(self.device)
 
     def _values_for(self, network, dtype):
         """Return the fitted parameters to go on from, checked against the network."""

@@ -1,17 +1,30 @@
 """Weights in safetensors files, under PyTorch's names and in its layouts.
 
 A layer's tensors are called by its name, or by where it stands ('layers.3'): with '.weight' and
-'.bias', for batch normalisation also '.running_mean' and '.running_var'. PyTorch has a kernel's
-axes as (units, inputs) and (filters, channels, height, width); and where an image becomes a row of
-numbers, PyTorch goes through it by (channels, height, width).
+'.bias', for batch normalization also '.running_mean' and '.running_var', for recurrent layers
+'.weight_ih_l0', '.weight_hh_l0', '.bias_ih_l0' and '.bias_hh_l0'. PyTorch has a kernel's axes as
+(units, inputs) and (filters, channels, height, width); and where an image becomes a row of numbers,
+PyTorch goes through it by (channels, height, width).
 """
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..layers import Concatenate, Dense, Flatten, RadialBasis, Reshape, Residual
+from ..layers import (
+    GRU,
+    LSTM,
+    Concatenate,
+    Dense,
+    Embedding,
+    Flatten,
+    RadialBasis,
+    Reshape,
+    Residual,
+    SimpleRNN,
+)
 from ..layers.base import output_shape, primitives, size
 
 _ENDINGS = {
@@ -44,16 +57,134 @@ class Tensor:
         The parameter's shape here.
     order : ndarray or None
         PyTorch's row for each of ours, where the rows are the elements of an image.
+    transposed : bool
+        Whether PyTorch has the axes of a kernel in another order.
     """
 
     name: str
     shape: tuple
     own_shape: tuple
     order: np.ndarray | None = None
+    transposed: bool = True
+
+    @property
+    def axes(self):
+        """PyTorch's axes among ours."""
+        return _axes(self.own_shape) if self.transposed else tuple(range(len(self.own_shape)))
 
 
-def tensors(layers, input_shape):
-    """Return the tensors of a network's parameters, in the order of the parameters.
+def _axes(shape):
+    return _AXES[len(shape)]
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """A layer with a tensor for each of its parameters.
+
+    Attributes
+    ----------
+    path : str
+        Its name, or where it stands.
+    tensors : list of Tensor
+    """
+
+    path: str
+    tensors: list
+
+    @property
+    def own_shapes(self):
+        """The parameters' shapes here."""
+        return [tensor.own_shape for tensor in self.tensors]
+
+    @property
+    def shapes(self):
+        """The shapes of the tensors in a file, by name."""
+        return {tensor.name: tensor.shape for tensor in self.tensors}
+
+    def to_torch(self, values):
+        """Return the arrays of a file, of the layer's parameters."""
+        return [to_torch(value, tensor) for value, tensor in zip(values, self.tensors, strict=True)]
+
+    def from_torch(self, arrays):
+        """Return the layer's parameters, of the arrays of a file."""
+        return [from_torch(array, tensor) for array, tensor in zip(arrays, self.tensors)]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A recurrent layer: PyTorch has a matrix of inputs, one of states, and a bias for each.
+
+    It adds up its two biases, of which there is one here; written are this one and zeros.
+
+    Attributes
+    ----------
+    path : str
+        Its name, or where it stands.
+    prefix, suffix : str
+        What the names of the tensors begin and end with.
+    layer : SimpleRNN, LSTM or GRU
+    own_shapes : list of tuple
+        The parameters' shapes here.
+    """
+
+    path: str
+    prefix: str
+    suffix: str
+    layer: object
+    own_shapes: list
+
+    @property
+    def _resets_before(self):
+        """Whether it is the textbook's GRU, of which PyTorch has none: without a second bias."""
+        return isinstance(self.layer, GRU) and not self.layer.reset_after
+
+    @property
+    def shapes(self):
+        """The shapes of the tensors in a file, by name."""
+        inputs, gates = self.own_shapes[0]
+        found = {"weight_ih": (gates, inputs), "weight_hh": (gates, self.layer.units)}
+        if self.layer.use_bias:
+            found["bias_ih"] = (gates,)
+            if not self._resets_before:
+                found["bias_hh"] = (gates,)
+        return {f"{self.prefix}.{name}_l0{self.suffix}": shape for name, shape in found.items()}
+
+    def _reordered(self, array):
+        """Return an array with its gates, in rows, in PyTorch's order instead of ours, or back."""
+        if not isinstance(self.layer, GRU):
+            return array
+        parts = np.split(array, len(array) // self.layer.units)
+        return np.concatenate([parts[1], parts[0], *parts[2:]])
+
+    def to_torch(self, values):
+        """Return the arrays of a file, of the layer's parameters."""
+        values = [np.asarray(value) for value in values]
+        n = 1 + len(self.layer._matrices())
+        kernel, *matrices = (value.T for value in values[:n])
+        arrays, biases = [kernel, np.concatenate(matrices)], values[n:]
+        if biases:
+            rest = np.zeros_like(biases[0])
+            if len(biases) == 2:  # that of the GRU's candidate
+                rest[-self.layer.units :] = biases[1]
+            arrays += [biases[0], rest][: 1 if self._resets_before else 2]
+        return [np.ascontiguousarray(self._reordered(array)) for array in arrays]
+
+    def from_torch(self, arrays):
+        """Return the layer's parameters, of the arrays of a file."""
+        kernel, recurrent, *biases = map(self._reordered, arrays)
+        columns = np.cumsum([columns for _, _, columns in self.layer._matrices()])
+        values = [kernel.T, *(part.T for part in np.split(recurrent, columns[:-1]))]
+        if isinstance(self.layer, GRU) and len(biases) == 2:
+            both, last = biases[0] + biases[1], slice(-self.layer.units, None)
+            both[last] = biases[0][last]
+            values += [both, biases[1][last]]
+        elif biases:
+            values.append(sum(biases))
+        return [np.ascontiguousarray(value) for value in values]
+
+
+def parts(layers, input_shape):
+    """Return what a file holds of each layer that has parameters, in their order.
 
     Parameters
     ----------
@@ -64,24 +195,44 @@ def tensors(layers, input_shape):
 
     Returns
     -------
-    tensors : list of Tensor
+    parts : list of Plain or Cell
     """
     found = list(primitives(layers, tuple(input_shape)))
     orders, _ = _orders(layers, tuple(input_shape), None)
-    result = {}
+    result, names = [], set()
     for (path, layer, shape), order in zip(found, orders):
-        for parameter in layer.parameters(shape):
-            if parameter.name not in _ENDINGS:
-                raise ValueError(f"{path}: {layer} has no names in PyTorch that are known here.")
-            name = f"{path}.{_ENDINGS[parameter.name]}"
-            if name in result:
-                raise ValueError(f"Two layers are named {path!r}; needs different names.")
-            own = parameter.shape
-            theirs = tuple(own[axis] for axis in _AXES[len(own)])
-            # A bias and widths go by the layer's outputs, all else on a row by its inputs.
-            rows = None if parameter.name in ("bias", "widths") else order
-            result[name] = Tensor(name, theirs, own, rows)
-    return list(result.values())
+        parameters = layer.parameters(shape)
+        if not parameters:
+            continue
+        if isinstance(layer, (SimpleRNN, LSTM, GRU)):
+            part = _cell(path, layer, parameters)
+        else:
+            part = Plain(path, [_tensor(path, layer, p, order) for p in parameters])
+        if not names.isdisjoint(part.shapes):
+            raise ValueError(f"Two layers are named {path!r}; needs different names.")
+        names.update(part.shapes)
+        result.append(part)
+    return result
+
+
+def _tensor(path, layer, parameter, order):
+    if parameter.name not in _ENDINGS:
+        raise ValueError(f"{path}: {layer} has no names in PyTorch that are known here.")
+    own, moved = parameter.shape, not isinstance(layer, Embedding)
+    theirs = tuple(own[axis] for axis in _axes(own)) if moved else own
+    # A bias and widths go by the layer's outputs, all else on a row by its inputs.
+    rows = None if parameter.name in ("bias", "widths") else order
+    return Tensor(f"{path}.{_ENDINGS[parameter.name]}", theirs, own, rows, moved)
+
+
+def _cell(path, layer, parameters):
+    if isinstance(layer, GRU) and layer.reset_after and not layer.use_bias:
+        raise ValueError(f"{path}: {layer} has no form in PyTorch; expected use_bias=True.")
+    prefix, suffix = path, ""
+    for part, ending in (("forward", ""), ("backward", "_reverse")):  # of a Bidirectional
+        if path.endswith(f".{part}.0"):
+            prefix, suffix = path.removesuffix(f".{part}.0"), ending
+    return Cell(path, prefix, suffix, layer, [p.shape for p in parameters])
 
 
 def _orders(layers, shape, order):
@@ -139,18 +290,70 @@ def to_torch(value, tensor):
     """Return the array of a parameter in PyTorch's layout."""
     if tensor.order is not None:
         value = value[np.argsort(tensor.order)]
-    return np.ascontiguousarray(value.transpose(_AXES[value.ndim]))
+    return np.ascontiguousarray(value.transpose(tensor.axes))
 
 
 def from_torch(value, tensor):
     """Return an array in PyTorch's layout as the parameter has it."""
-    value = value.transpose(np.argsort(_AXES[value.ndim]))
+    value = value.transpose(np.argsort(tensor.axes))
     if tensor.order is not None:
         value = value[tensor.order]
     return np.ascontiguousarray(value)
 
 
-def load(path, layers, input_shape, ignore=(), first=None):
+# --- files
+
+
+class _File:
+    """The tensors of an open file, each as the network takes it.
+
+    A head of two outputs is one output, the logistic of their difference, where `single` names the
+    layer that has it.
+    """
+
+    def __init__(self, path, file, single):
+        self.path, self._file, self._single = path, file, single
+        self._slices = {name: file.get_slice(name) for name in file.keys()}
+        self.shapes = {name: tuple(held.get_shape()) for name, held in self._slices.items()}
+
+    def __contains__(self, name):
+        return name in self.shapes
+
+    def kind(self, name):
+        """Return a tensor's type."""
+        return self._slices[name].get_dtype()
+
+    def _halves(self, name, shape):
+        given = self.shapes[name]
+        several = self._single is not None and name.startswith(f"{self._single}.")
+        return several and shape[:1] == (1,) and given == (2, *shape[1:])
+
+    def fits(self, name, shape):
+        """Whether the file has a tensor of a name and shape, in floating-point numbers."""
+        if name not in self or self.kind(name) not in _FLOATS:
+            return False
+        return self.shapes[name] == shape or self._halves(name, shape)
+
+    def get(self, name, shape):
+        """Return such a tensor."""
+        value = self._file.get_tensor(name)
+        return value[1:] - value[:1] if self._halves(name, shape) else value
+
+
+@contextmanager
+def opened(path, single=None):
+    """Open a safetensors file; `single` names the layer whose two outputs may become one."""
+    safetensors = _library()
+    path = os.fsdecode(path)
+    try:
+        file = safetensors.safe_open(path, framework="numpy")
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from None
+    with file:
+        yield _File(path, file, single)
+
+
+def load(path, layers, input_shape, ignore=(), first=None, single=None):
     """Return the values of a network's parameters from a file.
 
     The file must hold a tensor for each of them, of its shape, and no others but those called
@@ -161,36 +364,76 @@ def load(path, layers, input_shape, ignore=(), first=None):
     path : str or path-like
         A safetensors file.
     layers, input_shape
-        As in :func:`tensors`.
+        As in :func:`parts`.
     ignore : list of str, default=()
         Layers, by their names or the beginnings of them, that are not read.
     first : list of ndarray, default=None
         Values of all parameters; those of ignored layers are taken from here.
+    single : str or None, default=None
+        The layer with one output that may have two in the file, whose difference it becomes.
 
     Returns
     -------
     values : list of ndarray
-        In the shapes and the order of the parameters; of the file's floating type.
+        In the shapes and the order of the parameters; of the file's floating-point type.
 
     Raises
     ------
     ValueError
         Naming the first tensor that is missing, does not fit or is left over.
     """
-    safetensors = _library()
-    path, ignore = os.fsdecode(path), (ignore,) if isinstance(ignore, str) else tuple(ignore)
-    needed = tensors(layers, input_shape)
-    try:
-        file = safetensors.safe_open(path, framework="numpy")
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
-    with file:
-        held = {name: file.get_slice(name) for name in file.keys() if not _begins(name, ignore)}
-        _check_file(path, held, [t for t in needed if not _begins(t.name, ignore)])
-        return [
-            from_torch(file.get_tensor(t.name), t) if t.name in held else first[i]
-            for i, t in enumerate(needed)
-        ]
+    ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    needed = parts(layers, input_shape)
+    with opened(path, single) as file:
+        _check_file(file, needed, ignore)
+        kept, values = iter(first or ()), []
+        for part in needed:
+            own = [next(kept) for _ in part.own_shapes] if first else None
+            read = not any(_begins(name, ignore) for name in part.shapes)
+            values += part.from_torch([file.get(*t) for t in part.shapes.items()]) if read else own
+        return values
+
+
+def load_fitting(path, layers, input_shape, single=None):
+    """Return values from a file for those layers of which it holds all tensors, of their shapes.
+
+    Parameters
+    ----------
+    path, layers, input_shape, single
+        As in :func:`load`.
+
+    Returns
+    -------
+    values : list of ndarray or None
+        In the order of the parameters; None for those of other layers.
+    read : list of bool
+        Which of the layers that have parameters were read.
+
+    Raises
+    ------
+    ValueError
+        If none was.
+    """
+    needed, values, read = parts(layers, input_shape), [], []
+    with opened(path, single) as file:
+        for part in needed:
+            read.append(all(file.fits(*tensor) for tensor in part.shapes.items()))
+            if read[-1]:
+                values += part.from_torch([file.get(*tensor) for tensor in part.shapes.items()])
+            else:
+                values += [None] * len(part.own_shapes)
+        if not any(read):
+            raise ValueError(
+                f"{file.path} holds nothing for this network: it has {_some(file.shapes)}, the "
+                f"network {_some({k: v for part in needed for k, v in part.shapes.items()})}."
+            )
+    return values, read
+
+
+def _some(shapes):
+    """Return the first of some tensors in words."""
+    shown = [f"{name!r} of {shape}" for name, shape in list(shapes.items())[:3]]
+    return ", ".join(shown + ["..."] * (len(shapes) > 3)) or "no tensors"
 
 
 def _begins(name, beginnings):
@@ -198,20 +441,25 @@ def _begins(name, beginnings):
     return any(f"{name}.".startswith(f"{some.rstrip('.')}.") for some in beginnings)
 
 
-def _check_file(path, held, needed):
-    for tensor in needed:
-        name = tensor.name
-        if name not in held:
-            raise ValueError(f"{path} has no tensor {name!r}; needs one of {tensor.shape}.")
-        shape, kind = tuple(held[name].get_shape()), held[name].get_dtype()
-        if shape != tensor.shape:
-            raise ValueError(f"{path}: {name!r} has the shape {shape}; needs {tensor.shape}.")
+def _check_file(file, needed, ignore):
+    known = {name: shape for part in needed for name, shape in part.shapes.items()}
+    for name, shape in known.items():
+        if _begins(name, ignore):
+            continue
+        if name not in file:
+            raise ValueError(f"{file.path} has no tensor {name!r}; needs one of {shape}.")
+        kind, given = file.kind(name), file.shapes[name]
         if kind not in _FLOATS:
-            raise ValueError(f"{path}: {name!r} holds {kind}; needs one of {', '.join(_FLOATS)}.")
-    extra = {name for name in held if name.split(".")[-1] != "num_batches_tracked"}
-    for name in sorted(extra - {tensor.name for tensor in needed}):
-        shape = tuple(held[name].get_shape())
-        raise ValueError(f"{path} has a tensor {name!r} of {shape}; needs none: no layer takes it.")
+            kinds = ", ".join(_FLOATS)
+            raise ValueError(f"{file.path}: {name!r} holds {kind}; needs one of {kinds}.")
+        if not file.fits(name, shape):
+            raise ValueError(f"{file.path}: {name!r} has the shape {given}; needs {shape}.")
+    for name, shape in sorted(file.shapes.items()):
+        counts = name.split(".")[-1] == "num_batches_tracked"
+        if not (counts or name in known or _begins(name, ignore)):
+            raise ValueError(
+                f"{file.path} has a tensor {name!r} of {shape}; needs none: no layer takes it."
+            )
 
 
 def save(path, layers, input_shape, values):
@@ -222,35 +470,36 @@ def save(path, layers, input_shape, values):
     path : str or path-like
         Where to; a file that is there is replaced.
     layers, input_shape
-        As in :func:`tensors`.
+        As in :func:`parts`.
     values : list of array
         In the shapes and the order of the parameters; float16, float32 or float64.
 
     Raises
     ------
     ValueError
-        Naming the first tensor that a value is missing for or does not fit; nothing is written.
+        Naming the first layer that a value is missing for or does not fit; nothing is written.
     OSError
         If the file cannot be written.
     """
     safetensors = _library()
     from safetensors.numpy import save_file
 
-    needed, values = tensors(layers, input_shape), [np.asarray(value) for value in values]
-    for tensor, value in zip(needed, values):
-        if value.shape != tensor.own_shape:
-            raise ValueError(f"{tensor.name!r} got {value.shape}; needs {tensor.own_shape}.")
+    needed, values = parts(layers, input_shape), [np.asarray(value) for value in values]
+    sizes = [(part.path, shape) for part in needed for shape in part.own_shapes]
+    for (name, shape), value in zip(sizes, values):
+        if value.shape != shape:
+            raise ValueError(f"{name!r} got {value.shape}; needs {shape}.")
         if value.dtype.name not in _FLOATS.values():
             kinds = ", ".join(_FLOATS.values())
-            raise ValueError(f"{tensor.name!r} got {value.dtype}; needs one of {kinds}.")
-    if len(values) < len(needed):
-        tensor = needed[len(values)]
-        raise ValueError(f"{tensor.name!r} got no value; needs one of {tensor.own_shape}.")
-    if len(values) > len(needed):
-        raise ValueError(f"Got {len(values)} values; needs {len(needed)}, one for each tensor.")
+            raise ValueError(f"{name!r} got {value.dtype}; needs one of {kinds}.")
+    if len(values) != len(sizes):
+        raise ValueError(f"Got {len(values)} values; needs {len(sizes)}, one for each parameter.")
+    held, left = {}, iter(values)
+    for part in needed:
+        held |= zip(part.shapes, part.to_torch([next(left) for _ in part.own_shapes]))
     path = os.fsdecode(path)
     try:
-        save_file({t.name: to_torch(value, t) for t, value in zip(needed, values)}, path)
+        save_file(held, path)
     except safetensors.SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}") from None
 

@@ -2,28 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Literal
 
-import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from ..architectures import ARCHITECTURES
 from ..engine.network import Network
 from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.layer_lists import LayersAsParameters, check_layers
 from ..estimator.methods import ClassifierMethods, RegressorMethods
-from ..estimator.net import LayeredNet, check_names, draw
+from ..estimator.net import LayeredNet, check_names
 from ..estimator.parameters import Parameters, param
-from ..estimator.transactions import all_or_nothing, consistent
-from ..files import safetensors as weight_files
+from ..estimator.transactions import consistent
 from ..layers import Activation, Dense, Layer
 from ..layers.augmentation import Augmentation
-from ..layers.base import describe, output_shape, size
+from ..layers.base import describe, output_shape
 from ..summary import Summary, summarize
-from .inputs import ImageShape, Rows, TakesImages, check_image_shape
+from .inputs import ImageShape, TakesImages, check_image_shape
 
 Architecture = Literal[
     "lenet5", "alexnet", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50",
@@ -59,14 +54,6 @@ class ImageLayers(ImageShape, _Layers):
 
 # --- the estimators
 
-#: What fits leave beside the network, which loading another one forgets.
-_LEFT_BY_FITS = (
-    "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_", "validation_scores_",
-    "best_validation_score_", "n_iter_", "t_", "feature_names_in_", "_optimizer",
-    "_no_improvement_count", "_raw_values",
-)  # fmt: skip
-
-
 class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
     """What the convolutional networks share: all but the constructor."""
 
@@ -88,17 +75,28 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
             return ARCHITECTURES[self.layers](image_shape, n_outputs)
         layers = check_layers(self.layers)
         last = layers[-1] if layers else None
-        if isinstance(last, Dense) and last.activation in ("softmax", Activation("softmax")):
+        if not isinstance(last, Dense):
+            return [*layers, Dense(n_outputs)]
+        if last.activation in ("softmax", Activation("softmax")):
             raise ValueError(
                 f"layers end with {last}; expected an output layer without activation: softmax or "
                 "another is applied as output_activation says."
             )
-        if isinstance(last, Dense) and last.activation is None:
-            if last.units == n_outputs:
-                return layers
-            if n_outputs == 1 and last.units == 2 and self._classifies:
-                return [*layers[:-1], replace(last, units=1)]
-        return [*layers, Dense(n_outputs)]
+        if last.activation is not None:
+            return [*layers, Dense(n_outputs)]
+        if n_outputs == 1 and last.units == 2 and self._classifies:
+            return [*layers[:-1], replace(last, units=1)]
+        if last.units != n_outputs:
+            n, what = n_outputs, "target"
+            if self._classifies and hasattr(self, "classes_"):
+                n, what = len(self.classes_), "classe"
+            raise ValueError(
+                f"layers end with {last}; a last Dense without activation is the output layer, and "
+                f"there {'is' if n == 1 else 'are'} {n} {what}{'s' * (n > 1)}: expected "
+                f"Dense({n_outputs}), or none, since one is added, or activation='identity' for a "
+                "linear hidden layer."
+            )
+        return layers
 
     def _network(self, task, inputs, n_outputs):
         """Return the Network that the parameters describe, and nothing to remember of it."""
@@ -147,91 +145,23 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
 
     # --- files
 
-    @consistent
-    def save_weights(self, path) -> None:
-        """Write the parameters to a safetensors file, under PyTorch's names and layouts.
+    def _layers_in_files(self, network):
+        return network.layers  # as they were given, dropout and all
 
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        """
-        check_is_fitted(self)
-        weights = self._weights
-        network = weights.network
-        weight_files.save(path, network.layers, network.start_shape, weights.values)
+    def _outputs_to_load(self, sizes, inputs, classes):
+        n = self._output_units()
+        if n is None or classes is not None or self.__sklearn_is_fitted__():
+            return super()._outputs_to_load(sizes, inputs, classes)
+        if not self._classifies:
+            return n
+        self._know_classes(range(max(n, 2)))
+        return super()._outputs_to_load(sizes, inputs, self.classes_)
 
-    @all_or_nothing
-    def load_weights(self, path, classes=None, ignore=()) -> Self:
-        """Read the parameters from a safetensors file; the estimator is then fitted.
-
-        Tensors have the names that PyTorch gives them, and torchvision's for the architectures
-        here. `image_shape` and `layers` say what network it is; for two classes it has one output.
-        It computes in `dtype`, or in float32. To train it further on the same classes, set
-        ``warm_start=True``, else `fit` begins anew.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        classes : array-like of shape (n_classes,), default=None
-            The labels of a classifier's outputs; None: 0, 1, 2, ... for a ``Dense`` at the end of
-            `layers`.
-        ignore : list of str, default=()
-            Layers, by the beginnings of their names, that are not read but start at random, such
-            as the output layer of another task.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
-
-        Raises
-        ------
-        ValueError
-            If a tensor is missing, too many, or of another shape; the first is named, and nothing
-            has changed.
-        """
-        self._validate_params()
-        if self.image_shape is None:
-            raise ValueError("image_shape is None; loading weights needs the shape of the images.")
-        self.image_shape_ = check_image_shape(self.image_shape)
-        self.n_features_in_ = size(self.image_shape_)
-        n_outputs = self._outputs_to_load(classes)
-        inputs = Rows(None, self.image_shape_)
-        task = self._task()
-        network, _ = self._network(task, inputs, n_outputs)
-        dtype, first = np.dtype(self.dtype or np.float32), None
-        if len(ignore):
-            random_state = check_random_state(self.random_state)
-            first = draw(network, self.initializer, random_state, dtype)
-        values = weight_files.load(path, network.layers, network.start_shape, ignore, first)
-        for name in _LEFT_BY_FITS:
-            vars(self).pop(name, None)
-        values = [value.astype(dtype) for value in values]
-        vars(self).update(task.shown(network, n_outputs) | self._attributes(network, values))
-        return self
-
-    def _outputs_to_load(self, classes):
-        """Return the number of outputs of a network to load, and make the labels known."""
+    def _output_units(self):
+        """Return the units of the output layer among `layers`, or None."""
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
-        n = last.units if isinstance(last, Dense) and last.activation is None else None
-        if not self._classifies:
-            return n or 1
-        if classes is None:
-            if n is None:
-                raise ValueError(
-                    "classes is None, and layers do not end with a Dense; expected the labels of "
-                    "the outputs, such as range(10)."
-                )
-            classes = np.arange(max(n, 2))
-        classes = np.asarray(classes)
-        if classes.ndim != 1 or len(classes) < 2:
-            raise ValueError(f"classes has the shape {classes.shape}; expected at least 2 labels.")
-        self._label_binarizer = LabelBinarizer().fit(classes)
-        self.classes_ = self._label_binarizer.classes_
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
+        return last.units if isinstance(last, Dense) and last.activation is None else None
 
 
 def _check_augmentation(network):
@@ -255,8 +185,7 @@ class ConvNetClassifier(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from sklearn.datasets import load_digits
+    >>>     >>> from sklearn.datasets import load_digits
     >>> from sknn import ConvNetClassifier
     >>> from sknn.layers import Conv2D, MaxPooling2D
     >>> X, y = load_digits(return_X_y=True)

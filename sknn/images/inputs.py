@@ -78,6 +78,16 @@ class TakesImages(TakesRows):
         rows = Rows(X, shape)
         return (rows, *more) if more else rows
 
+    def _inputs_to_load(self, sizes):
+        if self.image_shape is not None:
+            self.image_shape_ = self._given_shape = check_image_shape(self.image_shape)
+        elif not hasattr(self, "image_shape_"):
+            raise ValueError(
+                "image_shape is None; loading weights needs the shape of the images."
+            )
+        self.n_features_in_ = size(self.image_shape_)
+        return Rows(np.zeros((1, self.n_features_in_)), self.image_shape_)
+
     def _check_images(self, shape, reset):
         """Check the shape of images in X against what is known of it."""
         if not reset:

@@ -1,7 +1,6 @@
 """The activations of a layer of a convolutional network, as features."""
 
 import copy
-from numbers import Integral
 from typing import Self
 
 import numpy as np
@@ -21,7 +20,6 @@ from ..estimator.groups import Features
 from ..estimator.inputs import Rows
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
-from ..layers.base import path_of
 from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 
 
@@ -97,7 +95,7 @@ class ConvNetTransformer(
                     "its network is not fitted yet."
                 )
             net = clone(net).fit(X, y)
-        weights = _cut(net, self.layer)
+        weights = net._up_to(self.layer)
         self.net_, self._weights = net, weights
         self._n_features_out = weights.network.outputs
         for name in ("n_features_in_", "feature_names_in_"):
@@ -141,20 +139,3 @@ class ConvNetTransformer(
 def _thawed(net):
     """Return the estimator that scikit-learn's FrozenEstimator holds."""
     return net.estimator if isinstance(net, FrozenEstimator) else net
-
-
-def _cut(net, layer):
-    """Return the weights of a network up to one of its layers: those of all of it, shared."""
-    names = [path_of(some, "layers", i) for i, some in enumerate(net.layers_)]
-    n = len(names)
-    if isinstance(layer, str):
-        if layer not in names:
-            raise ValueError(f"layer is {layer!r}; expected one of {names}.")
-        place = names.index(layer)
-    elif isinstance(layer, Integral) and not isinstance(layer, bool):
-        if not -n <= layer < n:
-            raise ValueError(f"layer is {layer}; expected one of the {n} layers, in [{-n}, {n}).")
-        place = int(layer) % n
-    else:
-        raise TypeError(f"layer is {layer!r}; expected an int or a str.")
-    return net._weights.part(0, place + 1)

@@ -7,11 +7,12 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import StrOptions
 
 from ..engine.devices import device_named
 from ..engine.network import Network
@@ -116,7 +117,7 @@ class _OnlineRule(Minibatches, LayeredDescent):
         """
         How weights start, except for 'lstsq': 'auto' (standard normal, the intercepts too), or one
         of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or 'zeros'.""",
-        default="auto", kind="str",
+        default="auto", valid=[StrOptions(set(get_args(Initializer)))], kind="str",
     )
     dtype: Scalar | None = param(
         """

@@ -106,6 +106,20 @@ class Sequences(Inputs):
         weights = weights.of(of_inputs(weights.network, self.inputs))
         return predict(weights, self.source(), n_jobs, lengths=self.ends)
 
+    def shaped(self, values, network):
+        """Return what :meth:`run` gives for a network: of steps, an array or list as X is one.
+
+        Steps behind the end of a sequence have what its last one has.
+        """
+        shape = of_inputs(network, self.inputs).output_shape
+        values = values.reshape(-1, *shape)
+        if len(shape) == 1 or shape[0] != self.time:
+            return values
+        if self.listed:
+            return self.cut(values)
+        last = np.minimum(np.arange(self.time), self.steps[:, None] - 1)
+        return np.take_along_axis(values, last[..., None], axis=1)
+
     def data(self, targets, weights, y=None, steps=None):
         """Return them as data to learn from; `steps` is how many targets each has, if not one."""
         return SequenceData(
@@ -328,6 +342,25 @@ class TakesSequences:
         if reset:
             self.n_tokens_ = int(values.max()) + 1 if known is None else known
         return values
+
+    def _inputs_to_load(self, sizes):
+        if not self.__sklearn_is_fitted__():
+            tokens = self.embedding is not None
+            self._step_features, self._columns = None if tokens else 1, False
+            self.n_tokens_ = self.n_features_in_ = 1
+            axis = int(not tokens or isinstance(self.embedding, str))
+            n = self._size_in(sizes, self._one_step, 0, axis)
+            if tokens:
+                self.n_tokens_ = self._given_tokens() or n
+            else:
+                self.n_features_in_ = self._step_features = n
+                del self.n_tokens_
+        return self._one_step
+
+    @property
+    def _one_step(self):
+        features = self._step_features
+        return Sequences(np.zeros((1, features or 1)), 1, features)
 
     def _given_tokens(self):
         """Return the number of tokens that `embedding` knows; None: those that are fitted."""

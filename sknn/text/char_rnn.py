@@ -1,5 +1,6 @@
 """A recurrent network that reads text character by character, and writes some."""
 
+import os
 import sys
 from functools import partial
 from numbers import Integral
@@ -11,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
+from ..engine.prediction import finite
 from ..engine.training import Trainer
 from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
@@ -25,6 +27,7 @@ from .generation import write
 from .net import TextNet
 from .streams import (
     StepRecorder,
+    all_outputs,
     final_states,
     likelihood,
     log_likelihoods,
@@ -114,13 +117,14 @@ class _TextDescent(LayeredDescent):
         "The part of the text, or of the number of texts, that early stopping holds back.",
         default=0.1,
     )
-    initializer: Initializer | list[Any] = param(
+    initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
         """
         How weights start: 'auto' (in recurrent layers uniform within ``1 / sqrt(hidden_size)``, in
         the output layer 'glorot_uniform'), 'small_normal' (deviation 0.01), 'glorot_uniform',
         'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal'
-        (deviation 0.05), 'uniform' (within 0.05) or 'zeros'.""",
-        default="auto", kind="str",
+        (deviation 0.05), 'uniform' (within 0.05) or 'zeros'; or the path of a safetensors file, or
+        a list of arrays, as in :class:`~sknn.RNNClassifier`.""",
+        default="auto", kind="str, path or list of ndarray",
     )
     clip_value: float | None = param("Limit of each element of the gradient.", default=5.0)
     clip_norm: float | None = param("Limit of the norm of the whole gradient.", default=None)
@@ -389,6 +393,26 @@ class CharRNN(
         own = 2 * units if isinstance(self.layers_[-2], LSTM) else units
         states = final_states(self._placed_weights, texts, self.n_jobs)[:, -own:]
         return np.ascontiguousarray(states[:, :units])
+
+    @consistent
+    def activations(self, X, layer=-2) -> list[Array]:
+        """Return the outputs of one of the layers after each character.
+
+        Parameters
+        ----------
+        X : str or list, tuple, array or Series of str
+            The texts.
+        layer : int or str, default=-2
+            Its place in `layers_`, or its name. The default is what the output layer gets.
+
+        Returns
+        -------
+        activations : list of ndarray of shape (n_chars, units)
+            One for each text; with `boundaries` the first row is that of the start token.
+        """
+        check_is_fitted(self)
+        texts = self._numbers(as_texts(X), ends=False)
+        return [finite(some) for some in all_outputs(self._up_to(layer), texts, self.n_jobs)]
 
     def _write(self, n_chars, prime, temperature, top_k, random_state):
         """Return the numbers of drawn characters, some at a time."""

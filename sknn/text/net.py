@@ -1,6 +1,7 @@
 """What networks that read text share."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from ..estimator.net import LayeredNet
 from ..layers import Embedding
@@ -15,6 +16,13 @@ class TextNet(LayeredNet):
         if self.dtype is None and texts is None:
             return self._weights.dtype
         return np.dtype(self.dtype or np.float32)
+
+    def _to_load(self, sizes, classes):
+        """Return the network that was fitted, whose characters are known, and nothing else."""
+        check_is_fitted(self)
+        if classes is not None:
+            raise ValueError(f"classes is {classes!r}; expected None: there are no classes.")
+        return self._weights.network, {}
 
     def _recurrent(self, n_symbols):
         """Return the layers that read one of so many symbols at each step."""

@@ -61,9 +61,18 @@ class Pairs(Data):
         ]
         return tuple(map(np.concatenate, zip(*parts)))
 
-    def _read(self, weights, n_jobs, rows):
+    def outputs(self, weights, n_jobs):
+        """Return what a network gives for each pair: a row a step of the output."""
+        weights = weights.of(_resized(weights.network, self.in_steps, self.out_steps))
+        outputs = self._run(weights, n_jobs, self.rows)
+        return [some[:steps] for some, steps in zip(outputs, self.steps, strict=True)]
+
+    def _run(self, weights, n_jobs, rows):
         outputs = predict(weights, self.source, n_jobs, rows=rows, lengths=self.lengths)
-        outputs = outputs.reshape(len(rows), *weights.network.output_shape)
+        return outputs.reshape(len(rows), *weights.network.output_shape)
+
+    def _read(self, weights, n_jobs, rows):
+        outputs = self._run(weights, n_jobs, rows)
         behind = np.arange(self.out_steps) >= self.lengths[rows, 1:]
         wanted = self.codes[rows, self.in_steps + 1 :]
         found = np.take_along_axis(outputs, wanted[..., None], axis=2)[..., 0]

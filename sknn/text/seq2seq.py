@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
+from ..engine.prediction import finite
 from ..estimator.checks import check_given
 from ..estimator.groups import LayeredTraining, Scalar
 from ..estimator.methods import partial_fits
@@ -311,6 +312,29 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         check_is_fitted(self)
         pairs, weights = self._pairs(*_as_pairs(X, y)), self._placed_weights
         return pairs.read(weights, self.n_jobs)[0]
+
+    @consistent
+    def activations(self, X, y, layer=-2) -> list[Array]:
+        """Return the outputs of one of the layers as it writes given outputs.
+
+        Parameters
+        ----------
+        X : list, tuple, array or Series of str
+            The inputs.
+        y : list, tuple, array or Series of str
+            Their outputs.
+        layer : int or str, default=-2
+            Its place in `layers_`, or its name. The default is the decoder: what the output layer
+            gets.
+
+        Returns
+        -------
+        activations : list of ndarray of shape (n_chars + 1, units)
+            For each pair, a row before each character of the output and before its end.
+        """
+        check_is_fitted(self)
+        outputs = self._pairs(*_as_pairs(X, y)).outputs(self._up_to(layer), self.n_jobs)
+        return [finite(some) for some in outputs]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

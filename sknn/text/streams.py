@@ -269,6 +269,20 @@ def final_states(weights, texts, n_jobs=None):
     return states
 
 
+def all_outputs(weights, texts, n_jobs=None):
+    """Yield the network's outputs for each text, from a state of zero: a row a symbol."""
+    units = weights.network.output_shape[-1]
+    for text in texts:
+        time = min(_TIME, 1 << max(len(text) - 1, 0).bit_length())  # few programs
+        codes, windows, starts, sizes = join([text], time)
+        schedule = deal(starts, sizes, time)
+        out = np.empty((len(schedule.rows), time * units), weights.dtype)
+        carry = np.zeros((1, weights.network.state_size), weights.dtype)
+        with reading(weights, time, carry, "predict", n_jobs, len(out)) as read:
+            read(Source(windows, among=codes), schedule.rows.ravel(), schedule.lengths, out)
+        yield out.reshape(-1, units)[: len(text)]
+
+
 def log_likelihoods(weights, texts, n_jobs=None):
     """Return the logarithm of the probability of each text, given its first symbol.
 
