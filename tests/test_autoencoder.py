@@ -1034,7 +1034,7 @@ def test_first_values_that_do_not_fit(name):
     for net in (
         MLPNetClassifier(5, max_iter=2),
         MLPNetRegressor(hidden_layer_sizes=5, max_iter=2),
-        ConvNetClassifier([Dense(5)], max_iter=2),
+        ConvNetClassifier([Dense(5, activation="relu")], max_iter=2),
         dense(hidden_layer_sizes=5),
     ):
         net.fit(DIGITS, LABELS).set_params(initializer=given)

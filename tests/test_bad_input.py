@@ -947,7 +947,7 @@ def test_two_layers_of_the_same_name():
     # They could not be told apart in a file, nor in `weights_`.
     for layers in (
         [Conv2D(4, 3, name="one"), Dense(10, name="one")],
-        [Sequential([Conv2D(4, 3)], name="one"), Dense(7, name="one.0")],
+        [Sequential([Conv2D(4, 3)], name="one"), Dense(7, activation="relu", name="one.0")],
     ):
         assert_fit_raises(ValueError, "Two layers have the name 'one", layers=layers)
 
@@ -1143,7 +1143,7 @@ def test_targets_and_outputs_that_clash(cls, params, y, match):
 
 @pytest.mark.parametrize(
     "layers",
-    [[Conv2D(5, 3), MaxPooling2D(2)], [*LAYERS, Dense(9)], LAYERS[:1], "lenet5"],
+    [[Conv2D(5, 3), MaxPooling2D(2)], [*LAYERS, Dense(9, activation="relu")], LAYERS[:1], "lenet5"],
     ids=str,
 )
 @pytest.mark.parametrize("make", CONVNETS.values(), ids=CONVNETS)
