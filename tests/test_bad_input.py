@@ -946,7 +946,7 @@ def test_layers_that_do_not_fit_in_a_summary(name):
 def test_two_layers_of_the_same_name():
     # They could not be told apart in a file, nor in `weights_`.
     for layers in (
-        [Conv2D(4, 3, name="one"), Dense(10, name="one")],
+        [Conv2D(4, 3, name="one"), Dense(10, activation="relu", name="one")],
         [Sequential([Conv2D(4, 3)], name="one"), Dense(7, activation="relu", name="one.0")],
     ):
         assert_fit_raises(ValueError, "Two layers have the name 'one", layers=layers)
