@@ -12,6 +12,7 @@ from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+from ..hints import hint
 from ..layers import Activation
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
@@ -25,10 +26,12 @@ _POSITIVE = ["exp", "logistic", "softplus"]
 def check_activation(value, name, allowed):
     """Return `value` as an Activation, one of those allowed."""
     if not isinstance(value, (str, Activation)):
-        raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.")
+        more = hint(value, allowed)
+        raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.{more}")
     function = value if isinstance(value, str) else value.function
     if function not in allowed:
-        raise ValueError(f"{name} is {function!r}; expected one of {allowed}.")
+        more = hint(function, allowed)
+        raise ValueError(f"{name} is {function!r}; expected one of {allowed}.{more}")
     return named(function) if isinstance(value, str) else value
 
 
@@ -66,6 +69,7 @@ class Task:
         if self.loss_name not in self.losses:
             raise ValueError(
                 f"loss={self._loss!r} is not for this task; expected one of {sorted(self.losses)}."
+                f"{hint(self._loss, self.losses)}"
             )
 
     def read(self, read, X, y, reset):
@@ -269,7 +273,10 @@ class Classification(Task):
         return columns
 
     def stratify(self, data, n_outputs):
-        return data.y if n_outputs == 1 else None
+        if n_outputs != 1:
+            return None
+        labels = self.classes_ if len(self.classes_) == 2 else np.array([False, True])
+        return labels[data.y.ravel().astype(int)]
 
     def _compared(self, outputs, y):
         if y.ndim == 1:

@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..engine.prediction import finite
+from ..estimator.base import Estimator
 from ..estimator.checks import sound
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows
@@ -26,7 +27,7 @@ from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 
 
 class ConvNetTransformer(
-    Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator
 ):
     """The activations of a layer of a convolutional network, as features.
 

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from ..hints import hint
 from .initializers import INITIALIZERS
 
 #: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
@@ -28,10 +29,11 @@ def choice(default, *others):
     return field(default=default, metadata={"options": (default, *others)})
 
 
-def fail(layer, name, expected, kind=ValueError, value=None):
-    """Say what is expected of a parameter, or of a part of it."""
+def fail(layer, name, expected, kind=ValueError, value=None, options=()):
+    """Say what is expected of a parameter or a part of it, and which of some words may be meant."""
     value = getattr(layer, name) if value is None else value
-    raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.")
+    more = hint(value, [option for option in options if option is not None])
+    raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.{more}")
 
 
 def check_count(layer, name, least=1):
@@ -99,7 +101,7 @@ def check_padding(layer, name):
     except TypeError:
         good = False
     if not good:
-        fail(layer, name, words)
+        fail(layer, name, words, options=("valid", "same"))
     object.__setattr__(layer, name, tuple(tuple(map(int, p)) for p in pair))
 
 
@@ -107,7 +109,7 @@ def check_choice(layer, name, options, value=None):
     """Check that a parameter, or a part of it, is one of some options."""
     value = getattr(layer, name) if value is None else value
     if not isinstance(value, str | None) or value not in options:
-        fail(layer, name, f"one of {sorted(map(str, options))}", value=value)
+        fail(layer, name, f"one of {sorted(map(str, options))}", value=value, options=options)
 
 
 def check_flag(layer, name):
