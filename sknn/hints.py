@@ -49,8 +49,16 @@ _NAMES = {
     "X_val": "validation_data val_data eval_set X_valid X_validation X_test",
     "y_val": "y_valid y_validation y_test",
     "sample_weight": "sample_weights weights",
-    "random_seed": "seed",
     "n_chars": "length max_length max_new_tokens",
+    "units": "out_features size hidden_size",
+    "filters": "out_channels channels n_filters",
+    "kernel_size": "kernel window",
+    "pool_size": "kernel_size",
+    "strides": "stride",
+    "dilation_rate": "dilation",
+    "use_bias": "bias",
+    "rate": "p",
+    "kernel_l2": "l2 kernel_regularizer weight_decay",
     "set_callbacks": "callbacks callback",
 }  # fmt: skip
 #: What is shown in place of a name, where that alone would not do.
@@ -76,7 +84,7 @@ _VALUES = {
     "quantile": "pinball",
     "sgd": "gd gradient_descent momentum nesterov",
     "lbfgs": "bfgs l_bfgs_b",
-    "lstsq": "least_squares lstsq ols",
+    "lstsq": "least_squares ols",
     "constant": "fixed",
     "adaptive": "plateau reduce_lr_on_plateau reduce_on_plateau",
     "cosine": "cosine_annealing cosine_annealing_lr cosine_decay",
@@ -93,13 +101,21 @@ _VALUES = {
     "masking": "dropout",
     "classification": "classifier",
     "regression": "regressor",
-    "float32": "float single",
-    "float64": "double",
+    "float32": "single",
+    "float64": "double float",
     "resnet18": "resnet",
     "vgg16": "vgg",
     "densenet121": "densenet",
     "googlenet": "inception",
-    "same": "half",
+    "Dense": "linear fully_connected",
+    "BatchNormalization": "batch_norm batch_norm1d batch_norm2d",
+    "SimpleRNN": "rnn",
+    "GlobalAveragePooling2D": "adaptive_avg_pool2d",
+    "AveragePooling2D": "avg_pool2d",
+    "MaxPooling2D": "max_pool2d max_pool",
+    "Conv2DTranspose": "conv_transpose2d",
+    "UpSampling2D": "upsample",
+    "LocalResponseNormalization": "local_response_norm lrn",
 }
 
 
@@ -127,10 +143,12 @@ def _same(word, names, synonyms):
     return next(filter(None, found), None)
 
 
-def _near(word, names):
-    plain = {_plain(name): name for name in names}
-    close = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.75)
-    return plain[close[0]] if close else None
+def _near(word, names, synonyms):
+    """Return the one of some names that a word is nearly, or nearly a synonym of; or None."""
+    known = {other: _same(other, names, synonyms) for other in synonyms}
+    known |= {_plain(name): name for name in names}
+    close = difflib.get_close_matches(_plain(word), [k for k in known if known[k]], 1, 0.75)
+    return known[close[0]] if close else None
 
 
 def value_meant(value, options):
@@ -144,7 +162,7 @@ def value_meant(value, options):
     if isinstance(value, (str, bool, int, float, tuple, list, dict, type(None))):
         words = {called: None} if isinstance(value, str) else {}
     same = (_same(word, options, _VALUES) for word in words)
-    near = (_near(word, options) for word in words)
+    near = (_near(word, options, _VALUES) for word in words if isinstance(value, str))
     return next(filter(None, (*same, *near)), None)
 
 
@@ -173,9 +191,9 @@ def name_hint(word, cls, method=None):
     if method is not None:
         levels[0] = parameters, ", a parameter of the constructor"
         levels.insert(0, (arguments(method), ""))
-    for find in (lambda names: _same(word, names, _NAMES), lambda names: _near(word, names)):
+    for find in (_same, _near):
         for names, where in levels:
-            found = find(names)
+            found = find(word, names, _NAMES)
             if found is not None:
                 shown = _SHOWN.get(word, found) if found == "alpha" else _SHOWN.get(found, found)
                 return f" Did you mean {shown}{where}?"

@@ -17,7 +17,7 @@ from ..layers import Activation
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
 from ..tape.sources import ClassNumbers, Source
-from .checks import check_weights, numeric, weigh_samples
+from .checks import check_weights, naming, numeric, weigh_samples
 
 OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
 _POSITIVE = ["exp", "logistic", "softplus"]
@@ -102,10 +102,12 @@ class Task:
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together; only one of them was given.")
-        inputs, y_val = self.read(read, X_val, y_val, reset=False)
-        self.check_known(y_val)
-        weights = check_weights(weights, inputs, "sample_weight_val")
-        return self.data(inputs, y_val, weights, network)
+        names = {"X": "X_val", "y": "y_val"}
+        with naming(**names, **({} if weights is None else {"sample_weight": "sample_weight_val"})):
+            inputs, y_val = self.read(read, X_val, y_val, reset=False)
+            self.check_known(y_val)
+            weights = check_weights(weights, inputs, "sample_weight_val")
+            return self.data(inputs, y_val, weights, network)
 
     def check_known(self, y):
         """Raise ValueError if targets to validate with have what those to fit have not."""
@@ -363,7 +365,9 @@ def _as_numbers(y):
     try:
         return numeric(y)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"y is of the type {y.dtype}; expected numbers: {error}") from None
+        raise ValueError(
+            f"y is of the type {y.dtype}; expected numbers: {error}. Classes are for classifiers."
+        ) from None
 
 
 class Wrapper:

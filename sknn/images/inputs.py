@@ -1,5 +1,7 @@
 """Images as an estimator takes them: as arrays of images, or as rows of numbers."""
 
+import warnings
+from math import isqrt
 from numbers import Integral
 
 import numpy as np
@@ -39,6 +41,48 @@ def check_image_shape(shape):
     return tuple(map(int, (*shape, 1)[:3]))
 
 
+def as_images(X):
+    """Return X, if it is a list of images, or an array of such objects, as one array."""
+    listed = getattr(X, "ndim", 1) == 1 and not isinstance(X, str) and hasattr(X, "__len__")
+    if not listed or hasattr(X, "ndim") and X.dtype != object:
+        return X if hasattr(X, "ndim") else np.asarray(X)
+    images = list(X)
+    try:
+        return np.asarray(images)
+    except ValueError:
+        shapes = list(map(_shape, images))
+        other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
+        if other is None:
+            raise
+        raise ValueError(
+            f"X[0] has the shape {shapes[0]} and X[{other}] the shape {shapes[other]}; expected "
+            "images of one size: resize or crop them."
+        ) from None
+
+
+def _shape(image):
+    try:
+        return np.shape(image)
+    except ValueError:  # ragged by itself
+        return None
+
+
+def _looks_channels_first(shape):
+    """Return whether the last axis of images seems to be no channels, but the first one does."""
+    sides = shape[1:]
+    square = max(sides) <= 2 * min(sides)  # not signals: a line of many channels
+    return shape[0] in (1, 3, 4) and shape[2] > 4 and square
+
+
+def _likely_shape(n_features):
+    """Return the shape of the square images, gray or in color, that rows may hold, or None."""
+    for channels in (1, 3):
+        side = isqrt(n_features // channels)
+        if side >= 4 and side * side * channels == n_features:
+            return (side, side, channels)[: 2 + (channels > 1)]
+    return None
+
+
 class TakesImages(TakesRows):
     """Reads X as images; the estimator has the parameter `image_shape`."""
 
@@ -47,8 +91,9 @@ class TakesImages(TakesRows):
 
         Images become rows without being copied, if they lie in one piece.
         """
-        if not hasattr(X, "ndim"):
-            X = np.asarray(X)
+        X = as_images(X)
+        if not reset:
+            self._check_not_single(X)
         if X.ndim < 3:
             checked = super()._read(X, y, reset, **checks)
             rows, *more = (checked,) if isinstance(y, str) else checked
@@ -74,17 +119,48 @@ class TakesImages(TakesRows):
                 vars(self).pop("feature_names_in_", None)
             _check_n_features(self, X, reset=reset)
         if reset:
+            self._warn_of_shape(shape, len(given) == 1)
             self.image_shape_, self._given_shape = shape, given
         rows = Rows(X, shape)
         return (rows, *more) if more else rows
+
+    def _check_not_single(self, X):
+        """Raise ValueError if X can only be one of the images that the network was fitted to."""
+        shape = self.image_shape_
+        single = X.shape == shape or shape[2] == 1 and X.shape == shape[:2]
+        if single and size(X.shape[1:]) != size(shape):
+            raise ValueError(
+                f"X has the shape {X.shape}, that of a single image; expected several: X[None] is "
+                "one of them."
+            )
+
+    def _warn_of_shape(self, shape, rows):
+        """Warn of images that are most likely not what their shape says."""
+        likely = _likely_shape(shape[1]) if rows and self.image_shape is None else None
+        if likely is not None:
+            warnings.warn(
+                f"X has rows of {shape[1]} features, each of which is taken as an image of one line, "
+                f"since image_shape is None. If they are images, set image_shape, such as {likely}; "
+                f"if not, image_shape=(1, {shape[1]}) says so.",
+                stacklevel=2,
+            )
+        if _looks_channels_first(shape):
+            warnings.warn(
+                f"X has images of {describe(shape)}, as height, width and channels. If channels come "
+                "first, move them to the end: X.transpose(0, 2, 3, 1), for rows after "
+                f"X.reshape(-1, {', '.join(map(str, shape))}).",
+                stacklevel=2,
+            )
 
     def _check_images(self, shape, reset):
         """Check the shape of images in X against what is known of it."""
         if not reset:
             if shape != self.image_shape_:
+                first = shape[1:] + shape[:1] == self.image_shape_
                 raise ValueError(
                     f"X has images of {describe(shape)}, but {type(self).__name__} was fitted to "
                     f"images of {describe(self.image_shape_)}."
+                    + " X.transpose(0, 2, 3, 1) moves channels to the end." * first
                 )
         elif self.image_shape is not None and shape != check_image_shape(self.image_shape):
             raise ValueError(

@@ -1,12 +1,13 @@
 """Checks of what a layer's specification holds: each parameter's follows from its name or type."""
 
 from dataclasses import field, fields
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
 
-from ..hints import hint
+from ..hints import hint, wrong_call
 from .initializers import INITIALIZERS
 
 #: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
@@ -22,6 +23,23 @@ def check(layer):
         one = _CHECKS.get(f.name) or _CHECKS.get(f.type)
         if one is not None and not (getattr(layer, f.name) is None is f.default):
             one(layer, f.name, **f.metadata)
+
+
+def explain(cls):
+    """Make a layer's constructor say what may have been meant by an argument that it has not."""
+    made = cls.__init__
+
+    @wraps(made)
+    def __init__(self, *args, **kwargs):
+        try:
+            made(self, *args, **kwargs)
+        except TypeError:
+            why = wrong_call(cls, None, signature(cls), args, kwargs)
+            if why is None:
+                raise
+            raise TypeError(why) from None
+
+    cls.__init__ = __init__
 
 
 def choice(default, *others):
