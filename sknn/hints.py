@@ -6,12 +6,12 @@ import re
 
 #: Names of parameters, of arguments and of methods, and what others call them.
 _NAMES = {
-    "max_iter": "epochs n_epochs nb_epoch num_epochs max_epochs iterations n_iter",
-    "hidden_layer_sizes": """units hidden_layers layers hidden_size hidden_sizes hidden_units n_hidden
-        hidden_dim layer_sizes neurons latent_dim code_size""",
-    "hidden_size": """units hidden_layer_sizes hidden_layers hidden_units n_hidden hidden_dim neurons
-        latent_dim code_size""",
     "n_components": "latent_dim latent_size code_size n_latent",
+    "max_iter": "epochs n_epochs nb_epoch num_epochs max_epochs iterations n_iter",
+    "hidden_layer_sizes": """units hidden_layers layers hidden_size hidden_sizes hidden_units
+        n_hidden hidden_dim layer_sizes neurons latent_dim code_size""",
+    "hidden_size": """units hidden_layer_sizes hidden_layers hidden_units n_hidden hidden_dim
+        neurons latent_dim code_size""",
     "n_centers": "units hidden_layer_sizes hidden_size n_hidden n_kernels n_clusters",
     "layers": "hidden_layer_sizes architecture model",
     "n_layers": "num_layers layers",

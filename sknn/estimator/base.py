@@ -48,7 +48,7 @@ class Estimator(BaseEstimator):
         later = places[places.index(name) + 1 :] if name in places else []
         if name in places and name != "hidden_layer_sizes":
             later.append("hidden_layer_sizes")
-        for other in (f"{name}_init", *later):
+        for other in (f"{name}_init", name.removesuffix("_init"), *later):
             if any(one.is_satisfied_by(value) for one in _made(valid.get(other, ()))):
                 more = f" Did you mean {other}={value!r}?"
                 if other in later:

@@ -50,6 +50,9 @@ def check_weights(sample_weight, X, name="sample_weight"):
     """Return sample weights as a float64 array, or None; they must not be negative or all zero."""
     if sample_weight is None:
         return None
+    if isinstance(sample_weight, str):
+        more = "; class_weight is a parameter of classifiers" * (sample_weight == "balanced")
+        raise ValueError(f"{name} is {sample_weight!r}; expected an array of numbers{more}.")
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weights):
         raise ValueError(f"{name} is zero for every sample; expected some positive weight.")
@@ -88,17 +91,37 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
 def validated(estimator, *data, **checks):
     """Return X, or X and y, as scikit-learn validates them, X as numbers.
 
-    Errors about texts in X say where they are.
+    Errors about the kind of X say where that is seen, and what to do.
     """
     try:
         found = validate_data(estimator, *data, **checks)
         return (numeric(found[0]), *found[1:]) if isinstance(found, tuple) else numeric(found)
     except (TypeError, ValueError) as error:
-        told = str(error)
-        where = text_in(data[0]) if "string" in told or "1D array" in told else ""
-        if not where or type(error) not in (TypeError, ValueError):
+        told, more = str(error), ""
+        if "inhomogeneous" in told:
+            check_even(data[0])
+        elif "string" in told or "1D array" in told:
+            more = text_in(data[0])
+        elif "with dim" in told:
+            more = "X.reshape(len(X), -1) makes a row of each sample."
+        if not more or type(error) not in (TypeError, ValueError):
             raise
-        raise type(error)(f"{told}\n{where}") from None
+        raise type(error)(f"{told}\n{more}") from None
+
+
+def check_even(items, what="rows of one length"):
+    """Raise ValueError if items of X have different shapes."""
+    first = shape = None
+    for i, item in enumerate(items):
+        try:
+            shape = np.shape(item)
+        except ValueError:  # ragged by itself
+            return
+        first = shape if i == 0 else first
+        if shape != first:
+            raise ValueError(
+                f"X[0] has the shape {first} and X[{i}] the shape {shape}; expected {what}."
+            ) from None
 
 
 def text_in(X):
@@ -109,16 +132,16 @@ def text_in(X):
         values = np.asarray(X, dtype=object)
     except ValueError:  # ragged
         return ""
-    if values.ndim not in (1, 2):
+    if values.ndim not in (1, 2) or not values.size:
         return ""
-    found = 0
+    found = False
     for column, some in enumerate(values.reshape(len(values), -1).T):
         for row, value in enumerate(some):
             if isinstance(value, str):
-                found += 1
+                found = True
                 if not _is_number(value):
                     return _where(X, values, row, column)
-    return "X has numbers as str; X.astype(float) makes numbers of an array of them." * bool(found)
+    return "X has numbers as str; X.astype(float) makes numbers of an array of them." * found
 
 
 def _where(X, values, row, column):

@@ -22,10 +22,9 @@ def check_layers(layers, name="layers"):
 
 
 def _instead(value, values, name):
-    """Return what may have been meant by a value among layers that is none, as a part of a sentence.
+    """Return what may have been meant by what is no layer, as the end of a sentence.
 
-    Others have layers that are numbers of units, words, tuples, or objects of classes that ours are
-    called like.
+    Other libraries have layers that are numbers of units, words, or classes of such names.
     """
     if isinstance(value, type) and issubclass(value, Layer):
         return f", with its parameters in parentheses: {value.__name__}(...)"

@@ -10,7 +10,12 @@ import scipy.sparse as sp
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 
 from ..hints import hint
 from ..layers import Activation
@@ -211,6 +216,7 @@ class Classification(Task):
             several = type_of_target(y).startswith("multilabel")
             self.binarizer = LabelBinarizer().fit(y if several else classes)
         if not hasattr(self, "classes_") or not (warm_start or incremental):
+            self._check_labels(y)
             self.binarizer = LabelBinarizer().fit(y)
             self.classes_ = self.binarizer.classes_
             return
@@ -226,6 +232,17 @@ class Classification(Task):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {classes}."
             )
+
+    def _check_labels(self, y):
+        """Raise ValueError if targets are no classes."""
+        if y.dtype == object:
+            text = [isinstance(label, str) for label in y.ravel()]
+            if any(text) and not all(text):
+                other = y.ravel()[text.index(False)]
+                raise ValueError(
+                    f"y has str and {other!r}; expected labels of one type, none of them missing."
+                )
+        check_classification_targets(y)
 
     def weigh(self, sample_weight, inputs, y, incremental):
         known = self.classes_ if incremental else None

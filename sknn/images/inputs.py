@@ -7,11 +7,11 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
-from ..estimator.checks import numeric
+from ..estimator.checks import check_even, numeric
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows, TakesRows
 from ..estimator.parameters import fitted, param
-from ..layers.base import describe, size
+from ..layers.base import Layer, describe, size
 
 
 class ImageShape(Features):
@@ -50,21 +50,8 @@ def as_images(X):
     try:
         return np.asarray(images)
     except ValueError:
-        shapes = list(map(_shape, images))
-        other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
-        if other is None:
-            raise
-        raise ValueError(
-            f"X[0] has the shape {shapes[0]} and X[{other}] the shape {shapes[other]}; expected "
-            "images of one size: resize or crop them."
-        ) from None
-
-
-def _shape(image):
-    try:
-        return np.shape(image)
-    except ValueError:  # ragged by itself
-        return None
+        check_even(images, "images of one size: resize or crop them")
+        raise
 
 
 def _looks_channels_first(shape):
@@ -83,8 +70,23 @@ def _likely_shape(n_features):
     return None
 
 
+def _see_areas(layers, default=True):
+    """Return whether one of some layers looks at more than one line of an image at once.
+
+    In place of layers there may be a name, None for those of `default`, or what is no layer.
+    """
+    if not isinstance(layers, (list, tuple)):
+        return default if layers is None else isinstance(layers, str)
+    windows = (getattr(a, "kernel_size", getattr(a, "pool_size", (1, 1))) for a in layers)
+    inner = (part for a in layers if isinstance(a, Layer) for _, part in a.parts())
+    return any(height > 1 for height, _ in windows) or any(map(_see_areas, inner))
+
+
 class TakesImages(TakesRows):
     """Reads X as images; the estimator has the parameter `image_shape`."""
+
+    #: Whether layers look at areas of an image where the parameters for them are None.
+    _default_sees_areas = True
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as inputs, and y where there is one, both checked.
@@ -137,17 +139,19 @@ class TakesImages(TakesRows):
     def _warn_of_shape(self, shape, rows):
         """Warn of images that are most likely not what their shape says."""
         likely = _likely_shape(shape[1]) if rows and self.image_shape is None else None
-        if likely is not None:
+        given = [getattr(self, name) for name in self._layer_lists]
+        areas = any(_see_areas(layers, self._default_sees_areas) for layers in given)
+        if likely is not None and areas:
             warnings.warn(
-                f"X has rows of {shape[1]} features, each of which is taken as an image of one line, "
-                f"since image_shape is None. If they are images, set image_shape, such as {likely}; "
-                f"if not, image_shape=(1, {shape[1]}) says so.",
+                f"X has rows of {shape[1]} features and image_shape is None, so each of them is "
+                f"taken as an image of one line. For images set image_shape, such as {likely}; "
+                f"else image_shape=(1, {shape[1]}) says that this is meant.",
                 stacklevel=2,
             )
         if _looks_channels_first(shape):
             warnings.warn(
-                f"X has images of {describe(shape)}, as height, width and channels. If channels come "
-                "first, move them to the end: X.transpose(0, 2, 3, 1), for rows after "
+                f"X has images of {describe(shape)}, as height, width and channels. If channels "
+                "come first, move them to the end: X.transpose(0, 2, 3, 1), for rows after "
                 f"X.reshape(-1, {', '.join(map(str, shape))}).",
                 stacklevel=2,
             )

@@ -139,7 +139,9 @@ class ConvNetTransformer(
 
 #: What is said before a fit, by whether the network is fitted.
 _UNFITTED = {
-    True: "This %(name)s instance is not fitted yet. Call fit(X), which takes the network as it is.",
+    True: (
+        "This %(name)s instance is not fitted yet. Call fit(X), which takes the network as it is."
+    ),
     False: (
         "This %(name)s instance is not fitted yet, nor is its network. Call fit(X, y), which fits "
         "it, too; or fit the network first."

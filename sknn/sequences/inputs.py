@@ -133,6 +133,25 @@ def listed(X):
     return [np.asarray(item) for item in items]
 
 
+def _reject_texts(X, estimator):
+    """Raise ValueError if X is a text, or texts, or lists of words."""
+    found = X
+    for _ in range(2):
+        if getattr(found, "ndim", 1) != 1 or not hasattr(found, "__len__") or not len(found):
+            return
+        if isinstance(found, str):
+            break
+        found = next(iter(found))
+    if isinstance(found, str):
+        text = found if len(found) < 40 else f"{found[:40]}..."
+        embedding = ", set embedding," if "embedding" in estimator.get_params(deep=False) else ""
+        raise ValueError(
+            f"X has texts, such as {text!r}; expected numbers. Number the words or characters"
+            f"{embedding} and give a list of numbers for each text; or take CharRNN, which reads "
+            "texts, or Seq2SeqRNN, which translates them."
+        )
+
+
 def check_kind(arrays, dimensions, name):
     """Check that arrays can be sequences of one kind."""
     first = arrays[0]
@@ -266,7 +285,7 @@ class TakesSequences:
                 f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Fit anew, with "
                 "warm_start=False, to change it."
             )
-        self._reject_texts(X)
+        _reject_texts(X, self)
         arrays = listed(X)
         if arrays is not None:
             values, lengths = _joined(arrays, tokens, self)
@@ -286,31 +305,13 @@ class TakesSequences:
             raise ValueError(
                 f"X has {features} features a step, but {type(self).__name__} was fitted to "
                 f"{self._step_features}."
-                + f" If X, of the shape {values.shape}, is a single sequence, give X[None]." * single
+                + f" If X, of the shape {values.shape}, is one sequence, give X[None]." * single
             )
         if tokens:
             values = self._tokens(values, reset)
         plain = values.ndim == 2
         values = values if plain else values.reshape(n, -1)
         return Sequences(values, time, features, lengths, arrays is not None, plain)
-
-    def _reject_texts(self, X):
-        """Raise ValueError if X is a text, or texts, or lists of words."""
-        found = X
-        for _ in range(2):
-            if getattr(found, "ndim", 1) != 1 or not hasattr(found, "__len__") or not len(found):
-                return
-            if isinstance(found, str):
-                break
-            found = next(iter(found))
-        if isinstance(found, str):
-            text = found if len(found) < 40 else f"{found[:40]}..."
-            numbers = ", set embedding," if "embedding" in self.get_params(deep=False) else ""
-            raise ValueError(
-                f"X has texts, such as {text!r}; expected numbers. Number the words or characters"
-                f"{numbers} and give a list of numbers for each text; or take CharRNN, which reads "
-                "texts, or Seq2SeqRNN, which translates them."
-            )
 
     def _array_of_sequences(self, X, tokens, reset):
         """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
