@@ -64,7 +64,7 @@ _NAMES = {
 #: What is shown in place of a name, where that alone would not do.
 _SHOWN = {
     "X_val": "X_val and y_val",
-    "weight_decay": "alpha, with solver='adamw'",
+    ("weight_decay", "alpha"): "alpha, with solver='adamw'",
     "set_callbacks": "the method set_callbacks",
 }
 
@@ -156,14 +156,13 @@ def value_meant(value, options):
 
     The value may be a word, or a function, class or object of that name.
     """
-    kind = type(value)
-    called = value if isinstance(value, str) else getattr(value, "__name__", kind.__name__)
-    words = {called: None, str(value).rpartition(".")[2]: None} if called else {}
-    if isinstance(value, (str, bool, int, float, tuple, list, dict, type(None))):
-        words = {called: None} if isinstance(value, str) else {}
-    same = (_same(word, options, _VALUES) for word in words)
-    near = (_near(word, options, _VALUES) for word in words if isinstance(value, str))
-    return next(filter(None, (*same, *near)), None)
+    if isinstance(value, str):
+        return _same(value, options, _VALUES) or _near(value, options, _VALUES)
+    if isinstance(value, (int, float, tuple, list, dict, type(None))):
+        return None
+    called = getattr(value, "__name__", type(value).__name__)
+    words = called, str(value).rpartition(".")[2]  # the latter of types in other libraries
+    return next(filter(None, (_same(word, options, _VALUES) for word in words)), None)
 
 
 def hint(value, options):
@@ -195,7 +194,7 @@ def name_hint(word, cls, method=None):
         for names, where in levels:
             found = find(word, names, _NAMES)
             if found is not None:
-                shown = _SHOWN.get(word, found) if found == "alpha" else _SHOWN.get(found, found)
+                shown = _SHOWN.get((word, found)) or _SHOWN.get(found, found)
                 return f" Did you mean {shown}{where}?"
     return ""
 

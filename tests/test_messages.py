@@ -210,10 +210,18 @@ def test_a_wrong_value_has_a_hint(cls, params, meant):
     assert f"instead. Did you mean {meant}?" in str(caught.value)
 
 
-@pytest.mark.parametrize("device", ["mps", None, True, "cuda:-1", ""])
-def test_no_device_is_made_up(device):
+@pytest.mark.parametrize(
+    "params",
+    [
+        *({"device": device} for device in ("mps", None, True, "cuda:-1", "")),
+        {"activation": 3}, {"activation": "sine"}, {"solver": "newton"}, {"alpha": "0.1"},
+        {"loss": "hinge"}, {"learning_rate": "0.01"}, {"initializer": np.zeros((4, 3))},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_value_is_made_up(params):
     with pytest.raises(InvalidParameterError, match=r"instead\.$"):
-        mlp(device=device).fit(X, Y)
+        mlp(**params).fit(X, Y)
 
 
 def test_what_comes_first_is_said_where_another_value_is_given():

@@ -46,7 +46,7 @@ class Estimator(BaseEstimator):
         parameters = inspect.signature(type(self)).parameters
         places = [k for k, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
         later = places[places.index(name) + 1 :] if name in places else []
-        if name in places and name != "hidden_layer_sizes":
+        if places[:1] == [name] and "hidden_layer_sizes" not in places:  # it is first elsewhere
             later.append("hidden_layer_sizes")
         for other in (f"{name}_init", name.removesuffix("_init"), *later):
             if any(one.is_satisfied_by(value) for one in _made(valid.get(other, ()))):

@@ -70,4 +70,5 @@ __all__ = [
 ]
 
 for _name in __all__:
-    explain(globals()[_name])
+    if _name != "Layer":
+        explain(globals()[_name])
