@@ -1373,7 +1373,7 @@ def test_bad_data(name, case):
     net = clone(NETS[name]).fit(DIGITS)
     for method in methods:
         assert_bad(net, match, lambda net: getattr(net, method)(X))  # noqa: B023
-    assert_bad(net, match, lambda net: net.fit(DIGITS, X_val=X))
+    assert_bad(net, match.replace("X ", "X_val "), lambda net: net.fit(DIGITS, X_val=X))
     assert_bad(clone(NETS[name]), match, lambda net: net.fit(X))
     for method in methods[1:]:
         assert_bad(

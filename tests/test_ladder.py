@@ -35,7 +35,8 @@ def walk(net, *data):
         if name in ("Trainer.fit", "fit_lbfgs"):
             trainings.append(event)
         elif event == "call" and type(frame.f_locals.get("self")) is type(net):
-            others = "wrapper", "sklearn", "<", "get_params"  # of decorators, and of scikit-learn
+            # of decorators, and of scikit-learn
+            others = "wrapper", "sklearn", "<", "get_params", "_validate_params"
             own = "/sknn/" in frame.f_code.co_filename
             if own and not any(other in name for other in others):
                 if not trainings:

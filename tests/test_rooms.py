@@ -11,16 +11,17 @@ HERE = pathlib.Path(sknn.__file__).parent
 FAMILIES = {"feedforward", "radial", "images", "sequences", "text", "autoencoders"}
 #: By room, what it may import of the package beside itself.
 BELOW = {
+    "hints": set(),
     "tape": set(),
     "store": set(),
-    "layers": {"tape"},
+    "layers": {"hints", "tape"},
     "cpu": {"tape", "store"},
     "cuda": {"tape", "store"},
     "engine": {"tape", "layers", "cpu", "cuda"},
     "summary": {"tape", "layers"},
     "architectures": {"tape", "layers"},
     "files": {"tape", "layers", "engine"},
-    "estimator": {"tape", "layers", "engine", "summary", "files"},
+    "estimator": {"hints", "tape", "layers", "engine", "summary", "files"},
 }
 BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
 BELOW["text"] = BELOW["text"] | {"sequences"}

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 from ..engine.network import Network
 from ..engine.prediction import finite
 from ..engine.weights import Weights
-from ..estimator.checks import check_weights, numeric, sound
+from ..estimator.checks import check_weights, naming, numeric, sound
 from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, OutputActivation
 from ..estimator.inputs import Rows
 from ..estimator.methods import partial_fits
@@ -144,9 +144,10 @@ class Reconstruction(Task):
                 raise ValueError("X_val is missing; X_val_clean and sample_weight_val go with it.")
             return None
         names = "X_val", "X_val_clean"
-        inputs, clean = self._read_in_range(read, X_val, clean, False, names)
-        weights = check_weights(weights, inputs, "sample_weight_val")
-        return self.data(inputs, clean, weights, network)
+        with naming(X="X_val", sample_weight="sample_weight_val"):
+            inputs, clean = self._read_in_range(read, X_val, clean, False, names)
+            weights = check_weights(weights, inputs, "sample_weight_val")
+            return self.data(inputs, clean, weights, network)
 
     def _read_in_range(self, read, X, clean, reset, names):
         inputs, clean = self.read_pair(read, X, clean, reset, names)
@@ -320,7 +321,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     @staticmethod
     def _alike(X, y):
         """Whether y can be what X is to become, by its shape and type."""
-        numeric = getattr(y, "dtype", np.dtype(float)).kind in "fiub"
+        numeric = getattr(getattr(y, "dtype", None), "kind", "f") in "fiub"
         return numeric and shape_of(y) == shape_of(X)
 
     # --- fitting

@@ -209,6 +209,7 @@ class VariationalAutoencoderTransformer(
     )
 
     _layer_lists = ("encoder", "decoder")
+    _default_sees_areas = False
 
     def _task(self):
         settings = self._read_clean, self.beta, self.n_jobs

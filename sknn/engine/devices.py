@@ -30,6 +30,18 @@ def is_name(value):
     )
 
 
+def nearest(value):
+    """Return the name that a value for the parameter `device` may stand for, or None.
+
+    Others number GPUs, call them so, or have objects for them, whose str is a name.
+    """
+    found = re.fullmatch("(cpu|cuda|gpu)?[ :_/]*([0-9]*)", str(value).strip().lower())
+    if not found or not any(found.groups()) or isinstance(value, bool):
+        return None
+    kind, number = found.groups()
+    return kind if kind == HOST else _FIRST_GPU + (f":{int(number)}" if number else "")
+
+
 def device_named(name):
     """Return a device, making it if need be.
 

@@ -1,11 +1,13 @@
 """Checks of what an estimator is given."""
 
 import copy
+import re
+from contextlib import contextmanager
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..tape.sources import NUMBERS
 
@@ -48,6 +50,9 @@ def check_weights(sample_weight, X, name="sample_weight"):
     """Return sample weights as a float64 array, or None; they must not be negative or all zero."""
     if sample_weight is None:
         return None
+    if isinstance(sample_weight, str):
+        more = "; class_weight is a parameter of classifiers" * (sample_weight == "balanced")
+        raise ValueError(f"{name} is {sample_weight!r}; expected an array of numbers{more}.")
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weights):
         raise ValueError(f"{name} is zero for every sample; expected some positive weight.")
@@ -81,6 +86,106 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
         )
     by_class = compute_sample_weight(class_weight, y)
     return check_weights(by_class if weights is None else weights * by_class, X, "class_weight")
+
+
+def validated(estimator, *data, **checks):
+    """Return X, or X and y, as scikit-learn validates them, X as numbers.
+
+    Errors about the kind of X say where that is seen, and what to do.
+    """
+    try:
+        found = validate_data(estimator, *data, **checks)
+        return (numeric(found[0]), *found[1:]) if isinstance(found, tuple) else numeric(found)
+    except (TypeError, ValueError) as error:
+        told, more = str(error), ""
+        if "inhomogeneous" in told:
+            check_even(data[0])
+        elif "string" in told or "1D array" in told:
+            more = text_in(data[0])
+        elif "with dim" in told:
+            more = "X.reshape(len(X), -1) makes a row of each sample."
+        if not more or type(error) not in (TypeError, ValueError):
+            raise
+        raise type(error)(f"{told}\n{more}") from None
+
+
+def check_even(items, what="rows of one length"):
+    """Raise ValueError if items of X have different shapes."""
+    first = shape = None
+    for i, item in enumerate(items):
+        try:
+            shape = np.shape(item)
+        except ValueError:  # ragged by itself
+            return
+        first = shape if i == 0 else first
+        if shape != first:
+            raise ValueError(
+                f"X[0] has the shape {first} and X[{i}] the shape {shape}; expected {what}."
+            ) from None
+
+
+def text_in(X):
+    """Return, as a sentence, where X has a str that is no number, and what to do; or ''."""
+    if sp.issparse(X):
+        return ""
+    try:
+        values = np.asarray(X, dtype=object)
+    except ValueError:  # ragged
+        return ""
+    if values.ndim not in (1, 2) or not values.size:
+        return ""
+    found = False
+    for column, some in enumerate(values.reshape(len(values), -1).T):
+        for row, value in enumerate(some):
+            if isinstance(value, str):
+                found = True
+                if not _is_number(value):
+                    return _where(X, values, row, column)
+    return "X has numbers as str; X.astype(float) makes numbers of an array of them." * found
+
+
+def _where(X, values, row, column):
+    """Return where X has a text, as a sentence."""
+    if values.ndim == 1:
+        return (
+            f"X[{row}] is the str {values[row]!r}; expected numbers. Texts become such by "
+            "TfidfVectorizer of sklearn.feature_extraction.text; files must be read first."
+        )
+    name = f"Column {getattr(X, 'columns', range(column + 1))[column]!r} of X"
+    return (
+        f"{name} has the str {values[row, column]!r}. Turn such columns into numbers first: "
+        "OneHotEncoder or OrdinalEncoder of sklearn.preprocessing, in a ColumnTransformer."
+    )
+
+
+def _is_number(text):
+    try:
+        float(text)
+        return True
+    except ValueError:
+        return False
+
+
+@contextmanager
+def naming(**names):
+    """Have errors about what users know by other names than those of `fit` tell these.
+
+    Parameters
+    ----------
+    **names : dict of str to str
+        What they say, and what they are to say instead.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        told = str(error)
+        known = any(re.search(rf"\b{name}\b", told) for name in names.values())
+        if known or type(error) not in (TypeError, ValueError):
+            raise
+        said = re.sub(rf"\b({'|'.join(names)})\b", lambda found: names[found[0]], told)
+        if said == told:
+            said = f"{', '.join(names.values())}: {told}"
+        raise type(error)(said) from None
 
 
 def check_given(estimator, y):

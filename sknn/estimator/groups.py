@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ..engine.devices import NAMES, is_name
+from ..engine.devices import NAMES, is_name, nearest
 from ..layers import Activation, Layer
 from .parameters import (
     COUNT,
@@ -64,6 +64,11 @@ class _DeviceNames(StrOptions):
 
     def is_satisfied_by(self, val):
         return is_name(val)
+
+    def hint(self, val):
+        """Return what may have been meant, as a sentence with a space before it, or ''."""
+        meant = nearest(val)
+        return "" if meant is None else f" Did you mean {meant!r}?"
 
 
 class _Initializers(StrOptions):

@@ -1,12 +1,11 @@
 """Rows of numbers: what X is, where it is no image, sequence or text."""
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
 from ..engine.prediction import predict
 from ..tape.sources import Source
-from .checks import numeric, sound
+from .checks import sound, validated
 
 #: The formats in which a sparse X is taken as it is.
 _SPARSE = ["csr", "csc"]
@@ -80,8 +79,8 @@ class TakesRows:
         """Return X as inputs, and y where there is one, both checked."""
         X = sound(X)
         if isinstance(y, str):
-            X = validate_data(self, X, accept_sparse=_SPARSE, reset=reset, **checks)
-            return Rows(numeric(X), X.shape[1])
+            X = validated(self, X, accept_sparse=_SPARSE, reset=reset, **checks)
+            return Rows(X, X.shape[1])
         y = sound(y, "y")
-        X, y = validate_data(self, X, y, accept_sparse=_SPARSE, reset=reset, **checks)
-        return Rows(numeric(X), X.shape[1]), y
+        X, y = validated(self, X, y, accept_sparse=_SPARSE, reset=reset, **checks)
+        return Rows(X, X.shape[1]), y

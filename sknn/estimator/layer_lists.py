@@ -1,8 +1,12 @@
 """Parameters of layers as parameters of an estimator that is given lists of layers."""
 
 from dataclasses import fields, replace
+from numbers import Integral
 
+from .. import layers as all_layers
+from ..hints import hint, value_meant
 from ..layers import Layer
+from ..tape.activations import ACTIVATIONS
 
 
 def check_layers(layers, name="layers"):
@@ -10,8 +14,30 @@ def check_layers(layers, name="layers"):
     layers = [layers] if isinstance(layers, Layer) else list(layers)
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise TypeError(f"{name}[{i}] is {layer!r}; expected a layer of sknn.layers.")
+            raise TypeError(
+                f"{name}[{i}] is {layer!r}; expected a layer of sknn.layers"
+                f"{_instead(layer, layers, name)}."
+            )
     return layers
+
+
+def _instead(value, values, name):
+    """Return what may have been meant by what is no layer, as the end of a sentence.
+
+    Other libraries have layers that are numbers of units, words, or classes of such names.
+    """
+    if isinstance(value, type) and issubclass(value, Layer):
+        return f", with its parameters in parentheses: {value.__name__}(...)"
+    if isinstance(value, Integral):
+        shape = name == "layers" and len(values) in (2, 3)
+        more = f", or image_shape={tuple(values)!r} for the shape of images" if shape else ""
+        return f", such as Dense({value!r}){more}"
+    if isinstance(value, (list, tuple)):
+        return ", such as Sequential([...]) of several"
+    layer, function = (value_meant(value, some) for some in (all_layers.__all__, ACTIVATIONS))
+    if layer is None and function is None:
+        return ""
+    return f", such as {f'Activation({function!r})' if layer is None else f'{layer}(...)'}"
 
 
 def _nested(value, name):
@@ -55,7 +81,8 @@ def _part(whole, key, name):
         valid = sorted(field.name for field in fields(whole))
         if key in valid:
             return getattr(whole, key)
-        raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.")
+        more = hint(key, valid)
+        raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.{more}")
     if not _holds_layers(whole) or not key.isdecimal():
         raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
     if int(key) >= len(whole):

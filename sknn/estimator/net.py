@@ -408,15 +408,31 @@ class LayeredNet(Net):
 
 def hold_back(job, fraction, stratify=None):
     """Return data to learn from, and rows held back: scikit-learn's split, of row numbers only."""
-    train, held = train_test_split(
-        job.data.rows, random_state=job.random_state, test_size=fraction, stratify=stratify
-    )
+    rows = job.data.rows
+    try:
+        train, held = train_test_split(
+            rows, random_state=job.random_state, test_size=fraction, stratify=stratify
+        )
+    except ValueError:
+        held = ()
     if len(held) < 2:
         raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of your "
-            "dataset."
+            f"early_stopping holds back {np.ceil(fraction * len(rows)):g} of {len(rows)} samples, "
+            f"as validation_fraction={fraction} says: {_why_no_part(stratify)}. Give validation "
+            "data by X_val and y_val, or fit more samples, or change validation_fraction."
         )
     return job.data.part(train), job.data.part(held)
+
+
+def _why_no_part(labels):
+    """Return why samples of some labels, or None, cannot be parted in two."""
+    classes, counts = np.unique([] if labels is None else labels, return_counts=True)
+    if len(classes) < 2:
+        return "the validation set is too small, or what is left to train with"
+    if counts.min() < 2:
+        rare = classes[counts.argmin()]
+        return f"class {rare!s} has 1 sample, and both parts need one of each class"
+    return f"both parts need samples of each of the {len(classes)} classes"
 
 
 # --- the ways to train

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..hints import wrong_call
+
 POSITIVE = Interval(numbers.Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(numbers.Real, 0, None, closed="left")
 FRACTION = Interval(numbers.Real, 0, 1, closed="left")
@@ -205,8 +207,8 @@ def _constructor(cls, parameters):
     def __init__(self, *args, **kwargs):
         try:
             bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}") from None
+        except TypeError:
+            raise TypeError(wrong_call(cls, None, inspect.signature(cls), args, kwargs)) from None
         bound.apply_defaults()
         for one in parameters:
             setattr(self, one.name, bound.arguments[one.name])

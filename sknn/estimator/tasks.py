@@ -10,13 +10,19 @@ import scipy.sparse as sp
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 
+from ..hints import hint
 from ..layers import Activation
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
 from ..tape.sources import ClassNumbers, Source
-from .checks import check_weights, numeric, weigh_samples
+from .checks import check_weights, naming, numeric, weigh_samples
 
 OUTPUT_ACTIVATIONS = sorted(set(ACTIVATIONS) - {"step"})
 _POSITIVE = ["exp", "logistic", "softplus"]
@@ -25,10 +31,12 @@ _POSITIVE = ["exp", "logistic", "softplus"]
 def check_activation(value, name, allowed):
     """Return `value` as an Activation, one of those allowed."""
     if not isinstance(value, (str, Activation)):
-        raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.")
+        more = hint(value, allowed)
+        raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.{more}")
     function = value if isinstance(value, str) else value.function
     if function not in allowed:
-        raise ValueError(f"{name} is {function!r}; expected one of {allowed}.")
+        more = hint(function, allowed)
+        raise ValueError(f"{name} is {function!r}; expected one of {allowed}.{more}")
     return named(function) if isinstance(value, str) else value
 
 
@@ -66,6 +74,7 @@ class Task:
         if self.loss_name not in self.losses:
             raise ValueError(
                 f"loss={self._loss!r} is not for this task; expected one of {sorted(self.losses)}."
+                f"{hint(self._loss, self.losses)}"
             )
 
     def read(self, read, X, y, reset):
@@ -98,10 +107,12 @@ class Task:
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val go together; only one of them was given.")
-        inputs, y_val = self.read(read, X_val, y_val, reset=False)
-        self.check_known(y_val)
-        weights = check_weights(weights, inputs, "sample_weight_val")
-        return self.data(inputs, y_val, weights, network)
+        names = {"X": "X_val", "y": "y_val"}
+        with naming(**names, **({} if weights is None else {"sample_weight": "sample_weight_val"})):
+            inputs, y_val = self.read(read, X_val, y_val, reset=False)
+            self.check_known(y_val)
+            weights = check_weights(weights, inputs, "sample_weight_val")
+            return self.data(inputs, y_val, weights, network)
 
     def check_known(self, y):
         """Raise ValueError if targets to validate with have what those to fit have not."""
@@ -205,6 +216,7 @@ class Classification(Task):
             several = type_of_target(y).startswith("multilabel")
             self.binarizer = LabelBinarizer().fit(y if several else classes)
         if not hasattr(self, "classes_") or not (warm_start or incremental):
+            self._check_labels(y)
             self.binarizer = LabelBinarizer().fit(y)
             self.classes_ = self.binarizer.classes_
             return
@@ -220,6 +232,17 @@ class Classification(Task):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {classes}."
             )
+
+    def _check_labels(self, y):
+        """Raise ValueError if targets are no classes."""
+        if y.dtype == object:
+            text = [isinstance(label, str) for label in y.ravel()]
+            if any(text) and not all(text):
+                other = y.ravel()[text.index(False)]
+                raise ValueError(
+                    f"y has str and {other!r}; expected labels of one type, none of them missing."
+                )
+        check_classification_targets(y)
 
     def weigh(self, sample_weight, inputs, y, incremental):
         known = self.classes_ if incremental else None
@@ -269,7 +292,10 @@ class Classification(Task):
         return columns
 
     def stratify(self, data, n_outputs):
-        return data.y if n_outputs == 1 else None
+        if n_outputs != 1:
+            return None
+        labels = self.classes_ if len(self.classes_) == 2 else np.array([False, True])
+        return labels[data.y.ravel().astype(int)]
 
     def _compared(self, outputs, y):
         if y.ndim == 1:
@@ -356,7 +382,9 @@ def _as_numbers(y):
     try:
         return numeric(y)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"y is of the type {y.dtype}; expected numbers: {error}") from None
+        raise ValueError(
+            f"y is of the type {y.dtype}; expected numbers: {error}. Classes are for classifiers."
+        ) from None
 
 
 class Wrapper:

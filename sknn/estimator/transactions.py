@@ -8,10 +8,12 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from ..engine.threads import FITTING
+from ..hints import wrong_call
+from .base import Estimator
 
 #: A method: tools see that decorators keep its signature.
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -58,9 +60,11 @@ def all_or_nothing(method: Method) -> Method:
             FITTING.add(thread)
             # callbacks are set up and torn down with the estimator that others see
             return with_callbacks(run)(self)
-        except BaseException:
+        except BaseException as error:
             if PUBLIC not in vars(worker):  # it has changed already
                 self.__dict__ = old
+            if isinstance(error, TypeError):
+                _check_call(self, method, args, kwargs)
             raise
         finally:
             if not nested:
@@ -79,9 +83,22 @@ def consistent(method: Method) -> Method:
     def wrapper(self, *args, **kwargs):
         state = vars(self)
         state = vars(state.get(PUBLIC, self))  # in a callback: what the last fit has left
-        return method(with_state(self, dict(state)), *args, **kwargs)
+        try:
+            return method(with_state(self, dict(state)), *args, **kwargs)
+        except TypeError:
+            _check_call(self, method, args, kwargs)
+            raise
 
     return wrapper
+
+
+def _check_call(estimator, method, args, kwargs):
+    """Raise TypeError, in words of the estimator's class, if a method cannot be called so."""
+    signature = inspect.signature(method)
+    own = signature.replace(parameters=list(signature.parameters.values())[1:])
+    why = wrong_call(type(estimator), method, own, args, kwargs)
+    if why is not None:
+        raise TypeError(why) from None
 
 
 #: What the docstring of every fit ends with.
@@ -144,7 +161,7 @@ def _plain(value):
     return value
 
 
-class NeuralEstimator(CallbackSupportMixin, BaseEstimator):
+class NeuralEstimator(CallbackSupportMixin, Estimator):
     """The base of all estimators: callbacks, and pickles that hold host arrays only."""
 
     def __sklearn_tags__(self):

@@ -10,14 +10,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..engine.devices import HOST, device_named
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
 from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
-from ..estimator.checks import check_layer, computing_dtype, sound, weigh_samples
+from ..estimator.checks import check_layer, computing_dtype, sound, validated, weigh_samples
 from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
 from ..estimator.transactions import NeuralEstimator, consistent, fits
@@ -143,7 +143,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
     def _fit(self, X, y, sample_weight, epochs, first):
         """Train for at most `epochs` epochs; None is one pass over part of the data."""
-        X, y = validate_data(self, sound(X), y, accept_sparse="csr", reset=first)
+        X, y = validated(self, sound(X), y, accept_sparse="csr", reset=first)
         check_classification_targets(y)
         numbers = self._class_numbers(y, known=epochs is None or not first)
         weights = weigh_samples(
@@ -237,7 +237,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             For two classes, at least 0 means the second.
         """
         check_is_fitted(self)
-        X = validate_data(self, sound(X), accept_sparse="csr", reset=False)
+        X = validated(self, sound(X), accept_sparse="csr", reset=False)
         w, b = np.asarray(self.coef_).T, np.asarray(self.intercept_)
         check_layer(w, b, X.shape[1], "coef_.T", "intercept_")
         dtype = computing_dtype(self.dtype, X, w)

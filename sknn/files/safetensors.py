@@ -348,6 +348,7 @@ def opened(path, single=None):
     try:
         file = safetensors.safe_open(path, framework="numpy")
     except safetensors.SafetensorError as error:
+        _check_kind(path)
         raise ValueError(f"{path} is not a safetensors file: {error}") from None
     with file:
         yield _File(path, file, single)
@@ -502,6 +503,26 @@ def save(path, layers, input_shape, values):
         save_file(held, path)
     except safetensors.SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}") from None
+
+
+#: What other files of weights begin with, and what they are.
+_KINDS = {
+    b"PK\x03\x04": "a zip file, as PyTorch and Keras write them",
+    b"\x80": "a pickle, as PyTorch writes them",
+    b"\x89HDF": "an HDF5 file, as Keras writes them",
+}
+
+
+def _check_kind(path):
+    """Raise ValueError, with how to convert it, if a file is of another kind that holds weights."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    for begins, kind in _KINDS.items():
+        if start.startswith(begins):
+            raise ValueError(
+                f"{path} is {kind}; expected a safetensors file. A PyTorch model writes one by "
+                'safetensors.torch.save_file(model.state_dict(), "x.safetensors").'
+            ) from None
 
 
 def _library():

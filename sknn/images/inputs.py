@@ -1,15 +1,17 @@
 """Images as an estimator takes them: as arrays of images, or as rows of numbers."""
 
+import warnings
+from math import isqrt
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
-from ..estimator.checks import numeric
+from ..estimator.checks import check_even, numeric
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows, TakesRows
 from ..estimator.parameters import fitted, param
-from ..layers.base import describe, size
+from ..layers.base import Layer, describe, size
 
 
 class ImageShape(Features):
@@ -39,16 +41,61 @@ def check_image_shape(shape):
     return tuple(map(int, (*shape, 1)[:3]))
 
 
+def as_images(X):
+    """Return X, if it is a list of images, or an array of such objects, as one array."""
+    listed = getattr(X, "ndim", 1) == 1 and not isinstance(X, str) and hasattr(X, "__len__")
+    if not listed or hasattr(X, "ndim") and X.dtype != object:
+        return X if hasattr(X, "ndim") else np.asarray(X)
+    images = list(X)
+    try:
+        return np.asarray(images)
+    except ValueError:
+        check_even(images, "images of one size: resize or crop them")
+        raise
+
+
+def _looks_channels_first(shape):
+    """Return whether the last axis of images seems to be no channels, but the first one does."""
+    sides = shape[1:]
+    square = max(sides) <= 2 * min(sides)  # not signals: a line of many channels
+    return shape[0] in (1, 3, 4) and shape[2] > 4 and square
+
+
+def _likely_shape(n_features):
+    """Return the shape of the square images, gray or in color, that rows may hold, or None."""
+    for channels in (1, 3):
+        side = isqrt(n_features // channels)
+        if side >= 4 and side * side * channels == n_features:
+            return (side, side, channels)[: 2 + (channels > 1)]
+    return None
+
+
+def _see_areas(layers, default=True):
+    """Return whether one of some layers looks at more than one line of an image at once.
+
+    In place of layers there may be a name, None for those of `default`, or what is no layer.
+    """
+    if not isinstance(layers, (list, tuple)):
+        return default if layers is None else isinstance(layers, str)
+    windows = (getattr(a, "kernel_size", getattr(a, "pool_size", (1, 1))) for a in layers)
+    inner = (part for a in layers if isinstance(a, Layer) for _, part in a.parts())
+    return any(height > 1 for height, _ in windows) or any(map(_see_areas, inner))
+
+
 class TakesImages(TakesRows):
     """Reads X as images; the estimator has the parameter `image_shape`."""
+
+    #: Whether layers look at areas of an image where the parameters for them are None.
+    _default_sees_areas = True
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as inputs, and y where there is one, both checked.
 
         Images become rows without being copied, if they lie in one piece.
         """
-        if not hasattr(X, "ndim"):
-            X = np.asarray(X)
+        X = as_images(X)
+        if not reset:
+            self._check_not_single(X)
         if X.ndim < 3:
             checked = super()._read(X, y, reset, **checks)
             rows, *more = (checked,) if isinstance(y, str) else checked
@@ -74,6 +121,7 @@ class TakesImages(TakesRows):
                 vars(self).pop("feature_names_in_", None)
             _check_n_features(self, X, reset=reset)
         if reset:
+            self._warn_of_shape(shape, len(given) == 1)
             self.image_shape_, self._given_shape = shape, given
         rows = Rows(X, shape)
         return (rows, *more) if more else rows
@@ -88,13 +136,45 @@ class TakesImages(TakesRows):
         self.n_features_in_ = size(self.image_shape_)
         return Rows(np.zeros((1, self.n_features_in_)), self.image_shape_)
 
+    def _check_not_single(self, X):
+        """Raise ValueError if X can only be one of the images that the network was fitted to."""
+        shape = self.image_shape_
+        single = X.shape == shape or shape[2] == 1 and X.shape == shape[:2]
+        if single and size(X.shape[1:]) != size(shape):
+            raise ValueError(
+                f"X has the shape {X.shape}, that of a single image; expected several: X[None] is "
+                "one of them."
+            )
+
+    def _warn_of_shape(self, shape, rows):
+        """Warn of images that are most likely not what their shape says."""
+        likely = _likely_shape(shape[1]) if rows and self.image_shape is None else None
+        given = [getattr(self, name) for name in self._layer_lists]
+        areas = any(_see_areas(layers, self._default_sees_areas) for layers in given)
+        if likely is not None and areas:
+            warnings.warn(
+                f"X has rows of {shape[1]} features and image_shape is None, so each of them is "
+                f"taken as an image of one line. For images set image_shape, such as {likely}; "
+                f"else image_shape=(1, {shape[1]}) says that this is meant.",
+                stacklevel=2,
+            )
+        if _looks_channels_first(shape):
+            warnings.warn(
+                f"X has images of {describe(shape)}, as height, width and channels. If channels "
+                "come first, move them to the end: X.transpose(0, 2, 3, 1), for rows after "
+                f"X.reshape(-1, {', '.join(map(str, shape))}).",
+                stacklevel=2,
+            )
+
     def _check_images(self, shape, reset):
         """Check the shape of images in X against what is known of it."""
         if not reset:
             if shape != self.image_shape_:
+                first = shape[1:] + shape[:1] == self.image_shape_
                 raise ValueError(
                     f"X has images of {describe(shape)}, but {type(self).__name__} was fitted to "
                     f"images of {describe(self.image_shape_)}."
+                    + " X.transpose(0, 2, 3, 1) moves channels to the end." * first
                 )
         elif self.image_shape is not None and shape != check_image_shape(self.image_shape):
             raise ValueError(

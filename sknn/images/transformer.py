@@ -3,7 +3,6 @@
 import copy
 from typing import Self
 
-import numpy as np
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -12,19 +11,21 @@ from sklearn.base import (
     clone,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite
-from ..estimator.checks import sound
+from ..estimator.base import Estimator
+from ..estimator.checks import sound, validated
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
 from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
+from .inputs import as_images
 
 
 class ConvNetTransformer(
-    Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator
 ):
     """The activations of a layer of a convolutional network, as features.
 
@@ -62,8 +63,8 @@ class ConvNetTransformer(
 
     def __sklearn_clone__(self):
         net = self.net
-        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
-        return type(self)(copy.copy(net) if fitted else clone(net, safe=False), self.layer)
+        copied = copy.copy(net) if _is_fitted(net) else clone(net, safe=False)
+        return type(self)(copied, self.layer)
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=False)
@@ -92,7 +93,7 @@ class ConvNetTransformer(
             if y is None:
                 raise ValueError(
                     "This ConvNetTransformer requires y to be passed, but the target y is None: "
-                    "its network is not fitted yet."
+                    "its network is not fitted yet. Call fit(X, y), or fit the network first."
                 )
             net = clone(net).fit(X, y)
         weights = net._up_to(self.layer)
@@ -118,10 +119,10 @@ class ConvNetTransformer(
         features : ndarray of shape (n_samples, n_outputs)
             A row a sample; an image in the order (height, width, channels).
         """
-        check_is_fitted(self)
-        X = sound(X) if hasattr(X, "ndim") else np.asarray(X)
+        check_is_fitted(self, msg=_UNFITTED[_is_fitted(_thawed(self.net))])
+        X = sound(as_images(X))
         if X.ndim < 3:
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = validated(self, X, accept_sparse=["csr", "csc"], reset=False)
         else:
             X = self.net_._read(X).values
         weights = self._weights.on(self.net_.device)
@@ -130,10 +131,25 @@ class ConvNetTransformer(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        net = _thawed(self.net)
-        fitted = isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
-        tags.target_tags.required = not fitted
+        tags.target_tags.required = not _is_fitted(_thawed(self.net))
         return tags
+
+
+#: What is said before a fit, by whether the network is fitted.
+_UNFITTED = {
+    True: (
+        "This %(name)s instance is not fitted yet. Call fit(X), which takes the network as it is."
+    ),
+    False: (
+        "This %(name)s instance is not fitted yet, nor is its network. Call fit(X, y), which fits "
+        "it, too; or fit the network first."
+    ),
+}
+
+
+def _is_fitted(net):
+    """Return whether an estimator is a convolutional network that is fitted."""
+    return isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
 
 
 def _thawed(net):

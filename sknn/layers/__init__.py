@@ -15,6 +15,7 @@ from .activation import (
 )
 from .augmentation import RandomCrop, RandomFlip, RandomShift
 from .base import Layer
+from .checks import explain
 from .convolution import Conv2D, Conv2DTranspose
 from .dense import Dense, Flatten, Reshape
 from .merging import Concatenate, Residual, Sequential
@@ -67,3 +68,7 @@ __all__ = [
     "TiedDense",
     "UpSampling2D",
 ]
+
+for _name in __all__:
+    if _name != "Layer":
+        explain(globals()[_name])

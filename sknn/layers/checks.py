@@ -1,11 +1,13 @@
 """Checks of what a layer's specification holds: each parameter's follows from its name or type."""
 
 from dataclasses import field, fields
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
 
+from ..hints import hint, wrong_call
 from .initializers import INITIALIZERS
 
 #: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
@@ -23,15 +25,33 @@ def check(layer):
             one(layer, f.name, **f.metadata)
 
 
+def explain(cls):
+    """Make a layer's constructor say what may have been meant by an argument that it has not."""
+    made = cls.__init__
+
+    @wraps(made)
+    def __init__(self, *args, **kwargs):
+        try:
+            made(self, *args, **kwargs)
+        except TypeError:
+            why = wrong_call(cls, None, signature(cls), args, kwargs)
+            if why is None:
+                raise
+            raise TypeError(why) from None
+
+    cls.__init__ = __init__
+
+
 def choice(default, *others):
     """Return the field of a parameter that is one of some words."""
     return field(default=default, metadata={"options": (default, *others)})
 
 
-def fail(layer, name, expected, kind=ValueError, value=None):
-    """Say what is expected of a parameter, or of a part of it."""
+def fail(layer, name, expected, kind=ValueError, value=None, options=()):
+    """Say what is expected of a parameter or a part of it, and which of some words may be meant."""
     value = getattr(layer, name) if value is None else value
-    raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.")
+    more = hint(value, [option for option in options if option is not None])
+    raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.{more}")
 
 
 def check_count(layer, name, least=1):
@@ -99,7 +119,7 @@ def check_padding(layer, name):
     except TypeError:
         good = False
     if not good:
-        fail(layer, name, words)
+        fail(layer, name, words, options=("valid", "same"))
     object.__setattr__(layer, name, tuple(tuple(map(int, p)) for p in pair))
 
 
@@ -107,7 +127,7 @@ def check_choice(layer, name, options, value=None):
     """Check that a parameter, or a part of it, is one of some options."""
     value = getattr(layer, name) if value is None else value
     if not isinstance(value, str | None) or value not in options:
-        fail(layer, name, f"one of {sorted(map(str, options))}", value=value)
+        fail(layer, name, f"one of {sorted(map(str, options))}", value=value, options=options)
 
 
 def check_flag(layer, name):

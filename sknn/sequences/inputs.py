@@ -6,11 +6,10 @@ from numbers import Integral
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
 
 from ..engine.data import Data
 from ..engine.prediction import predict
-from ..estimator.checks import numeric, sound
+from ..estimator.checks import numeric, sound, validated
 from ..estimator.inputs import Inputs
 from ..estimator.parameters import Array, Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
@@ -148,6 +147,25 @@ def listed(X):
     return [np.asarray(item) for item in items]
 
 
+def _reject_texts(X, estimator):
+    """Raise ValueError if X is a text, or texts, or lists of words."""
+    found = X
+    for _ in range(2):
+        if getattr(found, "ndim", 1) != 1 or not hasattr(found, "__len__") or not len(found):
+            return
+        if isinstance(found, str):
+            break
+        found = next(iter(found))
+    if isinstance(found, str):
+        text = found if len(found) < 40 else f"{found[:40]}..."
+        embedding = ", set embedding," if "embedding" in estimator.get_params(deep=False) else ""
+        raise ValueError(
+            f"X has texts, such as {text!r}; expected numbers. Number the words or characters"
+            f"{embedding} and give a list of numbers for each text; or take CharRNN, which reads "
+            "texts, or Seq2SeqRNN, which translates them."
+        )
+
+
 def check_kind(arrays, dimensions, name):
     """Check that arrays can be sequences of one kind."""
     first = arrays[0]
@@ -281,6 +299,7 @@ class TakesSequences:
                 f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Fit anew, with "
                 "warm_start=False, to change it."
             )
+        _reject_texts(X, self)
         arrays = listed(X)
         if arrays is not None:
             values, lengths = _joined(arrays, tokens, self)
@@ -296,9 +315,11 @@ class TakesSequences:
                 self.n_features_in_ = features or 1
                 vars(self).pop("feature_names_in_", None)
         elif features != self._step_features:
+            single = arrays is None and values.ndim == 2 and time == self._step_features
             raise ValueError(
                 f"X has {features} features a step, but {type(self).__name__} was fitted to "
                 f"{self._step_features}."
+                + f" If X, of the shape {values.shape}, is one sequence, give X[None]." * single
             )
         if tokens:
             values = self._tokens(values, reset)
@@ -326,7 +347,7 @@ class TakesSequences:
         ):
             X = check_array(X, input_name="X", estimator=self, **checks)
         else:
-            X = validate_data(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)
+            X = validated(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)
         X = numeric(X)
         if self.mask_value is None:
             return X, None

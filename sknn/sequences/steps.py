@@ -41,6 +41,11 @@ def flat_targets(y, sequences):
                 )
             return y[sequences.mask]
     parts = [np.asarray(part) for part in y] if parts is None else parts
+    if not any(part.ndim for part in parts):
+        raise ValueError(
+            "y has one target for each sequence; with return_sequences=True expected one for each "
+            "step, of the shape (n, time)."
+        )
     check_consistent_length(sequences, parts)
     check_kind(parts, (1, 2), "y")
     for i, (part, length) in enumerate(zip(parts, sequences.steps, strict=True)):

@@ -12,16 +12,16 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from ..estimator.base import Estimator
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import consistent, fits
 from .characters import Characters, TextModel, Vocabulary, as_texts, draw, most_probable
 
 
-class CharMarkovChain(Vocabulary, TextModel, BaseEstimator):
+class CharMarkovChain(Vocabulary, TextModel, Estimator):
     """A Markov chain of characters: the next one depends on the last few.
 
     The probability of a character c after a context h of k characters is interpolated with that

@@ -1,0 +1,64 @@
+"""What every estimator shares: scikit-learn's parameters, with hints in their errors."""
+
+import inspect
+import re
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions, make_constraint
+
+from ..hints import hint, name_hint
+
+
+class Estimator(BaseEstimator):
+    """scikit-learn's, whose errors about parameters say what may have been meant."""
+
+    def set_params(self, **params):
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            valid = self.get_params(deep=False)
+            wrong = [name for name in params if name.partition("__")[0] not in valid]
+            more = name_hint(wrong[0].partition("__")[0], type(self)) if wrong else ""
+            if not more:
+                raise
+            raise ValueError(f"{error}{more}") from None
+
+    set_params.__doc__ = BaseEstimator.set_params.__doc__
+
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{self._hint(str(error))}") from None
+
+    def _hint(self, error):
+        """Return what may have been meant, as a sentence with a space before it, or ''."""
+        found = re.match(r"The '(\w+)' parameter of", error)
+        if not found:
+            return ""
+        name, valid = found[1], self._parameter_constraints
+        value = getattr(self, name)
+        for options in _made(valid[name], StrOptions):
+            more = options.hint(value) if hasattr(options, "hint") else hint(value, options.options)
+            if more:
+                return more
+        # what it is given by mistake is the value of another parameter
+        parameters = inspect.signature(type(self)).parameters
+        places = [k for k, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+        later = places[places.index(name) + 1 :] if name in places else []
+        if places[:1] == [name] and "hidden_layer_sizes" not in places:  # it is first elsewhere
+            later.append("hidden_layer_sizes")
+        for other in (f"{name}_init", name.removesuffix("_init"), *later):
+            if any(one.is_satisfied_by(value) for one in _made(valid.get(other, ()))):
+                more = f" Did you mean {other}={value!r}?"
+                if other in later:
+                    more += f" Without a name, {name} comes before it"
+                    more += ", as in scikit-learn." if name == "loss" else "."
+                return more
+        return ""
+
+
+def _made(constraints, kind=object):
+    """Return constraints as scikit-learn's objects, those of a kind."""
+    made = map(make_constraint, constraints)
+    return [one for one in made if isinstance(one, kind)]

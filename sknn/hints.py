@@ -1,0 +1,237 @@
+"""What users may have meant: names that are nearly right, and those of other libraries."""
+
+import difflib
+import inspect
+import re
+
+#: Names of parameters, of arguments and of methods, and what others call them.
+_NAMES = {
+    "n_components": "latent_dim latent_size code_size n_latent",
+    "max_iter": "epochs n_epochs nb_epoch num_epochs max_epochs iterations n_iter",
+    "hidden_layer_sizes": """units hidden_layers layers hidden_size hidden_sizes hidden_units
+        n_hidden hidden_dim layer_sizes neurons latent_dim code_size""",
+    "hidden_size": """units hidden_layer_sizes hidden_layers hidden_units n_hidden hidden_dim
+        neurons latent_dim code_size""",
+    "n_centers": "units hidden_layer_sizes hidden_size n_hidden n_kernels n_clusters",
+    "layers": "hidden_layer_sizes architecture model",
+    "n_layers": "num_layers layers",
+    "cell": "rnn_type cell_type unit",
+    "embedding": "embedding_dim embedding_size",
+    "seq_len": "sequence_length window block_size",
+    "order": "n ngram k",
+    "function": "kernel basis rbf",
+    "activation": "nonlinearity act hidden_activation",
+    "output_activation": "out_activation final_activation",
+    "learning_rate_init": "lr eta eta0 step_size learning_rate",
+    "learning_rate": "lr_scheduler scheduler schedule lr_schedule",
+    "solver": "optimizer optim algorithm",
+    "loss": "criterion objective loss_fn loss_function",
+    "alpha": "weight_decay l2 l2_reg reg_lambda kernel_regularizer",
+    "initializer": "kernel_initializer weight_init init initialization",
+    "batch_size": "batch bs minibatch mini_batch_size",
+    "random_state": "seed random_seed rng",
+    "validation_fraction": "validation_split val_split val_fraction test_size",
+    "n_iter_no_change": "patience early_stopping_rounds",
+    "tol": "min_delta",
+    "momentum": "mu",
+    "nesterovs_momentum": "nesterov",
+    "beta_1": "betas rho",
+    "epsilon": "eps",
+    "clip_norm": "max_grad_norm gradient_clip_val grad_clip",
+    "average": "ema use_ema swa",
+    "dropout": "dropout_rate drop_rate",
+    "batch_norm": "use_batch_norm batch_normalization",
+    "image_shape": "input_shape input_size image_size",
+    "augmentation": "data_augmentation transform transforms",
+    "n_jobs": "workers num_workers n_threads num_threads",
+    "device": "gpu use_gpu cuda",
+    "dtype": "precision",
+    "X_val": "validation_data val_data eval_set X_valid X_validation X_test",
+    "y_val": "y_valid y_validation y_test",
+    "sample_weight": "sample_weights weights",
+    "n_chars": "length max_length max_new_tokens",
+    "units": "out_features size hidden_size",
+    "filters": "out_channels channels n_filters",
+    "kernel_size": "kernel window",
+    "pool_size": "kernel_size",
+    "strides": "stride",
+    "dilation_rate": "dilation",
+    "use_bias": "bias",
+    "rate": "p",
+    "kernel_l2": "l2 kernel_regularizer weight_decay",
+    "set_callbacks": "callbacks callback",
+}  # fmt: skip
+#: What is shown in place of a name, where that alone would not do.
+_SHOWN = {
+    "X_val": "X_val and y_val",
+    ("weight_decay", "alpha"): "alpha, with solver='adamw'",
+    "set_callbacks": "the method set_callbacks",
+}
+
+#: Values that are words, and what others call them.
+_VALUES = {
+    "logistic": "sigmoid",
+    "identity": "linear none",
+    "silu": "swish",
+    "leaky_relu": "lrelu",
+    "squared_error": "mse mse_loss mean_squared_error l2 l2_loss squared_loss",
+    "absolute_error": "mae l1 l1_loss mean_absolute_error",
+    "huber": "huber_loss smooth_l1 smooth_l1_loss",
+    "log_loss": """cross_entropy cross_entropy_loss ce bce bce_loss bce_with_logits
+        bce_with_logits_loss nll nll_loss binary_crossentropy categorical_crossentropy
+        sparse_categorical_crossentropy binary_cross_entropy""",
+    "poisson": "poisson_nll poisson_nll_loss",
+    "quantile": "pinball",
+    "sgd": "gd gradient_descent momentum nesterov",
+    "lbfgs": "bfgs l_bfgs_b",
+    "lstsq": "least_squares ols",
+    "constant": "fixed",
+    "adaptive": "plateau reduce_lr_on_plateau reduce_on_plateau",
+    "cosine": "cosine_annealing cosine_annealing_lr cosine_decay",
+    "one_cycle": "one_cycle_lr",
+    "glorot_uniform": "glorot xavier xavier_uniform",
+    "glorot_normal": "xavier_normal",
+    "he_uniform": "he kaiming kaiming_uniform",
+    "he_normal": "kaiming_normal",
+    "lecun_uniform": "lecun",
+    "normal": "gaussian random_normal",
+    "uniform": "random_uniform",
+    "rnn": "simple_rnn elman",
+    "gaussian": "rbf normal",
+    "masking": "dropout",
+    "classification": "classifier",
+    "regression": "regressor",
+    "float32": "single",
+    "float64": "double float",
+    "resnet18": "resnet",
+    "vgg16": "vgg",
+    "densenet121": "densenet",
+    "googlenet": "inception",
+    "Dense": "linear fully_connected",
+    "BatchNormalization": "batch_norm batch_norm1d batch_norm2d",
+    "SimpleRNN": "rnn",
+    "GlobalAveragePooling2D": "adaptive_avg_pool2d",
+    "AveragePooling2D": "avg_pool2d",
+    "MaxPooling2D": "max_pool2d max_pool",
+    "Conv2DTranspose": "conv_transpose2d",
+    "UpSampling2D": "upsample",
+    "LocalResponseNormalization": "local_response_norm lrn",
+}
+
+
+def _plain(word):
+    """Return a word without what people write in different ways."""
+    return re.sub("[^a-z0-9]", "", word.lower())
+
+
+def _by_synonym(table):
+    """Return, by what others say, what is said here."""
+    found = {}
+    for name, others in table.items():
+        for other in others.split():
+            found.setdefault(_plain(other), []).append(name)
+    return found
+
+
+_NAMES, _VALUES = _by_synonym(_NAMES), _by_synonym(_VALUES)
+
+
+def _same(word, names, synonyms):
+    """Return the one of some names that a word is but for its writing, or a synonym of; or None."""
+    plain = {_plain(name): name for name in names}
+    found = (plain.get(_plain(name)) for name in (word, *synonyms.get(_plain(word), ())))
+    return next(filter(None, found), None)
+
+
+def _near(word, names, synonyms):
+    """Return the one of some names that a word is nearly, or nearly a synonym of; or None."""
+    known = {other: _same(other, names, synonyms) for other in synonyms}
+    known |= {_plain(name): name for name in names}
+    close = difflib.get_close_matches(_plain(word), [k for k in known if known[k]], 1, 0.75)
+    return known[close[0]] if close else None
+
+
+def value_meant(value, options):
+    """Return the one of some words that a value may stand for, or None.
+
+    The value may be a word, or a function, class or object of that name.
+    """
+    if isinstance(value, str):
+        return _same(value, options, _VALUES) or _near(value, options, _VALUES)
+    if isinstance(value, (int, float, tuple, list, dict, type(None))):
+        return None
+    called = getattr(value, "__name__", type(value).__name__)
+    words = called, str(value).rpartition(".")[2]  # the latter of types in other libraries
+    return next(filter(None, (_same(word, options, _VALUES) for word in words)), None)
+
+
+def hint(value, options):
+    """Return a sentence, with a space before it, on the word that a value may stand for, or ''."""
+    meant = value_meant(value, options)
+    return "" if meant is None else f" Did you mean {meant!r}?"
+
+
+def name_hint(word, cls, method=None):
+    """Return such a sentence on the name of an argument that there is not, or ''.
+
+    Parameters
+    ----------
+    word : str
+    cls : type
+        The estimator's class.
+    method : callable or None
+        Its method that was called; None: the constructor.
+    """
+    parameters = arguments(cls)
+    fit = arguments(getattr(cls, "fit", None))
+    levels = [(parameters, ""), (fit, " of fit"), (["set_callbacks"], "")]
+    if not hasattr(cls, "set_callbacks"):
+        levels.pop()
+    if method is not None:
+        levels[0] = parameters, ", a parameter of the constructor"
+        levels.insert(0, (arguments(method), ""))
+    for find in (_same, _near):
+        for names, where in levels:
+            found = find(word, names, _NAMES)
+            if found is not None:
+                shown = _SHOWN.get((word, found)) or _SHOWN.get(found, found)
+                return f" Did you mean {shown}{where}?"
+    return ""
+
+
+def arguments(function):
+    """Return the names of a function's arguments, but for the object that it is of."""
+    if function is None:
+        return []
+    kinds = inspect.Parameter
+    named = kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY
+    found = inspect.signature(function).parameters.values()
+    return [one.name for one in found if one.kind in named and one.name != "self"]
+
+
+def wrong_call(cls, method, signature, args, kwargs):
+    """Return why a method, or the constructor (None), cannot be called so; None if it can.
+
+    `signature` is without the object.
+    """
+    try:
+        signature.bind(*args, **kwargs)
+        return None
+    except TypeError as error:
+        why = str(error)
+    called = f"{cls.__name__}()" if method is None else f"{cls.__name__}.{method.__name__}()"
+    parameters = signature.parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return f"{called}: {why}"
+    for word in kwargs:
+        if word not in signature.parameters:
+            more = name_hint(word, cls, method)
+            return f"{called} got an unexpected keyword argument {word!r}.{more}"
+    names = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    if len(args) > len(names):
+        listed = f" ({', '.join(names)})" if names else ""
+        return (
+            f"{called} takes {len(names)} positional arguments{listed}, but {len(args)} were "
+            "given; name the others."
+        )
+    return f"{called}: {why}"
