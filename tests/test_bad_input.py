@@ -666,7 +666,7 @@ INTERRUPTED = textwrap.dedent(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         net.fit(X, X[:, 0] > 0)
-    assert [str(w.message) for w in caught] == ["Training interrupted by user."], caught
+    assert [str(w.message)[:29] for w in caught] == ["Training interrupted by user."], caught
     assert 1 <= len(net.loss_curve_) < 10**6
     assert np.isfinite(net.coefs_[0]).all()
     assert net.predict(X[:5]).shape == (5,)
@@ -704,6 +704,7 @@ AT_ANY_LINE = textwrap.dedent(
     import numpy as np
     from sknn import MLPNetRegressor
     from sknn.cpu import session, team
+    from sknn.engine import interrupts
 
     warnings.simplefilter("ignore")
     X = np.random.RandomState(0).normal(size=(1000, 100)).astype("float32")
@@ -724,6 +725,7 @@ AT_ANY_LINE = textwrap.dedent(
 
     while seen >= at:
         at, seen = at + 1, 0
+        interrupts.forget()
         net = MLPNetRegressor(
             hidden_layer_sizes=(150,), max_iter=2, n_jobs=2, batch_size=1000, random_state=0
         )
@@ -1243,7 +1245,7 @@ INTERRUPTED_CONVOLUTION = textwrap.dedent(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         net.fit(X, y)
-    assert [str(w.message) for w in caught] == ["Training interrupted by user."], caught
+    assert [str(w.message)[:29] for w in caught] == ["Training interrupted by user."], caught
     assert 1 <= len(net.loss_curve_) < 10**6
     assert net.predict(X[:5]).shape == (5,)
     net.set_callbacks().partial_fit(X, y)

@@ -61,9 +61,9 @@ class ImageLayers(ImageShape, _Layers):
 
 #: What fits leave beside the network, which loading another one forgets.
 _LEFT_BY_FITS = (
-    "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_", "validation_scores_",
-    "best_validation_score_", "n_iter_", "t_", "feature_names_in_", "_optimizer",
-    "_no_improvement_count", "_raw_values",
+    "loss_", "best_loss_", "loss_curve_", "learning_rate_curve_", "validation_loss_curve_",
+    "validation_scores_", "best_validation_score_", "n_iter_", "t_", "feature_names_in_",
+    "_optimizer", "_no_improvement_count", "_raw_values",
 )  # fmt: skip
 
 
