@@ -528,6 +528,9 @@ def test_partial_fit_warm_start_and_history(name):
     if "variational" in name:
         columns += ["reconstruction", "kl"]
         assert history["kl"].notna().all()
+    if net.solver != "lbfgs":
+        columns.append("learning_rate")
+        assert set(history["learning_rate"]) == {net.learning_rate_init}
     assert list(history.columns) == columns and list(history.index) == list(range(1, 7))
     assert history["loss"].tolist() == net.loss_curve_
 

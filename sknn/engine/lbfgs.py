@@ -107,12 +107,18 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
 
 
 def _warn_unless_converged(result, max_iter):
-    """Warn as scikit-learn does, but at the caller's line."""
+    """Warn in scikit-learn's words, but at the caller's line."""
     if result.status == 0:
         return
-    more = f" Increase max_iter={max_iter}, or scale the data." if result.nit >= max_iter else ""
+    n_iter, more = min(result.nit, max_iter), ""
+    if n_iter == max_iter:
+        more = (
+            "\nIncrease the number of iterations to improve the convergence "
+            f"(max_iter={max_iter})."
+        )
     warn(
-        f"lbfgs failed to converge after {min(result.nit, max_iter)} iteration(s) "
-        f"(status={result.status}): {result.message}{more}",
+        f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n"
+        f"{result.message}\n{more}\nYou might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html",
         ConvergenceWarning,
     )

@@ -78,8 +78,8 @@ class _Scored:
 
 def _part(some, rows):
     """Return some rows of X, y or weights, of the kind that these are."""
-    if some is None or np.ndim(some) == 0 and not sp.issparse(some):
-        return None  # one weight for all
+    if some is None or not hasattr(some, "__len__") and not sp.issparse(some):
+        return None  # or one weight for all
     return _safe_indexing(some.tocsr() if sp.issparse(some) else some, rows)
 
 
