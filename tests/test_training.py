@@ -144,8 +144,8 @@ def test_an_easy_first_sample_is_no_beginning():
     """The first of the batches is fitted to perfection, and yet the loss did not grow."""
     X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0.0, 5.0, -5.0, 5.0])
     net = small(
-        MLPNetRegressor, hidden_layer_sizes=(), solver="sgd", batch_size=1, shuffle=False, max_iter=1,
-        initializer="zeros", learning_rate_init=1e-3, tol=0.0,
+        MLPNetRegressor, hidden_layer_sizes=(), solver="sgd", batch_size=1, shuffle=False,
+        max_iter=1, initializer="zeros", learning_rate_init=1e-3, tol=0.0,
     )  # fmt: skip
     assert not diverged(caught_in(net.fit, X, y)) and net.loss_ > 1
     assert not diverged(caught_in(net.partial_fit, X, y))
