@@ -124,6 +124,13 @@ def test_weights_that_are_not_finite_are_an_error(solver):
     assert pickle.dumps(net) == before
 
 
+def test_large_variances_are_no_divergence():
+    """Their squares overflow; but they are of the data, and nobody needs these."""
+    net = mlp(batch_norm=True, dtype="float32")
+    assert not diverged(caught_in(net.fit, DIGITS * 1e11, DIGIT))
+    assert net.batch_norm_[0]["variance"].max() > 1e20 and net.loss_ < 5
+
+
 def test_a_perceptron_s_weights_name_the_rate():
     with pytest.raises(ValueError, match=r"learning_rate_init=1e\+308.*scaling"):
         PerceptronClassifier(learning_rate_init=1e308).fit(DIGITS * 1e3, DIGIT)
@@ -470,6 +477,8 @@ def test_scorings_that_are_none():
     for train in (net.fit, net.partial_fit):
         with pytest.raises(ValueError, match="scoring is 'acuracy'; expected None, 'loss'"):
             train(DIGITS, DIGIT)
+    with pytest.raises(ValueError, match="accuracy_score.* a metric function rather than"):
+        mlp(scoring=accuracy_score).fit(DIGITS, DIGIT)
     before = vars(net := mlp(early_stopping=True)).copy()
     values = [np.nan]
     scored = {"scoring": lambda estimator, X, y: values[0]}
@@ -499,7 +508,7 @@ def test_outputs_that_are_not_finite_have_no_score():
 def clock(monkeypatch):
     """The time that interrupts go by, in a list."""
     now = [1000.0]
-    monkeypatch.setattr(interrupts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(interrupts, "monotonic", lambda: now[0])
     return now
 
 

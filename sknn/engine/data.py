@@ -32,7 +32,7 @@ class Pass:
 
     @property
     def total(self):
-        return self.counts.sum()
+        return int(self.counts.sum())
 
 
 @dataclass

@@ -5,7 +5,7 @@ or a cross-validation that ends one of many fits, whose score then counts. So wh
 wants more: the second interrupt is raised, also where it strikes the next fit.
 """
 
-import time
+from time import monotonic
 
 from .warn import warn
 
@@ -17,8 +17,8 @@ _last = -float("inf")
 def take(interrupt):
     """Warn of the first interrupt; raise a second one. Called by whoever ends because of it."""
     global _last
-    now, before = time.monotonic(), _last
-    # one that came while the other waited for threads to come to their end, or soon afterwards
+    now, before = monotonic(), _last
+    # whoever waits for threads to come to their end raises a second one with the first as cause
     if isinstance(interrupt.__cause__, KeyboardInterrupt) or now - before < SECONDS:
         raise interrupt
     _last = now

@@ -115,7 +115,8 @@ class Trainer:
         `on_epoch` is called when one begins, and returns what is called when it ends; that returns
         whether to stop.
 
-        An interrupt ends training with a warning; the weights are those of the last whole step.
+        An interrupt ends training with a warning; the weights are those of the last whole step. A
+        second one soon after is raised.
         """
         progress, recipe = self.progress, self.recipe
         optimizer = progress.optimizer

@@ -87,7 +87,7 @@ class Job:
     def of(cls, net, network, dtype, first, incremental, score, attributes):
         """Return the job of training a network by an estimator's parameters."""
         check_trainable(network, net.solver)
-        check_scoring(net.scoring)
+        check_scoring(net)
         if first or not incremental:
             _warn_of_schedule(net.learning_rate, net.solver)
         random_state = check_random_state(net.random_state)

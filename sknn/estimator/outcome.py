@@ -24,7 +24,7 @@ def check_outcome(job, begin):
         The parameters that it began with.
     """
     progress, tried = job.progress, _tried(job.recipe)
-    if has_overflowed(progress.values):
+    if has_overflowed(job):
         largest = max(np.abs(value).max(initial=0.0) for value in progress.values)
         what = "Solver produced non-finite parameter weights"
         if np.isfinite(largest):
@@ -42,10 +42,15 @@ def check_outcome(job, begin):
         )
 
 
-def has_overflowed(values):
-    """Whether parameters, or the sums of their squares, are no finite numbers."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return not np.isfinite([np.vdot(value, value) for value in values]).all()
+def has_overflowed(job):
+    """Whether parameters, or the sums of squares of those that are trained, are not finite."""
+    values = job.progress.values
+    if not all(np.isfinite(value).all() for value in values):
+        return True
+    parameters = [p for group in job.network.parameters() for p in group]
+    trained = [value for p, value in zip(parameters, values, strict=True) if p.trainable]
+    with np.errstate(over="ignore"):
+        return not np.isfinite([np.vdot(value, value) for value in trained]).all()
 
 
 def _tried(recipe):

@@ -7,16 +7,20 @@ from contextlib import suppress
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.metrics import check_scoring as checked
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
 
 from .callbacks import as_committed
 
 
-def check_scoring(scoring):
+def check_scoring(net):
     """Return what the parameter `scoring` says: None, 'loss' or a scorer."""
-    if scoring is None or callable(scoring) or scoring == "loss":
+    scoring = net.scoring
+    if scoring is None or isinstance(scoring, str) and scoring == "loss":
         return scoring
+    if callable(scoring):
+        return checked(net, scoring)  # it knows metrics, which are no scorers
     try:
         return get_scorer(scoring)
     except ValueError:
@@ -39,7 +43,7 @@ def score_of(net, job, own, learned, validation):
     learned, validation : tuple of (X, y, sample_weight)
         What `fit` was given to learn from, and to validate with, if anything.
     """
-    scorer = check_scoring(net.scoring)
+    scorer = check_scoring(net)
     if scorer is None or job.held is None:
         return lambda data, loss, outputs, weights: own(data, loss, outputs)
     if scorer == "loss":
@@ -85,6 +89,9 @@ def _part(some, rows):
 
 def _takes_weights(scorer):
     """Whether a scorer, or the metric that it computes, takes `sample_weight`."""
-    parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+    try:
+        parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+    except (TypeError, ValueError):  # nobody knows
+        return False
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return takes_all or "sample_weight" in parameters

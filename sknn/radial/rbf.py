@@ -295,7 +295,7 @@ class _BaseRBFNet(LayeredNet):
     def _check_outcome(self, job, begin):
         if not self._solves:
             super()._check_outcome(job, begin)
-        elif has_overflowed(job.progress.values) or not np.isfinite(job.progress.loss):
+        elif has_overflowed(job) or not np.isfinite(job.progress.loss):
             raise ValueError(
                 "Least squares gives no finite weights or loss: X or y have values that are too "
                 "large; scale them."
