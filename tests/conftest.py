@@ -2,6 +2,9 @@
 
 import gc
 import os
+import sys
+
+import pytest
 
 # Beside others, a process takes one thread where a test does not ask for more: they would only wait
 # for each other. It changes no bit. joblib, which says how many cores there are, reads it.
@@ -24,3 +27,10 @@ def pytest_collection_finish():
     """Leave what was imported out of the search for garbage: thousands of tests make some."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def interrupts_of_their_own():
+    """Have each test's first interrupt be a first one, however soon after another test's."""
+    if (interrupts := sys.modules.get("sknn.engine.interrupts")) is not None:
+        interrupts.forget()

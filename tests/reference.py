@@ -1035,6 +1035,8 @@ class Executor:
     data_loss, divergence : float
         Of the last run: the loss without the penalties of weights, and the divergences, each times
         its step's share.
+    first_loss : float
+        Of its first step, the loss times its share.
     """
 
     def __init__(self, tape, values, dtype="float64"):
@@ -1067,6 +1069,7 @@ class Executor:
             self._step(at, rows[start : start + batch])
             share = rates[step][1]
             total += (at.loss + at.penalties) * share
+            self.first_loss = total if step == 0 else self.first_loss
             self.data_loss += at.loss * share
             self.divergence += at.divergence * share
         return total, outputs

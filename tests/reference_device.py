@@ -131,6 +131,7 @@ class Session:
             self._data, rows, batch, rates, counted=counted, accumulate=accumulate, **self._bound
         )
         self.data_loss, self.divergence = plain.data_loss, plain.divergence
+        self.first_loss = plain.first_loss
         if program.changes:
             layout.pack([plain.values[p] for p in layout.parameters], self._parameters)
         if self._states is not None:

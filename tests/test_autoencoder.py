@@ -32,6 +32,7 @@ from sknn import (
     MLPNetRegressor,
     VariationalAutoencoderTransformer,
 )
+from sknn.engine import interrupts
 from sknn.layers import (
     Activation,
     Conv2D,
@@ -528,6 +529,9 @@ def test_partial_fit_warm_start_and_history(name):
     if "variational" in name:
         columns += ["reconstruction", "kl"]
         assert history["kl"].notna().all()
+    if net.solver != "lbfgs":
+        columns.append("learning_rate")
+        assert set(history["learning_rate"]) == {net.learning_rate_init}
     assert list(history.columns) == columns and list(history.index) == list(range(1, 7))
     assert history["loss"].tolist() == net.loss_curve_
 
@@ -608,6 +612,7 @@ def test_an_interrupt_leaves_the_epochs_so_far(name):
     net = clone(NETS[name]).set_params(max_iter=9)
     for begin, epochs in ((False, 3), (True, 2)):
         net.set_callbacks(At(KeyboardInterrupt(), number=2, begin=begin))
+        interrupts.forget()  # else this is the second one
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             net.fit(DIGITS)
         assert len(net.loss_curve_) == len(net.history_) == (3 if net.solver == "lbfgs" else epochs)

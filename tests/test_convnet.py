@@ -1259,7 +1259,8 @@ def test_loading_forgets_an_earlier_fit(path):
     fresh = small().load_weights(path, range(10))
     used = small(early_stopping=True, max_iter=20).fit(frame, DIGIT % 3)
     used.load_weights(path, range(10))
-    for attribute in ("loss_curve_", "validation_scores_", "feature_names_in_", "t_", "n_iter_"):
+    attributes = "loss_curve_", "validation_scores_", "feature_names_in_", "t_", "n_iter_"
+    for attribute in ("learning_rate_curve_", *attributes):
         assert hasattr(used, attribute) == hasattr(fresh, attribute), attribute
     for loaded in (fresh, used):
         loaded.set_params(warm_start=True, early_stopping=False, max_iter=3).fit(IMAGES, DIGIT)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from emulator import needs_emulator
+from sklearn.exceptions import ConvergenceWarning
 from test_operations import make_problem
 from test_operations import mlp as network_of
 from trial_gpu import REAL, TrialGPU
@@ -184,6 +185,20 @@ def test_an_interrupt_ends_training_between_steps(gpu, single):
     assert net.n_iter_ < 50
     gc.collect()
     assert one.driver.allocated == 0
+
+
+@emulated_only
+def test_the_loss_of_the_first_step_is_known(gpu):
+    """Where training began, if it ends elsewhere: it is the CPU's."""
+    gpu()
+    began = []
+    for device in ("cuda", "cpu"):
+        net = mlp(solver="sgd", learning_rate_init=1e6, device=device, max_iter=1)
+        with pytest.warns(ConvergenceWarning, match="diverged: the loss began at") as caught:
+            net.fit(X, Y)
+        message = next(str(w.message) for w in caught if "began at" in str(w.message))
+        began.append(float(message.split("began at ")[1].split()[0]))
+    assert began[0] == pytest.approx(began[1], rel=1e-4) and began[0] < 10
 
 
 @emulated_only

@@ -444,12 +444,15 @@ def test_early_stopping_keeps_the_best_weights():
 def test_history():
     net = small().fit(DIGITS, DIGIT)
     history = net.history_
-    assert list(history.columns) == ["loss"]
+    assert list(history.columns) == ["loss", "learning_rate"]
+    rates = 5 * [net.learning_rate_init]
+    assert history["learning_rate"].tolist() == net.learning_rate_curve_ == rates
     assert history.index.name == "epoch" and list(history.index) == [1, 2, 3, 4, 5]
     assert history["loss"].tolist() == net.loss_curve_
     net = small(early_stopping=True).fit(DIGITS, DIGIT)
     history = net.history_
-    assert list(history.columns) == ["loss", "validation_loss", "validation_score"]
+    curves = ["loss", "validation_loss", "validation_score", "learning_rate"]
+    assert list(history.columns) == curves
     assert history["validation_loss"].tolist() == net.validation_loss_curve_
     assert history["validation_score"].tolist() == net.validation_scores_
     assert not hasattr(small(), "history_")

@@ -345,7 +345,8 @@ def train_in_torch(
 ):  # fmt: skip
     """Train in PyTorch on our loss; return the network's dense and normalising modules.
 
-    `loss` gives the losses of a batch, one a sample; `schedule` what changes the optimizer's rate.
+    `loss` gives the losses of a batch, one a sample; `schedule` what changes the optimizer's rate,
+    after each step or, if it wants to know the loss, after each epoch.
     """
     torch = pytest.importorskip("torch")
     modules, dense, norms = [], [], []
@@ -369,19 +370,24 @@ def train_in_torch(
     scheduler = schedule(torch, optimizer) if schedule else None
     X, y = torch.from_numpy(X), torch.from_numpy(y)
     weights = torch.ones(len(X), dtype=torch.float64) if weights is None else weights
+    by_epoch = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     for _ in range(epochs):
+        losses = 0.0
         for start in range(0, len(X), batch_size):
             part = slice(start, start + batch_size)
             optimizer.zero_grad()
             total = (loss(torch, net(X[part]), y[part]) * weights[part]).sum()
             for w in matrices:
                 total = total + 0.5 * alpha * (w * w).sum() + l1 * w.abs().sum()
+            losses += float(total.detach())
             (total / weights[part].sum()).backward()
             if clip:
                 clip(torch, list(net.parameters()))
             optimizer.step()
-            if scheduler:
+            if scheduler and not by_epoch:
                 scheduler.step()
+        if by_epoch:
+            scheduler.step(losses / len(X))
     return dense, norms
 
 
@@ -520,6 +526,29 @@ def test_schedules_are_pytorch_s(solver):
         )
         # PyTorch keeps NAdam's product of momenta in float32
         assert_same_weights(net, dense, tolerance=1e-8 if solver == "nadam" else 1e-9)
+
+
+@pytest.mark.parametrize("solver", SCHEDULED)
+def test_the_plateau_is_pytorch_s(solver):
+    """PyTorch lowers the rate when more epochs than its patience were in vain, we by as many."""
+    params, make_optimizer = SCHEDULED[solver]
+    X, y = DIGITS[:200], DIGIT[:200]
+    net = MLPNetClassifier(
+        (20, 9), activation="tanh", batch_size=32, max_iter=12, shuffle=False, random_state=0,
+        learning_rate="plateau", plateau_factor=0.3, plateau_patience=2, tol=0.5,
+        **{"solver": "sgd" if solver == "momentum" else solver, "alpha": 0.0, **params},
+    ).fit(X, y)  # fmt: skip
+
+    def plateau(torch, optimizer):
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.3, patience=1, threshold=0.5, threshold_mode="abs", eps=0.0
+        )
+
+    dense, _ = train_in_torch(
+        X, y, (20, 9), 10, make_optimizer, cross_entropy, schedule=plateau, epochs=12
+    )
+    assert len(set(net.learning_rate_curve_)) > 2  # it was lowered more than once
+    assert_same_weights(net, dense, tolerance=1e-8)
 
 
 def pinball(torch, z, y):

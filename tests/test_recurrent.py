@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -726,10 +726,9 @@ def test_tokens_beyond_any_table_are_an_error(largest):
         RNNClassifier(hidden_size=3, embedding="one-hot").fit(X, [0, 1])
 
 
-def test_a_loss_that_is_no_number_is_an_error():
+def test_a_loss_that_is_no_number_is_a_warning():
     X = np.random.RandomState(0).normal(size=(12, 5)).astype(np.float32)
-    net = RNNRegressor(hidden_size=3, max_iter=2, random_state=0).fit(X, X.sum(axis=1))
-    expected = net.predict(X)
-    with pytest.raises(ValueError, match="Training has diverged: the loss is"):
+    net = RNNRegressor(hidden_size=3, max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="diverged.* ended at nan.*learning_rate_init"):
         net.fit(X, X.sum(axis=1) * np.float32(1e30))
-    assert_same_bits(net.predict(X), expected)
+    assert np.isfinite(net.predict(X)).all()

@@ -458,7 +458,7 @@ def test_early_stopping_keeps_the_best():
     long = [np.tile(x, (3, 1)) for x in RAGGED]
     other = small().fit(RAGGED, X_val=long, sample_weight_val=LENGTHS)
     np.testing.assert_allclose(other.validation_scores_[-1], other.score(long, None, LENGTHS))
-    assert list(other.history_) == ["loss", "validation_loss", "validation_score"]
+    assert list(other.history_) == ["loss", "validation_loss", "validation_score", "learning_rate"]
 
 
 def test_lbfgs():

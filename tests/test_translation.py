@@ -317,7 +317,7 @@ def test_validation_pairs_of_other_lengths_are_followed():
     net = small().fit(X, Y, X_val=val[0], y_val=val[1])
     loss = -net.score_samples(*val).sum() / (sum(map(len, val[1])) + 2)
     assert net.validation_loss_curve_[-1] == pytest.approx(loss, rel=1e-9)
-    assert list(net.history_) == ["loss", "validation_loss", "validation_score"]
+    assert list(net.history_) == ["loss", "validation_loss", "validation_score", "learning_rate"]
     plain = small().fit(X, Y)
     np.testing.assert_array_equal(net._weights.packed, plain._weights.packed)
     assert plain.validation_scores_ is None and plain.longest_output_ == 11

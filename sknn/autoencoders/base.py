@@ -1,7 +1,6 @@
 """What autoencoders share: networks that learn to give what they get, through a code."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -13,6 +12,7 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
+from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..estimator.checks import check_weights, naming, numeric, sound
 from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, OutputActivation
@@ -42,15 +42,21 @@ class AutoencoderDescent(LayeredDescent):
     alpha: float = param(default=0.0)
     validation_fraction: float = param(
         """
-        The part of the data that early stopping holds back. The score is minus the mean error of
-        reconstruction.""",
+        The part of the data that early stopping holds back.""",
         default=0.1,
+    )
+    scoring: str | Callable[..., float] | None = param(
+        """
+        The score of validation data. None: minus the mean error of reconstruction; 'loss': minus
+        the loss; a callable ``scorer(estimator, X)``, or ``scorer(estimator, X, X_clean)`` where
+        those are given.""",
+        default=None,
     )
 
     validation_scores_: list[float] | None = fitted(
         """
-        With validation data: its score (minus the reconstruction error) after each epoch; else
-        None."""
+        With validation data: its score (minus the reconstruction error, or what `scoring` says)
+        after each epoch; else None."""
     )
 
 
@@ -307,7 +313,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     def _warn_of_range(self, X):
         """Warn of what lies far outside of where a binary cross-entropy is defined."""
         if self.loss == "log_loss" and (X.min() < -1 or X.max() > 2):
-            warnings.warn(
+            warn(
                 f"X has values from {X.min()} to {X.max()}; loss='log_loss' is for values in "
                 "[0, 1], and takes others as 0 or 1."
             )

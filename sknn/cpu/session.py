@@ -123,7 +123,7 @@ class Session:
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
         self._bound, self._positions, self._own = {}, 0, None
-        self.data_loss = self.divergence = 0.0
+        self.data_loss = self.divergence = self.first_loss = 0.0
 
     def __enter__(self):
         if self.threads > 1:
@@ -234,7 +234,7 @@ class Session:
         """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
 
         What that sum is without the penalties of weights, and the sum of divergences, is left in
-        `data_loss` and `divergence`.
+        `data_loss` and `divergence`; of the first run, the loss of its first step in `first_loss`.
 
         `rates` has a row for each step, of the columns that ``frame`` names RATE_*; None: the sums
         are of all rows, and nothing is asked for that needs more. Comes back to Python about every
@@ -265,6 +265,8 @@ class Session:
             start = time.perf_counter()
             self._call(min(last * batch, total) - step * batch, again)
             seconds = time.perf_counter() - start
+            if step == 0:  # until it is known how long a step takes, they come one by one
+                self.first_loss = float(self._result[0])
             if self._header[header.STRAY]:
                 raise ValueError("A row to read is not one of those that there are.")
             if seconds < 0.05 and last - step == self._steps_per_call:

@@ -69,23 +69,29 @@ class Team:
         try:
             self._jobs[0].put(job)
             _, error = self._done.get()
-        except BaseException:
-            self._wait()
+        except BaseException as first:
+            second = self._wait()
+            if second is not None:
+                raise second from first
             raise
         if error is not None:
             raise error
 
     def _wait(self):
-        """Return when nobody works any more, whatever has been asked for and answered."""
+        """Return when nobody works any more, whatever has been asked for and answered.
+
+        What is returned is the interrupt that came meanwhile, or None.
+        """
+        interrupt = None
         while True:
             try:
                 token = object()
                 self._jobs[0].put(token)
                 while self._done.get()[0] is not token:
                     pass
-                return
-            except KeyboardInterrupt:
-                continue
+                return interrupt
+            except KeyboardInterrupt as again:
+                interrupt = again
 
 
 def _error_of(job, rank):

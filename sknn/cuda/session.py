@@ -54,7 +54,7 @@ class Session:
         self._at_once = 1  # steps
         # kept from run to run: page-locked memory is slow to get
         self._cargoes = [Cargo(self, f"cargo {i}") for i in range(2)]
-        self.data_loss = self.divergence = 0.0
+        self.data_loss = self.divergence = self.first_loss = 0.0
 
     def __enter__(self):
         try:
@@ -287,11 +287,14 @@ class Session:
                 self.driver.to_device(int(frame[f.CARRY]), np.ascontiguousarray(carry))
             try:
                 terms = list(zip(*self._spans(total, batch, rates, counted))) or [()] * 3
-            except BaseException:
+            except BaseException as first:
                 # what is on its way still reads and writes memory that will be freed
-                with suppress(RuntimeError):
-                    self.driver.wait_for_copies()
-                    self.driver.synchronize()
+                try:
+                    with suppress(RuntimeError):
+                        self.driver.wait_for_copies()
+                        self.driver.synchronize()
+                except KeyboardInterrupt as second:
+                    raise second from first
                 raise
             if carry is not None:
                 self.driver.to_host(carry, int(frame[f.CARRY]))
@@ -321,7 +324,11 @@ class Session:
         for i, step in enumerate(steps):
             self._frame[f.COUNTED] = counted + step
             self._launch(cargoes[i % 2], partial(load, i + 1))
-            yield cargoes[i % 2].unload()
+            left = cargoes[i % 2].unload()
+            if i == 0:
+                first = (part[: len(part) // cargoes[0].steps] for part in (left[0], left[2]))
+                self.first_loss = math.fsum(chain(*first))
+            yield left
 
     def _launch(self, cargo, meanwhile):
         """Launch all steps of a span, some at a time; call `meanwhile` while the first run."""

@@ -1,11 +1,11 @@
 """What is learned from, or validated with."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .prediction import amounts, predict
+from .warn import warn
 
 
 @dataclass
@@ -19,16 +19,20 @@ class Pass:
     rates : ndarray of shape (n_steps, 2)
         By step: one over the batch's sum of weights, and by what its loss is multiplied in the sum
         over steps (0 for both where nobody has weight).
-    total : float
-        By what that sum is divided to report it.
+    counts : ndarray of shape (n_steps,)
+        By step: how many losses there are; by their sum the sum over steps is divided to report it.
     bound : dict of str to object
         What else :meth:`Session.bind` gets: `lengths`, `resets` and `carry`, by position in `rows`.
     """
 
     rows: np.ndarray
     rates: np.ndarray
-    total: float
+    counts: np.ndarray
     bound: dict = field(default_factory=dict)
+
+    @property
+    def total(self):
+        return int(self.counts.sum())
 
 
 @dataclass
@@ -74,7 +78,7 @@ class Data:
         if wanted == "auto":
             return min(200, n)
         if wanted > n:
-            warnings.warn(
+            warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
         return max(1, min(int(wanted), n))
@@ -95,7 +99,7 @@ class Data:
         # a batch in which nobody has weight teaches nothing
         rates = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums > 0)
         bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
-        return Pass(rows, np.column_stack([rates, rates * counts]), counts.sum(), bound)
+        return Pass(rows, np.column_stack([rates, rates * counts]), counts, bound)
 
     def evaluate(self, weights, n_jobs):
         """Return the mean loss for a network's weights, and the outputs, for a score."""

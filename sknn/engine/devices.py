@@ -2,9 +2,9 @@
 
 import os
 import re
-import warnings
 
 from ..cpu.device import CPU
+from .warn import warn
 
 #: What a device does, :mod:`sknn.cpu.device` says. GPUs that do not stand here are made when they
 #: are asked for.
@@ -102,7 +102,7 @@ def for_prediction(home, name, rows, multiply_adds):
         return name
     if _key(name) not in _warned:
         _warned.add(_key(name))
-        warnings.warn(f"device={name!r} cannot be had, so the CPU predicts: {reason}")
+        warn(f"device={name!r} cannot be had, so the CPU predicts: {reason}")
     return HOST
 
 

@@ -1,15 +1,15 @@
 """Training by L-BFGS, over all rows at once."""
 
-import warnings
-
 import numpy as np
 import scipy.optimize
-from sklearn.utils.optimize import _check_optimize_result
+from sklearn.exceptions import ConvergenceWarning
 
+from . import interrupts
 from .blas import one_thread
 from .devices import device_named
 from .lowering import program
 from .prediction import CHUNK, amounts
+from .warn import warn
 
 #: Memory for the activations of such a chunk, where they are needed again.
 _CHUNK_BYTES = 32 * 2**20
@@ -74,26 +74,51 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
         last = [first]
         options = {"maxfun": recipe.max_fun, "maxiter": recipe.max_iter, "gtol": recipe.tol}
 
+        def evaluate(packed):
+            loss, gradient = objective(packed)
+            if progress.first_loss is None:
+                progress.first_loss = loss
+            return loss, gradient
+
         def after_iteration(intermediate_result):
             last[0] = intermediate_result.x.copy()
-            progress.loss_curve.append(float(intermediate_result.fun))
+            progress.n_iter, progress.loss = progress.n_iter + 1, float(intermediate_result.fun)
+            progress.loss_curve.append(progress.loss)
             if recipe.verbose:
-                print(f"Iteration {len(progress.loss_curve)}, loss = {intermediate_result.fun:.8f}")
+                print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
             if on_step(lambda: layout.unpack(last[0])):
                 raise StopIteration
 
         try:
             result = scipy.optimize.minimize(
-                objective,
+                evaluate,
                 first,
                 method="L-BFGS-B",
                 jac=True,
                 callback=after_iteration,
                 options=options,
             )
-            progress.n_iter = _check_optimize_result("lbfgs", result, recipe.max_iter)
+            progress.n_iter = min(result.nit, recipe.max_iter)
             progress.loss, last[0] = float(result.fun), result.x
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.")
-            progress.loss = progress.loss_curve[-1] if progress.loss_curve else None
+            _warn_unless_converged(result, recipe.max_iter)
+        except KeyboardInterrupt as interrupt:
+            interrupts.take(interrupt)
         progress.values = layout.unpack(last[0])
+
+
+def _warn_unless_converged(result, max_iter):
+    """Warn in scikit-learn's words, but at the caller's line."""
+    if result.status == 0:
+        return
+    n_iter, more = min(result.nit, max_iter), ""
+    if n_iter == max_iter:
+        more = (
+            "\nIncrease the number of iterations to improve the convergence "
+            f"(max_iter={max_iter})."
+        )
+    warn(
+        f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n"
+        f"{result.message}\n{more}\nYou might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html",
+        ConvergenceWarning,
+    )

@@ -60,6 +60,8 @@ SOLVERS = {
 }
 #: By rule, how many states it has.
 _STATES = {rule: n for rule, n, _ in SOLVERS.values()} | {"nesterov": 1}
+#: The solvers that correct the bias of their averages by their rates.
+_CORRECTED = ("adam", "adamw", "nadam")
 #: How many numbers a rule gets anew for each step.
 _RATES = 3
 
@@ -93,6 +95,11 @@ def _half_cosine(start, end, part):
 #: of the largest; and which part that is by default.
 SCHEDULES = {"cosine": (_cosine, 0.0), "one_cycle": (_one_cycle, 0.3)}
 
+#: Schedules that only 'sgd' follows, as in scikit-learn.
+_OF_SGD = ("invscaling", "adaptive")
+#: The part of the initial rate below which 'plateau' does not go.
+_LEAST = 1e-6
+
 #: The decay of averages with ``average=True``.
 _DECAY = 0.999
 
@@ -105,6 +112,11 @@ def _shares(average, t):
     """
     decay = _DECAY if isinstance(average, (bool, np.bool_)) else average
     return np.maximum(1 - decay, 9 / (t + 8))
+
+
+def solvers_for(schedule):
+    """Return the names of the solvers that follow a schedule of the rate."""
+    return ["sgd"] if schedule in _OF_SGD else list(SOLVERS)
 
 
 def make_solver(recipe):
@@ -134,7 +146,15 @@ class Optimizer:
     Attributes
     ----------
     learning_rate : float
-        The current one.
+        The current one; that of 'adam' with the correction of the bias of its averages in it.
+    rate : float
+        That of the last step, without it.
+    lowered : float
+        What 'plateau' has made of the initial rate, as a part of it.
+    best : float
+        The least loss, or whatever else 'plateau' looks at, of the epochs that count.
+    stalled : int
+        How many epochs there have been since, or since the rate was last lowered.
     t : int
         Steps taken.
     planned : int
@@ -142,6 +162,10 @@ class Optimizer:
     states : list of list of ndarray
         Velocities, or moments: each has the shapes of the network's parameters.
     """
+
+    # What pickles of older versions do not have.
+    rate = None
+    lowered, best, stalled = 1.0, np.inf, 0
 
     def __init__(self, recipe, values):
         self.solver = recipe.solver
@@ -180,19 +204,27 @@ class Optimizer:
         step = np.maximum(t - 1, 0)
         return recipe.learning_rate_init * schedule(step, self.planned, warmup)
 
+    def _nominal(self, recipe, t):
+        """Return the rates of the steps `t`, before what a rule makes of them."""
+        if recipe.learning_rate in SCHEDULES:
+            return self._scheduled(recipe, t)
+        rate = recipe.learning_rate_init if self.solver in _CORRECTED else self.learning_rate
+        return np.full(len(t), rate * (self.lowered if recipe.learning_rate == "plateau" else 1.0))
+
     def _rule_rates(self, recipe, t):
-        columns = np.zeros((len(t), _RATES))
-        scheduled = recipe.learning_rate in SCHEDULES
-        rate = self._scheduled(recipe, t) if scheduled else recipe.learning_rate_init
-        columns[:, 0] = rate if scheduled else self.learning_rate
+        columns, last = np.zeros((len(t), _RATES)), self.rate
+        columns[:, 0] = rate = self._nominal(recipe, t)
+        self.rate = float(rate[-1])
         if self.solver == "sgd":
             # Velocities have the rate of their step in them, and change with it, so that the
             # momentum is PyTorch's; scikit-learn's own schedules leave them as they are.
             columns[:, 1] = 1.0
-            if scheduled:
+            if recipe.learning_rate in SCHEDULES:
                 before = self._scheduled(recipe, t - 1)
                 np.divide(rate, before, out=columns[:, 1], where=before > 0)
-        if self.solver not in ("adam", "adamw", "nadam"):
+            elif recipe.learning_rate == "plateau" and last:
+                columns[0, 1] = rate[0] / last
+        if self.solver not in _CORRECTED:
             return columns
         first, second = 1 - recipe.beta_1**t, 1 - recipe.beta_2**t
         if self.solver == "adam":
@@ -211,14 +243,30 @@ class Optimizer:
             columns[:, 2] = 1 / np.sqrt(second)
         return columns
 
-    def epoch_ends(self, recipe, samples_seen):
-        """Follow the schedule 'invscaling'."""
+    def epoch_ends(self, recipe, samples_seen, to_lower):
+        """Follow the schedules that go by the epoch; `to_lower` is what 'plateau' looks at."""
+        if recipe.learning_rate == "plateau":
+            self._lower_on_plateau(recipe, to_lower)
         if self.solver == "sgd" and recipe.learning_rate == "invscaling":
             start = float(recipe.learning_rate_init)
             try:
                 self.learning_rate = start / (samples_seen + 1) ** recipe.power_t
             except OverflowError:
                 self.learning_rate = 0.0
+
+    def _lower_on_plateau(self, recipe, to_lower):
+        """Lower the rate after enough epochs without improvement, as ReduceLROnPlateau does."""
+        self.stalled += 1
+        if to_lower < self.best - recipe.tol:
+            self.best, self.stalled = to_lower, 0
+        if self.stalled < recipe.plateau_patience:
+            return
+        self.stalled = 0
+        lowered = max(self.lowered * recipe.plateau_factor, _LEAST)
+        if lowered < self.lowered and recipe.verbose:
+            rate = recipe.learning_rate_init * lowered
+            print(f"No improvement by tol={recipe.tol:f}. Setting learning rate to {rate:g}")
+        self.lowered = lowered
 
     def stops(self, recipe, message):
         """Whether training ends when it no longer improves; 'adaptive' first lowers the rate."""

@@ -17,6 +17,8 @@ class Recipe:
     learning_rate: str = "constant"
     learning_rate_init: float = 1e-3
     warmup: float | None = None
+    plateau_factor: float = 0.1
+    plateau_patience: int = 5
     power_t: float = 0.5
     max_iter: int = 200
     shuffle: bool = True

@@ -3,16 +3,17 @@
 What a fit changes is a :class:`Progress`; its owner makes it his own when all went well.
 """
 
-import warnings
 import zlib
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from . import interrupts
 from .devices import device_named
 from .lowering import program
 from .optimizers import SCHEDULES, Optimizer, make_solver
+from .warn import warn
 from .weights import Weights
 
 
@@ -29,8 +30,8 @@ class Progress:
     """The state of training between epochs.
 
     The curves of the data's loss, which is without the penalties of weights, and of divergences
-    are of this fit only. Where parameters are averaged, `values` are the averages, and training
-    goes on from `raw`.
+    are of this fit only; so is the loss of the first step, `first_loss`. Where parameters are
+    averaged, `values` are the averages, and training goes on from `raw`.
     """
 
     values: list
@@ -39,7 +40,9 @@ class Progress:
     n_iter: int = 0
     t: int = 0
     loss: float | None = None
+    first_loss: float | None = None
     loss_curve: list = field(default_factory=list)
+    learning_rate_curve: list = field(default_factory=list)
     validation_loss_curve: list = field(default_factory=list)
     validation_scores: list = field(default_factory=list)
     data_loss_curve: list = field(default_factory=list)
@@ -52,7 +55,7 @@ class Progress:
         """Continue the curves of validation by the loss and score of a network's weights."""
         loss, outputs = data.evaluate(weights, n_jobs)
         self.validation_loss_curve.append(loss)
-        self.validation_scores.append(score(data, loss, outputs))
+        self.validation_scores.append(score(data, loss, outputs, weights))
 
     def copy(self, **changes):
         """Return a state that stays as it is while this one changes, but for some changes."""
@@ -74,8 +77,8 @@ class Trainer:
     train, validation : Data
         `validation` may be None.
     score : callable
-        ``score(data, loss, outputs)`` for early stopping and the validation scores: of what
-        `validation.evaluate` returns.
+        ``score(data, loss, outputs, weights)`` for early stopping and the validation scores: of
+        what `validation.evaluate` returns for a network's weights.
     random_state : RandomState
     seed : int
         Of dropout, noise and augmentation.
@@ -102,7 +105,7 @@ class Trainer:
         self.packed = self._shown = device.upload(self._layout, progress.raw or progress.values)
         if recipe.average:
             self._shown = device.upload(self._layout, progress.values)
-        self._last = self._session = None
+        self._last = self._session = self._first = None
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
 
@@ -112,7 +115,8 @@ class Trainer:
         `on_epoch` is called when one begins, and returns what is called when it ends; that returns
         whether to stop.
 
-        An interrupt ends training with a warning; the weights are those of the last whole step.
+        An interrupt ends training with a warning; the weights are those of the last whole step. A
+        second one soon after is raised.
         """
         progress, recipe = self.progress, self.recipe
         optimizer = progress.optimizer
@@ -133,9 +137,9 @@ class Trainer:
                 for _ in range(epochs):
                     if self._epoch(partial, on_epoch):
                         break
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self.interrupted = True
-            warnings.warn("Training interrupted by user.")
+            interrupts.take(interrupt)
         self._show()
         if recipe.early_stopping and self.validation is not None:
             self._shown, self.packed = self._best
@@ -185,12 +189,13 @@ class Trainer:
         progress.n_iter += 1
         progress.t += self.n_samples
         progress.loss_curve.append(progress.loss)
+        progress.learning_rate_curve.append(progress.optimizer.rate)
         if recipe.verbose:
             print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
         self._show()
         self._validate()
         self._count_improvement()
-        progress.optimizer.epoch_ends(recipe, progress.t)
+        progress.optimizer.epoch_ends(recipe, progress.t, self._to_lower())
         stop = bool(finish())
         planned = recipe.learning_rate in SCHEDULES  # goes on to its end, unless stopped early
         waits = planned and not recipe.early_stopping
@@ -204,7 +209,7 @@ class Trainer:
                 return True
             progress.no_improvement = 0
         if not (partial or planned or stop) and progress.n_iter == recipe.max_iter:
-            warnings.warn(
+            warn(
                 f"Stochastic Optimizer: Maximum iterations ({recipe.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
@@ -220,6 +225,8 @@ class Trainer:
         rates = np.hstack([once.rates, optimizer.rates(self.recipe, len(once.rates))])
         loss = float(self._run(once.rows, rates, counted, once.bound)) / once.total
         session, progress = self._session, self.progress
+        if progress.first_loss is None:
+            progress.first_loss = self._first / float(once.counts[0])
         progress.data_loss_curve.append(float(session.data_loss) / once.total)
         progress.divergence_curve.append(float(session.divergence) / once.total)
         return loss
@@ -230,7 +237,10 @@ class Trainer:
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
             states=self._states, seed=self.seed, **bound,
         )  # fmt: skip
-        return self._session.run(len(rows), self.batch, rates, counted)
+        loss = self._session.run(len(rows), self.batch, rates, counted)
+        if self._first is None:
+            self._first = self._session.first_loss
+        return loss
 
     def _order(self):
         # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.
@@ -247,6 +257,13 @@ class Trainer:
         progress.validate(self.validation, self.score, weights, recipe.n_jobs)
         if self.recipe.verbose:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
+
+    def _to_lower(self):
+        """Return what the schedule 'plateau' looks at: the less, the better."""
+        progress = self.progress
+        if self.recipe.early_stopping:
+            return -progress.validation_scores[-1]
+        return progress.loss if self.validation is None else progress.validation_loss_curve[-1]
 
     def _count_improvement(self):
         """Count the epochs without improvement, and keep the best weights."""

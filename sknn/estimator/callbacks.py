@@ -3,6 +3,18 @@
 from .transactions import ENDING, PUBLIC, with_state
 
 
+def as_committed(fitting, commit):
+    """Return an estimator of its own, with the state that a commit gives the one that is fitting.
+
+    ``commit(estimator)`` gives an estimator what it would hold if the fit ended here.
+    """
+    own = {PUBLIC, "_parent_callback_ctx"}
+    state = {name: value for name, value in vars(fitting).items() if name not in own}
+    other = with_state(fitting, state)
+    commit(other)
+    return other
+
+
 class FitCallbacks:
     """scikit-learn's callbacks around a fit and its epochs; nothing where there are none."""
 
@@ -19,8 +31,7 @@ class FitCallbacks:
     def begin_epoch(self, commit):
         """Begin an epoch; return the function that ends it and says whether to stop.
 
-        ``commit(estimator)`` gives an estimator what it would hold if the fit ended here, for
-        callbacks that want a fitted one.
+        `commit`, which :func:`as_committed` takes, is for callbacks that want a fitted one.
         """
         if not self._active:
             return lambda: False
@@ -28,17 +39,12 @@ class FitCallbacks:
         context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         return lambda: context.call_on_fit_task_end(
             estimator=self._estimator,
-            reconstruction_attributes=lambda: self._state_after(commit),
+            # the whole state, as an attribute to be set
+            reconstruction_attributes=lambda: {
+                "__dict__": vars(as_committed(self._fitting, commit))
+            },
             **self._data,
         )
-
-    def _state_after(self, commit):
-        """Return the whole state of the estimator after a commit, as an attribute to be set."""
-        own = {PUBLIC, "_parent_callback_ctx"}
-        state = {name: value for name, value in vars(self._fitting).items() if name not in own}
-        other = with_state(self._fitting, state)
-        commit(other)
-        return {"__dict__": vars(other)}
 
     def end(self):
         """End the fit, as soon as the estimator has changed."""

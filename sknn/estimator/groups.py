@@ -2,7 +2,7 @@
 
 import numbers
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -128,14 +128,21 @@ class Descent(Parameters):
         "Strength of the L1 penalty on the weights; divided as `alpha` is.",
         default=0.0, valid=[NOT_NEGATIVE],
     )
-    learning_rate: Literal["constant", "invscaling", "adaptive", "cosine", "one_cycle"] = param(
+    learning_rate: Literal[
+        "constant", "invscaling", "adaptive", "cosine", "one_cycle", "plateau"
+    ] = param(
         """
         Schedule of the rate. For ``solver='sgd'``: constant; divided by ``t ** power_t``; or
         divided by 5 each time that training no longer improves. For every solver with minibatches:
         'cosine' falls from `learning_rate_init` to zero by half a cosine; 'one_cycle' first rises
         to it, from a 25th, and falls to a 250,000th, as PyTorch's ``OneCycleLR`` with a constant
         momentum. These two go by the step, over all of `max_iter` epochs: only early stopping
-        ends them before, not `tol`; and `partial_fit`, which has no end, does not take them.""",
+        ends them before, not `tol`; and `partial_fit`, which has no end, does not take them.
+        'plateau' multiplies the rate by `plateau_factor` after each `plateau_patience` epochs in a
+        row without an improvement by `tol`, as PyTorch's ``ReduceLROnPlateau``: of the validation
+        score with early stopping, else of the loss of validation data, if there are any, else of
+        the training loss; for `partial_fit`, a call is an epoch. Training ends, as ever, after
+        `n_iter_no_change` epochs: give it more than `plateau_patience`.""",
         default="constant",
     )
     learning_rate_init: float = param(
@@ -147,6 +154,16 @@ class Descent(Parameters):
         The part of all steps in which 'cosine' and 'one_cycle' raise the rate, the former along a
         line. None: 0 for 'cosine', 0.3 for 'one_cycle'.""",
         default=None, valid=[FRACTION],
+    )
+    plateau_factor: float = param(
+        """
+        What 'plateau' multiplies the rate by; it does not fall below a millionth of
+        `learning_rate_init`.""",
+        default=0.1, valid=[Interval(numbers.Real, 0, 1, closed="neither")],
+    )
+    plateau_patience: int = param(
+        "Epochs without improvement after which 'plateau' lowers the rate.",
+        default=5, valid=[COUNT],
     )
     power_t: float = param(
         "Exponent of the schedule 'invscaling'.", default=0.5, valid=[NOT_NEGATIVE]
@@ -185,6 +202,14 @@ class Descent(Parameters):
     )
     validation_fraction: float = param(
         "The part of the data that early stopping holds back.", default=0.1, valid=[FRACTION]
+    )
+    scoring: str | Callable[..., float] | None = param(
+        """
+        The score of validation data, by which early stopping goes. None: accuracy, or R2 in
+        regression; 'loss': minus the loss; the name of one of scikit-learn's scorers, such as
+        'roc_auc'; a callable ``scorer(estimator, X, y)``. A scorer gets an estimator with the
+        weights of the epoch, the data as `fit` got them, and `sample_weight` if it takes that.""",
+        default=None, valid=[str, callable], kind="str, callable or None",
     )
     beta_1: float = param(
         "Decay rate of the solvers' average gradient.", default=0.9, valid=[FRACTION]
@@ -243,11 +268,18 @@ class Descent(Parameters):
     loss_: float = fitted("The last loss.")
     best_loss_: float | None = fitted("The smallest one; None with early stopping.")
     loss_curve_: list[float] = fitted("The loss of each epoch.")
+    learning_rate_curve_: list[float] | None = fitted(
+        """
+        The learning rate of each epoch, that of its last step; without the correction that 'adam'
+        and its kin make for the bias of their averages. None without minibatches."""
+    )
     validation_loss_curve_: list[float] | None = fitted(
         "With validation data: its loss after each epoch; else None."
     )
     validation_scores_: list[float] | None = fitted(
-        "With validation data: its score (accuracy or R2) after each epoch; else None."
+        """
+        With validation data: its score (accuracy or R2, or what `scoring` says) after each epoch;
+        else None."""
     )
     best_validation_score_: float | None = fitted(
         "The score of the weights that early stopping has kept."

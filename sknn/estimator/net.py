@@ -5,7 +5,6 @@ parameters describe (``_network``). All else is here: a fit is prepared as a :cl
 engine trains, and its outcome becomes the estimator's own (``_commit``).
 """
 
-import warnings
 import zlib
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -19,10 +18,11 @@ from ..engine.data import Data
 from ..engine.devices import for_training
 from ..engine.lbfgs import fit_lbfgs
 from ..engine.network import Network
-from ..engine.optimizers import SCHEDULES, SOLVERS
+from ..engine.optimizers import SCHEDULES, SOLVERS, solvers_for
 from ..engine.prediction import finite
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
+from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..files import safetensors
 from ..layers import (
@@ -39,7 +39,9 @@ from ..layers.base import path_of
 from ..summary import Summary, summarize
 from .callbacks import FitCallbacks
 from .inputs import TakesRows
+from .outcome import check_outcome
 from .parameters import Array
+from .scoring import check_scoring, score_of
 from .transactions import NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
 
@@ -59,7 +61,7 @@ class Job:
     incremental : bool
         Whether it is a partial fit.
     score : callable
-        ``score(data, loss, outputs)`` is the validation score.
+        ``score(data, loss, outputs, weights)`` is the validation score.
     attributes : dict of str to object
         What the estimator will remember, beside the outcome of training.
     random_state : RandomState
@@ -90,6 +92,9 @@ class Job:
     def of(cls, net, network, dtype, first, incremental, score, attributes):
         """Return the job of training a network by an estimator's parameters."""
         check_trainable(network, net.solver)
+        check_scoring(net)
+        if first or not incremental:
+            _warn_of_schedule(net.learning_rate, net.solver)
         random_state = check_random_state(net.random_state)
         return cls(
             network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
@@ -173,14 +178,16 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         if self.early_stopping and self.solver != "lbfgs" and job.held is None:
             stratify = task.stratify(job.data, network.outputs)
             job.data, job.held = hold_back(job, self.validation_fraction, stratify)
+        job.score = score_of(self, job, task.score, (X, y, sample_weight), validation)
         return self._learn(job, X, y)
 
     def _learn(self, job, X, y):
         """Train, and make the outcome the estimator's own; X and y are what callbacks see."""
         callbacks = FitCallbacks(self, X, y, job.epochs)
+        begin = job.progress.values
         if not job.interrupted:
             self._train(job, callbacks)
-        self._check_outcome(job.progress)
+        self._check_outcome(job, begin)
         self._commit(job, job.progress)
         callbacks.end()
         return self
@@ -198,7 +205,9 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         """Make a state of training the estimator's own."""
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
         self.loss_curve_ = progress.loss_curve
-        raw = progress.raw if job.recipe.solver in SOLVERS else None
+        steps = job.recipe.solver in SOLVERS
+        self.learning_rate_curve_ = progress.learning_rate_curve if steps else None
+        raw = progress.raw if steps else None
         self._raw_values = None if raw is None else (_checksum(progress.values), raw)
         self._no_improvement_count = progress.no_improvement
         stopping = job.recipe.early_stopping and job.recipe.solver != "lbfgs"
@@ -245,7 +254,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
     def _progress(self, job):
         """Return the state that a warm start or a partial fit goes on from."""
         progress = Progress(self._values_for(job.network, job.dtype), t=getattr(self, "t_", 0))
-        curves = ["loss_curve", "validation_loss_curve"]
+        curves = ["loss_curve", "learning_rate_curve", "validation_loss_curve"]
         if self.early_stopping:
             curves.append("validation_scores")
             best = getattr(self, "best_validation_score_", None)
@@ -264,13 +273,9 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
     # --- what has been learned
 
-    def _check_outcome(self, progress):
-        """Check that training has not diverged."""
-        if not all(np.isfinite(value).all() for value in progress.values):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
-            )
+    def _check_outcome(self, job, begin):
+        """Check that training, which began with some values, has not diverged."""
+        check_outcome(job, begin)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, self._weights_in)
@@ -323,7 +328,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
     @property
     @consistent
     def history_(self):
-        """Losses and validation scores by epoch, as a DataFrame."""
+        """Losses, validation scores and learning rates by epoch, as a DataFrame."""
         import pandas as pd
 
         check_is_fitted(self, "loss_curve_")
@@ -331,6 +336,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         if self.validation_scores_ is not None:
             columns["validation_loss"] = self.validation_loss_curve_
             columns["validation_score"] = self.validation_scores_
+        if getattr(self, "learning_rate_curve_", None) is not None:  # older pickles have none
+            columns["learning_rate"] = self.learning_rate_curve_
         epochs = len(self.loss_curve_)  # validation may have begun later
         columns = {k: [np.nan] * (epochs - len(v)) + v for k, v in columns.items()}
         frame = pd.DataFrame(columns, dtype="float64")
@@ -361,18 +368,6 @@ class LayeredNet(Net):
                 "warm_start=False, or set them back."
             )
         return [value.astype(dtype) for value in values]
-
-    def _check_outcome(self, progress):
-        finite = all(np.isfinite(value).all() for value in progress.values)
-        if finite and has_diverged(progress):
-            largest = max(np.abs(value).max(initial=0.0) for value in progress.values)
-            raise ValueError(
-                f"Training has diverged: the loss is {progress.loss}, the largest weight "
-                f"{largest:g}. The data may have large values and need to be scaled; or "
-                "learning_rate_init="
-                f"{self.learning_rate_init:g} is too large, or gradients need clip_norm."
-            )
-        super()._check_outcome(progress)
 
     def _attributes(self, network, values):
         """Return the fitted attributes that hold the network's parameters."""
@@ -474,9 +469,7 @@ def train_by_lbfgs(job, callbacks):
             progress.validate(job.held, job.score, weights, job.recipe.n_jobs)
 
         def commit(other):
-            curve = progress.loss_curve
-            so_far = progress.copy(values=values(), n_iter=len(curve), loss=curve[-1])
-            other._commit(job, so_far)
+            other._commit(job, progress.copy(values=values()))
 
         return callbacks.begin_epoch(commit)()
 
@@ -493,10 +486,9 @@ def begins_anew(net, incremental):
     if net.warm_start or incremental:
         return False
     if hasattr(net, "_only_loaded"):
-        warnings.warn(
+        warn(
             "fit begins anew: the weights that load_weights has read are lost. To train them "
-            "further, set warm_start=True, or give the file as initializer, which clones keep.",
-            stacklevel=2,
+            "further, set warm_start=True, or give the file as initializer, which clones keep."
         )
     return True
 
@@ -529,11 +521,16 @@ def check_names(network):
         raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")
 
 
-def has_diverged(progress):
-    """Whether the loss, the weights, or the sums of their squares, are no finite numbers."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = [np.vdot(value, value) for value in progress.values]
-    return not np.isfinite([progress.loss or 0.0, *sums]).all()
+def _warn_of_schedule(schedule, solver):
+    """Warn of a schedule of the rate that a solver does not follow."""
+    followers = solvers_for(schedule)
+    if schedule == "constant" or solver in followers:
+        return
+    expected = "solver='sgd'" if followers == ["sgd"] else "a solver with minibatches"
+    warn(
+        f"learning_rate={schedule!r} does nothing with solver={solver!r}"
+        f"{', as in scikit-learn' if len(followers) == 1 else ''}; it is for {expected}."
+    )
 
 
 def _check_finite(path, values):

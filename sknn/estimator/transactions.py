@@ -112,8 +112,8 @@ self : estimator
 Raises
 ------
 ValueError
-    If a parameter or the data are not valid, or if training diverges; the estimator is then as it
-    was before.
+    If a parameter or the data are not valid, or if weights are no longer finite after training;
+    the estimator is then as it was before.
 """
 
 

@@ -15,10 +15,10 @@ from .transactions import all_or_nothing, consistent
 
 #: What fits leave beside the network, which loading another one forgets.
 _LEFT_BY_FITS = (
-    "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_", "validation_scores_",
-    "best_validation_score_", "n_iter_", "t_", "feature_names_in_", "_optimizer",
-    "_no_improvement_count", "_raw_values", "_initialized", "pretraining_loss_curves_",
-    "step_loss_curve_", "_moments",
+    "loss_", "best_loss_", "loss_curve_", "learning_rate_curve_", "validation_loss_curve_",
+    "validation_scores_", "best_validation_score_", "n_iter_", "t_", "feature_names_in_",
+    "_optimizer", "_no_improvement_count", "_raw_values", "_initialized",
+    "pretraining_loss_curves_", "step_loss_curve_", "_moments",
 )  # fmt: skip
 
 

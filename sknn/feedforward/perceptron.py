@@ -1,7 +1,6 @@
 """Rosenblatt's perceptron."""
 
 import copy
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -12,9 +11,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine import interrupts
 from ..engine.devices import HOST, device_named
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
+from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, validated, weigh_samples
@@ -177,10 +178,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
                 rows = random_state.permutation(order) if self.shuffle else order
                 wrong, loss = pass_over(rows)
                 if not np.isfinite([wrong, loss]).all():
-                    raise ValueError(
-                        "The weights are no longer finite: X or sample_weight may contain large "
-                        "values and need scaling."
-                    )
+                    raise self._diverged()
                 errors.append(int(wrong))
                 losses.append(float(loss) / len(rows))
                 if self.verbose:
@@ -188,20 +186,25 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
                 if finish() or (epochs and not wrong):
                     break
                 if epoch + 1 == epochs:
-                    warnings.warn(
+                    warn(
                         f"Maximum number of epochs ({epochs}) reached, still with {errors[-1]} "
                         "errors in the last one; the classes may not be linearly separable.",
                         ConvergenceWarning,
                     )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.")
+        except KeyboardInterrupt as interrupt:
+            interrupts.take(interrupt)
         commit(self)
         if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
-            raise ValueError(
-                "The weights are no longer finite: X may contain large values and need scaling."
-            )
+            raise self._diverged()
         callbacks.end()
         return self
+
+    def _diverged(self):
+        return ValueError(
+            f"The weights are no longer finite, with learning_rate_init={self.learning_rate_init:g}"
+            ": it may be too large, or X or sample_weight may contain large values and need "
+            "scaling."
+        )
 
     def _class_numbers(self, y, known):
         """Return the number of each sample's class, after learning the classes if need be."""

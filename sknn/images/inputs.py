@@ -1,12 +1,12 @@
 """Images as an estimator takes them: as arrays of images, or as rows of numbers."""
 
-import warnings
 from math import isqrt
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
+from ..engine.warn import warn
 from ..estimator.checks import check_even, numeric
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows, TakesRows
@@ -152,18 +152,16 @@ class TakesImages(TakesRows):
         given = [getattr(self, name) for name in self._layer_lists]
         areas = any(_see_areas(layers, self._default_sees_areas) for layers in given)
         if likely is not None and areas:
-            warnings.warn(
+            warn(
                 f"X has rows of {shape[1]} features and image_shape is None, so each of them is "
                 f"taken as an image of one line. For images set image_shape, such as {likely}; "
-                f"else image_shape=(1, {shape[1]}) says that this is meant.",
-                stacklevel=2,
+                f"else image_shape=(1, {shape[1]}) says that this is meant."
             )
         if _looks_channels_first(shape):
-            warnings.warn(
+            warn(
                 f"X has images of {describe(shape)}, as height, width and channels. If channels "
                 "come first, move them to the end: X.transpose(0, 2, 3, 1), for rows after "
-                f"X.reshape(-1, {', '.join(map(str, shape))}).",
-                stacklevel=2,
+                f"X.reshape(-1, {', '.join(map(str, shape))})."
             )
 
     def _check_images(self, shape, reset):

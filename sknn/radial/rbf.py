@@ -4,7 +4,6 @@ Source: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
 """
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
@@ -16,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..engine.devices import device_named
 from ..engine.network import Network
+from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..estimator.groups import (
     Features,
@@ -28,6 +28,7 @@ from ..estimator.groups import (
 )
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
+from ..estimator.outcome import has_overflowed
 from ..estimator.parameters import COUNT, POSITIVE, Array, fitted, param
 from ..estimator.tasks import Wrapper
 from ..estimator.transactions import consistent
@@ -227,7 +228,7 @@ class _BaseRBFNet(LayeredNet):
         if given is None:
             centers = find_centers(self.centers, n_centers, rows, weights, random_state)
             if job.incremental and len(centers) < n_centers:
-                warnings.warn(
+                warn(
                     f"The first samples of partial_fit have {len(centers)} different rows, so that "
                     f"there will be as many centers, not n_centers={n_centers}. Begin with more "
                     "samples, or give centers."
@@ -292,13 +293,14 @@ class _BaseRBFNet(LayeredNet):
 
     # --- training
 
-    def _check_outcome(self, progress):
-        if self._solves and not np.isfinite(progress.loss):
+    def _check_outcome(self, job, begin):
+        if not self._solves:
+            super()._check_outcome(job, begin)
+        elif has_overflowed(job) or not np.isfinite(job.progress.loss):
             raise ValueError(
                 "Least squares gives no finite weights or loss: X or y have values that are too "
                 "large; scale them."
             )
-        super()._check_outcome(progress)
 
     def _train(self, job, callbacks):
         job.network = _sized(job.network, job.progress.values)

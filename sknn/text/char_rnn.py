@@ -16,7 +16,7 @@ from ..engine.prediction import finite
 from ..engine.training import Trainer
 from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
-from ..estimator.net import Job, begins_anew, has_diverged, train_by_minibatches
+from ..estimator.net import Job, begins_anew, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
@@ -112,6 +112,12 @@ class _TextDescent(LayeredDescent):
         Whether to hold back the end of the text, or the last texts of several, to end training
         when their log-likelihood no longer improves, and to keep the best weights.""",
         default=False,
+    )
+    scoring: Literal["loss"] | None = param(
+        """
+        The score of validation data: None or 'loss', the mean log-likelihood of a character, minus
+        the loss.""",
+        default=None, valid=[], kind="{'loss'} or None",
     )
     validation_fraction: float = param(
         "The part of the text, or of the number of texts, that early stopping holds back.",
@@ -324,15 +330,6 @@ class CharRNN(
         before = None if job.first else getattr(self, "step_loss_curve_", None)
         losses = (before or []) + trainer.step_losses if self.record_steps else None
         job.attributes["step_loss_curve_"] = losses
-
-    def _check_outcome(self, progress):
-        if has_diverged(progress):
-            raise ValueError(
-                f"Training has diverged with learning_rate_init={self.learning_rate_init:g}, "
-                f"clip_value={self.clip_value} and clip_norm={self.clip_norm}: its loss or weights "
-                "are not finite any more. Expected a smaller rate, or gradients clipped."
-            )
-        super()._check_outcome(progress)
 
     def _attributes(self, network, values):
         return super()._attributes(network, values) | {"_n_features_out": int(self.hidden_size)}

@@ -1,5 +1,6 @@
 """Pairs of texts: a recurrent network reads the one, another writes the other."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral
 from typing import Self
@@ -61,6 +62,13 @@ class _PairsTraining(LayeredTraining):
     )
     learning_rate_init: float = param(default=5e-3)
     max_iter: int = param(default=100)
+    scoring: str | Callable[..., float] | None = param(
+        """
+        The score of validation data. None: the part of outputs that a search with
+        ``beam_width=1`` finds exactly; 'loss': minus the loss; a callable
+        ``scorer(estimator, X, y)``.""",
+        default=None,
+    )
     clip_norm: float | None = param(default=1.0)
     dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
 
@@ -70,7 +78,7 @@ class _PairsTraining(LayeredTraining):
     validation_scores_: list[float] | None = fitted(
         """
         With validation data: the part of outputs that a search with ``beam_width=1`` finds exactly,
-        after each epoch; else None."""
+        or what `scoring` says, after each epoch; else None."""
     )
     t_: int = fitted("Pairs seen.")
 

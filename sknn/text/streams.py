@@ -129,7 +129,7 @@ class Streams(Data):
         # what is reported is the loss by symbol, whatever the gradient is divided by
         rates = np.column_stack([1.0 / sums, np.ones(len(sums))])
         bound = {"lengths": self.lengths, "resets": self.resets, "carry": self.carry}
-        return Pass(self.rows, rates, int(symbols.sum()), bound)
+        return Pass(self.rows, rates, symbols, bound)
 
     def evaluate(self, weights, n_jobs):
         """Return the mean loss; there are no outputs to score."""
@@ -166,7 +166,7 @@ class StepRecorder(Trainer):
         return total
 
 
-def likelihood(data, loss, outputs):
+def likelihood(data, loss, outputs, weights):
     """Return the mean log-likelihood of a symbol: the score of streams."""
     return -loss
 

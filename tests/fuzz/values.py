@@ -120,6 +120,8 @@ def _valid(cls, key):
     constraints = [make_constraint(one) for one in cls._parameter_constraints[key]]
     words = [repr(word) for one in constraints if isinstance(one, StrOptions)
              for word in sorted(one.options)]  # fmt: skip
+    if key == "scoring" and not words:  # any str is one as far as constraints go
+        words = [repr(word) for word in ("loss", "accuracy", "r2", "neg_log_loss", "roc_auc_ovr")]
     values = [text for text in ODD if any(one.is_satisfied_by(eval(text)) for one in constraints)]
     return [word for word in words if word not in ("'vgg16'", "'vgg19'")] + values
 
