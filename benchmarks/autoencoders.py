@@ -213,7 +213,7 @@ def _sparse(name, settings):
             plain, sparse = (
                 _fitted(
                     AutoencoderTransformer, settings, X, 50, seed, hidden_layer_sizes=32,
-                    loss="log_loss", activity_l1=strength,
+                    activation="relu", loss="log_loss", activity_l1=strength,
                 )
                 for strength in (0.0, ACTIVITY_L1)
             )  # fmt: skip

@@ -244,7 +244,7 @@ def test_computing_type_follows_X():
 def test_a_sequence_has_the_same_bits_alone_padded_and_in_any_batch(setting):
     net = small(**setting).fit(RAGGED)
     codes, together = net.transform(RAGGED), net.reconstruct(RAGGED)
-    errors = net.score_samples(RAGGED)
+    scores = net.score_samples(RAGGED)
     assert_same_bits(net.inverse_transform(codes, LENGTHS), together)
     behind = padded(RAGGED, -7.0, 5)
     net.set_params(mask_value=-7.0)
@@ -255,7 +255,7 @@ def test_a_sequence_has_the_same_bits_alone_padded_and_in_any_batch(setting):
         assert_same_bits(net.transform(alone), codes[i : i + 1])
         assert_same_bits(net.transform(RAGGED[i][None]), codes[i : i + 1])
         assert_same_bits(net.reconstruct(alone), together[i : i + 1])
-        assert net.score_samples(alone) == errors[i]
+        assert net.score_samples(alone) == scores[i]
     assert_same_bits(net.transform(RAGGED[::-3]), codes[::-3])
 
 
@@ -318,7 +318,7 @@ def test_errors_are_means_over_steps_and_the_score_is_minus_the_loss(ragged, los
         by_hand.append(
             (x - a) ** 2 if loss == "squared_error" else -x * np.log(a) - (1 - x) * np.log(1 - a)
         )
-    np.testing.assert_allclose(net.score_samples(X), [e.mean() for e in by_hand], rtol=1e-9)
+    np.testing.assert_allclose(-net.score_samples(X), [e.mean() for e in by_hand], rtol=1e-9)
     overall = np.concatenate(by_hand).mean()
     np.testing.assert_allclose(net.score(X), -overall, rtol=1e-9)
     np.testing.assert_allclose(net.loss_, overall, rtol=1e-9)
@@ -350,9 +350,9 @@ def test_the_penalty_of_codes_is_that_of_each_step():
 def test_many_sequences_go_in_parts():
     X = RNG.normal(size=(9000, 2))
     net = small().fit(X[:50])
-    errors = net.score_samples(X)
-    np.testing.assert_array_equal(net.score_samples(X[8990:]), errors[8990:])
-    np.testing.assert_allclose(errors, ((net.reconstruct(X) - X) ** 2).mean(axis=1))
+    scores = net.score_samples(X)
+    np.testing.assert_array_equal(net.score_samples(X[8990:]), scores[8990:])
+    np.testing.assert_allclose(-scores, ((net.reconstruct(X) - X) ** 2).mean(axis=1))
 
 
 # --- what X is to become
@@ -596,7 +596,7 @@ def test_learns_ragged_waves_and_finds_what_is_none():
     net = small(hidden_size=24, batch_size=30, learning_rate_init=0.01, max_iter=60).fit(ragged)
     assert -net.score(ragged) < 0.1 * X.var()
     others = [RNG.permutation(x) for x in ragged]
-    assert np.median(net.score_samples(others)) > 5 * np.median(net.score_samples(ragged))
+    assert np.median(net.score_samples(others)) < 5 * np.median(net.score_samples(ragged)) < 0
 
 
 def test_noise_is_taken_away():

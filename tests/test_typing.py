@@ -55,6 +55,8 @@ assert_type(sknn.AutoencoderTransformer((3,), "tanh").fit(X).transform(X), NDArr
 assert_type(sknn.VariationalAutoencoderTransformer(2, 3).fit(X).kl_curve_, list[float])
 assert_type(sknn.SequenceAutoencoderTransformer(2, "gru").fit(X).reconstruct(X), NDArray[Any])
 assert_type(sknn.ConvAutoencoderTransformer(image_shape=[8, 8]).fit(X).score(X), float)
+detector = sknn.ReconstructionOutlierDetector(sknn.AutoencoderTransformer(3), contamination=0.1)
+assert_type(detector.fit(X).score_samples(X), NDArray[Any])
 assert_type(sknn.PerceptronClassifier().fit(X, y).errors_, list[int])
 
 
