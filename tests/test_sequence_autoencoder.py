@@ -1,6 +1,7 @@
 """The autoencoder of sequences: PyTorch's numbers, sequences of all forms and lengths, learning."""
 
 import pickle
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -345,6 +346,17 @@ def test_the_penalty_of_codes_is_that_of_each_step():
         for l1 in (0.0, 0.3)
     ]
     assert sizes[1] < sizes[0] / 10
+
+
+def test_data_far_out_of_range_get_a_warning():
+    X = [1 / (1 + np.exp(-x)) for x in RAGGED]
+    net = small(loss="log_loss").fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.score(X)
+    for call in (net.score, net.score_samples):
+        with pytest.warns(UserWarning, match="takes others as 0 or 1"):
+            call([x * 5 for x in X])
 
 
 def test_many_sequences_go_in_parts():

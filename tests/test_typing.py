@@ -49,6 +49,7 @@ assert_type(sknn.RNNClassifier("gru", [3, 4]).fit([[1], [2, 3]], [0, 1]).predict
 rbf = sknn.RBFNetRegressor(3, "gaussian", centers=X, widths=1)
 assert_type(rbf.fit(X, y).centers_, NDArray[Any])
 assert_type(sknn.CharRNN("lstm", 3, 2).fit("text").sample(3), str)
+assert_type(sknn.RNNRegressor("gru", 3).fit(X, y).forecast(X, 2), NDArray[Any])
 assert_type(sknn.CharMarkovChain(2).fit("text").perplexity("text"), float)
 assert_type(sknn.Seq2SeqRNN("gru", 3, 1).fit(["a"], ["b"]).predict(["a"]), NDArray[Any])
 assert_type(sknn.AutoencoderTransformer((3,), "tanh").fit(X).transform(X), NDArray[Any])
