@@ -146,7 +146,10 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
         distances : ndarray of shape (n_samples,)
             ``score_samples(X) - offset_``.
         """
-        return self.score_samples(X) - self.offset_
+        scores = self.score_samples(X)
+        if not isinstance(self.offset_, Real):  # set by hand
+            raise ValueError(f"offset_ is {self.offset_!r}; expected a number.")
+        return scores - self.offset_
 
     @consistent
     def predict(self, X) -> Array:
