@@ -119,7 +119,8 @@ class _Way:
 def _epoch(name, network, row, settings):
     kind, parameters, batch_size, target = row
     X = _pixels(settings)
-    net = kind(**parameters, batch_size=batch_size, random_state=0)
+    # as PyTorch does: no averages of weights
+    net = kind(**parameters, batch_size=batch_size, average=False, random_state=0)
     sides = {"sknn": Side(partial(net.partial_fit, X))}
     sides["sknn"].run()
     if torch is not None:
@@ -213,7 +214,8 @@ def _sparse(name, settings):
             plain, sparse = (
                 _fitted(
                     AutoencoderTransformer, settings, X, 50, seed, hidden_layer_sizes=32,
-                    loss="log_loss", activity_l1=strength,
+                    activation="relu", loss="log_loss", activity_l1=strength,
+                    learning_rate_init=1e-3,
                 )
                 for strength in (0.0, ACTIVITY_L1)
             )  # fmt: skip

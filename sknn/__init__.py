@@ -2,6 +2,7 @@
 
 from .autoencoders.convolutional import ConvAutoencoderTransformer
 from .autoencoders.dense import AutoencoderTransformer
+from .autoencoders.outliers import ReconstructionOutlierDetector
 from .autoencoders.sequence import SequenceAutoencoderTransformer
 from .autoencoders.variational import VariationalAutoencoderTransformer
 from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
@@ -30,6 +31,7 @@ __all__ = [
     "RBFNetRegressor",
     "RNNClassifier",
     "RNNRegressor",
+    "ReconstructionOutlierDetector",
     "Seq2SeqRNN",
     "SequenceAutoencoderTransformer",
     "VariationalAutoencoderTransformer",

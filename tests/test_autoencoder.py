@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 from test_bad_input import At
 from test_mlp import Watcher
@@ -160,7 +160,7 @@ def test_the_methods_agree(name):
     assert codes.dtype == outputs.dtype == np.float32
     np.testing.assert_allclose(net.inverse_transform(codes), outputs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(clone(net).fit_transform(DIGITS)[:50], codes, rtol=1e-5, atol=1e-6)
-    errors = net.score_samples(X)
+    errors = -net.score_samples(X)
     wanted = np.asarray(X, float)
     if net.loss == "log_loss":
         expected = cross_entropies(outputs, wanted).mean(axis=1)
@@ -300,8 +300,8 @@ def test_more_rows_than_go_through_at_once():
     X = np.tile(DIGITS, (28, 1))  # 8400
     for name in ("dense", "variational"):
         net = fitted(name)
-        errors = net.score_samples(X)
-        np.testing.assert_array_equal(errors, np.tile(errors[:300], 28))
+        scores = net.score_samples(X)
+        np.testing.assert_array_equal(scores, np.tile(scores[:300], 28))
         assert_same_bits(net.transform(X)[-300:].copy(), net.transform(DIGITS))
     bounds = fitted("variational").elbo(X, random_state=0)
     assert bounds.shape == (8400,) and np.isfinite(bounds).all()
@@ -667,7 +667,10 @@ def test_layers_of_noise():
 @pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
 @pytest.mark.parametrize("kind_of_net", [dense, conv])
 def test_noise_is_for_training_only(kind_of_net, kind):
-    plain, noisy = (kind_of_net(**STILL, noise_kind=kind, noise=noise) for noise in (0.0, 0.5))
+    code = {"activation": "relu"} if kind_of_net is dense else {}  # else it goes by the noise
+    plain, noisy = (
+        kind_of_net(**STILL, **code, noise_kind=kind, noise=noise) for noise in (0.0, 0.5)
+    )
     plain.fit(DIGITS)
     noisy.fit(DIGITS)
     assert_same_bits(noisy, plain)
@@ -756,16 +759,19 @@ def test_clean_data_of_images():
 
 def test_sparse_codes():
     plain, sparse = (
-        dense(hidden_layer_sizes=60, activity_l1=l1, max_iter=40, learning_rate_init=0.01)
+        dense(
+            hidden_layer_sizes=60, activation="relu", activity_l1=l1, max_iter=40,
+            learning_rate_init=0.01,
+        )
         for l1 in (0.0, 3e-3)
-    )
+    )  # fmt: skip
     codes = [net.fit(DIGITS).transform(DIGITS) for net in (plain, sparse)]
     assert (codes[1] == 0).mean() > (codes[0] == 0).mean() + 0.1
     assert codes[1].sum() < 0.5 * codes[0].sum()
     # the penalty is a part of the loss, but not of the error
     assert sparse.loss_curve_[-1] > -sparse.score(DIGITS)
     still = dense(**STILL, activity_l1=0.5).fit(DIGITS)
-    expected = still.score_samples(DIGITS).mean() + 0.5 * still.transform(DIGITS).sum(1).mean()
+    expected = 0.5 * still.transform(DIGITS).sum(1).mean() - still.score_samples(DIGITS).mean()
     np.testing.assert_allclose(still.loss_, expected, rtol=1e-5)
 
 
@@ -779,18 +785,59 @@ def test_contractive_codes():
     plain, contractive = (dense(**params, contractive=c).fit(DIGITS) for c in (0.0, 0.1))
     assert jacobians(contractive) < 0.5 * jacobians(plain)
     still = dense(**STILL, activation="tanh", contractive=0.3).fit(DIGITS)
-    expected = still.score_samples(DIGITS).mean() + 0.3 * jacobians(still)
+    expected = 0.3 * jacobians(still) - still.score_samples(DIGITS).mean()
     np.testing.assert_allclose(still.loss_, expected, rtol=1e-5)
 
 
 def test_penalties_of_weights():
     plain = dense(max_iter=20).fit(DIGITS)
     for params in ({"alpha": 30.0}, {"l1": 3.0}):
-        net = dense(max_iter=20, **params).fit(DIGITS)
+        # the loss is that of the weights as they are trained, the score that of their averages
+        net = dense(max_iter=20, average=False, **params).fit(DIGITS)
         sizes = [sum(np.abs(w).sum() for w in weights(some)) for some in (net, plain)]
         assert sizes[0] < 0.8 * sizes[1]
         assert net.loss_ > -net.score(DIGITS)
     assert dense().alpha == variational().alpha == conv().alpha == 0.0
+
+
+# --- the defaults
+
+
+@pytest.mark.parametrize("name", ["digits", "wine"])
+def test_defaults_are_as_good_as_principal_components(name):
+    X = ALL_DIGITS[:600] if name == "digits" else StandardScaler().fit_transform(load_wine().data)
+    for n in (2, 8, 16)[: 3 if name == "digits" else 2]:
+        pca = PCA(n, random_state=0).fit(X)
+        theirs = ((pca.inverse_transform(pca.transform(X)) - X) ** 2).mean()
+        net = AutoencoderTransformer(n, random_state=0).fit(X)
+        assert -net.score(X) < 1.05 * theirs, n
+
+
+def test_the_code_has_no_bounds_unless_that_keeps_it_from_being_a_copy():
+    sizes, own = (9, 5), {"decoder_layer_sizes": (7, 8)}
+    for params, code in (
+        ({}, "identity"), ({"noise": 0.1}, "relu"), ({"activity_l1": 0.1}, "relu"),
+        ({"contractive": 0.1}, "relu"),
+    ):  # fmt: skip
+        auto, named = (
+            dense(hidden_layer_sizes=sizes, **params, **some).fit(DIGITS)
+            for some in ({}, {"activation": ["relu", code]})
+        )
+        assert_same_bits(auto, named)
+        assert auto.layers_ == named.layers_
+    alone = dense(hidden_layer_sizes=5, **own).fit(DIGITS)
+    named = dense(hidden_layer_sizes=5, **own, activation="identity", decoder_activation="relu")
+    assert alone.layers_ == named.fit(DIGITS).layers_
+
+
+def test_minibatches_are_small_unless_they_are_given():
+    params = {"max_iter": 2, "hidden_layer_sizes": (6, 4), "pretrain_epochs": 1, "random_state": 0}
+    for X, size in ((DIGITS, 32), (DIGITS[:20], 20)):
+        auto, given = (
+            AutoencoderTransformer(**params, **some).fit(X) for some in ({}, {"batch_size": size})
+        )
+        assert_same_bits(auto, given)
+        assert auto.pretraining_loss_curves_ == given.pretraining_loss_curves_
 
 
 # --- anomalies
@@ -804,8 +851,8 @@ def test_errors_are_large_for_what_was_never_seen(name):
     rest, unseen = ALL_DIGITS[seen][1200:], ALL_DIGITS[~seen]
     strange = np.random.RandomState(0).permutation(rest.T).T  # pixels in another order
     for others, least in ((unseen, 0.7), (strange, 0.95)):
-        errors = net.score_samples(np.vstack([rest, others]))
-        assert roc_auc_score(np.repeat([0, 1], [len(rest), len(others)]), errors) > least
+        scores = net.score_samples(np.vstack([rest, others]))  # the unusual ones have small ones
+        assert roc_auc_score(np.repeat([1, 0], [len(rest), len(others)]), scores) > least
 
 
 # --- pre-training
@@ -815,6 +862,7 @@ def test_errors_are_large_for_what_was_never_seen(name):
 def test_pretraining_trains_pairs_of_layers_by_themselves(tied):
     X = DIGITS.astype(float)
     common = {"shuffle": False, "tied_weights": tied, "learning_rate_init": 0.01, "alpha": 0.1}
+    common["average"] = False  # pairs are trained without
     params = {"hidden_layer_sizes": (20, 6), "activation": ["tanh", "logistic"], **common}
     params["loss"] = "log_loss"
     start = weights(dense(**(params | STILL)).fit(X))
@@ -1399,9 +1447,9 @@ def test_a_cross_entropy_needs_data_in_its_range(name):
         # codes and outputs are another matter
         assert np.isfinite(net.transform(X)).all() and np.isfinite(net.reconstruct(X)).all()
     for X in (DIGITS * 1.5, DIGITS - 0.1):  # as what was not there when a scaler was fitted
-        errors, clipped = net.score_samples(X), net.score_samples(np.clip(X, 0, 1))
-        assert np.isfinite(errors).all() and np.isfinite(net.score(X))
-        assert np.abs(errors - clipped).max() < 10
+        scores, clipped = net.score_samples(X), net.score_samples(np.clip(X, 0, 1))
+        assert np.isfinite(scores).all() and np.isfinite(net.score(X))
+        assert np.abs(scores - clipped).max() < 10
     with pytest.warns(UserWarning, match="takes others as 0 or 1"):
         net.score_samples(COUNTS[:20].astype(float))
     rounded = DIGITS * np.nextafter(DIGITS.dtype.type(1), 2)

@@ -198,7 +198,7 @@ def small(cls=AutoencoderTransformer, **params):
         "learning_rate_init": 0.01,
     }  # fmt: skip
     if cls is AutoencoderTransformer:
-        given["hidden_layer_sizes"] = (5, 3)
+        given |= {"hidden_layer_sizes": (5, 3), "activation": "relu", "average": False}
     return cls(**(given | params))
 
 

@@ -246,7 +246,9 @@ def test_auto_counts_all_steps_of_a_text(gpu):
 
 def test_a_fit_chooses_once(gpu):
     """The second pair of layers alone would be for the CPU."""
-    net = sknn.AutoencoderTransformer((300, 3), pretrain_epochs=1, device="auto", **SMALL)
+    net = sknn.AutoencoderTransformer(
+        (300, 3), pretrain_epochs=1, batch_size=200, device="auto", **SMALL
+    )
     net.fit(X)
     assert gpu.sessions["trained"] == 3
     assert net.device == "auto"

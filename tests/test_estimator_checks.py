@@ -18,6 +18,7 @@ from sknn import (
     MLPNetRegressor,
     RBFNetClassifier,
     RBFNetRegressor,
+    ReconstructionOutlierDetector,
     RNNClassifier,
     RNNRegressor,
     SequenceAutoencoderTransformer,
@@ -43,6 +44,8 @@ DEFAULTS = [
     SequenceAutoencoderTransformer(),
     RBFNetClassifier(),
     RBFNetRegressor(),
+    ReconstructionOutlierDetector(),
+    ReconstructionOutlierDetector(contamination=0.1),
 ]
 
 SETTINGS = [

@@ -52,6 +52,9 @@ def estimators():
         "sequence-autoencoder": sknn.SequenceAutoencoderTransformer(
             2, "gru", max_iter=2, random_state=0
         ),
+        "outlier-detector": sknn.ReconstructionOutlierDetector(
+            sknn.AutoencoderTransformer(2, max_iter=2, random_state=0), 0.1
+        ),
     }  # fmt: skip
 
 

@@ -318,7 +318,7 @@ def test_given_centers_and_widths_stay_as_they_are():
 def test_for_one_feature_widths_are_standard_deviations():
     X, y = sine()
     for k in (2, 4):
-        net = RBFNetRegressor(k, random_state=0).fit(X, y)
+        net = RBFNetRegressor(k, widths="cluster", random_state=0).fit(X, y)
         cluster = np.abs(X - net.centers_.T).argmin(axis=1)
         expected = [X[cluster == j].std() for j in range(k)]
         np.testing.assert_allclose(net.widths_, expected)
@@ -326,13 +326,14 @@ def test_for_one_feature_widths_are_standard_deviations():
 
 def test_a_center_that_is_alone_has_the_mean_width_of_the_others():
     X = np.array([0.0, 1.0, 10.0, 14.0, 50.0, 50.0])[:, None]
-    net = RBFNetRegressor(centers=[[0.5], [12.0], [50.0], [99.0]]).fit(X, np.arange(6.0))
+    centers = [[0.5], [12.0], [50.0], [99.0]]
+    net = RBFNetRegressor(centers=centers, widths="cluster").fit(X, np.arange(6.0))
     np.testing.assert_allclose(net.widths_, [0.5, 2.0, 1.25, 1.25])
 
 
 def test_for_several_features_few_rows_lean_on_the_others():
     X, y = make_data(50, 3)
-    net = RBFNetRegressor(8, random_state=0).fit(X, y)
+    net = RBFNetRegressor(8, widths="cluster", random_state=0).fit(X, y)
     squares = ((X[:, None] - net.centers_) ** 2).sum(axis=2)
     cluster, least = squares.argmin(axis=1), squares.min(axis=1)
     pooled = least.sum() / (50 - 8)
@@ -343,6 +344,35 @@ def test_for_several_features_few_rows_lean_on_the_others():
     expected = dimensions * np.sqrt((sums + extra * pooled) / (amounts + extra))
     several = amounts > 1
     np.testing.assert_allclose(net.widths_[several], expected[several])
+
+
+def test_widths_reach_to_other_centers():
+    X, y = sine()
+    for k, near in ((2, 1), (5, 3), (18, 6), (50, 10)):  # 2 * sqrt(k / 2), rounded, as there are
+        own = RBFNetRegressor(k, widths="cluster", random_state=0).fit(X, y)
+        net = RBFNetRegressor(k, random_state=0).fit(X, y)
+        assert (net.centers_ == own.centers_).all()
+        distances = np.sort(np.abs(net.centers_ - net.centers_.T), axis=1)[:, near]
+        np.testing.assert_allclose(net.widths_, np.maximum(own.widths_, distances), rtol=1e-6)
+    # in ten dimensions, where bumps overlap anyway, that is no more than they are
+    X, y = make_friedman1(300, random_state=0)
+    own, net = (RBFNetRegressor(20, widths=w, random_state=0) for w in ("cluster", "auto"))
+    np.testing.assert_array_equal(own.fit(X, y).widths_, net.fit(X, y).widths_)
+
+
+def test_for_one_feature_the_defaults_are_as_good_as_one_width():
+    """Also for two columns of which one tells what the other does."""
+    X, y = sine(200)
+    for k in (5, 10, 20, 50):
+        for features in (X, np.hstack([X, 2 * X])):
+            auto, shared = (
+                cross_val_score(
+                    RBFNetRegressor(k, widths=widths, random_state=0), features, y,
+                    cv=KFold(5, shuffle=True, random_state=0),
+                ).mean()
+                for widths in ("auto", "shared")
+            )  # fmt: skip
+            assert auto > shared - 0.002 > 0.97, k
 
 
 def test_columns_that_tell_nothing_change_no_width():
@@ -404,6 +434,8 @@ def test_equal_rows(value):
     # two different rows, each with a center of its own
     X[10:] += value
     net = RBFNetRegressor(5, random_state=0).fit(X, y)
+    np.testing.assert_allclose(net.widths_, np.sqrt(3) * value)
+    net = RBFNetRegressor(5, widths="cluster", random_state=0).fit(X, y)
     np.testing.assert_allclose(net.widths_, np.sqrt(3) * value / 2)
 
 

@@ -732,3 +732,72 @@ def test_a_loss_that_is_no_number_is_a_warning():
     with pytest.warns(ConvergenceWarning, match="diverged.* ended at nan.*learning_rate_init"):
         net.fit(X, X.sum(axis=1) * np.float32(1e30))
     assert np.isfinite(net.predict(X)).all()
+
+
+# --- forecasts
+
+
+def by_hand(net, X, n):
+    """Return forecasts by predictions, each of which becomes a step of the sequence."""
+    found = []
+    for x in X:
+        for _ in range(n):
+            y = net.predict([x])[0]
+            y = y[-1] if net.return_sequences else y
+            x = np.concatenate([x, np.reshape(y, (1, *x.shape[1:]))])
+        found.append(x[-n:])
+    return np.array(found)
+
+
+@each_cell
+@each_form
+def test_forecasts_are_predictions_that_are_read_again(cell, by_step):
+    more = [RNG.normal(size=3) for _ in RAGGED]
+    y = [np.vstack([x[1:], m]) for x, m in zip(RAGGED, more)] if by_step else np.array(more)
+    net = small(**cell, return_sequences=by_step).fit(RAGGED, y)
+    expected = by_hand(net, RAGGED[:7], 4)
+    assert expected.shape == (7, 4, 3)
+    assert_same_bits(net.forecast(RAGGED[:7], 4), expected)
+    assert_same_bits(net.forecast(RAGGED[2:3], 1), expected[2:3, :1])
+    net.set_params(mask_value=-7.0)
+    assert_same_bits(net.forecast(padded(RAGGED[:7], -7.0), 4), expected)
+
+
+@each_form
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_forecasts_come_as_sequences_do(by_step, dtype):
+    X, y = ROWS[:, :-1], ROWS[:, 1:] if by_step else ROWS[:, -1]
+    net = small(return_sequences=by_step, dtype=dtype).fit(X, y)
+    flat = net.forecast(X, 3)
+    assert flat.shape == (60, 3) and flat.dtype == dtype
+    assert_same_bits(net.forecast(sp.csr_array(X), 3), flat)
+    assert_same_bits(net.forecast(X[..., None], 3), flat[..., None])
+    assert_same_bits(net.forecast(list(X), 3), flat)
+    assert_same_bits(net.forecast([x[:, None] for x in X], 3), flat[..., None])
+    assert_same_bits(flat, by_hand(net, list(X), 3).astype(dtype))
+
+
+def test_more_sequences_than_are_forecast_at_once(monkeypatch):
+    monkeypatch.setattr("sknn.sequences.forecasting.CHUNK", 25)
+    for both in (False, True):
+        net = small(return_sequences=True, bidirectional=both).fit(STEPS, STEPS)
+        whole = net.forecast(STEPS, 2)
+        assert_same_bits(np.vstack([net.forecast(STEPS[:9], 2), net.forecast(STEPS[9:], 2)]), whole)
+
+
+def test_what_cannot_be_forecast():
+    net = small().fit(STEPS, STEPS[:, -1, :2])
+    with pytest.raises(ValueError, match="reads steps of 3 numbers and predicts 2; forecast needs"):
+        net.forecast(STEPS, 3)
+    tokens = small(embedding=2).fit(TOKENS, SUMS)
+    with pytest.raises(ValueError, match="reads steps of tokens and predicts 1"):
+        tokens.forecast(TOKENS, 3)
+    net = small().fit(STEPS, STEPS[:, -1])
+    for n in (0, -1, 1.5, "3", None, 2**70):
+        with pytest.raises(ValueError, match="n is .*; expected an int from 1"):
+            net.forecast(STEPS, n)
+    with pytest.raises(ValueError, match="2 features a step"):
+        net.forecast(STEPS[..., :2], 3)
+    with pytest.raises(NotFittedError):
+        small().forecast(STEPS, 3)
+    assert not hasattr(RNNClassifier, "forecast")

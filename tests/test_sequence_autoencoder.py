@@ -1,6 +1,7 @@
 """The autoencoder of sequences: PyTorch's numbers, sequences of all forms and lengths, learning."""
 
 import pickle
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -244,7 +245,7 @@ def test_computing_type_follows_X():
 def test_a_sequence_has_the_same_bits_alone_padded_and_in_any_batch(setting):
     net = small(**setting).fit(RAGGED)
     codes, together = net.transform(RAGGED), net.reconstruct(RAGGED)
-    errors = net.score_samples(RAGGED)
+    scores = net.score_samples(RAGGED)
     assert_same_bits(net.inverse_transform(codes, LENGTHS), together)
     behind = padded(RAGGED, -7.0, 5)
     net.set_params(mask_value=-7.0)
@@ -255,7 +256,7 @@ def test_a_sequence_has_the_same_bits_alone_padded_and_in_any_batch(setting):
         assert_same_bits(net.transform(alone), codes[i : i + 1])
         assert_same_bits(net.transform(RAGGED[i][None]), codes[i : i + 1])
         assert_same_bits(net.reconstruct(alone), together[i : i + 1])
-        assert net.score_samples(alone) == errors[i]
+        assert net.score_samples(alone) == scores[i]
     assert_same_bits(net.transform(RAGGED[::-3]), codes[::-3])
 
 
@@ -318,7 +319,7 @@ def test_errors_are_means_over_steps_and_the_score_is_minus_the_loss(ragged, los
         by_hand.append(
             (x - a) ** 2 if loss == "squared_error" else -x * np.log(a) - (1 - x) * np.log(1 - a)
         )
-    np.testing.assert_allclose(net.score_samples(X), [e.mean() for e in by_hand], rtol=1e-9)
+    np.testing.assert_allclose(-net.score_samples(X), [e.mean() for e in by_hand], rtol=1e-9)
     overall = np.concatenate(by_hand).mean()
     np.testing.assert_allclose(net.score(X), -overall, rtol=1e-9)
     np.testing.assert_allclose(net.loss_, overall, rtol=1e-9)
@@ -347,12 +348,23 @@ def test_the_penalty_of_codes_is_that_of_each_step():
     assert sizes[1] < sizes[0] / 10
 
 
+def test_data_far_out_of_range_get_a_warning():
+    X = [1 / (1 + np.exp(-x)) for x in RAGGED]
+    net = small(loss="log_loss").fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.score(X)
+    for call in (net.score, net.score_samples):
+        with pytest.warns(UserWarning, match="takes others as 0 or 1"):
+            call([x * 5 for x in X])
+
+
 def test_many_sequences_go_in_parts():
     X = RNG.normal(size=(9000, 2))
     net = small().fit(X[:50])
-    errors = net.score_samples(X)
-    np.testing.assert_array_equal(net.score_samples(X[8990:]), errors[8990:])
-    np.testing.assert_allclose(errors, ((net.reconstruct(X) - X) ** 2).mean(axis=1))
+    scores = net.score_samples(X)
+    np.testing.assert_array_equal(net.score_samples(X[8990:]), scores[8990:])
+    np.testing.assert_allclose(-scores, ((net.reconstruct(X) - X) ** 2).mean(axis=1))
 
 
 # --- what X is to become
@@ -596,7 +608,7 @@ def test_learns_ragged_waves_and_finds_what_is_none():
     net = small(hidden_size=24, batch_size=30, learning_rate_init=0.01, max_iter=60).fit(ragged)
     assert -net.score(ragged) < 0.1 * X.var()
     others = [RNG.permutation(x) for x in ragged]
-    assert np.median(net.score_samples(others)) > 5 * np.median(net.score_samples(ragged))
+    assert np.median(net.score_samples(others)) < 5 * np.median(net.score_samples(ragged)) < 0
 
 
 def test_noise_is_taken_away():

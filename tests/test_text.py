@@ -2,8 +2,10 @@
 
 import io
 import itertools
+import os
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
+from sknn import CharMarkovChain, Seq2SeqRNN
 from sknn.layers import GRU, LSTM, Dropout, Embedding, SimpleRNN
 from sknn.text import generation, streams
 from sknn.text.char_rnn import CharRNN
@@ -385,6 +388,17 @@ def test_temperature_and_top_k(fitted):
     assert first == {"s", "e"} or first == {"s", " "} or first == {"e", " "}
 
 
+@pytest.mark.parametrize("chain", [False, True])
+def test_a_sample_comes_with_its_prime_where_that_is_asked_for(fitted, chain):
+    model = CharMarkovChain(3).fit(TEXT) if chain else fitted
+    text = model.sample(12, prime="she s", random_state=3)
+    assert len(text) == 12
+    assert model.sample(12, prime="she s", random_state=3, return_prime=False) == text
+    assert model.sample(12, prime="she s", random_state=3, return_prime=True) == "she s" + text
+    with pytest.raises(ValueError, match="'return_prime' parameter"):
+        model.sample(12, prime="she s", return_prime="yes")
+
+
 def test_samples_do_not_depend_on_pieces(fitted, monkeypatch):
     text = fitted.sample(300, random_state=1)
     assert len(text) == 300 and text == fitted.sample(300, random_state=1)
@@ -618,6 +632,73 @@ def test_clones_and_pickles(fitted):
 
 
 NAMES_READ = ["sea", "she sells", ""]
+
+
+# --- texts in files
+
+
+LEARNERS = {
+    "CharRNN": (lambda: small(max_iter=1), lambda net: net.predict_proba),
+    "CharMarkovChain": (lambda: CharMarkovChain(2), lambda net: net.predict_proba),
+    "Seq2SeqRNN": (
+        lambda: Seq2SeqRNN("gru", 3, max_iter=1, random_state=0),
+        lambda net: lambda X: net.score_samples(X, X),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_files_are_read_where_there_are_paths(name, tmp_path, monkeypatch):
+    make, answer = LEARNERS[name]
+    texts = ["she sells", "sea shëlls"]
+    for i, text in enumerate(texts):
+        (tmp_path / f"{i}.txt").write_text(text, encoding="utf-8")
+    paths = [tmp_path / "0.txt", tmp_path / "1.txt"]
+    y = (texts,) if name == "Seq2SeqRNN" else ()
+    net = make().fit(texts, *y)
+    expected = answer(net)(texts)
+    more = (paths,) if y else ()
+    for X in (paths, tuple(paths), np.array(paths, object), [paths[0], texts[1]]):
+        other = make().fit(X, *more)
+        np.testing.assert_array_equal(answer(other)(X), expected)
+    net.partial_fit(paths, *more)
+    if name != "CharMarkovChain":
+        val = {"y_val": paths} if y else {}
+        one = make().fit(texts, *y, X_val=texts, **({"y_val": texts} if y else {}))
+        other = make().fit(paths, *more, X_val=paths, **val)
+        assert one.validation_scores_ == other.validation_scores_
+    if not y:
+        np.testing.assert_array_equal(net.predict_proba(paths[0]), net.predict_proba(texts[0]))
+    # names of files are text, and a mistake
+    monkeypatch.chdir(tmp_path)
+    for X in ("0.txt", ["0.txt", "1.txt"]):
+        if y and isinstance(X, str):
+            continue
+        for method in ("fit", "partial_fit"):
+            with pytest.warns(UserWarning, match=r"X is .*0\.txt.*pathlib\.Path\('0\.txt'\)"):
+                getattr(make(), method)(X, *([X] if y else []))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "[Xy] is")
+        for X in (["0.txt", "another"], "2.txt", "0.txt " * 900, str(tmp_path)):
+            if not (y and isinstance(X, str)):
+                make().fit(X, *([X] if y else []))
+
+
+@pytest.mark.parametrize("name", ["CharRNN", "CharMarkovChain"])
+def test_files_that_cannot_be_read(name, tmp_path):
+    net = LEARNERS[name][0]()
+    path = tmp_path / "latin.txt"
+    path.write_bytes("shëlls".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"X has the path .*latin\.txt.*byte 0xeb at position 2"):
+        net.fit([path])
+    with pytest.raises(FileNotFoundError, match="none.txt"):
+        net.fit(tmp_path / "none.txt")
+    with pytest.raises(OSError, match=os.path.basename(tmp_path)):
+        net.fit(tmp_path)
+    assert not hasattr(net, "vocabulary_")
+    if name == "CharRNN":
+        with pytest.raises(ValueError, match="X_val has the path"):
+            net.fit(TEXT, X_val=path)
 
 
 def test_containers_of_texts(fitted):

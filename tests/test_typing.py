@@ -49,12 +49,15 @@ assert_type(sknn.RNNClassifier("gru", [3, 4]).fit([[1], [2, 3]], [0, 1]).predict
 rbf = sknn.RBFNetRegressor(3, "gaussian", centers=X, widths=1)
 assert_type(rbf.fit(X, y).centers_, NDArray[Any])
 assert_type(sknn.CharRNN("lstm", 3, 2).fit("text").sample(3), str)
+assert_type(sknn.RNNRegressor("gru", 3).fit(X, y).forecast(X, 2), NDArray[Any])
 assert_type(sknn.CharMarkovChain(2).fit("text").perplexity("text"), float)
 assert_type(sknn.Seq2SeqRNN("gru", 3, 1).fit(["a"], ["b"]).predict(["a"]), NDArray[Any])
 assert_type(sknn.AutoencoderTransformer((3,), "tanh").fit(X).transform(X), NDArray[Any])
 assert_type(sknn.VariationalAutoencoderTransformer(2, 3).fit(X).kl_curve_, list[float])
 assert_type(sknn.SequenceAutoencoderTransformer(2, "gru").fit(X).reconstruct(X), NDArray[Any])
 assert_type(sknn.ConvAutoencoderTransformer(image_shape=[8, 8]).fit(X).score(X), float)
+detector = sknn.ReconstructionOutlierDetector(sknn.AutoencoderTransformer(3), contamination=0.1)
+assert_type(detector.fit(X).score_samples(X), NDArray[Any])
 assert_type(sknn.PerceptronClassifier().fit(X, y).errors_, list[int])
 
 

@@ -451,7 +451,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     @consistent
     def score_samples(self, X) -> Array:
-        """Return the error of reconstruction of each sample: large for what is unlike the rest.
+        """Return minus the error of reconstruction of each sample: small for what is unusual.
 
         Parameters
         ----------
@@ -460,13 +460,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
         Returns
         -------
-        errors : ndarray of shape (n_samples,)
-            The mean squared error over a sample's features (and the steps that a sequence has), or
-            their mean binary cross-entropy, as `loss` says.
+        scores : ndarray of shape (n_samples,)
+            Minus the mean squared error over a sample's features (and the steps that a sequence
+            has), or minus their mean binary cross-entropy, as `loss` says. As in scikit-learn's
+            detectors of outliers, the smaller one is, the less a sample is like those fitted.
         """
         check_is_fitted(self)
         inputs = self._read(X)
-        return self._errors(inputs, inputs)
+        return -self._errors(inputs, inputs)
 
     @consistent
     def score(self, X, y=None, sample_weight=None) -> float:
@@ -484,8 +485,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Returns
         -------
         score : float
-            Minus the mean of what `score_samples` returns, in which a sequence counts as many
-            times as it has steps.
+            The mean of what `score_samples` returns, in which a sequence counts as many times as
+            it has steps.
         """
         check_is_fitted(self)
         task = self._task()
@@ -496,7 +497,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     def _errors(self, X, targets):
         """Return the error of each sample of inputs."""
         self._warn_of_range(targets)
-        return finite(np.concatenate([e.mean(axis=1) for _, e in self._by_chunk(X, targets)]))
+        return finite(np.concatenate([self._means(*some) for some in self._by_chunk(X, targets)]))
+
+    def _means(self, X, errors):
+        """Return the mean error of each sample, of those of all their numbers."""
+        return errors.mean(axis=1)
 
     def _by_chunk(self, X, targets):
         """Yield inputs, a chunk at a time, and the errors of all their numbers."""

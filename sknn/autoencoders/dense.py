@@ -1,7 +1,9 @@
 """Autoencoders of dense layers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
+from typing import Literal
 
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -11,10 +13,18 @@ from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, fitted, param
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import MLPNetClassifier, hidden_activations, hidden_sizes
 from ..layers import Activation, ActivityRegularization, ContractivePenalty, Dense, TiedDense
-from .base import Autoencoder, AutoencoderTraining, ForReconstruction, Regularization
+from .base import (
+    Autoencoder,
+    AutoencoderTraining,
+    ForReconstruction,
+    Reconstruction,
+    Regularization,
+)
 from .pretraining import pretrain
 
 _Activation = HiddenActivation | Activation
+#: Samples in a minibatch, at most, where `batch_size` is 'auto'.
+_AUTO_BATCH = 32
 
 
 class CodeLayers(Features):
@@ -24,18 +34,20 @@ class CodeLayers(Features):
         "Units of the encoder's layers; the last of them is the code.",
         default=(32,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
     )
-    activation: _Activation | Sequence[_Activation] = param(
-        """
-        Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
-        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
-        default="relu", valid=[Activation, list, tuple],
-        kind="str, Activation, or list of them", kw_only=False,
-    )
 
 
 class DenseLayers(CodeLayers):
     """What dense autoencoders are made of."""
 
+    activation: Literal["auto"] | _Activation | Sequence[_Activation] = param(
+        """
+        Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
+        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'. 'auto': relu, but for the code
+        identity, which like principal components has no bounds; with `noise`, `activity_l1` or
+        `contractive`, whose codes may be large, relu for all.""",
+        default="auto", valid=[Activation, list, tuple],
+        kind="str, Activation, or list of them", kw_only=False,
+    )
     decoder_layer_sizes: int | Sequence[int] | Array | None = param(
         "Units of the decoder's hidden layers. None: those of the encoder, mirrored.",
         default=None, valid=["array-like", COUNT], kind="int, array-like of int or None",
@@ -43,7 +55,7 @@ class DenseLayers(CodeLayers):
     decoder_activation: _Activation | Sequence[_Activation] | None = param(
         """
         Activation of these layers, or one for each. None: as in the encoder, mirrored, if that is
-        how the layers are; else the encoder's first.""",
+        how the layers are; else the encoder's first, or relu where that is 'auto'.""",
         default=None, valid=[Activation, list, tuple],
         kind="str, Activation, list of them or None",
     )
@@ -69,13 +81,36 @@ class DenseLayers(CodeLayers):
     )
 
 
+class DenseTraining(AutoencoderTraining):
+    """What is another default in the training of dense autoencoders.
+
+    With these, a code is as good as as many principal components, from few samples to many.
+    """
+
+    batch_size: int | Literal["auto"] = param(
+        f"Samples in a minibatch; 'auto' is ``min({_AUTO_BATCH}, n_samples)``.", default="auto"
+    )
+    learning_rate_init: float = param(default=5e-3)
+    tol: float = param(default=1e-5)
+    average: bool | float = param(default=True)
+
+
+class _DenseReconstruction(Reconstruction):
+    """To give what the network gets, learned in small minibatches unless these are given."""
+
+    def data(self, inputs, clean, weights, network):
+        data = super().data(inputs, clean, weights, network)
+        return replace(data, auto_batch=_AUTO_BATCH)
+
+
 class AutoencoderTransformer(
-    AutoencoderTraining, Regularization, ForReconstruction, DenseLayers, Autoencoder
+    DenseTraining, Regularization, ForReconstruction, DenseLayers, Autoencoder
 ):
     """An autoencoder of fully connected layers: plain, deep, sparse, denoising or contractive.
 
-    Its code takes the place of principal components: in a pipeline, or to find what is unlike the
-    rest by :meth:`score_samples`.
+    Its code takes the place of principal components, which it is as good as in its default
+    settings: in a pipeline, or to find what is unlike the rest, as
+    :class:`ReconstructionOutlierDetector` does.
 
     Examples
     --------
@@ -89,11 +124,15 @@ class AutoencoderTransformer(
     True
     """
 
+    def _task(self):
+        """Return the task that the parameters describe."""
+        return _DenseReconstruction(self.loss, self.output_activation, self._read_clean)
+
     def _parts(self, inputs, out):
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         if not sizes:
             raise ValueError("hidden_layer_sizes is empty; expected at least the code's size.")
-        functions = hidden_activations(self.activation, len(sizes))
+        functions, first = self._activations(len(sizes))
         mirrored, given = sizes[-2::-1], self.decoder_layer_sizes
         backward = mirrored if given is None else hidden_sizes(given, "decoder_layer_sizes")
         if self.tied_weights and backward != mirrored:
@@ -101,13 +140,22 @@ class AutoencoderTransformer(
                 f"decoder_layer_sizes is {backward}; tied_weights=True needs the encoder's, "
                 f"mirrored, {mirrored}."
             )
-        back = functions[-2::-1] if backward == mirrored else functions[:1] * len(backward)
+        back = functions[-2::-1] if backward == mirrored else (first,) * len(backward)
         if self.decoder_activation is not None:
             back = hidden_activations(self.decoder_activation, len(backward), "decoder_activation")
         decoder = []
         for i, units in enumerate([*backward, inputs.features]):
             decoder += [self._decoder_layer(i, units, len(sizes)), *back[i : i + 1]]
         return self._encoder_layers(sizes, functions), decoder
+
+    def _activations(self, n):
+        """Return the activations of so many layers, and that of a decoder that is unlike them."""
+        auto = isinstance(self.activation, str) and self.activation == "auto"
+        functions = hidden_activations("relu" if auto else self.activation, n)
+        first = functions[0]
+        if auto and not (self.noise or self.activity_l1 or self.contractive):
+            functions = (*functions[:-1], Activation("identity"))
+        return functions, first
 
     def _encoder_layers(self, sizes, functions):
         layers = []
@@ -135,8 +183,10 @@ class AutoencoderTransformer(
         if self.pretrain_epochs and not job.incremental:
             noise = job.network.layers[: job.attributes["_bounds"][0]]
             wanted = None if clean is None else clean.values
+            batch = job.data.batch_size(job.recipe.batch_size)
+            recipe = replace(job.recipe, batch_size=batch)
             job.attributes["pretraining_loss_curves_"], job.interrupted = pretrain(
-                job.recipe, self.pretrain_epochs, job.network, noise, values, job.random_state,
+                recipe, self.pretrain_epochs, job.network, noise, values, job.random_state,
                 job.dtype, inputs.values, wanted, weights,
             )  # fmt: skip
         return values

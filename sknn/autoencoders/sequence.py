@@ -200,13 +200,10 @@ class SequenceAutoencoderTransformer(
             outputs[~X.mask] = self.mask_value
         return outputs
 
-    def _errors(self, X, targets):
-        means = []
-        for part, errors in self._by_chunk(X, targets):
-            errors = _by_step(errors, X.features, False).mean(axis=2)[part.mask]
-            begins = np.cumsum(part.steps) - part.steps
-            means.append(np.add.reduceat(errors, begins) / part.steps)
-        return finite(np.concatenate(means))
+    def _means(self, X, errors):
+        errors = _by_step(errors, X.features, False).mean(axis=2)[X.mask]
+        begins = np.cumsum(X.steps) - X.steps
+        return np.add.reduceat(errors, begins) / X.steps
 
 
 def _by_step(outputs, features, plain):

@@ -49,7 +49,11 @@ class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
         default=(100,), kw_only=False,
     )
     activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
-        default="relu"
+        """
+        Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
+        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
+        default="relu", valid=[Activation, list, tuple],
+        kind="str, Activation, or list of them", after="hidden_layer_sizes",
     )
     encoder: Sequence[Layer] | None = param(
         """
@@ -361,7 +365,7 @@ class VariationalAutoencoderTransformer(
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the mean evidence lower bound, in nats: the larger, the better.
 
-        It is not the mean of `score_samples`, which are errors of the means' reconstructions.
+        It is not the mean of `score_samples`, which goes by the reconstructions of the means.
 
         Parameters
         ----------

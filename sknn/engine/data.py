@@ -53,6 +53,8 @@ class Data:
         How long sequences are, by row of the source; None: all fill the network's steps.
     steps : ndarray of int64, or None
         How many targets a sequence has, by row of the source; None: one.
+    auto_batch : int
+        Rows in a step, at most, where the parameter `batch_size` is 'auto'.
     carries : bool
         Whether rows go on from the states that others have left: these have their fixed order.
     """
@@ -64,6 +66,7 @@ class Data:
     y: object = None
     lengths: np.ndarray | None = None
     steps: np.ndarray | None = None
+    auto_batch: int = field(default=200, kw_only=True)
 
     carries = False
 
@@ -76,7 +79,7 @@ class Data:
         """Return the number of rows in a step, for what the parameter `batch_size` says."""
         n = len(self.rows)
         if wanted == "auto":
-            return min(200, n)
+            return min(self.auto_batch, n)
         if wanted > n:
             warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"

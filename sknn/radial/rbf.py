@@ -36,7 +36,7 @@ from ..layers import Activation, Dense, Layer, RadialBasis
 from ..tape.losses import Loss
 from .centers import distinct_rows, find_centers
 from .least_squares import add_moments
-from .widths import cluster_widths, shared_width
+from .widths import cluster_widths, shared_width, wide_enough
 
 #: Rows for each center that are looked at for it: more of them hardly move a mean.
 _ROWS_PER_CENTER = 256
@@ -66,16 +66,20 @@ class _Basis(Features):
         default="kmeans", valid=["array-like"],
         kind="{'kmeans', 'random'} or array-like of shape (n_centers, n_features)",
     )
-    widths: Literal["cluster", "shared"] | float | Sequence[float] | Array = param(
+    widths: Literal["auto", "cluster", "shared"] | float | Sequence[float] | Array = param(
         """
         The widths, or one for all, or how they are found. 'cluster': from how far the rows that are
         nearest to a center lie from it. For one feature that is their standard deviation; for d of
         them, ``min(d, 4)`` times the root of the mean squared distance, to which all clusters
         together contribute as much as d - 1 rows do. 'shared': the largest distance between
         centers, divided by ``sqrt(2 * n_centers)``: smoother for one feature, narrow for many. It
-        is what 'cluster' falls back to where rows have centers of their own.""",
-        default="cluster", valid=[POSITIVE, "array-like"],
-        kind="{'cluster', 'shared'}, float or array-like of shape (n_centers,)",
+        is what 'cluster' falls back to where rows have centers of their own. 'auto': what 'cluster'
+        says, but at least the distance to the m-th nearest other center, m being
+        ``2 * (n_centers / 2) ** (1 / d - 1 / 2)``, rounded, and at least 1: so bumps overlap for
+        one feature too, as wide as with 'shared' where centers are even, narrower where they are
+        dense.""",
+        default="auto", valid=[POSITIVE, "array-like"],
+        kind="{'auto', 'cluster', 'shared'}, float or array-like of shape (n_centers,)",
     )
     solver: Literal["lstsq", "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = (
         param(
@@ -260,9 +264,12 @@ class _BaseRBFNet(LayeredNet):
         if isinstance(self.widths, str):
             device = device_named(job.recipe.device)
             threads = device.threads(job.network, rows.shape[0], self.n_jobs)
+            if self.widths == "shared":
+                return np.full(k, shared_width(centers, threads, device))
+            widths = cluster_widths(rows, weights, centers, threads, device)
             if self.widths == "cluster":
-                return cluster_widths(rows, weights, centers, threads, device)
-            return np.full(k, shared_width(centers, threads, device))
+                return widths
+            return wide_enough(widths, rows, weights, centers, threads, device)
         if np.ndim(self.widths) == 0 and self.widths > 0:
             return np.full(k, float(self.widths))
         widths = check_array(self.widths, dtype=np.float64, ensure_2d=False, input_name="widths")
@@ -419,7 +426,7 @@ class RBFNetRegressor(
     >>> from sknn import RBFNetRegressor
     >>> X = np.linspace(0, 1, 100)[:, None]
     >>> y = np.sin(2 * np.pi * X[:, 0])
-    >>> net = RBFNetRegressor(5, widths="shared", random_state=0).fit(X, y)
+    >>> net = RBFNetRegressor(5, random_state=0).fit(X, y)
     >>> bool(net.score(X, y) > 0.99)
     True
     """

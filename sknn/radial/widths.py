@@ -39,6 +39,25 @@ def square_distances(X, centers, threads, device):
             yield rows, out[: len(rows)]
 
 
+def wide_enough(widths, X, weights, centers, threads, device):
+    """Return widths that are at least as large as the distance to some other centers.
+
+    In one dimension, even centers then have at least the width of :func:`shared_width`, about
+    ``sqrt(k / 2)`` times the distance between neighbors, and those on which more depends, since
+    there are more rows and centers, a smaller one. In more dimensions that reaches fewer of them,
+    and what `widths` are is mostly enough.
+    """
+    k = len(centers)
+    if k == 1:
+        return widths
+    near = round(2 * (k / 2) ** (1 / _dimensions(X, weights / weights.mean()) - 0.5))
+    near = min(max(near, 1), k - 1)
+    least = np.empty(k)
+    for rows, distances in square_distances(centers, centers, threads, device):
+        least[rows] = np.partition(distances, near, axis=1)[:, near]  # the smallest is its own
+    return np.maximum(widths, np.sqrt(least))
+
+
 def cluster_widths(X, weights, centers, threads, device):
     """Return a width for each center, from the rows nearest to it (see the parameter `widths`)."""
     (k, n_features), n = centers.shape, X.shape[0]
@@ -78,8 +97,8 @@ def _dimensions(X, weights):
     products = products.toarray() if sp.issparse(products) else products
     means = products @ share
     products += share @ means - means - means[:, None]
-    total = share @ np.diag(products)
-    return float(np.clip(total**2 / (share @ products**2 @ share), 1.0, X.shape[1]))
+    total, squares = share @ np.diag(products), share @ products**2 @ share
+    return float(np.clip(total**2 / squares, 1.0, X.shape[1])) if squares > 0 else 1.0
 
 
 def shared_width(centers, threads, device):

@@ -16,8 +16,11 @@ from ..estimator.groups import ForClasses, ForNumbers, LayeredTraining
 from ..estimator.methods import ClassifierMethods, RegressorMethods
 from ..estimator.net import LayeredNet
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
+from ..estimator.transactions import consistent
 from ..layers import Dense, Embedding
+from ..layers.base import MOST
 from .cells import Cells, stack
+from .forecasting import go_on
 from .inputs import Mask, TakesSequences, given_vectors, listed
 from .steps import EachStep, flat_targets
 
@@ -250,4 +253,47 @@ class RNNRegressor(
     ...                    batch_size=20, learning_rate_init=0.01, random_state=0)
     >>> bool(net.fit(X, y).score(X, y) > 0.95)
     True
+
+    A wave, learned from pieces of it, goes on:
+
+    >>> wave = np.sin(0.5 * np.arange(140))
+    >>> X = np.lib.stride_tricks.sliding_window_view(wave[:120], 21)
+    >>> bool(net.fit(X[:, :-1], X[:, 1:]).score(X[:, :-1], X[:, 1:]) > 0.95)
+    True
+    >>> bool(np.abs(net.forecast([wave[100:120]], 20) - wave[120:]).max() < 0.3)
+    True
     """
+
+    @consistent
+    def forecast(self, X, n) -> Array:
+        """Return how sequences go on: each prediction is read as the next step.
+
+        The network must have learned to predict a step from those before it, by a y of shifted
+        sequences with `return_sequences`, else by the step that follows each sequence. Its outputs
+        are inputs again, so that both must be scaled alike.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, time) or (n_samples, time, features)
+            The sequences, or a list of them, as `predict` takes them.
+        n : int
+            How many steps.
+
+        Returns
+        -------
+        steps : ndarray of shape (n_samples, n) or (n_samples, n, features)
+            The steps that follow each, numbers or arrays as the steps of X are.
+        """
+        check_is_fitted(self)
+        if not isinstance(n, Integral) or not 1 <= n <= MOST:
+            raise ValueError(f"n is {n!r}; expected an int from 1 to {MOST}.")
+        sequences = self._read(X)
+        if sequences.features != self.n_outputs_:
+            given = "tokens" if sequences.features is None else f"{sequences.features} numbers"
+            raise ValueError(
+                f"The network reads steps of {given} and predicts {self.n_outputs_}; forecast "
+                "needs as many outputs as inputs, which it feeds back: fit y with the features of "
+                "X, one or more steps later."
+            )
+        steps = finite(go_on(self._placed_weights, sequences, int(n), self.n_jobs))
+        return steps[:, :, 0] if sequences.plain else steps

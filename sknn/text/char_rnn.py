@@ -209,11 +209,12 @@ class CharRNN(
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
-            One text, or several, which begin anew.
+        X : str, Path, or list, tuple, array or Series of them
+            One text, or several, which begin anew. A :class:`pathlib.Path`, here and wherever
+            texts are taken, stands for what its file holds, in UTF-8; a str is text itself.
         y : Ignored
             Not used, present for API consistency by convention.
-        X_val : str or list, tuple, array or Series of str, default=None
+        X_val : str, Path, or list, tuple, array or Series of them, default=None
             Texts to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
         """
@@ -225,7 +226,7 @@ class CharRNN(
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts, which begin with a state of zero.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -237,7 +238,7 @@ class CharRNN(
         if incremental:
             self._check_incremental()
         first = begins_anew(self, incremental)
-        train, held = self._read_texts(as_texts(X), X_val, first)
+        train, held = self._read_texts(as_texts(X, to_fit=True), X_val, first)
         network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
         job = Job.of(self, network, dtype, first, incremental, likelihood, {})
@@ -261,7 +262,7 @@ class CharRNN(
             counts[-1] -= len(texts)  # a mark ends a text, and one begins it
         self.character_counts_ = counts if first else self.character_counts_ + counts
         if X_val is not None:
-            return codes, self._numbers(as_texts(X_val, "X_val"), "X_val")
+            return codes, self._numbers(as_texts(X_val, "X_val", to_fit=True), "X_val")
         return self._hold_back(codes) if self.early_stopping else (codes, None)
 
     def _check_goes_on(self):
@@ -376,7 +377,7 @@ class CharRNN(
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts.
 
         Returns

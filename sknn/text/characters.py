@@ -1,7 +1,9 @@
 """Text as numbers: documents, their characters, and what models of text share."""
 
+import os
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 from sklearn import get_config
@@ -10,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.warn import warn
 from ..estimator.parameters import Array, Parameters, param
 from ..estimator.transactions import consistent
 from ..layers.base import MOST
@@ -34,34 +37,68 @@ class Vocabulary(Parameters):
     )
 
 
+#: Characters of a str, at most, that may be the path of a file by mistake.
+_LONGEST_PATH = 4096
 #: What is valid for the methods that write text.
 _ARGUMENTS = {
     "n_chars": [Interval(Integral, 0, MOST, closed="both")],
     "prime": [str],
     "temperature": [Interval(Real, 0, None, closed="neither")],
+    "return_prime": ["boolean"],
     "top_k": [Interval(Integral, 1, None, closed="left"), None],
     "random_state": ["random_state"],
     "beam_width": [_COUNT],
 }
 
 
-def as_texts(X, name="X"):
-    """Return documents as a list of str.
+def as_texts(X, name="X", to_fit=False):
+    """Return documents as a list of str; those that are in files are read.
 
     Parameters
     ----------
-    X : str, or list, tuple, one-dimensional array or Series of str
+    X : str, Path, or list, tuple, one-dimensional array or Series of them
         One document, or several.
     name : str
         What errors call it.
+    to_fit : bool
+        Whether they are to be learned from: then names of files in the place of text get a warning.
 
     Returns
     -------
     texts : list of str
         At least one; any of them may be empty.
     """
-    if isinstance(X, str):
-        return [X]
+    if isinstance(X, (str, os.PathLike)):
+        texts = [X]
+    else:
+        texts = _as_documents(X, name)
+    if to_fit and all(map(_is_name_of_a_file, texts)):
+        path = f"pathlib.Path({texts[0]!r})"
+        warn(
+            f"{name} is {X!r:.200}, the name of a file that exists, and is learned as text itself. "
+            f"To learn what the file holds, give {path if texts[0] is X else f'[{path}, ...]'}."
+        )
+    return [text if isinstance(text, str) else _read(text, name) for text in texts]
+
+
+def _is_name_of_a_file(text):
+    return isinstance(text, str) and len(text) <= _LONGEST_PATH and os.path.isfile(text)
+
+
+def _read(path, name):
+    """Return the text that a file holds."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} has the path {os.fspath(path)!r}, whose file is no UTF-8: byte "
+            f"0x{error.object[error.start]:02x} at position {error.start}. Give the text, as from "
+            "path.read_text(encoding='latin-1')."
+        ) from None
+
+
+def _as_documents(X, name):
+    """Return several documents as a list of str or paths, checked."""
     _reject_bytes(X, name)
     if not isinstance(X, (list, tuple)):
         shape = getattr(X, "shape", None)
@@ -79,11 +116,11 @@ def as_texts(X, name="X"):
     if not texts:
         raise ValueError(f"{name} holds no document; expected a str, or at least one str in it.")
     for i, text in enumerate(texts):
-        if not isinstance(text, str):
+        if not isinstance(text, (str, os.PathLike)):
             _reject_bytes(text, f"{name}[{i}]")
             raise TypeError(
                 f"{name}[{i}] is of the type {type(text).__name__}; expected every document to be "
-                "a str."
+                "a str, or the Path of a file."
             )
     return texts
 
@@ -265,7 +302,7 @@ class TextModel(DensityMixin):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts.
 
         Returns
@@ -283,7 +320,7 @@ class TextModel(DensityMixin):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts. Each is read from its beginning to its end.
         y : Ignored
             Not used, present for API consistency by convention.
@@ -308,7 +345,7 @@ class TextModel(DensityMixin):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts.
 
         Returns
@@ -324,7 +361,7 @@ class TextModel(DensityMixin):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts. After an empty one, a network without `boundaries` takes the frequencies in
             training, a Markov chain its probabilities of order 0.
 
@@ -342,7 +379,7 @@ class TextModel(DensityMixin):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The texts.
 
         Returns
@@ -360,7 +397,9 @@ class TextModel(DensityMixin):
         return vocabulary[probabilities.argmax(axis=1)]
 
     @consistent
-    def sample(self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None) -> str:
+    def sample(
+        self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None, return_prime=False
+    ) -> str:
         """Write text, drawing one character after the other.
 
         Parameters
@@ -368,7 +407,8 @@ class TextModel(DensityMixin):
         n_chars : int
             How many characters; where a model has `boundaries`, fewer if the text ends before.
         prime : str, default=''
-            The text that they continue; what follows an empty one is as for `predict_proba`.
+            The text that they continue; what follows an empty one is as for `predict_proba`. It
+            is not part of what is returned, unless `return_prime` says so.
         temperature : float, default=1.0
             The probabilities are raised to the power ``1 / temperature``: below 1 the text is
             more probable, above it more varied.
@@ -377,19 +417,22 @@ class TextModel(DensityMixin):
             last of them); None: among all.
         random_state : int, RandomState instance or None, default=None
             Seed; None: the estimator's own.
+        return_prime : bool, default=False
+            Whether to return `prime` before the new characters.
 
         Returns
         -------
         text : str
-            The new characters, without `prime`.
+            The new characters; with `return_prime`, all of the text.
         """
         self._check_arguments(
             "sample", n_chars=n_chars, prime=prime, temperature=temperature, top_k=top_k,
-            random_state=random_state,
+            random_state=random_state, return_prime=return_prime,
         )  # fmt: skip
         random_state = self.random_state if random_state is None else random_state
         drawn = self._write(n_chars, prime, temperature, top_k, check_random_state(random_state))
-        return "".join(map(self._characters.decode, drawn))
+        text = "".join(map(self._characters.decode, drawn))
+        return prime + text if return_prime else text
 
     @consistent
     def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:

@@ -78,12 +78,13 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
-            One document, or several.
+        X : str, Path, or list, tuple, array or Series of them
+            One document, or several. A :class:`pathlib.Path`, here and wherever texts are taken,
+            stands for what its file holds, in UTF-8; a str is text itself.
         y : Ignored
             Not used, present for API consistency by convention.
         """
-        return self._fit(as_texts(X))
+        return self._fit(as_texts(X, to_fit=True))
 
     @fits
     def partial_fit(self, X, y=None) -> Self:
@@ -93,12 +94,12 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             Whole documents, since no context reaches back into an earlier call.
         y : Ignored
             Not used, present for API consistency by convention.
         """
-        texts = as_texts(X)
+        texts = as_texts(X, to_fit=True)
         if not hasattr(self, "counts_"):
             return self._fit(texts)
         fitted = len(self.counts_) - 1, self._characters.unknown

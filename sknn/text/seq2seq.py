@@ -187,11 +187,12 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
         Parameters
         ----------
-        X : list, tuple, array or Series of str
-            The inputs. Any of them may be empty.
-        y : list, tuple, array or Series of str
+        X : list, tuple, array or Series of str or Path
+            The inputs. Any of them may be empty. A :class:`pathlib.Path`, here and wherever texts
+            are taken, stands for what its file holds, in UTF-8; a str is text itself.
+        y : list, tuple, array or Series of str or Path
             Their outputs.
-        X_val, y_val : list, tuple, array or Series of str, default=None
+        X_val, y_val : list, tuple, array or Series of str or Path, default=None
             Pairs to validate with after each epoch. With early stopping they take the place of the
             part that would be held back.
         """
@@ -203,9 +204,9 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
         Parameters
         ----------
-        X : list, tuple, array or Series of str
+        X : list, tuple, array or Series of str or Path
             The inputs.
-        y : list, tuple, array or Series of str
+        y : list, tuple, array or Series of str or Path
             Their outputs.
         """
         return self._fit(X, y, incremental=True)
@@ -217,7 +218,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
     def _read(self, X, y, reset=False):
         """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
         check_given(self, y)
-        X, y = _as_pairs(X, y)
+        X, y = _as_pairs(X, y, to_fit=True)
         if reset:
             self.longest_output_ = 0
             self._input_characters = Characters.learn(X, self.unknown, self.min_count)
@@ -258,7 +259,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
         Parameters
         ----------
-        X : str or list, tuple, array or Series of str
+        X : str, Path, or list, tuple, array or Series of them
             The inputs, of any length.
 
         Returns
@@ -288,9 +289,9 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
         Parameters
         ----------
-        X : list, tuple, array or Series of str
+        X : list, tuple, array or Series of str or Path
             The inputs.
-        y : list, tuple, array or Series of str
+        y : list, tuple, array or Series of str or Path
             Their outputs, in any characters.
 
         Returns
@@ -307,9 +308,9 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
         Parameters
         ----------
-        X : list, tuple, array or Series of str
+        X : list, tuple, array or Series of str or Path
             The inputs.
-        y : list, tuple, array or Series of str
+        y : list, tuple, array or Series of str or Path
             Their outputs.
 
         Returns
@@ -351,8 +352,8 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         return tags
 
 
-def _as_pairs(X, y):
+def _as_pairs(X, y, to_fit=False):
     """Return inputs and outputs as lists of str."""
-    X, y = as_texts(X), as_texts(y, "y")
+    X, y = as_texts(X, to_fit=to_fit), as_texts(y, "y", to_fit)
     check_consistent_length(X, y)
     return X, y

@@ -99,7 +99,7 @@ def _refit(random, name, cls, i):
 
 
 def _set(random, name, cls, i):
-    keys = sorted(set(cls._parameter_constraints) - {"n_jobs", "net"})
+    keys = sorted(set(cls._parameter_constraints) - {"n_jobs", "net", "autoencoder"})
     key = random.choice([*keys, "warm_start", "warm_start", "dtype", "nothing"])
     if key == "dtype" and random.random() < 0.7:
         value = repr(random.choice(DTYPES))

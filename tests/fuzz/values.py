@@ -51,6 +51,9 @@ ESTIMATORS = {
     "PerceptronClassifier": ("", "table", "classes"),
     "RBFNetClassifier": ("3", "table", "classes"),
     "RBFNetRegressor": ("3", "table", "numbers"),
+    "ReconstructionOutlierDetector": (
+        "AutoencoderTransformer((3,), max_iter=2, random_state=0, n_jobs=JOBS)", "table", None,
+    ),
     "RNNClassifier": ("'lstm', 4", "sequence", "classes"),
     "RNNRegressor": ("'gru', 4", "sequence", "numbers"),
     "Seq2SeqRNN": ("'gru', 4, batch_size=4", "text", "text"),
@@ -88,7 +91,7 @@ def new(random, name, n_odd=0):
     if random.random() < 0.5 and "dtype" in known:
         keywords["dtype"] = repr(random.choice(DTYPES))
     for key in random.sample(sorted(known), min(n_odd, len(known))):
-        if key not in ("n_jobs", "net"):
+        if key not in ("n_jobs", "net", "autoencoder"):
             keywords[key] = parameter(random, cls, key)
     # what is given by position or name already gives way
     positional = list(known)[: _positional(given)]
