@@ -16,7 +16,7 @@ BELOW = {
     "layers": {"tape"},
     "cpu": {"tape", "store"},
     "cuda": {"tape", "store"},
-    "engine": {"tape", "layers", "cpu", "cuda"},
+    "engine": {"tape", "layers", "store", "cpu", "cuda"},
     "summary": {"tape", "layers"},
     "architectures": {"tape", "layers"},
     "files": {"tape", "layers", "engine"},

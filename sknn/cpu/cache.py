@@ -69,6 +69,15 @@ class Kernel:
         self.ctypes = ctypes.CFUNCTYPE(None, *map(to_ctypes, arguments))(self.address)
 
 
+def missing(names):
+    """Return those of some kernels that have no file, and the folder of files, or None."""
+    with global_compiler_lock:
+        folder = files.writable_folder(digest())
+        if folder is not None:
+            names = [name for name in names if not _file(folder, name, KERNEL).exists()]
+    return names, folder
+
+
 def compile_function(function, name, arguments=KERNEL):
     """Compile `function`, known to the cache by `name`, or load it; return a :class:`Kernel`."""
     function.__qualname__ = function.__name__ = name

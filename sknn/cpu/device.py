@@ -20,7 +20,7 @@ from ..tape.packing import WIDEST, Layout
 from .memory import aligned
 from .online import Perceptron
 from .packing import VectorPacking
-from .program import Program
+from .program import Program, compile_ahead, count_compiled
 from .session import session
 from .team import count_threads
 
@@ -74,6 +74,7 @@ class CPU:
         return 1 if most < 2 else min(count_threads(n_jobs), most)
 
     compile, session, perceptron = Program, staticmethod(session), Perceptron
+    compile_ahead, count_compiled = staticmethod(compile_ahead), staticmethod(count_compiled)
 
     def zeros(self, layout, n=None):
         """Return zeros in the place of parameters: an array, or `n` of them."""

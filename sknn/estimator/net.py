@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..engine.data import Data
 from ..engine.devices import for_training
 from ..engine.lbfgs import fit_lbfgs
+from ..engine.lowering import compile_ahead
 from ..engine.network import Network
 from ..engine.optimizers import SCHEDULES, SOLVERS
 from ..engine.prediction import finite
@@ -125,6 +126,8 @@ class Net(TakesRows, NeuralEstimator):
     _weights_in = "_weights"
     #: Whether what L-BFGS has found in float64 becomes of the type that X has.
     _keeps_dtype = False
+    #: Whether what is trained is also what predicts, row by row.
+    _predicts_rows = True
 
     def _fit(
         self, X, y=None, sample_weight=None, incremental=False, validation=(None, None, None),
@@ -165,6 +168,8 @@ class Net(TakesRows, NeuralEstimator):
         self._check_outcome(job.progress)
         self._commit(job, job.progress)
         callbacks.end()
+        if job.first and self._predicts_rows:
+            compile_ahead(job.network, job.dtype, job.data.source.key)
         return self
 
     def _train(self, job, callbacks):
