@@ -17,6 +17,7 @@ What a session reads and writes besides parameters, states and gradients lies on
 import numpy as np
 
 from ..tape.packing import WIDEST, Layout
+from . import cache
 from .memory import aligned
 from .online import Perceptron
 from .packing import VectorPacking
@@ -75,6 +76,7 @@ class CPU:
 
     compile, session, perceptron = Program, staticmethod(session), Perceptron
     compile_ahead, count_compiled = staticmethod(compile_ahead), staticmethod(count_compiled)
+    kernels_folder = staticmethod(cache.kept_in)
 
     def zeros(self, layout, n=None):
         """Return zeros in the place of parameters: an array, or `n` of them."""
