@@ -40,17 +40,29 @@ _TYPES = "float32", "float64"
 _METHODS = "predict", "transform", "reconstruct"
 
 
-def _sizes(dtype):
-    """Return sizes of layers, such that all kernels for pairs of neighbours are needed.
+def _units(dtype):
+    """Return numbers of units of which each has a tile, or a pack, that those before do not."""
+    packing, found = DEVICES[HOST].packing(dtype), {}
+    for units in range(1, _MANY):
+        found.setdefault((packing.tile(units), packing.units(units)), units)
+    return list(found.values())
 
-    Each pair has another tile for the units of the first, and pack for those of the second.
+
+def _sizes(dtype):
+    """Return sizes of layers, such that those of all networks need no other kernels.
+
+    These depend on the tile and the pack of a layer's units, and on the tile of its inputs with
+    that pack. So all of the former are among them, and of the latter, all are neighbors.
     """
-    packing, first = DEVICES[HOST].packing(dtype), {}
-    for units in range(1, 100):
-        first.setdefault((packing.tile(units), packing.units(units)), units)
-    tiles = {tile: units for (tile, _), units in reversed(first.items())}
-    packs = {pack: units for (_, pack), units in first.items()}
-    return [size for tile in tiles.values() for pack in packs.values() for size in (tile, pack)]
+    packing, units = DEVICES[HOST].packing(dtype), _units(dtype)
+    tiles, packs = ({of(n): n for n in units}.values() for of in (packing.tile, packing.units))
+    packs = list(packs)
+    return [*units, *(n for tile in tiles for pack in packs for n in (tile, pack))]
+
+
+def _classes(dtype):
+    """Return the numbers of classes that there may be, as targets."""
+    return {n: np.arange(_MANY) % n for n in _units(dtype) if n > 1}
 
 
 def _rows(dtype, n_features=6):
@@ -89,6 +101,7 @@ def _mlp(cls, dtype, classifies):
     for kind, target in targets.items():
         for solver in "adam", "sgd", "lbfgs":
             yield f"{kind}, {solver}", cls(solver=solver, early_stopping=True, **small), X, target
+    yield "lbfgs, in the type of X", cls(solver="lbfgs", max_iter=1), X, y
     for activation in "tanh", "logistic":
         yield activation, cls(activation=activation, **small), X, y
     yield "no penalty, dropout", cls(alpha=0, dropout=0.5, **small), X, y
@@ -99,14 +112,15 @@ def _mlp(cls, dtype, classifies):
 
 
 def _mlp_of_both(cls, dtype):
-    yield from _mlp(partial(cls, "classification"), dtype, True)
-    yield from _mlp(partial(cls, "regression"), dtype, False)
+    for task, classifies in (("classification", True), ("regression", False)):
+        for what, *fit in _mlp(partial(cls, task), dtype, classifies):
+            yield f"{task}, {what}", *fit
 
 
 def _perceptron(cls, dtype):
     X = _rows(dtype)
-    for n_classes in range(2, 12):
-        yield f"{n_classes} classes", cls(max_iter=1, dtype=dtype), X, np.arange(_MANY) % n_classes
+    for n_classes, y in _classes(dtype).items():
+        yield f"{n_classes} classes", cls(max_iter=1, dtype=dtype), X, y
     for kind, other in _kinds_of_rows(X).items():
         yield kind, cls(max_iter=1, dtype=dtype), other, np.arange(_MANY) % 2
 
@@ -114,7 +128,7 @@ def _perceptron(cls, dtype):
 def _rbf(cls, dtype, classifies):
     X = _rows(dtype)
     for kind, y in _targets(classifies).items():
-        for n_centers in 10, 16, 20, 30:
+        for n_centers in range(10, 30):
             yield f"{kind}, {n_centers} centers", cls(n_centers, dtype=dtype), X, y
         net = cls(10, solver="adam", train_centers=True, train_widths=True, max_iter=1, dtype=dtype)
         yield f"{kind}, trained", net, X, y
@@ -142,6 +156,9 @@ def _convnet(cls, dtype, classifies):
         for channels in 1, 3:
             X = _images(dtype, channels)
             yield f"lenet5, {channels} channels, {kind}", cls(**small), X, y
+    if classifies:
+        for n_classes, y in _classes(dtype).items():
+            yield f"{n_classes} classes", cls(**small), X, y
     for filters in (32, 64), (16, 32), (8, 16), (64, 128):
         yield f"filters {filters}", cls(_blocks(filters), **small), X, y
         yield f"filters {filters}, normalized", cls(_blocks(filters, True), **small), X, y
@@ -156,26 +173,37 @@ def _convnet_transformer(cls, dtype):
     yield "lenet5", cls(net), X, np.arange(_MANY) % 3
 
 
-def _cells():
-    for cell in "lstm", "gru", "rnn":
-        for size in 16, 20, 32, 100, 128:
-            yield cell, size
+def _cells(dtype):
+    """Return cells, and sizes of eight units or more that need other kernels than those before."""
+    packing = DEVICES[HOST].packing(dtype)
+    for cell, gates in (("lstm", 4), ("gru", 2), ("rnn", 1)):
+        first = {}
+        for units in range(8, 130):
+            needed = packing.tile(units), packing.tile(gates * units), packing.units(gates * units)
+            first.setdefault(needed, units)
+        for units in first.values():
+            yield cell, units
 
 
 def _rnn(cls, dtype, classifies):
     small, random_state = {"max_iter": 1, "dtype": dtype}, np.random.RandomState(0)
     X, targets = random_state.rand(_MANY, 4, 6).astype(dtype), _targets(classifies)
     y = next(iter(targets.values()))
-    for cell, size in _cells():
+    for cell, size in _cells(dtype):
         yield f"{cell}, {size} units", cls(cell, size, **small), X, y
     for cell in "lstm", "gru", "rnn":
         net = cls(cell, (32, 32), bidirectional=True, **small)
         yield f"{cell}, both ways, two layers", net, X, y
+    lanes = DEVICES[HOST].packing(dtype).lanes
     for n_features in range(1, 11):
         X = random_state.rand(_MANY, 4, n_features).astype(dtype)
-        yield f"{n_features} features", cls(**small), X, y
+        for size in lanes, 3 * lanes // 4:  # whose gates fill packs of two vectors, or of one
+            yield f"{n_features} features, {size} units", cls(hidden_size=size, **small), X, y
     for kind, target in targets.items():
         yield kind, cls(**small), X, target
+    if classifies:
+        for n_classes, y in _classes(dtype).items():
+            yield f"{n_classes} classes", cls(**small), X, y
     ragged = [x[: 1 + i % 4] for i, x in enumerate(X)]
     yield "sequences of different lengths", cls(**small), ragged, y
 
@@ -205,7 +233,7 @@ def _variational(cls, dtype):
 
 def _sequence_autoencoder(cls, dtype):
     X = np.random.RandomState(0).rand(_MANY, 4, 6).astype(dtype)
-    for cell, size in _cells():
+    for cell, size in _cells(dtype):
         yield f"{cell}, {size} units", cls(size, cell, max_iter=1, dtype=dtype), X
 
 
@@ -213,14 +241,14 @@ _TEXTS = ["to be or not to be", "that is the question"] * (_MANY // 2)
 
 
 def _char_rnn(cls, dtype):
-    for cell, size in _cells():
+    for cell, size in _cells(dtype):
         net = cls(cell, size, seq_len=5, max_iter=1, dtype=dtype)
         yield f"{cell}, {size} units", net, _TEXTS
     yield "embedded", cls(embedding=16, dropout=0.1, seq_len=5, max_iter=1, dtype=dtype), _TEXTS
 
 
 def _seq2seq(cls, dtype):
-    for cell, size in _cells():
+    for cell, size in _cells(dtype):
         net = cls(cell, size, max_iter=1, dtype=dtype, max_length=3)
         yield f"{cell}, {size} units", net, _TEXTS, [text[::-1] for text in _TEXTS]
 

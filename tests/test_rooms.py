@@ -23,6 +23,7 @@ BELOW = {
     "estimator": {"tape", "layers", "engine", "summary", "files"},
 }
 BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
+BELOW["compile"] = {"sknn", "engine", "layers"}
 BELOW["text"] = BELOW["text"] | {"sequences"}
 BELOW["autoencoders"] = BELOW["autoencoders"] | {"feedforward", "images", "sequences"}
 MODULES = sorted(HERE.rglob("*.py"))

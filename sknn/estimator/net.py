@@ -169,7 +169,7 @@ class Net(TakesRows, NeuralEstimator):
         self._commit(job, job.progress)
         callbacks.end()
         if job.first and self._predicts_rows:
-            compile_ahead(job.network, job.dtype, job.data.source.key)
+            compile_ahead(job.network, job.progress.values[0].dtype, job.data.source.key)
         return self
 
     def _train(self, job, callbacks):
