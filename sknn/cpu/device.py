@@ -11,6 +11,10 @@ session
 packed parameters
     One array of the device. A part of it, ``packed[start:]`` or ``states[i]``, is one too.
 
+Before anybody asks for a program, ``compile_ahead(tapes, dtype)`` may compile what it will need; of
+the host alone, ``count_compiled()`` says how many kernels that and all else has compiled here, and
+``kernels_folder()`` where they are kept, or None.
+
 What a session reads and writes besides parameters, states and gradients lies on the host.
 """
 
