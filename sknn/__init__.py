@@ -15,6 +15,8 @@ from .text.char_rnn import CharRNN
 from .text.markov import CharMarkovChain
 from .text.seq2seq import Seq2SeqRNN
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AutoencoderTransformer",
     "CharMarkovChain",

@@ -49,6 +49,9 @@ class ReferenceDevice:
         self.operations |= {op.name for phase in tape.phases for op in phase.all_ops()}
         return Program(tape, dtype)
 
+    def compile_ahead(self, tapes, dtype):
+        pass
+
     def session(self, program, most_rows, threads=1, gradient=None):
         return Session(program, gradient)
 

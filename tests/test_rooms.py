@@ -17,13 +17,14 @@ BELOW = {
     "layers": {"hints", "tape"},
     "cpu": {"tape", "store"},
     "cuda": {"tape", "store"},
-    "engine": {"tape", "layers", "cpu", "cuda"},
+    "engine": {"tape", "layers", "store", "cpu", "cuda"},
     "summary": {"tape", "layers"},
     "architectures": {"tape", "layers"},
     "files": {"tape", "layers", "engine"},
     "estimator": {"hints", "tape", "layers", "engine", "summary", "files"},
 }
 BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
+BELOW["compile"] = {"sknn", "engine", "layers"}
 BELOW["text"] = BELOW["text"] | {"sequences"}
 BELOW["autoencoders"] = BELOW["autoencoders"] | {"feedforward", "images", "sequences"}
 MODULES = sorted(HERE.rglob("*.py"))

@@ -69,12 +69,26 @@ class Kernel:
         self.ctypes = ctypes.CFUNCTYPE(None, *map(to_ctypes, arguments))(self.address)
 
 
+def kept_in():
+    """Return the folder where kernels are kept; None where they can't be."""
+    return files.writable_folder(digest())
+
+
+def missing(names):
+    """Return those of some kernels that have no file, and the folder of files, or None."""
+    with global_compiler_lock:
+        folder = kept_in()
+        if folder is not None:
+            names = [name for name in names if not _file(folder, name, KERNEL).exists()]
+    return names, folder
+
+
 def compile_function(function, name, arguments=KERNEL):
     """Compile `function`, known to the cache by `name`, or load it; return a :class:`Kernel`."""
     function.__qualname__ = function.__name__ = name
     symbol = f"sknn_{_number(name):x}"
     with global_compiler_lock:
-        folder = files.writable_folder(digest())
+        folder = kept_in()
         if folder is None:
             return Kernel(compile_kernel(function, arguments, symbol)[0], symbol, arguments, 0)
         file = _file(folder, name, arguments)

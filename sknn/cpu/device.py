@@ -11,16 +11,21 @@ session
 packed parameters
     One array of the device. A part of it, ``packed[start:]`` or ``states[i]``, is one too.
 
+Before anybody asks for a program, ``compile_ahead(tapes, dtype)`` may compile what it will need; of
+the host alone, ``count_compiled()`` says how many kernels that and all else has compiled here, and
+``kernels_folder()`` where they are kept, or None.
+
 What a session reads and writes besides parameters, states and gradients lies on the host.
 """
 
 import numpy as np
 
 from ..tape.packing import WIDEST, Layout
+from . import cache
 from .memory import aligned
 from .online import Perceptron
 from .packing import VectorPacking
-from .program import Program
+from .program import Program, compile_ahead, count_compiled
 from .session import session
 from .team import count_threads
 
@@ -74,6 +79,8 @@ class CPU:
         return 1 if most < 2 else min(count_threads(n_jobs), most)
 
     compile, session, perceptron = Program, staticmethod(session), Perceptron
+    compile_ahead, count_compiled = staticmethod(compile_ahead), staticmethod(count_compiled)
+    kernels_folder = staticmethod(cache.kept_in)
 
     def zeros(self, layout, n=None):
         """Return zeros in the place of parameters: an array, or `n` of them."""

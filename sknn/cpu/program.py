@@ -5,19 +5,21 @@ data, and shared by any number of fits at once.
 """
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 
+from ..store.notices import compiling
 from ..tape import wall
 from ..tape.packing import ALIGN, SPARE_ROWS, WIDEST, Layout, rounded
 from ..tape.placement import Placement
 from ..tape.sources import X, Y
 from ..tape.tape import Parameter
+from . import cache
 from .cache import compile_function
 from .kernels import frame as f
 from .kernels import run as header
 from .kernels.frame import KERNELS, OPERANDS, Target, numbers_of, real_type
+from .team import is_nested
 
 #: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
 #: be some slices for each thread, but not so few that the calls would count.
@@ -25,21 +27,79 @@ _SLICE = 1024, 4096
 #: The most where an element is a sum over many positions, which are read again for every slice.
 _SLICE_OF_POSITIONS = 16384
 _FIELDS = {X: f.X, Y: f.Y}
+#: What it takes to compile a kernel, about: a first fit's time by the kernels that it trains with,
+#: and what single rows need, which comes at its end, is in it.
+_SECONDS_A_KERNEL = 0.25
+
+#: Kernels by their keys, compiled or loaded; kept, since programs know their addresses.
+_kernels = {}
 
 
-@cache
-def _compiled(name, dtype, width, variant):
-    """Return the kernel `name`, compiled or loaded; kept, since programs know its address."""
-    function = KERNELS[name](Target(real_type(np.dtype(dtype)), width), *variant)
-    parts = [name, np.dtype(dtype).name, width, *variant]
-    return compile_function(function, "-".join(map(str, parts)).replace(" ", ""))
+def key_of(name, dtype, width=0, variant=()):
+    """Return what tells a kernel from others; variants that differ by what it reads share one."""
+    read = numbers_of(name, width)
+    fixed = tuple(0 if i in read else value for i, value in enumerate(variant))
+    return name, np.dtype(dtype).name, width, fixed
+
+
+#: The loop, which every program needs.
+LOOP = key_of("run", np.float64)
+
+
+def keys_of(tape, dtype):
+    """Return the keys of the kernels that a tape needs, and of the loop."""
+    ops = [op for phase in tape.phases for op in phase.all_ops()]
+    return [*dict.fromkeys(key_of(op.name, dtype, tape.width, op.variant) for op in ops), LOOP]
+
+
+def _file_name(key):
+    name, dtype, width, variant = key
+    return "-".join(map(str, [name, dtype, width, *variant])).replace(" ", "")
+
+
+def missing(keys):
+    """Return the kernels that neither this process nor the disk has, and where they would go."""
+    new = {_file_name(key): key for key in keys if key not in _kernels}
+    names, folder = cache.missing(list(new)) if new else ((), None)
+    return [new[name] for name in names], folder
+
+
+def kernels(keys):
+    """Return kernels, compiled or loaded; say so first if some must be compiled."""
+    wanted, folder = missing(keys)
+    if wanted:
+        n, seconds = len(wanted), max(1, round(len(wanted) * _SECONDS_A_KERNEL))
+        compiling(f"{n} kernel{'s' * (n > 1)}, about {seconds} s", folder)
+    return [_made(key) for key in keys]
 
 
 def kernel(name, dtype, width=0, variant=()):
     """Return a compiled kernel, which is shared by variants that differ by what it reads."""
-    read = numbers_of(name, width)
-    fixed = tuple(0 if i in read else value for i, value in enumerate(variant))
-    return _compiled(name, np.dtype(dtype).str, width, fixed)
+    return kernels([key_of(name, dtype, width, variant)])[0]
+
+
+def _made(key):
+    if key not in _kernels:
+        name, dtype, width, variant = key
+        function = KERNELS[name](Target(real_type(np.dtype(dtype)), width), *variant)
+        _kernels.setdefault(key, compile_function(function, _file_name(key)))
+    return _kernels[key]
+
+
+def compile_ahead(tapes, dtype):
+    """Compile what tapes will need and the disk does not have yet, if it can be kept there.
+
+    Not in workers of joblib: what these search for is then fitted once more, outside of them.
+    """
+    if not is_nested():
+        keys, folder = missing([key for tape in tapes for key in keys_of(tape, dtype)])
+        if folder is not None:
+            kernels(keys)
+
+
+def count_compiled():
+    """Return how many kernels this process has compiled, those that it has loaded not counted."""
+    return sum(not kernel.cache_hits for kernel in list(_kernels.values()))
 
 
 def _operand(op, name, type, value):
@@ -218,9 +278,8 @@ class Program:
         return [(row, min(row + step, rows)) for row in range(0, rows, step)], None
 
     def _kernel_arrays(self):
-        self._compiled = [
-            kernel(name, self.dtype, self.width, variant) for name, variant in self._addresses
-        ]
+        keys = [key_of(name, self.dtype, self.width, op) for name, op in self._addresses]
+        self._compiled = kernels([*keys, LOOP])[:-1]
         self.addresses = np.array([k.address for k in self._compiled], np.int64)
         self.operands = np.array(self._operands, np.int64).reshape(-1, OPERANDS)
         self.phases = np.array(self._phases, np.int64)

@@ -16,7 +16,7 @@ from .kernels import frame as f
 from .kernels import run as header
 from .kernels.barrier import BARRIER_BYTES
 from .memory import aligned, scratch
-from .program import kernel
+from .program import LOOP, kernels
 from .team import SPINS, Team
 
 #: How many sessions lie idle, of all programs, and the most memory for a block that one may keep.
@@ -303,7 +303,7 @@ class Session:
 @cache
 def _loop():
     """Return the loop as functions that give Python's lock away, and that keep it."""
-    run = kernel("run", np.float64)
+    (run,) = kernels([LOOP])
     keeping = ctypes.PYFUNCTYPE(None, POINTER, POINTER, ctypes.c_int64)
     return run.ctypes, keeping(run.address)
 

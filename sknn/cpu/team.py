@@ -102,12 +102,16 @@ def _error_of(job, rank):
         return error
 
 
+def is_nested():
+    """Return whether this is a worker of joblib."""
+    return (getattr(get_active_backend()[0], "nesting_level", 0) or 0) > 0
+
+
 def count_threads(n_jobs):
     """Return the number of threads that `n_jobs` means here and now."""
     if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or n_jobs == 0):
         raise ValueError(f"n_jobs is {n_jobs!r}; expected an int that is not 0, or None.")
     if n_jobs is None:
         # In a worker, joblib's own processes or threads are the parallelism.
-        nested = getattr(get_active_backend()[0], "nesting_level", 0) or 0
-        return 1 if nested > 0 else joblib.cpu_count()
+        return 1 if is_nested() else joblib.cpu_count()
     return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)

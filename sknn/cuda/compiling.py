@@ -34,6 +34,7 @@ from numba.cuda.core.compiler_lock import global_compiler_lock
 from numba.cuda.cudadrv import nvrtc, nvvm
 
 from ..store import files
+from ..store.notices import compiling
 
 #: Of the source that is being imported, not of what may be edited until a kernel is made.
 _DIGEST = files.digest(__file__, pathlib.Path(__file__).parent / "kernels")
@@ -200,13 +201,14 @@ def cubin_of(make, n_arguments, capability, threads, name):
     """
     capability = architecture(capability)
 
-    def compiled():
+    def compiled(folder):
+        compiling("kernels of a GPU, up to half a minute", folder)
         return _linked(_ptx(make(), n_arguments, capability, threads, name), capability)[0]
 
     with global_compiler_lock:
         folder = files.writable_folder(digest())
         if folder is None:
-            return compiled()
+            return compiled(None)
         made_for = name, n_arguments, capability, threads, digest(), _versions()
         file = files.File(folder, symbol(name), made_for)
         cubin = file.load()
@@ -214,6 +216,6 @@ def cubin_of(make, n_arguments, capability, threads, name):
             with file.turn(_PATIENCE):
                 cubin = file.load()  # by now another process may have made it
                 if cubin is None:
-                    cubin = compiled()
+                    cubin = compiled(folder)
                     file.save(cubin)
         return cubin

@@ -72,6 +72,9 @@ class CUDA:
         """Return a tape as a Program."""
         return Program(tape, dtype)
 
+    def compile_ahead(self, tapes, dtype):
+        """Do nothing: single rows are predicted on the host."""
+
     def session(self, program, most_rows, threads=1, gradient=None):
         """Return a session for a context."""
         return Session(self, program, most_rows, gradient)

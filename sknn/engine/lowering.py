@@ -42,6 +42,26 @@ def program(
     return device.compile(tape, dtype, threads)
 
 
+@lru_cache(maxsize=256)
+def compile_ahead(network, dtype, source):
+    """Have the host compile what will predict a single row, so that the first need not wait.
+
+    Parameters
+    ----------
+    network : Network
+    dtype : dtype
+    source : tuple
+        The key of what was learned from: rows of the same kind are expected, and, of whatever
+        arrays they were, such as columns of a table, rows in one piece.
+    """
+    host, (operation, variant) = DEVICES[HOST], source
+    width = host.prediction_width(network, 1, dtype)
+    whole = (operation, (variant[0], True)) if operation == "gather" else source
+    keys = dict.fromkeys((whole, source))
+    tapes = [lower(network, dtype.name, width, "predict", key) for key in keys]
+    host.compile_ahead(tapes, dtype)
+
+
 def lower(
     network, dtype, width, purpose, source, targets=None, solver=None, carries=False,
     device=DEVICES[HOST],

@@ -3,9 +3,26 @@
 import os
 import threading
 import time
+from contextlib import contextmanager
+
+from ..store.notices import told_once
 
 #: The threads that are fitting something.
 FITTING = set()
+
+
+@contextmanager
+def fitting():
+    """Count this thread among those that fit something; what that compiles is told of once."""
+    thread = threading.get_ident()
+    nested = thread in FITTING
+    try:
+        FITTING.add(thread)
+        with told_once("fit"):
+            yield
+    finally:
+        if not nested:
+            FITTING.discard(thread)
 
 
 def give_way():

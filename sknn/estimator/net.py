@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..engine.data import Data
 from ..engine.devices import for_training
 from ..engine.lbfgs import fit_lbfgs
+from ..engine.lowering import compile_ahead
 from ..engine.network import Network
 from ..engine.optimizers import SCHEDULES, SOLVERS, solvers_for
 from ..engine.prediction import finite
@@ -148,6 +149,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
     _draw = staticmethod(draw)
     #: Whether what L-BFGS has found in float64 becomes of the type that X has.
     _keeps_dtype = False
+    #: Whether what is trained is also what predicts, row by row.
+    _predicts_rows = True
 
     def _fit(
         self, X, y=None, sample_weight=None, incremental=False, validation=(None, None, None),
@@ -190,6 +193,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         self._check_outcome(job, begin)
         self._commit(job, job.progress)
         callbacks.end()
+        if job.first and self._predicts_rows:
+            compile_ahead(job.network, job.progress.values[0].dtype, job.data.source.key)
         return self
 
     def _train(self, job, callbacks):

@@ -1,7 +1,6 @@
 """Fits change an estimator at once or not at all; predictions see one state of it."""
 
 import inspect
-import threading
 import weakref
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-from ..engine.threads import FITTING
+from ..engine.threads import fitting
 from ..hints import wrong_call
 from .base import Estimator
 
@@ -54,21 +53,16 @@ def all_or_nothing(method: Method) -> Method:
                 end()
             return self if result is worker else result
 
-        thread = threading.get_ident()
-        nested = thread in FITTING
         try:
-            FITTING.add(thread)
-            # callbacks are set up and torn down with the estimator that others see
-            return with_callbacks(run)(self)
+            with fitting():
+                # callbacks are set up and torn down with the estimator that others see
+                return with_callbacks(run)(self)
         except BaseException as error:
             if PUBLIC not in vars(worker):  # it has changed already
                 self.__dict__ = old
             if isinstance(error, TypeError):
                 _check_call(self, method, args, kwargs)
             raise
-        finally:
-            if not nested:
-                FITTING.discard(thread)
 
     return wrapper
 

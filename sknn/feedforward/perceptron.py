@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine import interrupts
 from ..engine.devices import HOST, device_named
+from ..engine.lowering import compile_ahead
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
 from ..engine.warn import warn
@@ -197,6 +198,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         if not (np.isfinite(self.coef_).all() and np.isfinite(self.intercept_).all()):
             raise self._diverged()
         callbacks.end()
+        if first:
+            compile_ahead(_network(X.shape[1], units), dtype, Source(X).key)
         return self
 
     def _diverged(self):
@@ -248,11 +251,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         expected = 1 if len(self.classes_) == 2 else len(self.classes_)
         if units != expected:
             raise ValueError(f"coef_ has {units} rows; expected {expected}, as classes_ say.")
-        network = Network(
-            (Dense(units), Activation("identity")), inputs, Loss("squared_error", "identity")
-        )
         values = [w.astype(dtype), b.astype(dtype)]
-        weights = Weights.of_packed(network, values, dtype)
+        weights = Weights.of_packed(_network(inputs, units), values, dtype)
         sums = finite(predict(weights, Source(X), self.n_jobs))
         return sums.ravel() if units == 1 else sums
 
@@ -273,6 +273,12 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         sums = self.decision_function(X)
         numbers = (sums >= 0).astype(int) if sums.ndim == 1 else sums.argmax(axis=1)
         return self.classes_[numbers]
+
+
+def _network(inputs, units):
+    """Return the neurons' weighted sums as a network."""
+    layers = Dense(units), Activation("identity")
+    return Network(layers, inputs, Loss("squared_error", "identity"))
 
 
 class _State:

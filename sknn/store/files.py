@@ -110,6 +110,10 @@ class File:
     def _checksum(self, content):
         return hashlib.sha256(self._key.digest() + content).digest()
 
+    def exists(self):
+        """Return whether something was saved, which may yet turn out to be damaged."""
+        return self._path.exists()
+
     def load(self):
         """Return what was saved, or None."""
         with suppress(OSError), open(self._path, "rb") as file:

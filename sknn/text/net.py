@@ -11,6 +11,8 @@ from ..sequences.cells import stack
 class TextNet(LayeredNet):
     """A network of recurrent layers that reads characters."""
 
+    _predicts_rows = False  # but characters, one after the other
+
     def _computing_dtype(self, texts):
         """Return the type to compute in, for texts or (None) as the weights are."""
         if self.dtype is None and texts is None:
