@@ -42,6 +42,7 @@ html_theme_options = {
 autosummary_generate = True
 # The templates list what belongs to a page.
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 # Types are in the docstrings.
 autodoc_typehints = "none"
 
@@ -69,4 +70,6 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "doc_module": "sknn",
+    "thumbnail_size": (480, 240),
+    "remove_config_comments": True,
 }
