@@ -120,11 +120,10 @@ figure, panel = plt.subplots(figsize=(8, 3.4), layout="constrained")
 for place, (name, values) in enumerate(areas.items()):
     panel.bar(np.arange(10) + 0.27 * (place - 1), values, 0.27, label=name)
     print(f"{name:16s} mean area under the ROC curve {np.mean(values):.3f}")
-panel.axhline(0.5, color="black", linestyle=":", linewidth=1)
-panel.text(9.6, 0.5, "chance", va="center")
+panel.axhline(0.5, color="black", linestyle=":", linewidth=1, label="chance")
 panel.set(xlabel="unknown digit", ylabel="area under ROC curve", xticks=range(10), ylim=(0, 1))
 panel.spines[["top", "right"]].set_visible(False)
-panel.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+panel.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 2

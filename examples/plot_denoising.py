@@ -113,8 +113,8 @@ def show(panel, rows):
 
 figure, panels = plt.subplots(3, 1, figsize=(7.6, 8.5), layout="compressed")
 for panel, (kind, rows) in zip(panels, denoised.items()):
-    labelled = {f"{name}, error {error(images):.4f}": images for name, images in rows.items()}
-    show(panel, {"clean": X_test, **labelled})
+    labeled = {f"{name}, error {error(images):.4f}": images for name, images in rows.items()}
+    show(panel, {"clean": X_test, **labeled})
     panel.set_title(kind.replace("_", " "), fontsize="medium")
 plt.show()
 
