@@ -3,9 +3,9 @@ Anomalies: what a network cannot reconstruct
 ============================================
 
 An autoencoder that has only seen some kinds of digits reconstructs these well, and others badly. So
-its error says how unusual an image is, without a single example of what to look for. Each digit in
-turn plays the unknown one; the errors of principal components and the scores of an isolation forest
-are there for comparison.
+its reconstruction error says how unusual an image is, without a single example of what to look for.
+Each digit in turn plays the unknown one; principal components and an isolation forest serve as
+baselines.
 """
 
 # %%
@@ -28,7 +28,7 @@ from sknn import AutoencoderTransformer
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32) / 16
-warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 
 
 def split(unknown):
@@ -61,11 +61,11 @@ for panel, name, values in zip(
     panels, ("autoencoder", "PCA"), (errors, component_errors(fitted, judged))
 ):
     bins = np.linspace(0, values.max(), 45)
-    panel.hist(values[digits != unknown], bins, alpha=0.6, label="digits it knows")
-    panel.hist(values[digits == unknown], bins, alpha=0.6, label=f"{unknown}, which it does not")
+    panel.hist(values[digits != unknown], bins, alpha=0.6, label="known digits")
+    panel.hist(values[digits == unknown], bins, alpha=0.6, label=f"{unknown}, the unknown digit")
     area = roc_auc_score(digits == unknown, values)
-    panel.set(xlabel="error of reconstruction", ylabel="images")
-    panel.set_title(f"{name} with 8 numbers: area under ROC curve {area:.3f}", fontsize="medium")
+    panel.set(xlabel="reconstruction error", ylabel="images")
+    panel.set_title(f"{name}, code of size 8: area under ROC curve {area:.3f}", fontsize="medium")
     panel.spines[["top", "right"]].set_visible(False)
 panels[0].legend(frameon=False)
 plt.show()
@@ -73,9 +73,9 @@ plt.show()
 # %%
 # The images
 # ----------
-# The errors order all images. Of the known digits, those with the largest errors are written in an
-# unusual way; of the unknown one, those with the smallest errors look like others. Below each is
-# its reconstruction, made of what the network knows.
+# The known digits with the largest errors are written in an unusual way; the unknown digits with
+# the smallest errors look like other digits. Below each image is its reconstruction, its digit, and
+# the error.
 
 
 def gallery(panel, title, rows):
@@ -94,17 +94,17 @@ def gallery(panel, title, rows):
 order = np.argsort(-errors)
 known, new = order[digits[order] != unknown], order[digits[order] == unknown]
 figure, panels = plt.subplots(3, 1, figsize=(8, 6.2), layout="constrained")
-gallery(panels[0], "known digits, the largest errors", known[:12])
-gallery(panels[1], "the unknown digit, the largest errors", new[:12])
-gallery(panels[2], "the unknown digit, the smallest errors", new[::-1][:12])
+gallery(panels[0], "known digits with the largest errors", known[:12])
+gallery(panels[1], "unknown digits with the largest errors", new[:12])
+gallery(panels[2], "unknown digits with the smallest errors", new[::-1][:12])
 plt.show()
 
 # %%
 # Each digit in turn
 # ------------------
 # An area of 1 means that all images of the unknown digit have larger errors than those of the
-# others, 0.5 that errors say nothing. The forest, which looks at one pixel at a time, finds an 8
-# more usual than the digits that it was fitted to.
+# others; 0.5 is chance. The forest, which looks at one pixel at a time, considers an 8 more normal
+# than the digits that it was fitted to.
 areas = {"autoencoder": [], "PCA": [], "isolation forest": []}
 for unknown in range(10):
     fitted, judged, digits = split(unknown)
@@ -120,8 +120,10 @@ figure, panel = plt.subplots(figsize=(8, 3.4), layout="constrained")
 for place, (name, values) in enumerate(areas.items()):
     panel.bar(np.arange(10) + 0.27 * (place - 1), values, 0.27, label=name)
     print(f"{name:16s} mean area under the ROC curve {np.mean(values):.3f}")
-panel.axhline(0.5, color="black", linestyle=":", linewidth=1)
-panel.set(xlabel="unknown digit", ylabel="area under ROC curve", xticks=range(10), ylim=(0.4, 1))
+panel.axhline(0.5, color="black", linestyle=":", linewidth=1, label="chance")
+panel.set(xlabel="unknown digit", ylabel="area under ROC curve", xticks=range(10), ylim=(0, 1))
 panel.spines[["top", "right"]].set_visible(False)
-panel.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+panel.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

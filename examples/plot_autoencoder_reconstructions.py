@@ -2,16 +2,16 @@
 Autoencoders: digits through a bottleneck
 =========================================
 
-An autoencoder squeezes an image into a few numbers, its code, and makes the image again from these.
-Here are a plain one, a deep one, a convolutional one and a sparse one side by side, with principal
-components, which are the best that can be done without an activation in between.
+An autoencoder compresses an image to a few numbers, its code, and reconstructs the image from them.
+Here a plain, a deep, a convolutional and a sparse one are compared with principal components, the
+best linear autoencoder.
 """
 
 # %%
 # The digits
 # ----------
 # 1,797 images of 8x8 pixels, scaled to [0, 1]. A quarter is held out: what counts is how well
-# images are reconstructed that the network has not been fitted to.
+# images are reconstructed that were not in the training data.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -32,12 +32,12 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # The networks
 # ------------
-# Four have codes of 8 numbers. The sparse one has 64, as many as there are pixels, which would be
-# no bottleneck at all; but each of them that is not zero adds to its loss. The pixels are taken as
-# probabilities of ink, with the binary cross-entropy as loss.
+# Four have codes of size 8. The sparse one has 64 units, as many as there are pixels, which would
+# be no bottleneck at all; but an L1 penalty keeps most of them at zero. The loss is the binary
+# cross-entropy, with pixels as probabilities of ink.
 #
-# An encoder whose last activation is relu can say nothing with the negative half of the numbers.
-# For codes that are to be dense, "identity" is the better end.
+# An encoder that ends in relu cannot produce negative values. For dense codes, "identity" is the
+# better last activation.
 
 
 def settings(**others):
@@ -81,18 +81,18 @@ models = {
 }
 
 # %%
-# What they make of held-out digits
-# ---------------------------------
-# ``reconstruct`` is ``inverse_transform`` of ``transform``; with principal components one has to
-# write it out.
-warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+# Reconstructions of held-out digits
+# ----------------------------------
+# ``reconstruct(X)`` of an autoencoder is ``inverse_transform(transform(X))``; the latter works for
+# principal components, too.
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 reconstructions, codes, errors = {}, {}, {}
 for name, model in models.items():
     codes[name] = model.fit(X_train).transform(X_test)
     reconstructions[name] = model.inverse_transform(codes[name])
     errors[name] = np.mean((reconstructions[name] - X_test) ** 2)
     active = np.mean(np.abs(codes[name]) > 1e-6) * codes[name].shape[1]
-    print(f"{name:16s} mean squared error {errors[name]:.4f}, {active:4.1f} numbers not zero")
+    print(f"{name:16s} mean squared error {errors[name]:.4f}, {active:4.1f} nonzero units")
 
 shown = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
 lines = {"the digits": X_test, **reconstructions}
@@ -106,9 +106,9 @@ for panel, (name, images) in zip(panels, lines.items()):
 plt.show()
 
 # %%
-# Where the errors are
-# --------------------
-# The same errors digit by digit: some have more shapes than others.
+# Errors by digit
+# ---------------
+# The same errors digit by digit: some digits come in more shapes than others.
 figure, panel = plt.subplots(figsize=(8, 3.4), layout="constrained")
 width = 0.8 / len(models)
 for place, (name, images) in enumerate(reconstructions.items()):

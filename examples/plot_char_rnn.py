@@ -2,17 +2,17 @@
 A character model of Python's manual
 ====================================
 
-A recurrent network reads text character by character and learns to predict the next one. Drawing
-from its predictions, it writes text of its own. A Markov chain, which looks at the last few
-characters only, is what it has to beat.
+A recurrent network reads text character by character and learns to predict the next one. Sampling
+from its predictions generates new text. The baseline is a Markov chain, which sees only the last
+few characters.
 """
 
 # %%
 # The text
 # --------
-# Python brings its language reference along, for ``help("assert")`` and the like. The paragraphs of
-# prose in it, each once, are 220,000 characters, give or take some with the version of Python; a
-# tenth of the paragraphs is held out.
+# Python ships its language reference, for ``help("assert")`` and the like. Its paragraphs of prose,
+# without duplicates, have about 220,000 characters, depending on the version of Python; a tenth of
+# the paragraphs is held out.
 import re
 import textwrap
 import warnings
@@ -29,17 +29,17 @@ paragraphs = "\n\n".join(topics.values()).split("\n\n")
 unique = dict.fromkeys(" ".join(paragraph.split()) for paragraph in paragraphs)
 prose = [paragraph for paragraph in unique if re.fullmatch("[A-Z].{60,}[.:]", paragraph)]
 train, test = ("\n".join(part) for part in train_test_split(prose, test_size=0.1, random_state=0))
-print(f"{len(train):,} characters to train with, {len(test):,} held out, {len(set(train))} kinds")
+print(f"{len(train):,} characters to train with, {len(test):,} held out")
 
 # %%
 # Markov chains
 # -------------
-# The probability of the next character, given the last few: how often it followed them, with what
-# shorter contexts say mixed in. Longer contexts know better, until most of those in new text have
-# never been seen. The loss is that of the network: the mean negative log-likelihood of a character.
+# The probability of the next character given the last few: how often it followed them, interpolated
+# with shorter contexts. Longer contexts predict better, until most of those in new text have never
+# been seen. The loss is the same as the network's: the mean negative log-likelihood per character.
 #
-# A character that only the held-out text has would be an error; ``unknown`` names one that it is
-# taken as.
+# A character that occurs only in the held-out text would be an error; ``unknown`` is the character
+# that replaces it.
 losses = {}
 for order in range(1, 8):
     chain = CharMarkovChain(order, unknown="?").fit(train)
@@ -50,9 +50,9 @@ best = min(losses, key=lambda order: losses[order])
 # %%
 # The network
 # -----------
-# Two layers of gated recurrent units. The text is dealt to 64 streams, which are gone through side
-# by side in chunks of 32 characters. The state goes on from chunk to chunk, so that the network may
-# remember more than the 32 characters through which gradients flow.
+# Two layers of gated recurrent units. The text is split into 64 streams, which are read in
+# parallel, in chunks of 32 characters. The state carries over from chunk to chunk, so the network
+# can remember more than the 32 characters through which gradients are propagated.
 rnn = CharRNN(
     "gru",
     192,
@@ -66,7 +66,7 @@ rnn = CharRNN(
     random_state=0,
 )
 with warnings.catch_warnings():
-    # So many epochs are enough; the warning that the loss still falls is no news.
+    # The number of epochs is intended; the warning that the loss still falls is ignored.
     warnings.simplefilter("ignore", ConvergenceWarning)
     rnn.fit(train, X_val=test)
 loss = -rnn.score(test)
@@ -76,8 +76,8 @@ print(f"Markov chain of order {best}: {losses[best]:.3f}, perplexity {np.exp(los
 # %%
 # The learning curve
 # ------------------
-# The training loss is averaged over an epoch in which the weights change, and with dropout: a part
-# of the first layer's outputs is missing. That is why it begins above that of the held-out text.
+# The training loss is averaged over an epoch while the weights change, and includes dropout. That
+# is why it starts above the loss on the held-out text.
 figure, panel = plt.subplots(figsize=(7, 4.2), layout="constrained")
 epochs = rnn.history_.index
 panel.plot(epochs, rnn.history_["loss"], label="network, training text")
@@ -95,8 +95,9 @@ plt.show()
 # %%
 # Three temperatures
 # ------------------
-# The probabilities are raised to the power of one over the temperature. A low one repeats what is
-# most common; at 1 characters come as the network believes that they do; a high one invents words.
+# The probabilities are raised to the power of one over the temperature. A low temperature repeats
+# what is most common; at 1, characters are drawn with the predicted probabilities; a high one
+# invents words.
 
 
 def write(model, temperature):
@@ -110,16 +111,16 @@ for temperature in (0.4, 0.8, 1.2):
     write(rnn, temperature)
 
 # %%
-# And the best Markov chain, for comparison. It knows the words, but not what it was talking about.
+# And the best Markov chain, for comparison. It knows the words, but loses track of the sentence.
 best_chain = CharMarkovChain(best, unknown="?").fit(train)
 write(best_chain, 0.8)
 
 # %%
 # What surprises it
 # -----------------
-# ``predict_proba`` gives the probabilities of the next character after any text. Here is how hard
-# the characters of a sentence were to predict: the beginnings of words are surprising, their ends
-# are not.
+# ``predict_proba`` returns the probabilities of the next character after any text. Here is how hard
+# each character of a sentence is to predict: the beginnings of words are surprising, their ends are
+# not.
 sentence = "The expression is evaluated in the namespace of the class."
 positions = range(1, len(sentence))
 probabilities = rnn.predict_proba([sentence[:i] for i in positions])
@@ -135,3 +136,5 @@ panel.grid(axis="y", alpha=0.3)
 panel.set_axisbelow(True)
 panel.spines[["top", "right"]].set_visible(False)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -1,17 +1,17 @@
 """
-Codes as maps: digits in two dimensions
-=======================================
+Digits in two dimensions: autoencoders, PCA and t-SNE
+=====================================================
 
-Where an autoencoder puts the digits, without having seen a label. Three ways to two numbers: a
-variational autoencoder whose code has just two, a larger code that t-SNE lays out in the plane, and
-the first two principal components.
+Where an autoencoder places the digits, without having seen a label. Three ways to get two
+dimensions: the first two principal components, a variational autoencoder with a two-dimensional
+code, and t-SNE on a larger code.
 """
 
 # %%
 # The digits
 # ----------
-# Half of the 1,797 images are fitted, and the other half is drawn: a map is of use if it has a
-# place for what is new.
+# Half of the 1,797 images are fitted, and the other half is plotted: a map is useful if it places
+# new samples well.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -29,14 +29,14 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X.astype(np.float32) / 16, y, test_size=0.5, stratify=y, random_state=0
 )
-warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 
 # %%
-# Two numbers
-# -----------
-# The code of a variational autoencoder is a normal distribution for each image. Its loss asks that
-# they lie near the standard one, and therefore side by side, without large gaps. ``transform``
-# gives the means.
+# A two-dimensional code
+# ----------------------
+# The code of a variational autoencoder is a normal distribution for each image. Its loss pulls
+# these toward the standard normal distribution, so that they lie side by side, without large gaps.
+# ``transform`` returns the means.
 maps = {"PCA": PCA(2, random_state=0).fit(X_train).transform(X_test)}
 vae = VariationalAutoencoderTransformer(
     2, (256, 64), loss="log_loss", batch_size=32, max_iter=250, n_iter_no_change=250, random_state=0
@@ -46,10 +46,10 @@ print(f"VAE: evidence lower bound of held-out digits {vae.score(X_test):.1f} nat
 print(vae.history_.iloc[[0, 9, 49, -1]])
 
 # %%
-# Sixteen numbers, then t-SNE
-# ---------------------------
-# A plain autoencoder needs more room. t-SNE keeps neighbours in the 16 dimensions neighbours in the
-# plane. It makes a map of the points that it is given, and has no place for others.
+# Sixteen dimensions, then t-SNE
+# ------------------------------
+# A plain autoencoder needs more dimensions. t-SNE keeps neighbors in the 16 dimensions close in the
+# plane. It embeds only the points that it is fitted to, and cannot place new ones.
 deep = AutoencoderTransformer(
     (128, 64, 16), ["relu", "relu", "identity"], loss="log_loss", batch_size=32,
     learning_rate_init=3e-3, max_iter=150, random_state=0,
@@ -59,13 +59,13 @@ maps["autoencoder, t-SNE"] = TSNE(random_state=0).fit_transform(deep.transform(X
 # %%
 # The maps
 # --------
-# How well they tell the digits apart: the accuracy of the five nearest neighbours on the map, in
-# five-fold cross-validation. A digit's number stands where the median of its points is.
+# How well they separate the digits: the accuracy of a five-nearest-neighbors classifier on the map,
+# in five-fold cross-validation. Each digit is marked at the median of its points.
 figure, panels = plt.subplots(1, 3, figsize=(12, 4.5), layout="constrained")
 color_of = plt.get_cmap("tab10")
 for panel, (name, places) in zip(panels, maps.items()):
     accuracy = cross_val_score(KNeighborsClassifier(5), places, y_test, cv=5).mean()
-    print(f"{name:18s} accuracy of neighbours {accuracy:.3f}")
+    print(f"{name:18s} accuracy of nearest neighbors {accuracy:.3f}")
     for digit in range(10):
         of_digit = places[y_test == digit]
         panel.scatter(*of_digit.T, s=9, color=color_of(digit), alpha=0.75, linewidths=0)
@@ -73,5 +73,5 @@ for panel, (name, places) in zip(panels, maps.items()):
             *np.median(of_digit, axis=0), digit, ha="center", va="center", fontsize="large",
             bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": color_of(digit)},
         )  # fmt: skip
-    panel.set(title=f"{name}\nneighbours are right: {accuracy:.0%}", xticks=[], yticks=[])
+    panel.set(title=f"{name}\naccuracy of nearest neighbors {accuracy:.0%}", xticks=[], yticks=[])
 plt.show()

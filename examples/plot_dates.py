@@ -2,17 +2,17 @@
 Dates, translated
 =================
 
-An encoder reads a date as people write it; a decoder goes on from the state in which that has
-ended, and writes the date as ``2031-05-17``. Nobody tells them what a month is: they learn it from
-pairs of strings.
+An encoder reads a date as people write it; a decoder starts from the encoder's final state and
+writes the date as ``2031-05-17``. Nobody tells them what a month is: they learn it from pairs of
+strings.
 """
 
 # %%
 # The pairs
 # ---------
-# Days of a hundred years in eight formats. Where a year has two digits, the first half of the
-# numbers means 2000 to 2049, the second 1950 to 1999: this has to be learned as well. No day that
-# is held out is among those to train with, in any format.
+# Days from a hundred years in eight formats. Two-digit years from 00 to 49 mean 2000 to 2049, and
+# those from 50 to 99 mean 1950 to 1999: this has to be learned as well. No held-out day occurs in
+# the training data, in any format.
 import datetime
 import warnings
 
@@ -63,18 +63,18 @@ for text, date in zip(X_train[:5], y_train):
 # %%
 # The network
 # -----------
-# In training the decoder sees the true date up to each character, and is to predict the next one;
-# in prediction it sees what it has written itself. So all characters have to be right: the score is
-# the share of dates that are exactly so.
+# In training, the decoder sees the true date up to each character and predicts the next one; in
+# prediction, it sees what it has written itself. The score is the fraction of dates that are
+# exactly right.
 net = Seq2SeqRNN("lstm", 128, max_iter=30, random_state=0)
-warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant as it is
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 net.fit(X_train, y_train, X_val=X_test, y_val=y_test)
 score = net.score(X_test, y_test)
 print(f"{score:.1%} of {len(X_test):,} held-out dates are right")
 
 # %%
-# At first the loss falls because most years begin with 19 or 20 and hyphens stand where they stand.
-# Whole dates come later.
+# At first the loss falls because most years begin with 19 or 20 and the hyphens are always in the
+# same place. Whole dates come later.
 figure, (losses, scores) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
 history = net.history_
 losses.plot(history["loss"], label="training pairs")
@@ -93,8 +93,8 @@ plt.show()
 # %%
 # What it writes, and when
 # ------------------------
-# The same seed gives the same bits, so that a network which is fitted for fewer epochs is this one
-# as it was then. Years come first, then months, and days last; wrong characters are red.
+# The same seed gives the same bits, so a network fitted for fewer epochs is the same network at an
+# earlier stage. Years come first, then months, and days last; wrong characters are red.
 stages = {f"{n} epochs": clone(net).set_params(max_iter=n) for n in (3, 6, 9, 12)}
 stages = {name: stage.fit(X_train, y_train) for name, stage in stages.items()}
 stages[f"{net.max_iter} epochs"] = net
@@ -129,9 +129,9 @@ plt.show()
 # %%
 # The mistakes
 # ------------
-# Greedy search takes the most probable character each time. A beam search keeps several beginnings,
-# and ends with the date that is most probable as a whole among those it has come by. That is where
-# a network hesitates; if it is sure of a mistake, no search helps.
+# Greedy search takes the most probable character each time. Beam search keeps several prefixes and
+# returns the most probable date that it has found. This helps where the network is uncertain; if it
+# is sure of a mistake, no search helps.
 greedy = net.predict(X_test)
 beam = net.set_params(beam_width=5).predict(X_test)
 wanted = np.array(y_test)
@@ -145,10 +145,12 @@ for i in np.flatnonzero((greedy != wanted) | (beam != wanted))[:12]:
     )
 
 # %%
-# Formats that it has never seen
-# ------------------------------
-# What it has learned are the formats that it has read, not what a date is.
+# Unseen formats
+# --------------
+# The network has learned the formats in the training data, not what a date is.
 for text in ("Sunday 20 July 1969", "20 Jul 1969", "1969, July 20", "July 1969", "20 July"):
     (date,) = net.predict([text])
     probability = np.exp(net.score_samples([text], [date])[0])
     print(f"{text:30s} {date:12s} {probability:.0%} sure")
+
+# sphinx_gallery_thumbnail_number = 2

@@ -2,16 +2,16 @@
 Denoising: clean digits from noisy ones
 =======================================
 
-A network that is shown noisy images and compares what it gives with the clean ones learns what a
-digit looks like, and takes away what does not. The noise is new at each step of training, so that
-it cannot be learned by heart.
+A network that gets noisy images and is trained to output the clean ones learns what a digit looks
+like, and removes what does not belong. The noise is drawn anew at each training step, so it cannot
+be memorized.
 """
 
 # %%
 # The digits
 # ----------
-# Pixels in [0, 1]. The noise on those that are held out is made here, once: normal noise, clipped
-# to [0, 1] again; pixels that are lost; pixels that are black or white by accident.
+# Pixels in [0, 1]. The noise on the held-out images is drawn here, once: normal noise, clipped to
+# [0, 1]; pixels that are lost; pixels that are randomly black or white.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -39,9 +39,9 @@ noisy = {
 # %%
 # The networks
 # ------------
-# ``noise`` says how much there is, ``noise_kind`` of which kind; for ``loss="log_loss"`` its limits
-# are 0 and 1. The code of the dense network is larger than an image: it is the noise that keeps it
-# from copying. The convolutional one has no small code either, and sees 3x3 neighbours.
+# ``noise`` is the amount of noise, ``noise_kind`` its kind; with ``loss="log_loss"`` it is clipped
+# to [0, 1]. The code of the dense network is larger than an image: only the noise keeps it from
+# copying. The convolutional one has no bottleneck either, and works on 3x3 neighborhoods.
 
 
 def dense(kind):
@@ -64,11 +64,11 @@ training = {
     "n_iter_no_change": 60,
     "random_state": 0,
 }
-warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 
 
 def principal_components(images):
-    """Return the best that components can do, of all their numbers."""
+    """Return the reconstructions from the best number of components."""
     found = []
     for n in range(2, 60, 2):
         pca = PCA(n, random_state=0).fit(X_train)
@@ -92,10 +92,10 @@ for kind, images in noisy.items():
     print(f"{kind}: mean squared error {errors}")
 
 # %%
-# What they make of it
-# --------------------
-# The number of principal components is chosen by the clean digits themselves, which is more than
-# one could know; even so, they remove less.
+# The denoised images
+# -------------------
+# The number of principal components is chosen with the help of the clean held-out digits, an unfair
+# advantage; even so, they remove less noise.
 shown = [np.flatnonzero(y_test == digit)[1] for digit in range(10)]
 
 
@@ -113,16 +113,16 @@ def show(panel, rows):
 
 figure, panels = plt.subplots(3, 1, figsize=(7.6, 8.5), layout="compressed")
 for panel, (kind, rows) in zip(panels, denoised.items()):
-    labelled = {f"{name}, error {error(images):.4f}": images for name, images in rows.items()}
-    show(panel, {"clean": X_test, **labelled})
+    labeled = {f"{name}, error {error(images):.4f}": images for name, images in rows.items()}
+    show(panel, {"clean": X_test, **labeled})
     panel.set_title(kind.replace("_", " "), fontsize="medium")
 plt.show()
 
 # %%
-# Noise of one's own
-# ------------------
-# Any other damage can be undone too, if pairs are there to learn from: ``X_clean`` is what X is to
-# become. Here the lower half of each image is missing.
+# Other kinds of damage
+# ---------------------
+# Any other damage can be repaired too, given pairs to learn from: ``X_clean`` is the target for X.
+# Here the lower half of each image is missing.
 half = np.arange(64) < 32
 net = AutoencoderTransformer((256, 128), **training).fit(X_train * half, X_clean=X_train)
 restored = net.reconstruct(X_test * half)
@@ -132,3 +132,5 @@ print(f"lower half: error {error(restored):.4f}, of the mean digit's {error(mean
 figure, panel = plt.subplots(figsize=(7.6, 2.3), layout="constrained")
 show(panel, {"clean": X_test, "upper half": X_test * half, "restored": restored})
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

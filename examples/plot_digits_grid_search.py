@@ -2,16 +2,17 @@
 Handwritten digits through a pipeline and a grid search
 =======================================================
 
-A multilayer perceptron behind a scaler, its settings chosen by a grid search with three-fold cross
-validation, judged on digits that neither the search nor the training has seen. The figure is saved
-as ``plot_digits_grid_search.png`` in the current folder.
+A multilayer perceptron in a pipeline with a scaler. Its hyperparameters are chosen by a grid search
+with three-fold cross-validation, and the best network is evaluated on digits that neither the
+search nor the training has seen. The figure is saved as ``plot_digits_grid_search.png`` in the
+current folder.
 """
 
 # %%
 # The digits
 # ----------
-# 1,797 images of 8x8 pixels. In float32 the network computes in float32 as well, which is about
-# twice as fast and plenty for pixels of 17 grey levels.
+# 1,797 images of 8x8 pixels. Given float32 data, the network computes in float32, which is about
+# twice as fast and precise enough for pixels with 17 gray levels.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,7 +34,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 # The search
 # ----------
 # 24 candidates, each fitted on three folds. Each worker fits its networks on one thread, so that
-# the search as a whole uses all the cores. (The first fit on a machine also compiles the kernels.)
+# the search as a whole uses all cores. (The first fit on a machine also compiles the kernels.)
 pipeline = Pipeline(
     [
         ("scaler", StandardScaler()),
@@ -57,9 +58,9 @@ for name, value in search.best_params_.items():
     print(f"    {name.removeprefix('net__')} = {value}")
 
 # %%
-# The curves
-# ----------
-# The best network once more, trained on 80% of the training data and watched on the other 20%.
+# Learning curves
+# ---------------
+# The best network again, trained on 80% of the training data and validated on the other 20%.
 X_fit, X_val, y_fit, y_val = train_test_split(
     X_train, y_train, test_size=0.2, stratify=y_train, random_state=0
 )
@@ -67,18 +68,21 @@ scaler = StandardScaler().fit(X_fit)
 watched = clone(search.best_estimator_["net"])
 watched.fit(scaler.transform(X_fit), y_fit, X_val=scaler.transform(X_val), y_val=y_val)
 
+# %%
+# The figure
+# ----------
+# On the left the learning curves. On the right the mistakes, then other digits from the held-out
+# data, side by side as one large image.
 figure, (curves, gallery) = plt.subplots(
     1, 2, figsize=(11, 4.5), width_ratios=[5, 6], layout="constrained"
 )
-curves.plot(watched.loss_curve_, label="training")
-curves.plot(watched.validation_loss_curve_, label="validation")
+epochs = watched.history_.index
+curves.plot(epochs, watched.history_["loss"], label="training")
+curves.plot(epochs, watched.history_["validation_loss"], label="validation")
 curves.set(xlabel="epoch", ylabel="loss", yscale="log", title="Loss of the best network")
+curves.grid(alpha=0.3)
 curves.legend()
 
-# %%
-# Some digits
-# -----------
-# The mistakes first, then others from the held-out data, all side by side as one large image.
 rows, columns = 5, 8
 order = np.argsort(predicted == y_test, kind="stable")[: rows * columns]
 tiles = np.pad(X_test[order].reshape(rows, columns, 8, 8), [(0, 0), (0, 0), (0, 4), (1, 1)])

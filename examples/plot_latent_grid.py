@@ -2,16 +2,16 @@
 Variational autoencoders: digits that nobody has written
 ========================================================
 
-The codes of a variational autoencoder fill the plane as the standard normal distribution does.
-Decoding a grid of such codes shows how one digit turns into another; decoding random ones makes new
-digits. Of a plain autoencoder, one does not know which codes mean something.
+The codes of a variational autoencoder follow the standard normal distribution. Decoding a grid of
+codes shows how one digit turns into another; decoding random codes generates new digits. With a
+plain autoencoder one does not know which codes are meaningful.
 """
 
 # %%
-# Two networks with codes of two numbers
-# --------------------------------------
-# With the same layers; only the middle differs. The variational one draws a code from a normal
-# distribution and pays for how far that is from the standard one.
+# Two networks with two-dimensional codes
+# ---------------------------------------
+# Their layers are the same except for the code. The variational one draws the code from a normal
+# distribution and is penalized for how far this is from the standard normal one.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -24,13 +24,13 @@ from sknn import AutoencoderTransformer, VariationalAutoencoderTransformer
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32) / 16
-warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 epochs = 250
 training = {
     "loss": "log_loss",
     "batch_size": 32,
     "max_iter": epochs,
-    "n_iter_no_change": epochs,  # draws make the loss rise and fall, which is no end of learning
+    "n_iter_no_change": epochs,  # the draws make the loss fluctuate
     "random_state": 0,
 }
 vae = VariationalAutoencoderTransformer(2, (256, 64), **training).fit(X)
@@ -39,13 +39,13 @@ plain = AutoencoderTransformer((256, 64, 2), ["relu", "relu", "identity"], **tra
 # %%
 # The two parts of the loss
 # -------------------------
-# The reconstruction gets better as codes say more; the divergence is what they say, in nats.
+# The reconstruction improves as the codes carry more information; the divergence measures how much.
 history = vae.history_
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 left.plot(history["reconstruction"], color="tab:blue")
-left.set(xlabel="epoch", ylabel="nats", title="loss of reconstruction")
+left.set(xlabel="epoch", ylabel="nats", title="reconstruction loss")
 right.plot(history["kl"], color="tab:orange")
-right.set(xlabel="epoch", ylabel="nats", title="divergence of the codes")
+right.set(xlabel="epoch", ylabel="nats", title="Kullback-Leibler divergence of the codes")
 for panel in (left, right):
     panel.set_xlim(1, len(history))
     panel.grid(alpha=0.3)
@@ -54,9 +54,9 @@ plt.show()
 # %%
 # A grid of codes
 # ---------------
-# At the quantiles of the normal distribution, so that each image stands for an equal share of the
-# codes. The plain network gets a grid over the range of its own codes, from the 2nd to the 98th
-# percentile of each.
+# At the quantiles of the normal distribution, so that each image represents an equal share of the
+# codes. For the plain network, the grid spans the range of its own codes, from the 2nd to the 98th
+# percentile of each dimension.
 
 
 def mosaic(images, columns):
@@ -87,15 +87,15 @@ plt.show()
 # %%
 # New digits
 # ----------
-# ``sample`` draws codes from the standard normal distribution and decodes them. With ten numbers
-# instead of two the bound is hardly another one: what the better reconstruction gains, the
-# divergence of more numbers costs. The samples are more varied, and more of them are no digit,
-# since ten dimensions have more room that no image was near to.
+# ``sample`` draws codes from the standard normal distribution and decodes them. With ten dimensions
+# instead of two the evidence lower bound hardly changes: what is gained in reconstruction is lost
+# in the divergence of the additional dimensions. The samples are more varied, and more of them are
+# not digits, since ten dimensions have more room far from any training image.
 larger = VariationalAutoencoderTransformer(10, (256, 64), **training).fit(X)
-for name, net in (("two numbers", vae), ("ten numbers", larger)):
+for name, net in (("two dimensions", vae), ("ten dimensions", larger)):
     parts = net.history_.iloc[-1]
     print(
-        f"code of {name}: evidence lower bound {net.score(X):.2f} nats "
+        f"{name}: evidence lower bound {net.score(X):.2f} nats "
         f"(reconstruction {-parts['reconstruction']:.2f}, divergence {-parts['kl']:.2f})"
     )
 
@@ -103,5 +103,7 @@ figure, panels = plt.subplots(1, 2, figsize=(10, 3.4), layout="compressed")
 for panel, (name, net) in zip(panels, [("two", vae), ("ten", larger)]):
     images = net.sample(84, random_state=0)
     panel.imshow(mosaic(images, 12), cmap="gray_r", vmin=0, vmax=1)
-    panel.set(title=f"samples, from codes of {name} numbers", xticks=[], yticks=[])
+    panel.set(title=f"samples from codes with {name} dimensions", xticks=[], yticks=[])
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -2,18 +2,17 @@
 LeNet-5: what a convolutional network sees in digits
 ====================================================
 
-LeNet-5 (LeCun et al., 1998) learns handwritten digits; then its filters, what they make of an
-image, and the digits that it mistakes. It takes scikit-learn's digits, or MNIST where that is:
-``mnist.npz`` in the current folder, or the file that the environment variable ``MNIST`` names, with
+LeNet-5 (LeCun et al., 1998) learns handwritten digits; then we look at its filters, at its
+activation maps, and at its mistakes. It uses scikit-learn's digits, or MNIST if available:
+``mnist.npz`` in the current folder, or the file given by the environment variable ``MNIST``, with
 ``X_train``, ``y_train``, ``X_test`` and ``y_test``.
 """
 
 # %%
 # The digits
 # ----------
-# LeNet-5 was made for 28x28 pixels. scikit-learn's digits have 8x8, which its second kernel would
-# see as a whole. Three times as large, with a margin, they are of MNIST's size, and the network is
-# the same for both.
+# LeNet-5 was designed for 28x28 pixels. scikit-learn's digits have 8x8. Enlarged three times, with
+# a margin, they have the size of MNIST's, and the network is the same for both.
 import os
 import warnings
 from pathlib import Path
@@ -46,11 +45,11 @@ else:
 # %%
 # The network
 # -----------
-# The held-out digits are there for the curves; nothing is chosen by them. The training loss is
-# averaged over an epoch in which the weights change, and contains a small penalty on the weights.
+# The held-out digits are used for the curves only; nothing is selected by them. The training loss
+# is averaged over an epoch while the weights change, and includes a small L2 penalty.
 net = ConvNetClassifier("lenet5", batch_size=batch_size, max_iter=epochs, random_state=0)
 with warnings.catch_warnings():
-    # So many epochs are enough; the warning that the loss still falls is no news.
+    # The number of epochs is intended; the warning that the loss still falls is ignored.
     warnings.simplefilter("ignore", ConvergenceWarning)
     net.fit(X_train, y_train, X_val=X_test, y_val=y_test)
 print(net.summary())
@@ -77,11 +76,10 @@ plt.show()
 # %%
 # The filters
 # -----------
-# The first layer has six filters of 5x5 weights: positive ones (red) look for ink, negative ones
-# (blue) for paper, and a filter with red on one side and blue on the other finds edges of that
-# direction. A small data set teaches a filter little, so that much of its random beginning remains.
-# Below each is its activation map of one digit: what the relu leaves of its sums, bright where that
-# is most.
+# The first layer has six filters of 5x5 weights: positive weights (red) respond to ink, negative
+# ones (blue) to paper, and a filter with red on one side and blue on the other detects edges of
+# that orientation. On a small data set, filters change little from their random initial values.
+# Below each filter is its activation map for one digit, after the relu; bright means large.
 kernels = net.weights_["layers.0"]["kernel"]  # (height, width, channels, filters)
 n_filters = kernels.shape[-1]
 shown = X_test[y_test == 5][:1]
@@ -115,9 +113,9 @@ plt.show()
 # %%
 # The second layer
 # ----------------
-# After the first pool, each of 16 filters looks at 5x5 places of all six maps. What they answer to
-# is no longer an edge but a part of a digit, so their maps tell the digits apart. A row shows one
-# digit, a column one filter.
+# After the first pooling layer, each of 16 filters sees a 5x5 window of all six maps. They respond
+# to parts of digits rather than to edges, so their maps differ between digits. Each row shows one
+# digit, each column one filter.
 rows = [np.flatnonzero(y_test == digit)[0] for digit in (0, 1, 4, 7)]
 maps = activation_maps(2, X_test[rows])
 n_filters = maps.shape[-1]
@@ -133,7 +131,7 @@ plt.show()
 # %%
 # The mistakes
 # ------------
-# The label that was predicted, with its probability, and the true one. The surest mistakes come
+# The predicted label, with its probability, and the true one. The most confident mistakes come
 # first.
 probabilities = net.predict_proba(X_test[wrong]).max(axis=1)
 worst = wrong[np.argsort(-probabilities)][:16]
@@ -155,3 +153,5 @@ for panel, sample, probability in zip(panels.flat, worst, probabilities):
     )
 figure.suptitle(f"{len(worst)} of {len(wrong)} mistakes among {len(X_test):,} held-out digits")
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 3

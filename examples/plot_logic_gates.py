@@ -2,15 +2,15 @@
 Logic gates: what a perceptron learns, and what it cannot
 =========================================================
 
-Rosenblatt's perceptron learns AND, OR and NOT, whose ones and zeros a straight line separates. No
-line separates those of XOR; a multilayer perceptron with one hidden layer bends the boundary.
+Rosenblatt's perceptron learns AND, OR and NOT, which are linearly separable. XOR is not; a
+multilayer perceptron with one hidden layer has a decision boundary that bends.
 """
 
 # %%
 # The perceptron
 # --------------
-# From zero weights, with a learning rate of 1 and the samples in order, the rule ends at whole
-# numbers; for AND at a bias of -3 and weights of 2 and 1.
+# From zero weights, with a learning rate of 1 and without shuffling, the perceptron rule converges
+# to integer weights; for AND, to a bias of -3 and weights of 2 and 1.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -44,9 +44,9 @@ print(f"XOR with a hidden layer: {fitted['XOR, hidden layer'].score(X, y):.0%} r
 gates["XOR, hidden layer"] = gates["XOR"]
 
 # %%
-# The boundaries
-# --------------
-# NOT has one input, so its boundary is the same at every height.
+# Decision boundaries
+# -------------------
+# NOT has one input, so its boundary is vertical.
 axis = np.linspace(-0.5, 1.5, 201)
 plane = np.column_stack([part.ravel() for part in np.meshgrid(axis, axis)])
 

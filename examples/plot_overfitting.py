@@ -1,16 +1,17 @@
 """
-Overfitting, and five ways to train
-===================================
+Overfitting, and four remedies
+==============================
 
-A large network on few digits, some of them with a wrong label, learns them by heart: the training
-loss falls to zero while the validation loss rises. Dropout, batch normalisation, a penalty on the
-weights and early stopping each change that in their own way.
+A large network trained on few digits, some of them mislabeled, memorizes them: the training loss
+falls to zero while the validation loss rises. Dropout, batch normalization, an L2 penalty and early
+stopping each change that in their own way.
 """
 
 # %%
 # The data
 # --------
-# 300 digits to train on, one label in six replaced at random; 1,000 to validate on, all right.
+# 300 digits to train on, with one label in six replaced at random; 1,000 correctly labeled ones to
+# validate on.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -33,19 +34,19 @@ y_train[wrong] = rng.randint(10, size=wrong.sum())
 # %%
 # The networks
 # ------------
-# The same network each time, with one setting changed. Early stopping keeps the weights of its best
-# epoch; here it is given the validation data, where it would otherwise set a part of the training
-# data aside.
+# The same network each time, with one setting changed. Early stopping restores the weights of its
+# best epoch; here it uses the validation data, and would otherwise hold out a fraction of the
+# training data.
 settings = {
     "plain": {},
     "dropout 0.5": {"dropout": 0.5},
-    "batch normalisation": {"batch_norm": True},
+    "batch normalization": {"batch_norm": True},
     "L2 penalty (alpha=0.5)": {"alpha": 0.5},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 15},
 }
 epochs = 120
 nets = {}
-# The curves are meant to run to the last epoch, so the warning that they did is no news.
+# The fits are meant to run to the last epoch, so the warning that they did is ignored.
 warnings.simplefilter("ignore", ConvergenceWarning)
 for name, setting in settings.items():
     parameters = {"n_iter_no_change": epochs, "tol": 0.0, **setting}
@@ -54,8 +55,8 @@ for name, setting in settings.items():
     print(f"{name:23s} validation accuracy {net.score(X_val, y_val):.3f}")
 
 # %%
-# The curves
-# ----------
+# Learning curves
+# ---------------
 # The training loss includes the penalty on the weights, as in scikit-learn.
 figure, panels = plt.subplots(1, len(nets), figsize=(14, 3.2), sharey=True, layout="constrained")
 for panel, (name, net) in zip(panels, nets.items(), strict=True):

@@ -2,15 +2,15 @@
 Radial basis functions: bumps that add up to a sine
 ===================================================
 
-A network of radial basis functions is a weighted sum of bumps, one around each of its centers. Here
-they are: the bumps, times their weights, below the curve that they and the intercept add up to, for
-two, four and eight centers, and for widths of two kinds.
+A radial basis function network is a weighted sum of bumps, one around each of its centers. The
+figures show the weighted bumps and the curve that they and the intercept add up to, for two, four
+and eight centers, and for two kinds of widths.
 """
 
 # %%
 # The data
 # --------
-# 100 points of a sine, with a little noise.
+# 100 noisy samples of a sine.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -34,12 +34,12 @@ def bumps(net):
 
 
 # %%
-# Own widths, and one for all
-# ---------------------------
-# ``widths="cluster"`` gives each center the standard deviation of the points that are nearest to
-# it: the bumps of many centers are narrow, hardly overlap, and leave valleys between them.
-# ``widths="shared"`` goes by the largest distance between centers: the bumps are wide and overlap,
-# with large weights of both signs whose sum is smooth.
+# One width per center, or one for all
+# ------------------------------------
+# ``widths="cluster"`` gives each center the standard deviation of the points nearest to it: with
+# many centers, the bumps are narrow, hardly overlap, and leave valleys between them.
+# ``widths="shared"`` is based on the largest distance between centers: the bumps are wide and
+# overlap, with large weights of both signs whose sum is smooth.
 figure, panels = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
 for line, widths in zip(panels, ("cluster", "shared")):
     for panel, k in zip(line, (2, 4, 8)):
@@ -63,11 +63,11 @@ panels[0, 0].legend(frameon=False, fontsize="small")
 plt.show()
 
 # %%
-# Least squares, and the online rule
-# ----------------------------------
-# The weights of the best fit come from one linear system (``solver="lstsq"``, the default). The
-# online rule of the textbooks goes to them in small steps, one point at a time
-# (``solver="sgd"``), and has not arrived after 100 epochs.
+# Least squares and online learning
+# ---------------------------------
+# The best weights are the solution of a linear system (``solver="lstsq"``, the default). The online
+# rule of the textbooks (``solver="sgd"``) approaches them in small steps, one sample at a time, and
+# has not converged after 100 epochs.
 warnings.simplefilter("ignore", ConvergenceWarning)  # that is the point
 solved = RBFNetRegressor(4, widths="shared", random_state=0).fit(X, y)
 stepped = RBFNetRegressor(4, widths="shared", solver="sgd", alpha=0, random_state=0).fit(X, y)

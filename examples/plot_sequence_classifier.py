@@ -2,16 +2,16 @@
 Sequences: whistles that rise and fall
 ======================================
 
-Short sounds whose pitch rises, falls, or does the one and then the other, of different lengths and
-under noise: what tells them apart is the order in which things happen. Recurrent networks read them
-as they are; for classifiers of the usual kind, somebody has to say what to look for.
+Short noisy sounds of different lengths whose pitch rises, falls, or does one after the other: the
+classes differ only in the order of events. Recurrent networks read the raw sequences; other
+classifiers need hand-crafted features.
 """
 
 # %%
 # The whistles
 # ------------
-# A whistle is a wave of 50 to 120 steps. Its frequency runs from low to high, or from high to low,
-# or turns around on the way. ``X`` is a list of arrays, each as long as it happens to be.
+# A whistle is a wave of 50 to 120 steps. Its frequency goes from low to high, from high to low, or
+# turns around on the way. ``X`` is a list of arrays of different lengths.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -59,11 +59,11 @@ for panel in panels[-1]:
 plt.show()
 
 # %%
-# Statistics
-# ----------
-# Mean, deviation, quantiles, crossings of zero and autocorrelations, for a random forest. They know
-# which pitches there were, not when: a rising whistle is a falling one played backward, and has the
-# same statistics. Those of each quarter know more.
+# Hand-crafted features
+# ---------------------
+# Mean, standard deviation, quantiles, zero crossings and autocorrelations, for a random forest.
+# They describe which pitches occurred, not when: a rising whistle is a falling one played backward,
+# with the same statistics. Computing them for each quarter adds information about time.
 
 
 def describe(wave):
@@ -89,8 +89,8 @@ def forest(features):
 # %%
 # Recurrent networks
 # ------------------
-# They get the waves themselves, a number a step, and answer when a whistle is over. Batches hold
-# sequences of different lengths; what lies behind the end of one has no part in anything.
+# They get the waves themselves, one number per step, and predict when a whistle is over. Batches
+# contain sequences of different lengths; steps beyond the end of a sequence are masked.
 
 
 def network(cell, **parameters):
@@ -100,38 +100,37 @@ def network(cell, **parameters):
 
 
 models = {
-    "statistics of the whole": forest(of_whole),
-    "statistics of quarters": forest(of_quarters),
+    "forest, whole sequence": forest(of_whole),
+    "forest, quarters": forest(of_quarters),
     "simple RNN": network("rnn"),
     "LSTM": network("lstm"),
     "GRU": network("gru"),
     "GRU, bidirectional": network("gru", bidirectional=True),
 }
-warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant as it is
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 scores = {name: model.fit(X_train, y_train).score(X_test, y_test) for name, model in models.items()}
 
 # %%
-# The simple cell finds it hard to last: its state fades from step to step, and so do the gradients
-# that would teach it better. Cells with gates hold on to what they have heard. The forest is as
-# good as they are once it is told where to look.
+# The simple cell forgets: its state fades from step to step, and so do the gradients. Gated cells
+# remember. The random forest does as well once its features contain the time.
 figure, panel = plt.subplots(figsize=(8, 3), layout="constrained")
 colors = ["tab:gray"] * 2 + ["tab:blue"] * 4
 bars = panel.barh(list(scores), list(scores.values()), color=colors)
 panel.bar_label(bars, [f"{score:.1%}" for score in scores.values()], padding=4)
 panel.axvline(1 / 4, color="black", linestyle=":", linewidth=1)
 panel.text(0.25, 1.01, "chance", ha="center", transform=panel.get_xaxis_transform())
-panel.set(xlim=(0, 1.08), xlabel=f"accuracy on {len(X_test)} other whistles")
+panel.set(xlim=(0, 1.08), xlabel=f"accuracy on {len(X_test)} held-out whistles")
 panel.set_xticks(np.linspace(0, 1, 5), ["0%", "25%", "50%", "75%", "100%"])
 panel.invert_yaxis()
 panel.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# An answer at each step
-# ----------------------
+# A prediction for each step
+# --------------------------
 # With ``return_sequences=True`` y has a target for each step: here, whether the pitch is rising. It
-# is a list of arrays like X, and so is what comes back. A network that reads forward notices a turn
-# some time after it has happened. A bidirectional one also reads what comes after.
+# is a list of arrays like X, and so are the predictions. A network that reads forward notices a
+# turn some time after it has happened. A bidirectional one also sees what comes after.
 by_step = {
     "forward": network("gru", return_sequences=True),
     "bidirectional": network("gru", return_sequences=True, bidirectional=True),
@@ -143,12 +142,12 @@ for name, net in by_step.items():
     print(f"{name}: {net.score(X_test, rising_test):.1%} of the steps right")
 
 # %%
-# On the left one whistle, on the right all that turn around, lined up by their turns.
+# Left: one whistle. Right: all whistles that turn around, aligned at the turn.
 around = np.arange(-25, 26)
 
 
 def right_around_turns(probabilities):
-    """Return the share of right answers at some steps before and after the turns."""
+    """Return the fraction of right predictions at some steps before and after the turns."""
     right = []
     for p, now in zip(probabilities, rising_test):
         turns = np.flatnonzero(now[1:] != now[:-1]) + 1
@@ -176,9 +175,11 @@ for name in ("wave", "steps"):
     panel.set_xlim(0, len(X_test[sample]) - 1)
 panels["steps"].set(xlabel="step", ylabel="probability of rising", ylim=(-0.03, 1.03))
 panels["turns"].axvline(0, color="black", linestyle=":", linewidth=1)
-panels["turns"].set(xlabel="steps after the turn", ylabel="share of right answers", ylim=(0, 1.03))
+panels["turns"].set(xlabel="steps after the turn", ylabel="right predictions", ylim=(0, 1.03))
 panels["turns"].set_xlim(around[0], around[-1])
 for name, place in {"steps": (0.08, 0.42), "turns": "lower right"}.items():
     panels[name].legend(loc=place)
     panels[name].grid(alpha=0.3)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 3

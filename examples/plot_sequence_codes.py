@@ -2,15 +2,15 @@
 Codes of sequences: waves of any length
 =======================================
 
-A recurrent autoencoder reads a sequence of any length into one vector and writes the sequence again
-from it. The vector says what kind of sequence it was, though no label was ever given.
+A recurrent autoencoder encodes a sequence of any length as one vector and reconstructs the sequence
+from it. The vector reveals the kind of sequence, though no labels were given.
 """
 
 # %%
 # The waves
 # ---------
 # Sines, squares and sawtooths of different frequencies, phases and lengths. ``X`` is a list of
-# arrays, each as long as it happens to be.
+# arrays of different lengths.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -45,12 +45,13 @@ X_train, X_test, kinds_train, kinds_test, frequencies_train, frequencies_test = 
 # %%
 # The network
 # -----------
-# The last state of a recurrent layer is the code. A second layer gets it at each step, and what it
-# gives is turned into the numbers of the sequence. Behind the end of a sequence nothing counts.
+# The final state of a recurrent layer is the code. A second recurrent layer gets it at each step,
+# and its output is mapped to the values of the sequence. Steps beyond the end of a sequence are
+# masked.
 net = SequenceAutoencoderTransformer(
     48, "gru", batch_size=20, learning_rate_init=5e-3, max_iter=60, random_state=0
 )
-warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are enough
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 net.fit(X_train)
 variance = np.var(np.concatenate(X_test))
 print(f"mean squared error {-net.score(X_test):.4f}, of a variance of {variance:.4f}")
@@ -76,9 +77,8 @@ plt.show()
 # %%
 # The codes
 # ---------
-# What linear models find in them, of shape and frequency, in sequences that neither they nor the
-# network have seen. On the left the two directions that tell the shapes apart, on the right the
-# first two principal components.
+# What linear models can read off the codes, about shape and frequency, for held-out sequences.
+# Left: the two directions that separate the shapes best. Right: the first two principal components.
 codes_train, codes_test = net.transform(X_train), net.transform(X_test)
 discriminants = LinearDiscriminantAnalysis().fit(codes_train, kinds_train)
 accuracy = discriminants.score(codes_test, kinds_test)
@@ -92,10 +92,12 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constraine
 for kind in shapes:
     left.scatter(*by_shape[kinds_test == kind].T, s=10, label=kind)
 left.legend(frameon=False)
-left.set_title(f"shapes (a linear model: {accuracy:.0%} right)", fontsize="medium")
+left.set_title(f"shapes (accuracy of a linear model: {accuracy:.0%})", fontsize="medium")
 points = right.scatter(*places.T, s=10, c=frequencies_test)
-figure.colorbar(points, label="radians a step")
-right.set_title(f"frequencies (a linear model: R2 {r2:.2f})", fontsize="medium")
+figure.colorbar(points, label="radians per step")
+right.set_title(f"frequencies (R² of a linear model: {r2:.2f})", fontsize="medium")
 for panel in (left, right):
     panel.set(xticks=[], yticks=[])
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -2,13 +2,13 @@
 The stochastic solvers side by side
 ===================================
 
-The same network on the same digits, from the same initial weights and through the same minibatches:
-only the rule that turns a gradient into a step differs.
+The same network on the same digits, with the same initial weights and the same minibatches: only
+the update rule differs.
 """
 
 # %%
-# Each solver gets a learning rate that suits it. That of Adadelta is a factor on a step whose
-# length it finds for itself.
+# Each solver gets a learning rate that suits it. For Adadelta, which adapts its step size by
+# itself, the learning rate is only a factor.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -33,10 +33,10 @@ learning_rates = {
 epochs = 40
 
 # %%
-# Every curve runs for all its epochs, so the warning that the last one was reached is no news.
+# All fits are meant to run to the last epoch, so the warning that they did is ignored.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
-figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
 for solver, learning_rate in learning_rates.items():
     net = MLPNetClassifier(
         (100,),
@@ -50,5 +50,6 @@ for solver, learning_rate in learning_rates.items():
     axes.plot(np.arange(1, epochs + 1), net.loss_curve_, label=f"{solver} ({learning_rate:g})")
     print(f"{solver:8s} loss after {epochs} epochs {net.loss_:.4f}")
 axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
-axes.legend(title="solver (learning rate)")
+axes.grid(alpha=0.3)
+axes.legend(title="solver (learning rate)", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 plt.show()

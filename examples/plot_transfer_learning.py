@@ -1,24 +1,24 @@
 """
-Transfer learning: what a network knows from elsewhere
-======================================================
+Transfer learning: reusing what a network has learned
+=====================================================
 
-A few labelled images are not enough to learn a network's filters. So these are learned where there
-is more to learn from, and kept in a file; on the new task they give features for a logistic
-regression, or are the beginning of further training. How much that helps depends on how near the
-two tasks are, which is shown here with a near one and a far one.
+A few labeled images hardly suffice to learn a network's filters. So these are learned on another
+task with more data, and saved in a file; on the new task they provide features for a logistic
+regression, or initial weights for further training. How much that helps depends on how similar the
+two tasks are, which is shown here with a similar and a dissimilar one.
 """
 
 # %%
 # Three tasks
 # -----------
-# The new task is to tell the digits 5 to 9 apart, wherever on a canvas of 16x16 pixels they stand,
-# from two to twenty of each.
+# The new task is to classify the digits 5 to 9, anywhere on a canvas of 16x16 pixels, from two to
+# twenty labeled images of each.
 #
-# Near to it is to tell 0 to 4 apart, of which there are 901. They stand in the middle of their
-# canvas, and the training shifts them at random.
+# A similar task is to classify the digits 0 to 4, of which there are 901 images. They are centered,
+# and shifted at random in training.
 #
-# Far from it are photographs. They need no labels: patches of scikit-learn's two sample images are
-# turned by some number of right angles, which the network is to find out (Gidaris et al., 2018).
+# A dissimilar task uses photographs, without labels: patches of scikit-learn's two sample images
+# are rotated by a multiple of 90 degrees, which the network has to predict (Gidaris et al., 2018).
 import tempfile
 import warnings
 from pathlib import Path
@@ -42,7 +42,7 @@ digits = X.reshape(-1, 8, 8).astype(np.float32) / 16
 
 
 def placed(images, tops, lefts):
-    """Put each image on a canvas of its own."""
+    """Place each image on a canvas of its own."""
     canvas = np.zeros((len(images), side, side), np.float32)
     for image, whole, top, left in zip(images, canvas, tops, lefts):
         whole[top : top + 8, left : left + 8] = image
@@ -58,12 +58,12 @@ X_few, X_test, y_few, y_test = train_test_split(
 
 
 def patches(photograph, n):
-    """Cut grey patches out of a photograph of half the size, and stretch their contrast."""
-    grey = photograph.mean(axis=2)
-    height, width = grey.shape[0] // 2, grey.shape[1] // 2
-    grey = grey[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
+    """Cut gray patches out of a photograph at half its size, and stretch their contrast."""
+    gray = photograph.mean(axis=2)
+    height, width = gray.shape[0] // 2, gray.shape[1] // 2
+    gray = gray[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
     places = zip(rng.randint(height - side + 1, size=n), rng.randint(width - side + 1, size=n))
-    cut = np.stack([grey[i : i + side, j : j + side] for i, j in places])
+    cut = np.stack([gray[i : i + side, j : j + side] for i, j in places])
     darkest, brightest = (some(cut, axis=(1, 2), keepdims=True) for some in (np.min, np.max))
     return ((cut - darkest) / (brightest - darkest + 10)).astype(np.float32)
 
@@ -73,8 +73,9 @@ turns = rng.randint(4, size=len(cut))
 turned = np.stack([np.rot90(patch, k) for patch, k in zip(cut, turns)])
 
 figure, panels = plt.subplots(3, 10, figsize=(10, 3.6), layout="compressed")
-names = ("photographs: turns", "digits 0 to 4", "digits 5 to 9, new")
-tasks = (turned[1995:], turns[1995:]), (X_low, y_low), (X_few, y_few)
+names = ("photographs: rotations", "digits 0 to 4", "digits 5 to 9, new")
+sharp = np.argsort(-turned.std(axis=(1, 2)))[:1000:100]  # patches with something to see
+tasks = (turned[sharp], turns[sharp]), (X_low, y_low), (X_few, y_few)
 for line, name, (images, labels) in zip(panels, names, tasks):
     for panel, image, label in zip(line, images, labels):
         panel.imshow(image, cmap="gray", vmin=0, vmax=1)
@@ -86,9 +87,9 @@ plt.show()
 # %%
 # Two networks, and their files
 # -----------------------------
-# Layers with names can be found again in a file. The last pool takes the largest value of each
-# filter, wherever it is, and so leaves 64 features.
-warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant as it is
+# The names of the layers identify them in the file. The last pooling layer takes the maximum of
+# each filter over the whole image, and so leaves 64 features.
+warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
 
 
 def network(n_classes, trainable=True, **parameters):
@@ -117,8 +118,8 @@ print(from_digits.summary())
 # %%
 # Features for a logistic regression
 # ----------------------------------
-# ``ConvNetTransformer`` gives what the output layer would get. A network whose weights were all
-# ignored in the file is as it began: random filters, to compare with.
+# ``ConvNetTransformer`` returns the input of the output layer. A network that ignores all weights
+# in the file keeps its random filters, as a baseline.
 
 
 def loaded(name, ignore=("output",), **parameters):
@@ -132,7 +133,7 @@ def classifier(features):
 
 
 def accuracies(fit):
-    """Return accuracies by number of labelled images of each digit, and by draw of these."""
+    """Return accuracies by number of labeled images per digit, and by draw of these."""
     table = np.empty((len(counts), 3))
     for i, count in enumerate(counts):
         for draw in range(table.shape[1]):
@@ -154,12 +155,11 @@ features = {
 regressions = {name: accuracies(classifier(some).fit) for name, some in features.items()}
 
 # %%
-# Further training
-# ----------------
-# First only the output layer learns: the convolutions are frozen by ``trainable=False``. Then they
-# learn as well, from where they are, at a lower rate: ``warm_start=True`` goes on from the weights
-# that were loaded, or fitted last. A network from random weights gets twice the epochs in which the
-# convolutions of the other learn.
+# Fine-tuning
+# -----------
+# First only the output layer is trained: the convolutions are frozen by ``trainable=False``. Then
+# all layers are trained at a lower rate: ``warm_start=True`` continues from the weights that were
+# loaded, or fitted last. A network with random initial weights gets twice as many epochs.
 
 
 def frozen(X, y):
@@ -179,34 +179,34 @@ def from_scratch(X, y):
 networks = {
     "from random weights": accuracies(from_scratch),
     "digits 0 to 4, frozen": accuracies(frozen),
-    "digits 0 to 4, trained further": accuracies(tuned),
+    "digits 0 to 4, fine-tuned": accuracies(tuned),
 }
 folder.cleanup()
 
 # %%
-# What comes out
-# --------------
-# Raw pixels say next to nothing of digits that may stand anywhere. What was learned on other digits
-# is the best of the features for any number of images; what was learned on photographs is little
-# better than random filters, and not with every seed. Further training gains a little on a random
-# start as long as there are few images; with twenty of each digit the head start is gone.
-print(f"{'labelled images of each digit':34s}", *(f"{count:5d}" for count in counts))
+# Results
+# -------
+# Raw pixels say next to nothing about digits that may be anywhere. Features learned on other digits
+# are by far the best for any number of images; those learned on photographs are hardly better than
+# random filters. A network that starts from random weights and is trained for twice as many epochs
+# does about as well as the fine-tuned one: on a task this small, the head start does not last.
+print(f"{'labeled images per digit':34s}", *(f"{count:5d}" for count in counts))
 for title, results in (("logistic regression on", regressions), ("network", networks)):
     print(title)
     for name, table in results.items():
         print(f"    {name:30s}", *(f"{value:.3f}" for value in table.mean(axis=1)))
 
-figure, panels = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+figure, panels = plt.subplots(1, 2, figsize=(10, 4.8), sharey=True, layout="constrained")
 for panel, title, results in zip(
     panels, ("Logistic regression on features", "Networks"), (regressions, networks)
 ):
     for name, table in results.items():
         panel.errorbar(counts, table.mean(axis=1), table.std(axis=1), label=name, capsize=3)
     panel.axhline(1 / 5, color="gray", linestyle=":", label="chance")
-    panel.set(xscale="log", xlabel="labelled images of each digit", title=title)
+    panel.set(xscale="log", xlabel="labeled images per digit", title=title)
     panel.set_xticks(counts, counts)
     panel.minorticks_off()
     panel.grid(alpha=0.3)
-    panel.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
-panels[0].set_ylabel(f"accuracy on {len(X_test)} other images")
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+panels[0].set_ylabel(f"accuracy on {len(X_test)} held-out images")
 plt.show()

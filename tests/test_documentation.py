@@ -1,11 +1,10 @@
-"""The code in the README and in the guides runs, every public name and parameter is documented."""
+"""The code in the README and in the pages runs, every public name and parameter is documented."""
 
 import doctest
 import inspect
 import re
 from dataclasses import fields
 from pathlib import Path
-from pydoc_data import topics
 from textwrap import dedent
 
 import pytest
@@ -19,7 +18,7 @@ PUBLIC = [getattr(sknn, name) for name in sknn.__all__]
 
 # --- code blocks
 
-#: What a block of code in the guides finds before it. The README's blocks find nothing.
+#: What a block of code in the pages finds before it. The README's blocks find nothing.
 DATA = """
 import joblib
 import numpy as np
@@ -33,27 +32,30 @@ X, y = load_digits(n_class=2, return_X_y=True)
 X, y = X[:40].astype("float32") / 16, y[:40]
 X_train, X_test, y_train, y_test = X[:30], X[30:], y[:30], y[30:]
 X_val, y_val = X_test, y_test
-X_all, X_labelled, X_noisy = X, X, 1 - X
-images, images_train = X.reshape(-1, 8, 8), X_train.reshape(-1, 8, 8)
-sequences = sequences_train = list(X_train)
+X_all, X_labeled, X_noisy = X, X, 1 - X
+images, images_train, images_test = (some.reshape(-1, 8, 8) for some in (X, X_train, X_test))
+images_val = images_test
+grid = {"alpha": [1e-4, 1e-2]}
+sequences = list(X)
 documents = ["The hat", "The path"] * 20
 text = held_out = " ".join(documents)
 """
 #: And what the blocks of a section find besides, by its title.
 BEFORE = {
-    "Training parameters": "net = MLPNetClassifier(max_iter=2)",
-    "Transfer learning": """
+    "Loading pre-trained weights": """
 from safetensors.numpy import load_file, save_file
 
+from sknn import ConvNetClassifier
+
 images, y = np.zeros((5, 64, 64, 3), "float32"), np.arange(5)  # nothing to learn: a short fit
-if "weights" not in globals():
-    net = ConvNetClassifier("resnet18", max_iter=1).fit(images, y)
-    net.save_weights("resnet18.safetensors")
-    weights = load_file("resnet18.safetensors")
-    weights["fc.weight"] = np.zeros((1000, 512), "float32")
-    weights["fc.bias"] = np.zeros(1000, "float32")
-    save_file(weights, "resnet18.safetensors")
+net = ConvNetClassifier("resnet18", max_iter=1).fit(images, y)
+net.save_weights("resnet18.safetensors")
+weights = load_file("resnet18.safetensors")
+weights["fc.weight"] = np.zeros((1000, 512), "float32")
+weights["fc.bias"] = np.zeros(1000, "float32")
+save_file(weights, "resnet18.safetensors")
 """,
+    "Fine-tuning": 'images, y = np.zeros((5, 64, 64, 3), "float32"), np.arange(5)',
     "Predicting large images": """
 from sknn.layers import GlobalAveragePooling2D
 
@@ -61,8 +63,8 @@ images = np.random.rand(4, 16, 16, 3).astype("float32")
 net = ConvNetClassifier([Conv2D(2, 3), GlobalAveragePooling2D()], max_iter=2)
 small = net.fit(images, [0, 1, 0, 1])
 """,
-    "Threads": "net, grid = MLPNetClassifier(max_iter=5), {'alpha': [1e-4, 1e-2]}",
-    "Callbacks": "grid = {'alpha': [1e-4, 1e-2]}",
+    "Using your own validation data": "from sknn import MLPNetClassifier",
+    "Threads": "from sknn import MLPNetClassifier; net = MLPNetClassifier(max_iter=5)",
 }
 
 
@@ -85,23 +87,42 @@ def code_blocks(path):
     ]
 
 
-TEXTS = [path for path in (ROOT / "README.md", *ROOT.glob("doc/*.rst")) if code_blocks(path)]
+PAGES = sorted((*ROOT.glob("doc/*.rst"), *ROOT.glob("doc/guide/*.rst")))
+TEXTS = [path for path in PAGES if code_blocks(path)]
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def run_blocks(path, prepare=False):
+    """Run a text's blocks one after the other, each with the names of those before it."""
+    names = {}
+    for title, line, code in code_blocks(path):
+        if prepare:
+            exec(DATA + BEFORE.get(title, ""), names)
+        exec(compile("\n" * line + code, path, "exec"), names)
+
+
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+def test_the_readme_runs_as_it_is():
+    run_blocks(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_code_blocks_run(path, monkeypatch, tmp_path):
-    """One after the other, each with the names of those before it."""
     for module in ("matplotlib", "rich", "safetensors"):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
-    part = "\n".join(topics.topics.values())[:100_000]  # of what the README makes a text of
-    monkeypatch.setattr(topics, "topics", {"part": part})
-    names = {}
-    for title, line, code in code_blocks(path):
-        if path.suffix == ".rst":
-            exec(DATA + BEFORE.get(title, ""), names)
-        exec(compile("\n" * line + code, path, "exec"), names)
+    run_blocks(path, prepare=True)
+
+
+def test_sections_with_preparations_exist():
+    assert set(BEFORE) <= {title for path in TEXTS for title, _, _ in code_blocks(path)}
+
+
+def test_the_readme_stays_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    missing = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not (ROOT / link).exists()]
+    assert missing == []
 
 
 # --- docstrings

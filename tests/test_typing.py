@@ -89,14 +89,14 @@ sknn.MLPNetClassifier().fit([[1]], [0]).predict()  # reportCallIssue
 
 
 def snippets():
-    """Return the documentation's code, by name: a file for the README, for the guide many."""
+    """Return the documentation's code, by name: a file for the README, for the pages many."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     files = {"readme.py": "".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL))}
-    guide = (ROOT / "doc" / "user_guide.rst").read_text(encoding="utf-8")
-    blocks = re.findall(
-        r"^( *)\.\. code-block:: python\n\n((?:\1    .*\n|\n)+)", guide, re.MULTILINE
-    )
-    return files | {f"guide_{i}.py": textwrap.dedent(block) for i, (_, block) in enumerate(blocks)}
+    block = re.compile(r"^( *)\.\. code-block:: python\n\n((?:\1   .*\n|\n)+)", re.MULTILINE)
+    for path in (*ROOT.glob("doc/*.rst"), *ROOT.glob("doc/guide/*.rst")):
+        for i, (_, code) in enumerate(block.findall(path.read_text(encoding="utf-8"))):
+            files[f"{path.stem}_{i}.py"] = textwrap.dedent(code)
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,7 @@ def problems(tmp_path_factory):
     packages = Path(sysconfig.get_path("purelib", "venv", vars=place))
     ours = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "others.pth").write_text("\n".join(ours), encoding="utf-8")
-    shutil.copytree(
-        ROOT / "sknn", packages / "sknn", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(ROOT / "sknn", packages / "sknn", ignore=shutil.ignore_patterns("__pycache__"))
     sources = folder / "sources"
     shutil.copytree(ROOT / "examples", sources)
     for name, code in {"right.py": RIGHT, "wrong.py": WRONG, **snippets()}.items():
