@@ -367,6 +367,14 @@ def test_lists_and_arrays_of_images_are_images():
         np.testing.assert_array_equal(features, IMAGES.reshape(40, -1))
 
 
+def test_arrays_of_images_are_reconstructed():
+    images = pd.Series(list(IMAGES[:4]))
+    net = sknn.ConvAutoencoderTransformer([Flatten()], [Dense(64)], **SMALL).fit(images)
+    np.testing.assert_array_equal(net.reconstruct(images), net.reconstruct(IMAGES[:4]))
+    with pytest.raises(ValueError, match="setting an array element"):
+        net.transform(pd.Series(list(IMAGES[:4].reshape(4, -1))))
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3)])
 def test_a_single_image(shape):
     images = np.zeros((4, *shape))

@@ -533,7 +533,10 @@ def _two_numbers(limits):
 
 def shape_of(array):
     """Return the shape of something like an array."""
-    return array.shape if hasattr(array, "shape") else np.array(array, dtype=object).shape
+    shape = getattr(array, "shape", None)
+    if shape is not None and (len(shape) != 1 or array.dtype != object):
+        return shape
+    return np.array(array if shape is None else list(array), dtype=object).shape
 
 
 def decoder_of(weights, first):

@@ -48,10 +48,11 @@ def as_images(X):
         return X if hasattr(X, "ndim") else np.asarray(X)
     images = list(X)
     try:
-        return np.asarray(images)
+        array = np.asarray(images)
     except ValueError:
         check_even(images, "images of one size: resize or crop them")
         raise
+    return X if array.ndim < 3 and hasattr(X, "ndim") else array
 
 
 def _looks_channels_first(shape):
@@ -138,9 +139,9 @@ class TakesImages(TakesRows):
 
     def _check_not_single(self, X):
         """Raise ValueError if X can only be one of the images that the network was fitted to."""
-        shape = self.image_shape_
-        single = X.shape == shape or shape[2] == 1 and X.shape == shape[:2]
-        if single and size(X.shape[1:]) != size(shape):
+        shape = self.image_shape_  # which may have been set by hand
+        several = X.ndim < 2 or X.shape != shape and (*X.shape, 1) != shape
+        if not several and size(X.shape[1:]) != size(shape):
             raise ValueError(
                 f"X has the shape {X.shape}, that of a single image; expected several: X[None] is "
                 "one of them."
