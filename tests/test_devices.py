@@ -249,6 +249,8 @@ def outcome(name, device):
             net = fit()
             found = {method: getattr(net, method)(data) for method in methods}
             found |= {f"{method} of one": getattr(net, method)(data[:1]) for method in methods}
+            if name == "each step":
+                found["forecast"] = net.forecast(data[:3, :, None], 2)
             if name == "text":
                 found["sampled"] = net.sample(30, "ab", random_state=1)
             for attribute in ("weights_", "coefs_", "coef_", "loss_curve_", "validation_scores_"):

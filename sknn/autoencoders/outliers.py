@@ -26,7 +26,8 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
     The autoencoder is any of this package, for rows, images or sequences, and X is as that takes
     it. What it reconstructs well depends on how features are scaled. It is cloned and fitted; to
     use one as it is, fitted before, hold it in a :class:`sklearn.frozen.FrozenEstimator`: then
-    only the threshold comes from X.
+    only the threshold comes from X. That is the better way for large networks, whose errors are
+    smaller on the samples that they were fitted to than on others: give `fit` some of the others.
 
     References
     ----------

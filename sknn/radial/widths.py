@@ -40,12 +40,11 @@ def square_distances(X, centers, threads, device):
 
 
 def wide_enough(widths, X, weights, centers, threads, device):
-    """Return widths that are at least as large as the distance to some other centers.
+    """Return widths that are at least the distance to some other centers (see `widths`).
 
-    In one dimension, even centers then have at least the width of :func:`shared_width`, about
-    ``sqrt(k / 2)`` times the distance between neighbors, and those on which more depends, since
-    there are more rows and centers, a smaller one. In more dimensions that reaches fewer of them,
-    and what `widths` are is mostly enough.
+    In one dimension, centers at even distances get about the width of :func:`shared_width`, which
+    is ``sqrt(k / 2)`` times that distance; others a smaller one where centers are dense. In more
+    dimensions it is the distance to the next one or two, and seldom more than what `widths` are.
     """
     k = len(centers)
     if k == 1:
