@@ -113,8 +113,7 @@ def _warn_unless_converged(result, max_iter):
     n_iter, more = min(result.nit, max_iter), ""
     if n_iter == max_iter:
         more = (
-            "\nIncrease the number of iterations to improve the convergence "
-            f"(max_iter={max_iter})."
+            f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
         )
     warn(
         f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n"
