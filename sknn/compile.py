@@ -216,6 +216,10 @@ def _autoencoder(cls, dtype):
         yield next(iter(more)), cls(**more, **small), X
 
 
+def _detector(cls, dtype):
+    yield "defaults", cls(sknn.AutoencoderTransformer(max_iter=1, dtype=dtype)), _rows(dtype)
+
+
 def _conv_autoencoder(cls, dtype):
     for channels in 1, 3:
         X = _images(dtype, channels)
@@ -272,6 +276,7 @@ USUAL = {
     "PerceptronClassifier": _perceptron,
     "RBFNetClassifier": lambda cls, dtype: _rbf(cls, dtype, True),
     "RBFNetRegressor": lambda cls, dtype: _rbf(cls, dtype, False),
+    "ReconstructionOutlierDetector": _detector,
     "RNNClassifier": lambda cls, dtype: _rnn(cls, dtype, True),
     "RNNRegressor": lambda cls, dtype: _rnn(cls, dtype, False),
     "Seq2SeqRNN": _seq2seq,
