@@ -82,6 +82,8 @@ def test_there_and_back(name, path):
     fresh.load_weights(path, classes)
     np.testing.assert_array_equal(answer(fresh, X), answer(net, X))
     assert not hasattr(fresh, "loss_curve_")
+    more = (X,) if y is None else (X, y)
+    assert fresh.set_params(warm_start=True, max_iter=1).fit(*more).n_iter_ == 1
     # the fitted one may read it too, and goes on from there
     again = clone(net)
     again = again.fit(X[:-3], y[:-3] if name == "targets" else y[:-3]) if y is not None else again

@@ -223,9 +223,7 @@ class _BaseRBFNet(LayeredNet):
         X, network, random_state = inputs.values, job.network, job.random_state
         given = None if isinstance(self.centers, str) else self._given_centers(X)
         n_centers = self.n_centers if given is None else len(given)
-        job.attributes["_found_with"] = {
-            name: copy.copy(getattr(self, name)) for name in _FOUND_WITH
-        }
+        job.attributes["_found_with"] = self._found_by
         rows, centers = None, given
         if given is None or isinstance(self.widths, str):
             rows, weights = distinct_rows(X, weights, _ROWS_PER_CENTER * n_centers, random_state)
@@ -250,6 +248,15 @@ class _BaseRBFNet(LayeredNet):
         weights = self._first_weights(len(centers), network.outputs, random_state)
         values = [centers.T, widths, *weights]
         return [np.ascontiguousarray(value, job.dtype) for value in values]
+
+    @property
+    def _found_by(self):
+        """The parameters that centers and widths follow from, as they are now."""
+        return {name: copy.copy(getattr(self, name)) for name in _FOUND_WITH}
+
+    def _to_load(self, sizes, classes):
+        network, attributes = super()._to_load(sizes, classes)
+        return network, attributes | {"_found_with": self._found_by}
 
     def _given_centers(self, X):
         centers = check_array(self.centers, dtype=[np.float64, np.float32], input_name="centers")
