@@ -817,7 +817,7 @@ def lowered(*layers, shape=7, purpose="train"):
 def test_tied_layers_must_fit(purpose):
     for layers, message in (
         ((Dense(5), TiedDense("code", 7)), "weights of 'code'; expected the name of an earlier D"),
-        ((TiedDense("code", 7), encoder(5)), "weights of 'code'; expected the name of an earlier D"),
+        ((TiedDense("code", 7), encoder(5)), "weights of 'code'; expected the name of an e"),
         ((encoder(5), Dense(4), TiedDense("code", 7)), "input of 4 units; needs 5, as many as 'c"),
         ((encoder(5), TiedDense("code", 6)), "has 6 units; 'code' has 7 inputs"),
     ):
