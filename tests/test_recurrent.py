@@ -523,7 +523,7 @@ def test_sequences_longer_and_shorter_than_those_fitted():
 BAD_X = {
     "one dimension": (np.ones(6), None, "Expected 2D array, got 1D array"),
     "four dimensions": (np.ones((6, 2, 2, 2)), None, "X has 4 dimensions"),
-    "no steps": (np.ones((6, 0, 2)), None, "nothing in its sequences"),
+    "no steps": (np.ones((6, 0, 2)), None, "its sequences are empty"),
     "no rows": ([], None, "Expected 2D array|0 sample"),
     "an empty sequence": ([[1.0], [], [1.0, 2.0]], None, r"X\[1\] is empty"),
     "no features": ([np.ones((2, 0))] * 6, None, r"X\[0\] is empty"),

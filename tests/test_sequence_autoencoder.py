@@ -527,8 +527,8 @@ def test_not_fitted():
 @pytest.mark.parametrize(
     "params, X, message",
     [
-        ({"hidden_size": []}, ROWS, "hidden_size must be at least one number"),
-        ({"hidden_size": [4, 0]}, ROWS, "each > 0"),
+        ({"hidden_size": []}, ROWS, "hidden_size must be one or more integers"),
+        ({"hidden_size": [4, 0]}, ROWS, "one or more integers > 0"),
         ({"loss": "log_loss"}, ROWS, "values in .0, 1"),
         ({"loss": "log_loss", "output_activation": "tanh"}, abs(ROWS) / 9, "expected 'logistic'"),
         ({}, ["abc", "de"], "X has texts, such as 'abc'"),
