@@ -483,12 +483,12 @@ def test_a_single_sequence():
     net = rnn().fit(np.zeros((4, 5, 2)), Y[:4])
     with pytest.raises(ValueError, match=r"If X, of the shape \(5, 2\), is one sequence, give"):
         net.predict(np.zeros((5, 2)))
-    with pytest.raises(ValueError, match=r"4 features a step, but .* fitted to 2\.$"):
+    with pytest.raises(ValueError, match=r"4 features per step, but .* fitted to 2\.$"):
         net.predict(np.zeros((3, 5, 4)))
 
 
 def test_one_target_where_steps_need_theirs():
-    with pytest.raises(ValueError, match="y has one target for each sequence; with return_seq"):
+    with pytest.raises(ValueError, match="y has one target per sequence; with return_seq"):
         rnn(return_sequences=True).fit(X, Y)
 
 
