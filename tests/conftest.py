@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Fixtures and settings for all tests."""
 
 import gc
 import os
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Beside others, a process takes one thread where a test does not ask for more: they would only wait
+# In parallel runs, a process uses one thread unless a test asks for more: they would only wait
 # for each other. It changes no bit. joblib, which says how many cores there are, reads it.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
@@ -24,13 +24,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """Leave what was imported out of the search for garbage: thousands of tests make some."""
+    """Exclude imported objects from garbage collection, which thousands of tests trigger."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def interrupts_of_their_own():
-    """Have each test's first interrupt be a first one, however soon after another test's."""
+    """Make each test's first interrupt count as the first, however soon after another test's."""
     if (interrupts := sys.modules.get("sknn.engine.interrupts")) is not None:
         interrupts.forget()

@@ -1,4 +1,4 @@
-"""The same small tape on several devices: what each leaves behind, bit by bit."""
+"""The same small tape on several devices, and its results, to the bit."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ def run_tape(device, build, arrays, dtype, values=None, *, batch=None, weights=N
     tape = Tape(WIDTH, packing=device.packing(dtype))
     starts = np.cumsum([0, *(-(-(len(a) + 1) // WIDTH) * WIDTH for a in arrays.values())])
     n = next(iter(arrays.values())).shape[1]
-    x = np.full((n, starts[-1]), np.nan, dtype)  # there is room behind each
+    x = np.full((n, starts[-1]), np.nan, dtype)  # each is followed by padding
     parameters = {name: tape.parameter(Parameter(name, v.shape)) for name, v in values.items()}
     addresses, base = tape.buffer("addresses", 2), tape.buffer("all", int(starts[-1]))
     source, views = Source(x), {}
@@ -64,7 +64,7 @@ def run_operation(device, name, arrays, dtype, attributes=(), variant=(), values
 
 
 def assert_same_bits(a, b):
-    """Assert that two runs left the same."""
+    """Assert that two runs have the same results."""
     for name, value in vars(a).items():
         other = vars(b)[name]
         for one, two in zip(*((v if isinstance(v, list) else [v]) for v in (value, other))):

@@ -1,6 +1,6 @@
-"""What every operation means, in NumPy and float64, and a plain executor of whole tapes.
+"""The definition of every operation, in NumPy and float64, and a plain executor of complete tapes.
 
-Written from what the operations are documented to do. Nothing is packed or padded here: a
+Written from the documentation of the operations. Nothing is packed or padded here: a
 parameter has its documented shape, a last block is as narrow as its samples, and an operation on
 the whole batch sees the blocks side by side. The rows of an image are its elements in the order
 (height, width, channels).
@@ -150,7 +150,7 @@ LOSS_FUNCTIONS = {
 }
 
 
-# --- operations over blocks: at, what is read, attributes -> what is written
+# --- operations on blocks: at, operands, attributes -> results
 
 
 def _rows_of(at, columns, field):
@@ -273,7 +273,7 @@ def draw_normal_gradient(at, x, z, weights, dz, units, beta):
     divergence = (weights * (variance + mean**2 - 1 - x[units:]) / 2).sum()
     at.divergence += divergence
     at.loss += beta * divergence
-    # the logarithm of a variance makes the deviation half as much larger
+    # a change of the log variance changes the standard deviation by half as much, relatively
     return np.vstack(
         [dz + beta * weights * mean, (dz * (z - mean) + beta * weights * (variance - 1)) / 2]
     )
@@ -400,7 +400,7 @@ def _backwards(lengths, dy, steps, reverse, truncate, gradients):
 
 
 def _blank(a):
-    return np.full(a.shape, np.nan)  # what an operation leaves undefined
+    return np.full(a.shape, np.nan)  # values that an operation leaves undefined
 
 
 #: Derivatives of what a simple cell may apply, from the output.
@@ -574,7 +574,7 @@ def weigh_samples(at, x, weights, units):
     return x * weights
 
 
-# --- normalisation: of each unit of a vector, which has one position, or each channel of an image
+# --- normalization: of each unit of a vector, which has one position, or each channel of an image
 
 
 def _by_channel(x, positions, channels):
@@ -597,7 +597,7 @@ def normalize_running_gradient(at, dy, gamma, variance, positions, channels, eps
 
 
 def _let_through(at, x, dy, mean, deviation, gamma, beta, positions, channels):
-    """Return dy where relu, if the normalised x went through it, was not zero."""
+    """Return dy, and zero where a relu of the normalized x, if there is one, is zero."""
     if at.variant != (True,):
         return dy
     return dy * (normalize(at, x, mean, deviation, gamma, beta, positions, channels) > 0)
@@ -634,7 +634,7 @@ def local_response_gradient(at, x, y, scale, dy, positions, channels, size, alph
     return dy * scale**-beta - 2 * alpha * beta / size * x * inner
 
 
-# --- windows that go over an image: convolutions and pools
+# --- sliding windows over an image: convolutions and pools
 
 
 class Convolution(NamedTuple):
@@ -823,7 +823,7 @@ def upsample_gradient(at, dy, height, width, channels, factor_height, factor_wid
     return np.einsum("Yy,Xx,YXcn->yxcn", down, right, dy).reshape(-1, dy.shape[-1])
 
 
-# --- operations over units: the same, with the blocks side by side
+# --- operations on units: the same, with the blocks side by side
 
 
 def batch_statistics(at, x, positions, channels, epsilon, momentum):
@@ -1031,7 +1031,7 @@ class Executor:
     values, gradients : dict of Parameter to ndarray
         In their documented shapes.
     states : dict of Parameter to list of three ndarrays
-        Of the optimizer, and the average behind them; a rule with fewer leaves the others zero.
+        The optimizer's states, then the average; an optimizer with fewer leaves the others zero.
     data_loss, divergence : float
         Of the last run: the loss without the penalties of weights, and the divergences, each times
         its step's share.
@@ -1150,7 +1150,7 @@ def start_values(network, dtype, seed=0):
         for parameter in group:
             scale = 1.5 / np.sqrt(parameter.inputs) if len(parameter.shape) > 1 else 0.3
             value = random.normal(0.0, scale, parameter.shape)
-            # what a deviation or a variance is multiplied by or divided by stays away from zero
+            # factors and divisors of standard deviations and variances stay away from zero
             positive = parameter.name in ("gamma", "variance", "widths")
             values.append(1.0 + value**2 if positive else value)
     return [value.astype(dtype) for value in values]
@@ -1172,7 +1172,7 @@ def run_engine(
     weights=None, seed=0, counted=0, accumulate=False, threads=1, n_states=3, width=None, fill=0.0,
     lengths=None, resets=None, carry=None,
 ):  # fmt: skip
-    """Run a network's program as a trainer would; return all that it leaves behind.
+    """Run a network's program as a trainer would; return all results.
 
     `fill` is what lies in the blocks' workspace before; `carry` is changed in place.
     """
@@ -1203,7 +1203,7 @@ def run_engine(
 
 
 def predict(network, values, dtype, *data, **how):
-    """Return what a network gives for parameters in their documented shapes."""
+    """Return a network's outputs for parameters in their documented shapes."""
     return prediction.predict(Weights.of_packed(network, values, dtype), *data, **how)
 
 

@@ -1,4 +1,4 @@
-"""A device that runs any tape by the operations' definitions in NumPy: slow, and plain to read.
+"""A device that runs any tape by the operations' definitions in NumPy: slow, but easy to read.
 
 It computes in float64, whatever type is asked for, in blocks of seven samples, and packs nothing.
 """

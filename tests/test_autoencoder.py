@@ -56,7 +56,7 @@ ALL_DIGITS = (COUNTS / 16).astype(np.float32)
 DIGITS, LABELS = ALL_DIGITS[:300], ALL_LABELS[:300]
 IMAGES = DIGITS.reshape(-1, 8, 8)
 
-# A rate at which weights stay what they were, to the bit.
+# A learning rate so small that weights do not change, to the bit.
 STILL = {"solver": "sgd", "learning_rate_init": 1e-300, "max_iter": 1}
 
 CODERS = {
@@ -95,7 +95,7 @@ def variational(**params):
     return make(VariationalAutoencoderTransformer, **params)
 
 
-# One of each kind; all take rows of 64 pixels.
+# One of each class; all take rows of 64 pixels.
 NETS = {
     "dense": dense(),
     "deep": dense(hidden_layer_sizes=(20, 9), activation=["tanh", "elu"], loss="log_loss"),
@@ -122,12 +122,12 @@ parametrize_kinds = pytest.mark.parametrize("name", KINDS)
 
 @cache
 def fitted(name, dtype="float32"):
-    """Return a fitted network, which is not to be changed."""
+    """Return a fitted network, which must not be changed."""
     return clone(NETS[name]).fit(DIGITS.astype(dtype))
 
 
 def weights(net):
-    """Return all that was learnt, as one list of arrays."""
+    """Return everything that was learned, as one list of arrays."""
     return [value for own in net.weights_.values() for value in own.values()]
 
 
@@ -140,7 +140,7 @@ def assert_same_bits(a, b):
 
 
 def state(net):
-    """Return a digest of all that an estimator holds, deeply."""
+    """Return a digest of an estimator's whole state, recursively."""
     return joblib.hash(vars(net))
 
 
@@ -149,7 +149,7 @@ def cross_entropies(outputs, wanted):
     return -(wanted * np.log(outputs) + (1 - wanted) * np.log(1 - outputs))
 
 
-# --- what the methods return
+# --- return values of the methods
 
 
 @parametrize_nets
@@ -335,7 +335,7 @@ def test_images_of_any_form_are_the_same(name):
         net = clone(rows).set_params(image_shape=shape).fit(X)
         assert_same_bits(net, rows)
         assert net.image_shape_ == (8, 8, 1) and net.n_features_in_ == 64
-        # codes become what was fitted; samples keep their shape
+        # decoded samples have the shape of the training data; reconstructions that of the samples
         samples = rows.inverse_transform(codes).reshape(X.shape)
         assert_same_bits(net.inverse_transform(codes), samples)
         for some in (DIGITS, IMAGES, IMAGES[..., None]):
@@ -393,7 +393,7 @@ def test_a_decoder_may_have_nothing_to_learn():
     assert_same_bits(net.inverse_transform(net.transform(DIGITS)), net.reconstruct(DIGITS))
 
 
-# --- in scikit-learn's company
+# --- with scikit-learn's tools
 
 
 def test_pandas_and_names():
@@ -451,7 +451,7 @@ def test_in_a_grid_search_labels_are_ignored(name):
     names = np.array(list("abcdefghij"))[LABELS]
     for labels in (LABELS, names, LABELS[:, None]):
         assert_same_bits(clone(net).fit(DIGITS, labels), fitted(name))
-    # by itself it is searched by how well it reconstructs
+    # without a scorer, the search uses the reconstruction error
     search = GridSearchCV(net, {"max_iter": [1, 8]}, cv=2).fit(DIGITS)
     assert search.best_params_ == {"max_iter": 8}
     assert len(cross_val_score(net, DIGITS, LABELS, cv=2)) == 2
@@ -568,7 +568,7 @@ def test_early_stopping(name):
         early_stopping=True, validation_fraction=0.3, max_iter=30, learning_rate_init=0.05,
         n_iter_no_change=6, tol=1e9,
     ).fit(DIGITS)  # fmt: skip
-    assert net.n_iter_ == 8  # no score is better by so much
+    assert net.n_iter_ == 8  # no score improves by that much
     assert net.best_validation_score_ == max(net.validation_scores_)
     assert net.best_loss_ is None
     given = clone(net).fit(DIGITS[:200], X_val=DIGITS[200:])
@@ -667,7 +667,7 @@ def test_layers_of_noise():
 @pytest.mark.parametrize("kind", ["gaussian", "masking", "salt_and_pepper"])
 @pytest.mark.parametrize("kind_of_net", [dense, conv])
 def test_noise_is_for_training_only(kind_of_net, kind):
-    code = {"activation": "relu"} if kind_of_net is dense else {}  # else it goes by the noise
+    code = {"activation": "relu"} if kind_of_net is dense else {}  # else it depends on noise
     plain, noisy = (
         kind_of_net(**STILL, **code, noise_kind=kind, noise=noise) for noise in (0.0, 0.5)
     )
@@ -677,7 +677,7 @@ def test_noise_is_for_training_only(kind_of_net, kind):
     assert noisy.loss_curve_[0] != plain.loss_curve_[0]
     for method in ("transform", "reconstruct", "score_samples"):
         assert_same_bits(getattr(noisy, method)(DIGITS), getattr(plain, method)(DIGITS))
-    # it is drawn by the seed
+    # it is drawn from the seed
     assert clone(noisy).fit(DIGITS).loss_curve_ == noisy.loss_curve_
     other = clone(noisy).set_params(random_state=1, initializer=weights(noisy)).fit(DIGITS)
     assert other.loss_curve_ != noisy.loss_curve_
@@ -754,7 +754,7 @@ def test_clean_data_of_images():
     assert_same_bits(dense().fit(double.tolist(), lists), dense().fit(double, X_clean=DIGITS))
 
 
-# --- sparse and contractive ones
+# --- sparse and contractive autoencoders
 
 
 def test_sparse_codes():
@@ -792,7 +792,7 @@ def test_contractive_codes():
 def test_penalties_of_weights():
     plain = dense(max_iter=20).fit(DIGITS)
     for params in ({"alpha": 30.0}, {"l1": 3.0}):
-        # the loss is that of the weights as they are trained, the score that of their averages
+        # the loss uses the weights as trained, the score their averages
         net = dense(max_iter=20, average=False, **params).fit(DIGITS)
         sizes = [sum(np.abs(w).sum() for w in weights(some)) for some in (net, plain)]
         assert sizes[0] < 0.8 * sizes[1]
@@ -855,14 +855,14 @@ def test_errors_are_large_for_what_was_never_seen(name):
         assert roc_auc_score(np.repeat([1, 0], [len(rest), len(others)]), scores) > least
 
 
-# --- pre-training
+# --- pretraining
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_pretraining_trains_pairs_of_layers_by_themselves(tied):
     X = DIGITS.astype(float)
     common = {"shuffle": False, "tied_weights": tied, "learning_rate_init": 0.01, "alpha": 0.1}
-    common["average"] = False  # pairs are trained without
+    common["average"] = False  # pairs are trained without it
     params = {"hidden_layer_sizes": (20, 6), "activation": ["tanh", "logistic"], **common}
     params["loss"] = "log_loss"
     start = weights(dense(**(params | STILL)).fit(X))
@@ -928,7 +928,7 @@ def test_pretraining_with_everything(kind):
     assert_same_bits(clone(net).set_params(n_jobs=3).fit(DIGITS, sample_weight=LABELS + 1.0), net)
 
 
-# --- going on as a classifier
+# --- fine-tuning as a classifier
 
 
 @pytest.mark.parametrize("name", ["dense", "deep", "tied", "regularized", "lbfgs"])
@@ -954,7 +954,7 @@ def test_a_classifier_begins_with_the_encoder(name):
     probabilities = np.exp(probabilities - probabilities.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(classifier.predict_proba(DIGITS), probabilities, atol=1e-5)
-    # it is trained on, and leaves the autoencoder alone
+    # it is trained further, and leaves the autoencoder unchanged
     classifier.set_params(solver="adam", learning_rate_init=0.01, max_iter=40).fit(DIGITS, LABELS)
     assert classifier.score(DIGITS, LABELS) > 0.8
     assert (classifier.coefs_[0] != encoder[0]).any()
@@ -1007,7 +1007,7 @@ def test_a_classifier_takes_parameters_and_is_searched():
         fitted("deep").to_classifier(initializer="zeros")
 
 
-# --- lists of first values
+# --- lists of initial values
 
 
 def test_first_values_of_perceptrons():
@@ -1022,7 +1022,7 @@ def test_first_values_of_perceptrons():
             own = [net.coefs_[0], net.intercepts_[0], net.coefs_[1], net.intercepts_[1]]
             for value, wanted in zip(own, some):
                 assert_same_bits(value, wanted.astype(dtype))
-        # the others are as they would have been
+        # the others are initialized as without the list
         first = clone(net).set_params(initializer=some[:2]).fit(DIGITS, LABELS)
         auto = clone(net).set_params(initializer="auto").fit(DIGITS, LABELS)
         assert_same_bits(first.coefs_[1], auto.coefs_[1])
@@ -1097,7 +1097,7 @@ def test_first_values_that_do_not_fit(name):
         assert state(net) == before
 
 
-# --- variational ones
+# --- variational autoencoders
 
 
 def test_codes_are_means_or_draws():
@@ -1115,7 +1115,7 @@ def test_codes_are_means_or_draws():
     np.testing.assert_allclose(many.mean(axis=0), heads[:, :2], atol=0.3)
     np.testing.assert_allclose(many.std(axis=0) / deviations, 1.0, atol=0.25)
     np.testing.assert_allclose((many.std(axis=0) / deviations).mean(), 1.0, atol=0.01)
-    # reconstructions are of the means
+    # reconstructions decode the means
     assert_same_bits(drawing.reconstruct(X), net.reconstruct(X))
     single = clone(drawing).set_params(random_state=0).fit(DIGITS)
     assert single.transform(DIGITS).dtype == np.float32
@@ -1144,7 +1144,7 @@ def test_bounds():
     np.testing.assert_allclose(net.score(X, sample_weight=weight), expected)
     repeated = [np.std([net.elbo(X[:9], n, i) for i in range(20)], axis=0) for n in (1, 25)]
     np.testing.assert_allclose((repeated[0] / repeated[1]).mean(), 5.0, rtol=0.4)
-    # beta says what training looks for, not what the bound is
+    # beta changes the objective of training, not the bound
     other = copy.deepcopy(net).set_params(beta=7.0)
     np.testing.assert_array_equal(other.elbo(X, random_state=0), net.elbo(X, random_state=0))
     np.testing.assert_allclose(net.elbo(X, 20, 0).mean(), -net.loss_, rtol=0.05)
@@ -1175,7 +1175,7 @@ def test_beta_weighs_the_divergence():
     ))  # fmt: skip
     assert kl[0] > kl[1] > kl[2] and kl[2] < 0.1
     assert errors[0] < errors[1] < errors[2]
-    # codes of similar digits lie together, about zero
+    # codes of similar digits are close together, around zero
     codes = nets[1].transform(DIGITS)
     assert np.abs(codes.mean(axis=0)).max() < 1 and codes.std() < 3
 
@@ -1191,7 +1191,7 @@ def test_variational_images():
     np.testing.assert_array_equal(
         net.elbo(IMAGES, random_state=0), net.elbo(DIGITS, random_state=0)
     )
-    # dense layers take images too
+    # dense layers take images, too
     plain = variational(hidden_layer_sizes=(20,)).fit(IMAGES)
     assert plain.sample(2).shape == (2, 8, 8)
     assert_same_bits(plain, variational(hidden_layer_sizes=(20,)).fit(DIGITS))
@@ -1207,7 +1207,7 @@ def test_a_variational_network_without_hidden_layers():
     )  # fmt: skip
 
 
-# --- what is wrong is said, and changes nothing
+# --- errors are clear, and change nothing
 
 NAN = np.where(DIGITS == 1, np.nan, DIGITS)
 BAD_PARAMETERS = {
@@ -1376,7 +1376,7 @@ WRONG = {
 
 @parametrize_kinds
 def test_every_parameter_is_checked(name):
-    net = clone(NETS[name])  # once it is fitted, partial_fit takes them as checked
+    net = clone(NETS[name])  # after fit, partial_fit takes the parameters as checked
     before = state(net)
     for parameter in set(WRONG) & set(net.get_params(deep=False)):
         good = getattr(net, parameter)
@@ -1444,7 +1444,7 @@ def test_a_cross_entropy_needs_data_in_its_range(name):
             assert_bad(net, match, lambda net: getattr(net, method)(X))  # noqa: B023
         assert_bad(clone(net), match, lambda net: net.fit(X))  # noqa: B023
         assert_bad(net, match, lambda net: net.fit(DIGITS, X_val=X))  # noqa: B023
-        # codes and outputs are another matter
+        # codes and outputs may differ
         assert np.isfinite(net.transform(X)).all() and np.isfinite(net.reconstruct(X)).all()
     for X in (DIGITS * 1.5, DIGITS - 0.1):  # as what was not there when a scaler was fitted
         scores, clipped = net.score_samples(X), net.score_samples(np.clip(X, 0, 1))

@@ -1,4 +1,4 @@
-"""Autoencoders walk the way of the same networks in PyTorch, from the same weights.
+"""Autoencoders follow the same training trajectory as in PyTorch, from the same weights.
 
 Losses of each epoch, and weights after several steps, in float64, through the public interface. The
 networks are written down here as the parameters of the estimators are documented; what is random in
@@ -69,7 +69,7 @@ def each(value, n):
 
 
 def errors(net, z, wanted):
-    """Return what a loss says of each feature, for outputs before the output activation."""
+    """Return the loss of each feature, given outputs before the output activation."""
     if net.loss == "log_loss":
         return F.binary_cross_entropy_with_logits(z, wanted, reduction="none")
     out = "identity" if net.output_activation == "auto" else net.output_activation
@@ -77,7 +77,7 @@ def errors(net, z, wanted):
 
 
 def noisy(net, x, step):
-    """Return a batch with the noise that an estimator's parameters say."""
+    """Return a batch with the noise that an estimator's parameters specify."""
     if not net.noise:
         return x
     at = SimpleNamespace(seed=noise_seed(check_random_state(net.random_state)), step=step, first=0)
@@ -120,7 +120,7 @@ def dense_losses(net, w, x, clean, step):
 
 
 def through(layers, w, x):
-    """Return what layers on images or rows make of a batch, and their penalties of activity."""
+    """Return the output of layers on images or rows for a batch, and their activity penalties."""
     made = SimpleNamespace(
         parameters=(value for own in w.values() for value in own.values()), training=True, step=0,
         random=0, penalty=0.0, activity=0.0,
@@ -142,7 +142,7 @@ def conv_losses(net, w, x, clean, step):
 
 
 def drawn(net, heads, step):
-    """Return codes that are drawn from their distributions, and the divergences of these."""
+    """Return codes drawn from their distributions, and the divergences of these."""
     mean, spread = heads.chunk(2, 1)
     at = SimpleNamespace(seed=noise_seed(check_random_state(net.random_state)), step=step, first=0)
     normals = torch.from_numpy(normals_of(at, mean.shape[1], len(mean), 0).T.copy())
@@ -169,7 +169,7 @@ def through_dense(net, w, x, step):
 
 
 def through_layers(net, w, x, step):
-    """Return the same of a network of layers whose decoder begins with Dense and Reshape."""
+    """Return the same for a network of layers whose decoder starts with Dense and Reshape."""
     w, code, names = dict(w), w["code"], [name for name in w if name != "code"]
     n = sum(isinstance(layer, (Conv2D, Dense)) for layer in net.encoder)
     encoder, start, rest = (
@@ -207,7 +207,7 @@ def values_of(net):
 
 
 def with_start(net, X):
-    """Return the estimator with random weights to begin with, biases too."""
+    """Return the estimator with random initial weights and biases."""
     still = {"solver": "sgd", "learning_rate_init": 1e-300, "max_iter": 1, "pretrain_epochs": 0}
     first = clone(net).set_params(**{k: v for k, v in still.items() if k in net.get_params()})
     random, start = np.random.RandomState(1), []
@@ -219,7 +219,7 @@ def with_start(net, X):
 
 
 def by_layer(net, parameters):
-    """Return a list of parameters as `weights_` has them."""
+    """Return a list of parameters in the form of `weights_`."""
     parameters = iter(parameters)
     return {
         name: {part: next(parameters) for part in own} for name, own in net.weights_.items()
@@ -262,9 +262,9 @@ def penalty(net, parameters):
 
 
 def train(net, X, clean=None, weights=None):
-    """Train by PyTorch as a fitted estimator was; return parameters, and losses by epoch.
+    """Train in PyTorch as a fitted estimator was; return parameters, and losses by epoch.
 
-    The other columns are, for codes that are drawn, the loss of reconstruction and the divergence.
+    For variational networks, the other columns are the reconstruction loss and the divergence.
     """
     x = torch.from_numpy(X.reshape(len(X), -1))
     clean = x if clean is None else torch.from_numpy(clean.reshape(len(X), -1))
@@ -288,7 +288,7 @@ def train(net, X, clean=None, weights=None):
 
 
 def check(net, X, clean=None, weights=None, precision=1e-9):
-    """Compare losses of each epoch, and the weights then; return the fitted estimator."""
+    """Compare the losses of each epoch, and the final weights; return the fitted estimator."""
     net = with_start(net, X if clean is None else clean)
     if clean is None and weights is None:
         net.fit(X)
@@ -305,11 +305,11 @@ def check(net, X, clean=None, weights=None, precision=1e-9):
     ):
         assert ours.dtype == (net.dtype or np.float64)
         assert_close(ours, theirs, name, precision)
-        assert np.abs(ours - start).max() > 1e-6, name  # it has learnt
+        assert np.abs(ours - start).max() > 1e-6, name  # it has learned
     return net
 
 
-# --- dense ones
+# --- dense autoencoders
 
 TIED = {"tied_weights": True}
 LOG_LOSS = {"loss": "log_loss"}
@@ -446,7 +446,7 @@ def test_lbfgs_minimizes_what_pytorch_differentiates(params):
 
 
 def test_an_autoencoder_of_pytorch_s_modules():
-    """Nothing of this network was written here; in float32 too."""
+    """This network is not rewritten here; in float32, too."""
     for dtype, precision in (("float64", 1e-9), ("float32", 1e-3)):
         net = with_start(small(loss="log_loss", dtype=dtype, max_iter=20), GRAY).fit(GRAY)
         modules = [torch.nn.Linear(*sizes) for sizes in ((7, 5), (5, 3), (3, 5), (5, 7))]
@@ -468,7 +468,7 @@ def test_an_autoencoder_of_pytorch_s_modules():
                 optimizer.step()
                 total += error.item() * len(batch)
             losses.append(total / len(x))
-        # Adam's epsilon of 1e-8 stands elsewhere in scikit-learn's
+        # scikit-learn's Adam adds its epsilon of 1e-8 elsewhere
         assert_close(net.loss_curve_, np.array(losses), "losses", max(precision, 1e-5))
 
 
@@ -483,7 +483,7 @@ def test_in_float32_too(solver):
     check(net, X, precision=precision)
 
 
-# --- convolutional ones
+# --- convolutional autoencoders
 
 
 def own_layers():
@@ -539,7 +539,7 @@ def test_textbook_layers_on_rows_are_those_on_lines():
     assert rows.image_shape_ == (1, FEATURES, 1)
 
 
-# --- variational ones
+# --- variational autoencoders
 
 VARIATIONAL = {
     "defaults": {"hidden_layer_sizes": (5,)},
@@ -580,7 +580,7 @@ def test_variational_autoencoders_of_images_are_pytorch_s(loss, solver):
 
 
 def test_without_variance_the_codes_are_the_means():
-    """What the reference draws then plays no part."""
+    """Then the reference's draws play no part."""
     net = with_start(small(VariationalAutoencoderTransformer, hidden_layer_sizes=(5,)), X)
     kernel, bias = net.initializer[2:4]
     kernel[:, 2:], bias[2:] = 0.0, -70.0

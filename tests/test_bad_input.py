@@ -1,4 +1,4 @@
-"""What is wrong is said clearly, and leaves no wrong model behind.
+"""Errors are reported clearly, and leave no wrong model behind.
 
 A fit that raises leaves a fitted estimator exactly as it was, and an unfitted one unfitted. An
 interrupted fit leaves a usable model.
@@ -51,7 +51,7 @@ from sknn.layers import (
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # what overflows on purpose
+    # overflow on purpose
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
@@ -84,12 +84,12 @@ def with_value(value, dtype=float, where=(5, 20)):
 
 
 def state(net):
-    """Return a digest of all that an estimator holds, deeply."""
+    """Return a digest of an estimator's whole state, recursively."""
     return joblib.hash(vars(net))
 
 
 def fit_with(net, params, data, y):
-    """Fit with other parameters, which are put back before states are compared."""
+    """Fit with other parameters, which are restored before states are compared."""
     good = {name: getattr(net, name) for name in params}
     try:
         net.set_params(**params).fit(data, y)
@@ -98,7 +98,7 @@ def fit_with(net, params, data, y):
 
 
 def assert_raises_and_changes_nothing(make, error, match, train):
-    """`train(net)` raises, on a fitted estimator and on a new one, and changes neither."""
+    """Check that `train(net)` raises on a fitted and on a new estimator, and changes neither."""
     for fitted in (True, False):
         net = small(make)
         if fitted:
@@ -216,7 +216,7 @@ def test_weights_of_zero_are_as_if_the_sample_were_not_there():
     a = small(MLPNetRegressor, **kwargs).fit(X, Y, weights)
     b = small(MLPNetRegressor, **kwargs).fit(X[Y != 3], Y[Y != 3])
     np.testing.assert_allclose(a.predict(X), b.predict(X), atol=1e-5)
-    # whole batches of them teach nothing, and do no harm
+    # whole batches of them neither teach anything nor do harm
     weights = np.zeros(len(X))
     weights[:3] = 1.0
     net = small(batch_size=4, shuffle=False).fit(X, Y, weights)
@@ -550,7 +550,7 @@ def test_weights_that_are_not_finite_are_not_trained():
 
 
 class At:
-    """A callback that raises at the end (or the beginning) of a task."""
+    """A callback that raises at the end (or the start) of a task."""
 
     def __init__(self, error, task="epoch", number=1, begin=False):
         self.error, self.task, self.number, self.begin = error, task, number, begin
@@ -768,7 +768,7 @@ RECTANGLES = X.reshape(-1, 4, 16)
 
 
 def assert_fit_raises(error, match, data=IMAGES, y=Y, **params):
-    """A fit with other parameters raises, and changes neither a fitted nor a new estimator."""
+    """Check that a fit raises with these parameters, and changes neither a fitted nor a new one."""
     for make in CONVNETS.values():
         for fitted in (True, False):
             net = small(make, image_shape=None)
@@ -868,7 +868,7 @@ def test_what_is_no_layer(name):
     )
 
 
-# Of each: the layers, and what the error says of the layer, what it got, and what it needs.
+# For each: the layers, and the error's words on the layer, its input, and what it needs.
 SHAPES = {
     "too high": ([Conv2D(4, 9)], r"layers\.0: Conv2D.* 8 x 8 x 1; needs a height of at least 9"),
     "too wide": ([Conv2D(4, (1, 9))], r"layers\.0: Conv2D.* 8 x 8 x 1; needs a width .* 9"),
@@ -1333,7 +1333,7 @@ print(len(net.sample(5, "ab", top_k=2, random_state=0)))
 
 
 def test_a_search_for_a_token_ends_where_nothing_is_larger_than_anything():
-    """NaN is neither: sampling from a broken network gives something, and comes back."""
+    """NaN is neither: sampling from a broken network returns something, and terminates."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SAMPLING], capture_output=True, text=True,
         timeout=120,

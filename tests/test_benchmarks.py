@@ -1,6 +1,6 @@
-"""Every benchmark runs, at settings so small that its figures mean nothing.
+"""Every benchmark runs, at settings so small that the figures are meaningless.
 
-These tests run with ``-m benchmarks``, as in ``.ci/run``: they want the peers to be installed.
+These tests run with ``-m benchmarks``, as in ``.ci/run``, and need the peers to be installed.
 """
 
 import gzip
@@ -28,7 +28,7 @@ pytestmark = [
 NEED_DATA = (
     "dense-accuracy", "dense-memory", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy",
 )  # fmt: skip
-#: Those that are measured by one process, since each begins by importing the peers.
+#: Points that are measured by one process, since every process has to import the peers.
 TOGETHER = (
     ("dense-accuracy", "dense-memory", "dense-speed"),
     ("first-fit", "threads", "rbf-speed", "rbf-accuracy"),
@@ -39,11 +39,11 @@ TOGETHER = (
 )
 POINTS = [point for points in TOGETHER for point in points]
 
-#: Much more than a point takes, kernels that are not in the cache yet included.
+#: In seconds, much more than a point takes, including kernels that are not in the cache yet.
 TIME_LIMIT = 1200
 
-#: Whether everything can be measured here: the peer and what it loads weights with are installed,
-#: and the system tells the peak of resident memory, and sets it back.
+#: Whether everything can be measured here: PyTorch and safetensors are installed,
+#: and the system reports the peak of resident memory, and can reset it.
 COMPLETE = (
     importlib.util.find_spec("torch") is not None
     and importlib.util.find_spec("safetensors") is not None
@@ -52,7 +52,7 @@ COMPLETE = (
 
 
 def run(*arguments, **environment):
-    """Return what the benchmarks print; what they write to the standard error is for failures."""
+    """Return the benchmarks' output; standard error is shown for failures only."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *map(str, arguments)],
         env=os.environ | environment, cwd=ROOT, capture_output=True, text=True,
@@ -71,13 +71,13 @@ def table(text):
 
 @pytest.fixture(scope="module")
 def measurements():
-    """Return how many measurements each point has."""
+    """Return the number of measurements of each point."""
     return Counter(line.split(": ")[0] for line in run("--list").splitlines())
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Return the options that name random data in place of images of digits and of a play."""
+    """Return the options for random data in place of images of digits and a play."""
     folder, random = tmp_path_factory.mktemp("data"), np.random.RandomState(0)
     images, text = folder / "images.npz", folder / "text.gz"
     np.savez(
@@ -110,7 +110,7 @@ def test_quick_settings_run(points, measurements, data):
 
 
 def test_absent_data_and_peers_are_shown(measurements, tmp_path):
-    """A package that cannot be imported stands for PyTorch."""
+    """PyTorch is replaced by a package that cannot be imported."""
     tmp_path.joinpath("torch.py").write_text("raise ImportError")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     nowhere = tmp_path / "nowhere"

@@ -1,4 +1,4 @@
-"""The disk cache of kernels, seen from processes of their own."""
+"""The disk cache of kernels, tested in separate processes."""
 
 import ast
 import importlib.util
@@ -17,7 +17,7 @@ import sknn
 
 PACKAGE = pathlib.Path(sknn.__file__).parent
 
-#: Predicts with a small network; prints what it took and what came out.
+#: Predicts with a small network; prints what was compiled and the result.
 SCRIPT = """
 import json
 import numpy as np
@@ -47,7 +47,7 @@ print(json.dumps({
 
 
 def start(folder, script=SCRIPT, path=PACKAGE.parent, **environment):
-    """Start a process whose kernels are kept in `folder`; None: in the user's own."""
+    """Start a process that caches kernels in `folder`; None: in the user's own folder."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", *environment)}
     if folder is not None:
         inherited["NUMBA_CACHE_DIR"] = str(folder)
@@ -75,12 +75,12 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """Return a cache that three processes have filled at once, and what the first printed."""
+    """Return a cache filled by three processes at once, and the output of the first."""
     folder = tmp_path_factory.mktemp("filled")
     processes = [start(folder) for _ in range(3)]
     results = [finish(process) for process in processes]
     assert all(result["out"] == results[0]["out"] for result in results)
-    if hasattr(os, "fork"):  # where there are locks, what one compiles the others wait for
+    if hasattr(os, "fork"):  # where locks are available, the others wait for the one that compiles
         assert sum(result["hits"] for result in results) == 2 * results[0]["kernels"]
     return folder, results[0] | {"hits": 0}
 
@@ -95,7 +95,7 @@ def copied(tmp_path):
 def test_a_process_loads_what_others_compiled(filled):
     folder, first = filled
     before = files(folder)
-    assert len(before) == first["kernels"]  # nothing half-written
+    assert len(before) == first["kernels"]  # no partly written file
     assert {path.suffix for path in before} == {".kernel"}
     assert all(first["digest"] in str(path) for path in before)
     assert run(folder) == first | {"hits": first["kernels"]}
@@ -144,7 +144,7 @@ def test_a_process_waits_for_another_but_not_for_ever(filled, tmp_path, ends):
 
 
 def _digest(folder):
-    """Return the digest that an engine at `folder` would have."""
+    """Return the digest of an engine at `folder`."""
     spec = importlib.util.spec_from_file_location("sknn.cpu.copied_cache", folder / "cache.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -152,7 +152,7 @@ def _digest(folder):
 
 
 def _sources(engine):
-    """Return the files that kernels are made of."""
+    """Return the source files of kernels."""
     return [engine / "cache.py", *sorted((engine / "kernels").rglob("*.py"))]
 
 
@@ -191,7 +191,7 @@ def test_a_changed_engine_compiles_anew(filled, copied):
 
 
 def test_what_is_compiled_is_kept_under_the_source_that_was_imported(copied):
-    """Not under a source that has changed since, whose kernels would then be stale."""
+    """Not under the digest of a source that has changed since: these kernels would be stale."""
     script = """
 import json, pathlib, sknn.cpu
 source = pathlib.Path(sknn.cpu.__file__).parent / "kernels" / "functions.py"
@@ -225,7 +225,7 @@ class _Harm:
 
 HARM = bytes(32) + pickle.dumps(_Harm(), protocol=5)
 
-#: What may happen to a file, five at a time: the network of the script has as many kernels.
+#: Damage to files, five at a time, as the script's network has five kernels.
 DAMAGES = {
     "in size": [
         lambda path, other: path.write_bytes(other),
@@ -236,7 +236,7 @@ DAMAGES = {
     ],
     "in content": [
         lambda path, other: _flip(path, lambda n: 5),  # of the checksum
-        lambda path, other: _flip(path, lambda n: 32),  # right behind it
+        lambda path, other: _flip(path, lambda n: 32),  # right after it
         lambda path, other: _flip(path, lambda n: n // 2),
         lambda path, other: _flip(path, lambda n: n - 1),
         lambda path, other: path.write_bytes(HARM),
@@ -349,7 +349,7 @@ print(json.dumps([before, bool(counted)]))
 def _functions(variant):
     """Return the functions of a kernel with closures, compiled in a new process: all, and visible.
 
-    Only what is visible is seen from other kernels, by the linker.
+    Only visible symbols can be seen from other kernels, by the linker.
     """
     script = (
         "import json, sknn.cpu.kernels, numpy as np; from sknn.cpu.program import kernel; "
@@ -364,7 +364,7 @@ def _functions(variant):
 
 
 def test_of_different_kernels_no_function_has_the_same_visible_name(tmp_path, monkeypatch):
-    """Else, loaded together from the cache, one would run in place of the other."""
+    """Otherwise, loaded together from the cache, one would run in place of the other."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     roots = [str(pathlib.Path(sknn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(roots))

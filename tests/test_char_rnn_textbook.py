@@ -1,4 +1,4 @@
-"""CharRNN is the textbook's minimal character model: the same loss in every chunk."""
+"""CharRNN reproduces the textbook's minimal character model: the same loss in every chunk."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ _WORDS = (
 
 
 def make_text(n_chars):
-    """Return sentences of frequent words, always the same ones."""
+    """Return sentences of frequent words, the same ones in each call."""
     draw = np.random.RandomState(0)
     sentences = []
     while sum(map(len, sentences)) < n_chars:
@@ -32,7 +32,7 @@ def softmax(scores):
 
 
 def chunk_loss(weights, tokens, targets, state):
-    """Return the summed loss of a chunk, its gradients, and the state that it leaves."""
+    """Return the summed loss of a chunk, its gradients, and the final state."""
     Wx, Wh, b, Wy, by = weights
     states, outputs, loss = [state], [], 0.0
     for token, target in zip(tokens, targets):
@@ -57,7 +57,7 @@ def chunk_loss(weights, tokens, targets, state):
 
 
 def train(codes, n_symbols, seed):
-    """Return the losses of chunks, the weights after them, and how many chunks were clipped."""
+    """Return the losses of chunks, the final weights, and how many chunks had clipped gradients."""
     draw = np.random.RandomState(seed)
     weights = [
         0.01 * draw.standard_normal((n_symbols, HIDDEN)),
@@ -96,7 +96,7 @@ def test_same_losses_in_every_chunk(both):
     assert len(losses) == CHUNKS
     np.testing.assert_allclose(CHUNK * np.array(rnn.step_loss_curve_), losses, rtol=0, atol=1e-6)
     assert losses[-20:].mean() < 0.95 * losses[:20].mean()
-    assert clipped > CHUNKS / 10  # or nothing would be tested of it
+    assert clipped > CHUNKS / 10  # otherwise clipping would not be tested
 
 
 def test_same_weights_after_them(both):

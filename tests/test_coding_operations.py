@@ -1,4 +1,4 @@
-"""Noise, sampling, tied weights, the contractive penalty: alone, in networks, by differences."""
+"""Noise, sampling, tied weights, contractive penalty: alone, in networks, by differences."""
 
 from dataclasses import replace
 
@@ -75,7 +75,7 @@ def test_slopes_follow_from_the_output(name):
 def lay_out(tape, arrays, dtype):
     """Gather arrays [rows, samples] into one buffer; return X, the buffer and a view of each.
 
-    There is room behind each of them, which nothing may be read from.
+    Each is followed by padding, which must not be read.
     """
     starts = np.cumsum([0, *(-(-(len(a) + 1) // 32) * 32 for a in arrays.values())])
     x = np.full((next(iter(arrays.values())).shape[1], starts[-1]), np.nan, dtype)
@@ -89,7 +89,7 @@ def lay_out(tape, arrays, dtype):
 
 
 def check_tape(tape, base, views, x, dtype, values=(), weights=None):
-    """Run a tape and its definition, and compare what is in the views, the loss and gradients."""
+    """Run a tape and its definition, and compare the views, the loss and gradients."""
     tape.add("scatter", (base,), (), (base.rows,))
     if tape.parameters:
         tape.finish()
@@ -196,11 +196,11 @@ def test_losses_with_a_slope(width, dtype):
             check_tape(tape, base, views, x, dtype, weights=random.uniform(size=n))
 
 
-# --- what the noises do, in numbers
+# --- statistics of the noise layers
 
 
 def noisy(layer, x, width=32, threads=1, dtype="float64", batch=None, seed=7, place=0, counted=0):
-    """Return what a layer makes of X in training; it is one of a network, at a `place`."""
+    """Return the output of a layer for X in training, at a `place` in a network."""
     tape, columns, source = Tape(width), x.shape[1], Source(x)
     for _ in range(place):
         tape.next_random()
@@ -260,7 +260,7 @@ N, COLUMNS = 4000, 33
 
 
 def assert_share(mask, share):
-    """Check that as many are true as the probability says, within four deviations."""
+    """Check that the fraction of true values is within four standard deviations of the share."""
     assert abs(mask.mean() - share) < 4 * np.sqrt(share * (1 - share) / mask.size)
 
 
@@ -352,7 +352,7 @@ SEQUENCE = (
     Dense(2),
 )  # fmt: skip
 
-#: Networks that give back what they get, and what their data is like.
+#: Networks that reconstruct their input, and a description of their data.
 NETWORKS = {
     "noises": (
         coder(
@@ -463,7 +463,7 @@ NETWORKS = {
 
 
 def give_back(problem):
-    """Have a problem's targets be its inputs, which lie in [0, 1]."""
+    """Make the problem's inputs, scaled to [0, 1], its targets."""
     x = problem.data[X]
     x = abs(x) / (1 + abs(x).max()) if sp.issparse(x) else 1 / (1 + np.exp(-x))
     problem.data[X], problem.source, problem.targets = x, Source(x), INPUTS
@@ -475,7 +475,7 @@ def coding_problem(network, dtype, n, **options):
     return problem
 
 
-# --- whole tapes against the definitions
+# --- complete tapes against the definitions
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -524,11 +524,11 @@ def test_loss_without_penalties_and_divergence(name):
     assert (made.divergence > 0) == ("GaussianSampling" in repr(network.layers))
 
 
-# --- gradients by differences
+# --- gradients by finite differences
 
 
 def assert_gradient_is_right(network, n=11, width=8, edit=give_back, weighted=True, **options):
-    """Check the gradient along random directions; the loss's value and it are of one scale."""
+    """Check the gradient along random directions; it has the scale of the loss."""
     p = make_problem(network, "float64", n, weighted=weighted, **options)
     edit(p)
 
@@ -615,7 +615,7 @@ def test_a_loss_over_outputs_is_what_it_says():
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_gradient_of_a_repeated_vector(steps):
-    """Ragged sequences are as long as they are, behind it and before it."""
+    """Ragged sequences keep their lengths, before and after RepeatVector."""
     behind = SimpleRNN(5, return_sequences=True), Dense(3)
     loss = Loss("huber", "tanh", 0.7, "mean")
     row = coder(Dense(4, activation="tanh"), RepeatVector(steps), *behind, loss=loss)
@@ -684,7 +684,7 @@ def test_divergences_of_several_layers_add_up():
 
 
 def test_a_loss_is_the_same_for_every_purpose_where_nothing_is_random():
-    """What is overwritten in predicting was not needed any more."""
+    """Buffers that prediction overwrites are no longer needed."""
     for name in ("tied", "tied twice", "used three times", "tied around a sequence", "image"):
         network, options = NETWORKS[name]
         p = coding_problem(network, "float64", 11, **options)
@@ -752,7 +752,7 @@ def test_sampled_inputs_are_not_overwritten_in_predicting():
     np.testing.assert_allclose(outputs, hidden @ w7 + b7, rtol=1e-11)
 
 
-# --- what may not matter
+# --- what must not change the result
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

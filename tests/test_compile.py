@@ -1,4 +1,4 @@
-"""Compiling ahead of time, and what users are told of compilation."""
+"""Compilation ahead of time, and the messages about compilation."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from sknn.layers import Activation, Dense
 from sknn.store.notices import compiling, told_once
 from sknn.tape.losses import Loss
 
-#: Runs what stands in its middle; prints, after each step, what was logged, and how many kernels
+#: Runs the inserted statements; prints, after each, what was logged, and how many kernels
 #: have been compiled so far.
 SCRIPT = """
 import json, logging, warnings
@@ -70,7 +70,7 @@ def test_a_fit_that_compiles_says_so_once_and_does_it_for_single_rows_too(tmp_pa
     assert len(said) == 1 and f"They will be kept in {tmp_path}" in said[0]
     assert said[0].startswith("Compiling for this fit: ")
     announced = int(said[0].split()[4])
-    assert 10 < announced < in_fit  # not what single rows need, or validation
+    assert 10 < announced < in_fit  # without what single rows or validation need
     assert again == one == [[], in_fit]
     before = in_fit
     for said, count in more:  # a few rows, and many: one of them is what validation needed too
@@ -150,7 +150,7 @@ for n_features in 3, 31:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_layers_of_all_sizes_are_of_all_sizes(dtype):
-    """Whatever the layers of a network, it needs no other kernels than a network of these."""
+    """Whatever layers a network has, it needs no other kernels than a network of these."""
 
     def keys(sizes, training):
         layers = [layer for n in sizes for layer in (Dense(n), Activation("relu"))]

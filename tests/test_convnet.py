@@ -63,7 +63,7 @@ DIGITS = ALL_DIGITS[:300]
 IMAGES = DIGITS.reshape(-1, 8, 8)
 IRIS, SPECIES = load_iris(return_X_y=True)
 IRIS = scale(IRIS)
-# How much ink there is, and where: rows and columns of its center.
+# The amount of ink, and the row and column of its center.
 GRID = np.arange(8) - 3.5
 INK = IMAGES.sum(axis=(1, 2), dtype=float)
 CENTERS = scale(
@@ -73,10 +73,10 @@ CENTERS = scale(
 INK = scale(INK) + 4
 TARGETS = {ConvNetClassifier: DIGIT, ConvNetRegressor: DIGIT / 5 - 1}
 
-# A rate at which weights stay what they were, to the bit.
+# A learning rate so small that weights do not change, to the bit.
 STILL = {"solver": "sgd", "learning_rate_init": 1e-300, "alpha": 0.0}
 
-# What the small ones need to learn something.
+# What small networks need to learn something.
 QUICK = {"max_iter": 30, "batch_size": 20, "learning_rate_init": 0.02}
 
 PLAIN = [Conv2D(4, 3, activation="relu"), MaxPooling2D(2)]
@@ -98,7 +98,7 @@ def small(cls=ConvNetClassifier, layers=PLAIN, **params):
 
 
 def weights(net):
-    """Return all that was learnt, as one list of arrays."""
+    """Return everything that was learned, as one list of arrays."""
     return [value for layer in net.weights_.values() for value in layer.values()]
 
 
@@ -169,7 +169,7 @@ def test_images_of_any_form_are_the_same(cls):
         assert_same_bits(net, expected)
         assert net.image_shape_ == (8, 8, 1) and net.n_features_in_ == 64, name
         assert_same_bits(outputs(net, X), bits)
-        # fitted to one form, it takes the others
+        # fitted to one form, it accepts the others
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*feature names")
             assert_same_bits(outputs(net, DIGITS), bits)
@@ -447,7 +447,7 @@ def test_weights_change_what_is_learnt():
         assert np.mean(net.predict(X) == expected) > 0.9
 
 
-# --- training: epochs, validation, going on
+# --- training: epochs, validation, continued training
 
 
 def test_validation_data():
@@ -524,7 +524,7 @@ def test_lbfgs():
     assert net.score(IMAGES[200:], DIGIT[200:]) > 0.85
     assert net.loss_curve_[-1] < net.loss_curve_[0] / 5
     assert not hasattr(net, "partial_fit")
-    # batch normalisation that is not trained is a function as any other
+    # batch normalization that is not trained is an ordinary function
     layers = [Conv2D(4, 3), BatchNormalization(trainable=False), Activation("relu")]
     net = small(layers=layers, solver="lbfgs", max_iter=60).fit(IMAGES, DIGIT)
     assert net.score(IMAGES, DIGIT) > 0.9
@@ -678,7 +678,7 @@ def test_the_same_seed_is_the_same_and_another_is_not(params):
 
 
 def nested():
-    """Return a network whose layers have layers in them."""
+    """Return a network with nested layers."""
     return small(
         layers=[
             Conv2D(4, 3, name="stem"),
@@ -879,7 +879,7 @@ def test_grid_search_in_a_pipeline():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-# --- in scikit-learn's company
+# --- with scikit-learn's tools
 
 
 def _through_joblib(net):
@@ -1025,7 +1025,7 @@ def test_features_by_name():
     )}  # fmt: skip
     for name, place in (("stem", 0), ("norm", 1), ("layers.2", 2), ("block", 3), ("layers.8", 8)):
         assert_same_bits(ConvNetTransformer(net, place).fit_transform(IMAGES), by_name[name])
-    # neither noise nor dropout are in them
+    # they have neither noise nor dropout
     np.testing.assert_array_equal(np.maximum(by_name["norm"], 0), by_name["layers.2"])
     pooled = by_name["block"].reshape(300, 4, 2, 4, 2, 4).max(axis=(2, 4))
     np.testing.assert_array_equal(pooled.reshape(300, -1), by_name["layers.7"])
@@ -1227,7 +1227,7 @@ def test_some_layers_of_a_file_are_ignored(path):
                 np.testing.assert_array_equal(other.weights_[name][key], value)
         assert other.weights_["head"]["kernel"].shape == (64, 10)
         assert other.weights_["head"]["kernel"].std() > 0.05
-    # it may then be trained further, the rest being frozen
+    # it can then be fine-tuned, with the other layers frozen
     other.set_params(layers__0__trainable=False, layers__1__trainable=False, warm_start=True)
     other.set_params(max_iter=30, learning_rate_init=0.01).fit(IMAGES, DIGIT)
     assert_same_bits(other.weights_["stem"]["kernel"], net.weights_["stem"]["kernel"])
@@ -1428,7 +1428,7 @@ def test_augmentation_is_for_training_only(change):
     still = {**STILL, "max_iter": 4, "shuffle": False, "batch_size": 300}
     plain = small(**still).fit(IMAGES, DIGIT)
     net = small(augmentation=change, **still).fit(IMAGES, DIGIT)
-    # each epoch has changes of its own
+    # each epoch has its own random changes
     assert len(set(plain.loss_curve_)) == 1
     assert len(set(net.loss_curve_)) == 4
     assert_same_bits(net, plain)
@@ -1467,7 +1467,7 @@ def test_validation_sees_images_as_they_are():
     ids=str,
 )
 def test_what_is_changed_cannot_be_learnt(change, axis, hides):
-    """Which half of the image is dark is lost where that half is mirrored at random."""
+    """Random mirroring of that half hides which half of the image is dark."""
     y = np.tile([0, 1], 200)
     X = np.random.RandomState(0).uniform(0.5, 1, size=(400, 6, 6)).astype(np.float32)
     halves = np.arange(6) < 3
@@ -1539,7 +1539,7 @@ def test_a_layer_may_have_the_penalties_of_the_estimator(solver):
     np.testing.assert_allclose(
         net.predict_proba(DIGITS), everywhere.predict_proba(DIGITS), rtol=1e-6
     )
-    # zero is a penalty of its own, too
+    # zero counts as a layer's own penalty, too
     free = small(layers=[replaced(layer, 0.0) for layer in layers], alpha=3.0, l1=0.5, **params)
     none = small(alpha=0.0, **params).fit(DIGITS.astype(float), DIGIT)
     free.fit(DIGITS.astype(float), DIGIT)

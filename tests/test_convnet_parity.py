@@ -42,7 +42,7 @@ from sknn.tape.sources import ClassNumbers, Source
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
-torch.set_num_threads(1)  # for batches as small as these, more would only wait for each other
+torch.set_num_threads(1)  # with batches this small, more threads would only wait for each other
 
 SQUARED = Loss("squared_error", "identity")
 CROSS_ENTROPY = Loss("log_loss", "softmax")
@@ -263,7 +263,7 @@ TRANSLATIONS = {
 
 
 def forward(layers, x, net):
-    """Return what PyTorch makes of a batch, layer by layer."""
+    """Return PyTorch's output for a batch, layer by layer."""
     for layer in layers:
         x = TRANSLATIONS[type(layer)](layer, x, net)
         if (function := getattr(layer, "activation", None)) is not None:
@@ -304,7 +304,7 @@ def sample_losses(network, z, y):
 
 
 def leaves(network, values):
-    """Return parameters as PyTorch's."""
+    """Return parameters in PyTorch's form."""
     declared = [p for group in network.parameters() for p in group]
     return [
         torch.tensor(value, requires_grad=p.trainable)
@@ -596,7 +596,7 @@ def make_problem(network, n, seed=0):
 
 
 def assert_close(ours, theirs, what, precision=1e-9, least=1e-3):
-    """Compare numbers, of which the largest counts as being of the size `least` at least."""
+    """Compare numbers relative to the largest one, or to `least` if that is larger."""
     theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else theirs
     size = max(least, np.abs(theirs).max(initial=0.0))
     np.testing.assert_allclose(
@@ -634,8 +634,8 @@ def check_gradients(network, n):
     assert_close(made.total, (w * (reported + net.activity)).sum(), "loss")
     for parameter, ours, theirs in zip(made.parameters, made.gradients, parameters):
         if parameter.trainable:
-            # That of a bias before batch normalisation is zero: what is left of a sum of up to a
-            # thousand terms of about one, of which each order leaves something else, up to 1e-10.
+            # The gradient of a bias before batch normalization is zero: what remains of a sum of up
+            # to a thousand terms of about one depends on their order, and is at most 1e-10.
             assert_close(ours, theirs.grad, parameter, least=0.1)
     compare_parameters(made, parameters)  # the running statistics
 
@@ -675,7 +675,7 @@ def check_steps(network, solver, n, batch):
     optimizer, total = make_optimizer([q for q in parameters if q.requires_grad]), 0.0
     for step, start in enumerate(range(0, n, batch)):
         rows = p.rows[start : start + batch]
-        if solver == "adam":  # scikit-learn adds epsilon before it corrects the moments
+        if solver == "adam":  # scikit-learn adds epsilon before the bias correction of the moments
             optimizer.param_groups[0]["eps"] = 1e-4 / np.sqrt(1 - 0.9 ** (step + 1))
         optimizer.zero_grad()
         z, net = run_torch(network, parameters, p.x[rows], True, step)
@@ -797,7 +797,7 @@ def test_whole_networks_are_pytorch_s(name):
 
 
 def draw_values(network, seed=0):
-    """Return weights as a fit begins with, and statistics as one may end with."""
+    """Return initial weights of a fit, and statistics as after training."""
     random, values = np.random.RandomState(seed), []
     for _, layer, shape in network.primitives:
         first = layer.draw(shape, random, "auto")

@@ -1,4 +1,4 @@
-"""Convolutional networks against the NumPy definitions, and their gradients by differences."""
+"""Convolutional networks against the NumPy definitions, and gradients by finite differences."""
 
 from dataclasses import replace
 from math import gcd
@@ -53,12 +53,12 @@ def convnet(shape, *layers, outputs=3, loss="log_loss", link="softmax"):
 
 
 def after_something(shape, *layers):
-    """Return a network in which the layers are followed by a curve, and asked for a gradient."""
+    """Return a network in which a nonlinearity follows the layers, and a gradient is computed."""
     return convnet(shape, BatchNormalization(), *layers, Activation("silu"))
 
 
 def assert_same_bits(runs):
-    """Check that all runs of a program left the same."""
+    """Check that all runs of a program have the same results."""
     for run in runs[1:]:
         assert run.total == runs[0].total
         for name in ("packed", "outputs", "raw_states"):
@@ -66,7 +66,7 @@ def assert_same_bits(runs):
 
 
 def assert_frozen_stay(network, dtype, made):
-    """Check that what does not learn has the bits that it had."""
+    """Check that untrained parameters have not changed, to the bit."""
     before = make_problem(network, dtype, 50).values
     moments = ("mean", "variance")
     for parameter, old, new in zip(made.parameters, before, made.values, strict=True):
@@ -134,7 +134,7 @@ def test_transposed_convolutions(name, dtype):
 
 
 def _any_convolution(random):
-    """Return some shape and a convolution that it fits, with padding of any kind."""
+    """Return a random shape and a convolution that fits it, with padding of any kind."""
     while True:
         shape = (*random.randint(1, 10, 2), random.choice(CHANNELS))
         shape, filters = tuple(map(int, shape)), int(random.choice(CHANNELS))
@@ -356,7 +356,7 @@ def test_layers_with_penalties_of_their_own(rule, dtype):
     "pool", [MaxPooling2D(), MaxPooling2D(3, 2, "same"), MaxPooling2D((2, 3), 1)], ids=str
 )
 def test_the_first_of_equal_values_takes_the_gradient(pool, dtype):
-    """Each pixel has a weight of its own, a whole number: many are equal."""
+    """Each pixel has an integer weight of its own: many are equal."""
 
     def round_values(problem):
         problem.values[0] = np.round(2 * problem.values[0])
@@ -461,7 +461,7 @@ def test_a_deep_network_predicts_the_same_bits(dtype):
     _assert_predicts_the_same_bits(DEEP, dtype, (1, 2, 8, 9, 16, 17, 33))
 
 
-# --- what may not matter
+# --- what must not change the result
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,4 +1,4 @@
-"""What the compiler says of CUDA's kernels: registers, memory, precision. No GPU is needed."""
+"""The compiler's report on CUDA kernels: registers, memory, precision. No GPU is needed."""
 
 import importlib.util
 
@@ -37,7 +37,7 @@ DENSE = [
 
 
 def reports(make, n_arguments, threads, name):
-    kernel = make()  # what it calls is then typed once
+    kernel = make()  # the functions that it calls are then typed once
     return [compiling.report(lambda: kernel, n_arguments, c, threads, name) for c in CAPABILITIES]
 
 

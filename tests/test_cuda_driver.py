@@ -40,7 +40,7 @@ def _has_a_driver():
 
 @cache
 def words(kind):
-    """Return how kernels read and write numbers of a type: by the address."""
+    """Return the functions by which kernels read and write numbers of a type at an address."""
     from llvmlite import ir
     from numba import types
     from numba.cuda.extending import intrinsic

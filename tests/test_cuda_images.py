@@ -1,6 +1,6 @@
-"""Convolutions, pools and normalisation on CUDA's kernels, in the emulator, by their definitions.
+"""Convolutions, pools and normalization on CUDA's kernels, in the emulator, by their definitions.
 
-Kernels are compiled once for all shapes: what is left to check is where each number comes from.
+Kernels are compiled once for all shapes, so the tests check where each number comes from.
 """
 
 from dataclasses import replace
@@ -192,7 +192,7 @@ def test_the_first_of_equal_values_takes_the_gradient(pool):
 
 @pytest.mark.parametrize("offset", [1e3, -3e5])
 def test_statistics_far_from_zero_keep_their_digits(offset):
-    """What is normalised is x itself, whose numbers lie close together."""
+    """x itself is normalized, whose values lie close together."""
 
     def shift(problem):
         problem.data[X] += offset  # the source's, too

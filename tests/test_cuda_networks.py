@@ -66,7 +66,7 @@ DROPPING = {
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", DROPPING)
 def test_losses_stay_together_for_fifty_steps_of_float32(name, monkeypatch):
-    """Dropout takes the same units away; sums differ in their order only."""
+    """Dropout drops the same units; sums differ only in their order."""
     make, shape, how = DROPPING[name]
     random = np.random.RandomState(1)
     x, y = random.normal(size=shape), random.randint(0, 3, shape[0])
@@ -93,7 +93,7 @@ def test_there_is_a_kernel_for_every_operation():
 
 
 IMAGES = np.random.RandomState(1).rand(50, 12, 12, 1)
-#: Networks whose steps are one launch here: teams of groups of threads, which meet all the time.
+#: Networks whose steps are one launch here: teams of thread groups that synchronize often.
 WALKED = {
     "LeNet-5": lambda device: ConvNetClassifier(
         [Conv2D(3, 3, activation="tanh"), AveragePooling2D(2), Conv2D(4, 3, activation="tanh"),

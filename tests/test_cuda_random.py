@@ -54,7 +54,7 @@ def test_words_are_those_of_philox():
             put(out, 8 * i + 1, b)
             put(out, 8 * i + 2, c)
             put(out, 8 * i + 3, d)
-            # what the compiler believes to know of their highest bits
+            # what the compiler assumes about their highest bits
             put(out, 8 * i + 4, a < 1 << 31)
             put(out, 8 * i + 5, b < 1 << 31)
             put(out, 8 * i + 6, c < 1 << 31)
@@ -97,7 +97,7 @@ def test_noise_is_the_cpu_s(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_noise_on_nothing_is_the_cpu_s(dtype):
-    """Many numbers, of which some are as rare as they get."""
+    """Many numbers, including the rarest values."""
     arrays = {"x": np.zeros((97, SAMPLES)), "y": blank(97)}
     numbers = 97, 4, 1.0, -np.inf, np.inf
     a, b = (

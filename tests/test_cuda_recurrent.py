@@ -98,7 +98,7 @@ def leave(name, arrays, attributes, variant, parameters, dtype, **bound):
     for k, (start, length) in places.items():
         here = expected[:, start : start + length].T
         known = ~np.isnan(here)
-        if (name, k) == ("simple_rnn", "z"):  # nobody reads it again
+        if (name, k) == ("simple_rnn", "z"):  # it is not read again
             continue
         if k == "extra" and name in GATES:  # beyond the end no gradient is multiplied by it
             known &= _lives(bound["lengths"], attributes)

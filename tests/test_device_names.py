@@ -1,4 +1,4 @@
-"""What the parameter `device` says, and where fits and predictions then compute.
+"""The parameter `device`, and where fits and predictions run.
 
 The GPUs here are reference devices, that count their sessions.
 """
@@ -50,7 +50,7 @@ class Counted(ReferenceDevice):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Give the first of two GPUs."""
+    """Yield the first of two GPUs."""
     monkeypatch.setitem(DEVICES, "cuda", Counted())
     monkeypatch.setitem(DEVICES, "cuda:1", Counted(1))
     return DEVICES["cuda"]
@@ -58,7 +58,7 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def made(monkeypatch):
-    """Have devices made as from a process's beginning; give the list of those that are."""
+    """Reset the devices as at the start of a process; yield the list of those created."""
     found = []
 
     class CUDA(Counted):
@@ -72,7 +72,7 @@ def made(monkeypatch):
 
 @pytest.fixture(params=[ImportError, RuntimeError])
 def missing(monkeypatch, request):
-    """Have no GPU; give the list of attempts to make one."""
+    """Simulate a machine without a GPU; yield the list of attempts to create one."""
     attempts = []
 
     class CUDA:
@@ -266,7 +266,7 @@ def test_auto_does_without_a_gpu(missing):
     assert missing == [0]
 
 
-# --- what cannot be had
+# --- unavailable devices
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_fit_without_its_device_raises_and_changes_nothing(net, missing):
     with pytest.raises((ImportError, RuntimeError), match=r"sknn\[cuda\]"):
         net.fit(*data)
     assert pickle.dumps(net) == before
-    assert pickle.dumps(net.random_state) == draws  # not even a number was drawn
+    assert pickle.dumps(net.random_state) == draws  # not even a random number was drawn
     with pytest.raises((ImportError, RuntimeError), match=r"sknn\[cuda\]"):
         net.partial_fit(*data)
     assert pickle.dumps(net) == before

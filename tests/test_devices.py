@@ -1,4 +1,4 @@
-"""The engine asks the device, and nothing else: networks learn and predict on another one.
+"""The engine relies only on the device's interface: networks train and predict on another one.
 
 That is the reference device, which runs tapes by the operations' definitions. So each network here
 is checked as a whole, too.
@@ -95,7 +95,7 @@ def solved(solver, **params):
     return lambda: mlp(solver=solver, **learning | params).fit(X, Y)
 
 
-#: By name: what fits an estimator, and the methods that are asked then.
+#: By name: a function that fits an estimator, and the methods to call then.
 ESTIMATORS = {
     **{solver: (solved(solver), ["predict_proba"]) for solver in SOLVERS},
     "plain": (solved("sgd", nesterovs_momentum=False, learning_rate="one_cycle"), []),
@@ -290,7 +290,7 @@ def test_these_estimators_need_every_operation():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_pickle_holds_nothing_of_a_device(monkeypatch):
-    """What was fitted on one predicts on another one, and goes on learning there."""
+    """A network fitted on one device predicts on another, and continues training there."""
     neuron = PerceptronClassifier(average=True, **SMALL).fit(X, Y)
     assert neuron._state.weights.shape == (11, 3)
     net = images(ConvNetRegressor, [Conv2D(5, 3), GlobalAveragePooling2D()], warm_start=True)

@@ -18,7 +18,7 @@ PUBLIC = [getattr(sknn, name) for name in sknn.__all__]
 
 # --- code blocks
 
-#: What a block of code in the pages finds before it. The README's blocks find nothing.
+#: Names that blocks of code in the pages can use. The README's blocks have none.
 DATA = """
 import joblib
 import numpy as np
@@ -40,7 +40,7 @@ sequences = list(X)
 documents = ["The hat", "The path"] * 20
 text = held_out = " ".join(documents)
 """
-#: And what the blocks of a section find besides, by its title.
+#: Additional names for the blocks of a section, by its title.
 BEFORE = {
     "Loading pre-trained weights": """
 from safetensors.numpy import load_file, save_file

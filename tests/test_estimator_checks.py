@@ -55,7 +55,7 @@ SETTINGS = [
     {"solver": "nadam"},
     {"solver": "rmsprop"},
     {"solver": "adagrad"},
-    # its steps need no rate of their own, so that it takes 1 where the others take 0.001
+    # its steps need no learning rate, so it uses 1 where the others use 0.001
     {"solver": "adadelta", "learning_rate_init": 1.0},
     {"dropout": 0.2},
     {"batch_norm": True},
@@ -73,7 +73,7 @@ CONVNET_SETTINGS = [
     {"layers": [CONVOLUTION, Dropout(0.2)]},
     {"layers": [GaussianNoise(0.01), CONVOLUTION]},
     {"layers": [CONVOLUTION, BatchNormalization()]},
-    # upside down, one line is what it was
+    # an image of one line is unchanged when flipped upside down
     {"layers": [CONVOLUTION], "augmentation": RandomFlip("vertical")},
     {"layers": [CONVOLUTION], "early_stopping": True},
 ]
@@ -94,7 +94,7 @@ AUTOENCODER_SETTINGS = [
     {"decoder_layer_sizes": (5, 20), "output_activation": "softplus"},
     {"pretrain_epochs": 2, "hidden_layer_sizes": (20, 3)},
     {"solver": "lbfgs"},
-    # so few iterations that the order of sums does not show
+    # so few iterations that the order of summation makes no difference
     {"solver": "lbfgs", "max_iter": 10, "tied_weights": True, "contractive": 0.01},
     {"noise": 0.1},
     {"noise": 0.1, "noise_kind": "masking"},

@@ -21,7 +21,7 @@ from sknn.layers import Activation, Dense, Dropout
 from sknn.tape.losses import Loss
 from sknn.tape.sources import Source
 
-# The engine's cache knows nothing of this file, so its kernels are known by its contents.
+# The engine's cache does not know this file, so its contents are part of its kernels' keys.
 _STAMP = zlib.crc32(pathlib.Path(__file__).read_bytes())
 _POINTER = ctypes.POINTER(ctypes.c_int64)
 
@@ -68,12 +68,12 @@ LIMITS = {"exp": 1.1, "expm1": 2.0, "log": 1.0, "log1p": 1.5, "tanh": 2.5, "logi
 
 
 def _smallest_argument(dtype):
-    """Return where exp begins to be flushed to zero: in the last binade of normal numbers."""
+    """Return where exp starts to be flushed to zero: in the last binade of normal numbers."""
     return float(np.log(2 * np.finfo(dtype).tiny))
 
 
 def _arguments(name, dtype):
-    """Return arguments all over a function's domain, with results that are normal numbers."""
+    """Return arguments from a function's whole domain, with results that are normal numbers."""
     random = np.random.RandomState(0)
     info = np.finfo(dtype)
     largest, smallest = float(np.log(info.max)), _smallest_argument(dtype)

@@ -1,4 +1,4 @@
-"""A fixed part of what ``python -m tests.fuzz`` runs, and what it would see."""
+"""A fixed subset of ``python -m tests.fuzz``, and tests of the faults that it detects."""
 
 import pytest
 

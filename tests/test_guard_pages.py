@@ -1,6 +1,6 @@
-"""Every estimator in the engine's debug mode, where a step outside of an arena ends the process.
+"""Every estimator in the engine's debug mode, where an access outside an arena ends the process.
 
-There memory begins as NaN, too: what an estimator gives is the same bits only if nobody uses what
+There memory is also filled with NaN: results are the same bits only if nothing reads memory that
 nobody has written.
 """
 

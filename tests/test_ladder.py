@@ -1,4 +1,4 @@
-"""The ladder of fitting: short, the same for all, and never climbed back up during training."""
+"""The ladder of fitting: few calls, the same for all estimators, and no calls back in training."""
 
 import sys
 import warnings
@@ -44,7 +44,7 @@ def walk(net, *data):
                 elif trainings.count("call") > trainings.count("return"):
                     during.append(name)
 
-    net.fit(*data)  # so that all is compiled
+    net.fit(*data)  # so that everything is compiled
     sys.setprofile(profile)
     try:
         net.fit(*data)

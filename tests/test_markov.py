@@ -45,7 +45,7 @@ NOT_FITTED = "not in the text that the vocabulary was learned from"
 
 
 class Dictionaries:
-    """Witten and Bell's equation, word for word."""
+    """Witten and Bell's equation, as written."""
 
     def __init__(self, texts, order, vocabulary):
         self.order, self.vocabulary = order, vocabulary

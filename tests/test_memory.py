@@ -1,6 +1,6 @@
-"""X is read where it lies: fitting and predicting need memory for a batch, not for the data.
+"""X is not copied: fitting and predicting need memory for a batch, not for all the data.
 
-Each case runs in a process of its own, whose peak of resident memory is set back after a first
+Each case runs in its own process, whose peak of resident memory is reset after a first
 small fit has loaded all the code.
 """
 
@@ -46,7 +46,7 @@ print(peak() - before)
 
 
 def growth(script):
-    """Return by how many MiB the peak grows in ``act(X)``, which the script defines with X."""
+    """Return by how many MiB ``act(X)`` raises the peak; the script defines `act` and X."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + textwrap.dedent(script) + END],
         capture_output=True, text=True,

@@ -1,6 +1,6 @@
-"""What users read who make typical mistakes: what they gave, and what they may have meant.
+"""Messages on typical mistakes: they say what was given, and what may have been meant.
 
-Nothing is trained here but where it is at once.
+Training is avoided here, or takes almost no time.
 """
 
 import re
@@ -156,14 +156,14 @@ def test_unknown_arguments_of_layers_have_hints(make, message):
 
 
 class Reluish:
-    """Of another library."""
+    """An object of another library."""
 
 
 Reluish.__name__ = "ReLU"
 
 
 class Device:
-    """Of another library."""
+    """An object of another library."""
 
     def __str__(self):
         return "cuda:1"

@@ -40,7 +40,7 @@ PATIENTS, PROGRESSION = load_diabetes(return_X_y=True)
 PATIENTS, PROGRESSION = scale(PATIENTS), scale(PROGRESSION)
 TARGETS = {MLPNetClassifier: DIGIT, MLPNetRegressor: DIGIT / 5 - 1}
 
-# A rate at which weights stay what they were, to the bit.
+# A learning rate so small that weights do not change, to the bit.
 STILL = {"solver": "sgd", "learning_rate_init": 1e-300, "alpha": 0.0}
 
 
@@ -49,7 +49,7 @@ def small(cls=MLPNetClassifier, **params):
 
 
 def weights(net):
-    """Return all that was learnt, as one list of arrays."""
+    """Return everything that was learned, as one list of arrays."""
     norms = [value for layer in getattr(net, "batch_norm_", ()) for value in layer.values()]
     return [*net.coefs_, *net.intercepts_, *norms]
 
@@ -149,7 +149,7 @@ def test_logic_gates_that_need_a_hidden_layer(wanted, outputs, solver):
     assert flat.score(gates, outputs) <= 0.75
 
 
-# --- dropout and batch normalisation
+# --- dropout and batch normalization
 
 
 def test_dropout_for_each_layer():
@@ -163,7 +163,7 @@ def test_dropout_for_each_layer():
 
 
 def test_dropout_is_inverted_dropout_of_the_given_rate():
-    # The expected squared error has a closed form where nothing but the mask is random.
+    # The expected squared error has a closed form if only the mask is random.
     rate = 0.3
     net = MLPNetRegressor(
         hidden_layer_sizes=(20,), activation="tanh", dropout=rate, max_iter=200, tol=0.0,
@@ -174,7 +174,7 @@ def test_dropout_is_inverted_dropout_of_the_given_rate():
     variance = (contributions**2).sum(axis=1) * rate / (1 - rate)
     expected = 0.5 * np.mean((PROGRESSION - mean) ** 2 + variance)
     np.testing.assert_allclose(np.mean(net.loss_curve_), expected, rtol=0.01)
-    # every epoch has masks of its own
+    # every epoch has its own masks
     assert len(set(net.loss_curve_)) == 200
 
 
@@ -647,7 +647,7 @@ def test_sparse_with_unsorted_indices_duplicates_and_empty_rows():
     rows, columns = np.nonzero(X)
     order = np.random.RandomState(0).permutation(2 * len(rows))
     rows, columns = np.tile(rows, 2)[order], np.tile(columns, 2)[order]
-    # built by hand, since SciPy's own conversions would sum the duplicates
+    # built directly, since SciPy's own conversions would sum the duplicates
     by_row = np.argsort(rows, kind="stable")
     rows, columns = rows[by_row], columns[by_row]
     indptr = np.searchsorted(rows, np.arange(301))
@@ -671,7 +671,7 @@ def test_sparse_with_long_indices_or_rare_types():
 
 
 def kinds_of_arrays(tmp_path):
-    """Return pairs of an X and the plain array of the type it is computed in."""
+    """Return pairs of an X and the same data as a plain array of the dtype of the computation."""
     plain = {dtype: np.ascontiguousarray(COUNTS, dtype) for dtype in ("float32", "float64")}
     pairs = {}
     for dtype, expected in plain.items():
@@ -877,7 +877,7 @@ def test_the_same_seed_is_the_same_and_another_is_not():
     assert other.coefs_[0].tobytes() != small().fit(DIGITS, DIGIT).coefs_[0].tobytes()
 
 
-# --- in scikit-learn's company
+# --- with scikit-learn's tools
 
 # --- schedules over all steps, and averages over them
 
@@ -1081,7 +1081,7 @@ def test_pipeline():
 
 
 class Watcher:
-    """A callback that keeps what it is told, and may do something at the end of an epoch."""
+    """A callback that records its calls, and may do something at the end of an epoch."""
 
     def __init__(self, at_epoch=None, action=None):
         self.at_epoch, self.action = at_epoch, action
@@ -1113,7 +1113,7 @@ def test_callbacks_see_every_epoch(solver):
     assert watcher.ended == [("epoch", i) for i in range(5)] + [("fit", 0)]
     assert watcher.events == ["setup", "teardown"]
     assert_same_bits(net, small(**params).fit(DIGITS, DIGIT))
-    # what a callback is given is the estimator as if training had ended there
+    # the callback gets the estimator as if training had ended there
     for epoch, seen in enumerate(watcher.nets, start=1):
         stopped = small(**{**params, "max_iter": epoch}).fit(DIGITS, DIGIT)
         assert_same_bits(seen.predict_proba(DIGITS), stopped.predict_proba(DIGITS))
@@ -1203,7 +1203,7 @@ def test_weights_from_scikit_learn_predict_the_same():
 
 
 def test_n_jobs_is_honoured_above_the_number_of_cores():
-    # In a process of its own, where no other thread is counted.
+    # In a separate process, where no other threads are counted.
     script = textwrap.dedent(
         """
         import threading

@@ -1,4 +1,4 @@
-"""The same seed walks the same path as scikit-learn's MLP; every rule agrees with PyTorch's."""
+"""The same seed reproduces scikit-learn's loss curve; every solver agrees with PyTorch's."""
 
 import inspect
 import warnings
@@ -26,7 +26,7 @@ COUNTS = np.random.RandomState(0).poisson(np.exp(0.3 * PATIENTS[:, 0])).astype(f
 TWO = np.column_stack([PROGRESSION, PATIENTS[:, 0] - PATIENTS[:, 1] ** 2])
 WEIGHTS = np.random.RandomState(1).uniform(0.1, 3.0, len(DIGITS))
 
-# scikit-learn's relative precision that this promises: over 20 epochs, by type of computation.
+# Relative tolerance of the comparison with scikit-learn, over 20 epochs, by dtype.
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4}
 
 SETTINGS = {
@@ -69,7 +69,7 @@ def assert_same_path(ours, theirs, tolerance):
     for name in ("coefs_", "intercepts_"):
         for a, b in zip(getattr(ours, name), getattr(theirs, name), strict=True):
             assert a.dtype == b.dtype
-            # A single weight may wander more than the loss.
+            # A single weight may deviate more than the loss.
             np.testing.assert_allclose(a, b, atol=50 * tolerance, rtol=0)
     if theirs.validation_scores_ is None:
         assert ours.validation_scores_ is None
@@ -211,7 +211,7 @@ def test_warm_start_with_early_stopping(task):
     np.testing.assert_allclose(ours.best_validation_score_, max(theirs.validation_scores_))
     if task == "regression":
         # The weights are not compared: where the second fit never betters the first, scikit-learn
-        # loses the first one's best, which it has trained in place. Ours are still those.
+        # loses the first one's best weights, which it has overwritten. Ours are still these.
         assert np.argmax(ours.validation_scores_) < 6
         first = make(classes[0], early_stopping=True, max_iter=6, learning_rate_init=0.02).fit(X, y)
         assert all((a == b).all() for a, b in zip(ours.coefs_, first.coefs_))
@@ -343,7 +343,7 @@ def train_in_torch(
     X, y, hidden, n_outputs, make_optimizer, loss, activation=None, alpha=0.0, l1=0.0,
     batch_norm=False, clip=None, weights=None, batch_size=32, epochs=3, schedule=None,
 ):  # fmt: skip
-    """Train in PyTorch on our loss; return the network's dense and normalising modules.
+    """Train in PyTorch on our loss; return the network's dense and normalization modules.
 
     `loss` gives the losses of a batch, one a sample; `schedule` what changes the optimizer's rate,
     after each step or, if it wants to know the loss, after each epoch.
@@ -422,7 +422,7 @@ def sgd(torch, matrices, others):
 
 SGD = {"solver": "sgd", "learning_rate_init": 0.05}
 
-# Our settings, and the optimizer in PyTorch that they name. Weight decay is of weights, not biases.
+# Our settings, and the optimizer in PyTorch for them. Weight decay is for weights, not biases.
 SOLVERS = {
     "sgd": (SGD, sgd),
     "adamw": (
@@ -495,7 +495,7 @@ SCHEDULES = {
     "cosine": ({"learning_rate": "cosine"}, cosine(0)),
     "cosine, warm-up": ({"learning_rate": "cosine", "warmup": 0.2}, cosine(4)),
 }
-# Adam's epsilon is scikit-learn's, and means the same only where it is nothing.
+# Adam's epsilon is used as in scikit-learn, so the two agree only where it is negligible.
 TINY = {"epsilon": 1e-30}
 SCHEDULED = SOLVERS | {
     "adam": (
@@ -530,7 +530,7 @@ def test_schedules_are_pytorch_s(solver):
 
 @pytest.mark.parametrize("solver", SCHEDULED)
 def test_the_plateau_is_pytorch_s(solver):
-    """PyTorch lowers the rate when more epochs than its patience were in vain, we by as many."""
+    """PyTorch lowers the rate after one more epoch than its patience, we after exactly as many."""
     params, make_optimizer = SCHEDULED[solver]
     X, y = DIGITS[:200], DIGIT[:200]
     net = MLPNetClassifier(
@@ -594,7 +594,7 @@ def test_loss_is_pytorch_s(name):
 
 
 def test_losses_that_go_through_the_output_activation_are_pytorch_s():
-    # Here the gradient does not take the short cut of a loss with its canonical activation.
+    # Here the gradient cannot use the shortcut of a loss with its canonical activation.
     X, y = DIGITS[:200], DIGIT[:200]
     kwargs = {"batch_size": 32, "max_iter": 3, "shuffle": False, "random_state": 0, "alpha": 0.0}
 
@@ -658,7 +658,7 @@ def test_batch_norm_is_pytorch_s(solver):
 
 
 def by_norm(torch, parameters):
-    # clip_grad_norm_ adds 1e-6 to the norm, so by hand
+    # written out, since clip_grad_norm_ adds 1e-6 to the norm
     norm = torch.sqrt(sum((p.grad**2).sum() for p in parameters))
     if norm > 0.3:
         for p in parameters:

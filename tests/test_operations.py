@@ -1,4 +1,4 @@
-"""Every operation against its NumPy definition, in whole programs, and gradients by differences."""
+"""Every operation against its NumPy definition, in complete programs; gradients by differences."""
 
 import hashlib
 import inspect
@@ -72,7 +72,7 @@ SMOOTH = sorted(set(ACTIVATIONS) - {"step"})
 ELEMENTWISE = sorted(set(ACTIVATIONS) - {"softmax"})
 
 
-# --- the tables cover each other
+# --- the tables are consistent
 
 
 def test_every_operation_has_a_reference_and_a_kernel():
@@ -119,7 +119,7 @@ def make_loss(name, link):
 
 
 def make_targets(network, n, random):
-    """Return targets of the kind that a network's loss wants, and what reads them."""
+    """Return targets of the type that a network's loss needs, and their source."""
     loss, outputs = network.loss, network.outputs
     if loss.counts_classes:
         y = random.randint(units_of(network), size=(n, network.steps) if network.steps else n)
@@ -169,7 +169,7 @@ def make_problem(
 
 
 def copied(bound):
-    """Return copies of what a run is bound to: it changes the states that are carried along."""
+    """Return copies of the arrays that a run is bound to, since it updates carried states."""
     return {name: array.copy() for name, array in bound.items()}
 
 
@@ -182,7 +182,7 @@ def assert_close(actual, expected, tolerance, what):
 
 
 def compare(network, dtype, batch, n, solver=None, purpose="train", threads=1, **options):
-    """Run the engine and the reference on one problem, and compare all that they leave.
+    """Run the engine and the reference on one problem, and compare all results.
 
     `edit` changes the problem before.
     """
@@ -226,7 +226,7 @@ def compare(network, dtype, batch, n, solver=None, purpose="train", threads=1, *
 
 
 def mlp(inputs, *hidden, outputs, loss="squared_error", link="identity"):
-    """Return a network of dense layers; each of `hidden` is its size and what follows it."""
+    """Return a network of dense layers; each of `hidden` is a size and the layers that follow."""
     layers = [layer for size, *after in hidden for layer in (Dense(size), *after)]
     return Network((*layers, Dense(outputs), Activation(link)), inputs, make_loss(loss, link))
 
@@ -359,7 +359,7 @@ def test_log_loss_is_clipped_where_a_probability_is_zero():
             network, dtype, "evaluate", [v.astype(dtype) for v in values], Source(x),
             ClassNumbers([1, 0]), rows, 2, step_rates(None, rows, 2),
         )  # fmt: skip
-        # of two outputs that are exactly 0 and 1
+        # the two outputs are exactly 0 and 1
         assert made.total == pytest.approx(-2 * np.log(np.finfo(dtype).eps), rel=1e-6)
 
 
@@ -399,7 +399,7 @@ def test_a_batch_without_weight_changes_nothing_but_the_moments():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("n", [1, 5, 16, 33, 75])
 def test_predicting_follows_the_reference(n, dtype):
-    """With the running statistics, without dropout, at the width that the rows call for."""
+    """With the running statistics, without dropout, at the block width for the number of rows."""
     problem = make_problem(WIDE, dtype, n, weighted=n > 1)
     outputs, loss = predict(
         WIDE, problem.values, np.dtype(dtype), problem.source, 2, problem.targets,
@@ -429,7 +429,7 @@ def test_a_row_predicts_the_same_bits_alone_and_in_any_batch(dtype):
             assert (some == together[rows]).all()
 
 
-# --- reading X where it lies
+# --- reading X without a copy
 
 NUMBERS = [
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
@@ -467,7 +467,7 @@ def _some_numbers(kind, shape):
 
 
 def _identity(columns, dtype):
-    """Return a network that gives back what it reads, and its parameters."""
+    """Return a network that outputs its input, and its parameters."""
     network = mlp(columns, outputs=columns)
     return network, [np.eye(columns, dtype=dtype), np.zeros(columns, dtype)]
 
@@ -528,7 +528,7 @@ def _moved(array):
 
 
 def _images():
-    """Return two small networks with most of what is done to images, one of them of branches."""
+    """Return two small networks with most image operations, one of them with branches."""
     loss = make_loss("log_loss", "softmax")
     layers = (
         (RandomCrop(5, 6), RandomFlip(), Conv2D(17, 3, 2, "same"), BatchNormalization(),
@@ -542,7 +542,7 @@ def _images():
 
 
 def _coding():
-    """Return layers from nine numbers to as many, over radial units and a code that is drawn."""
+    """Return layers from nine inputs to nine outputs, with radial units and a sampled code."""
     code = Dense(17, name="code"), Activation("tanh"), ContractivePenalty("code", "tanh", 0.1)
     noise = GaussianNoise(0.1, (-1.0, 1.0)), SaltAndPepperNoise(0.2)
     back = Dense(17), TiedDense("code", 9), RadialBasis(9), Activation("identity")
@@ -550,7 +550,7 @@ def _coding():
 
 
 def run_beside_guard_pages():
-    """Train and predict where a step outside of an array ends the process; print all bits."""
+    """Train and predict where an access outside an array ends the process; print all bits."""
     assert guarded()
     bits = hashlib.sha256()
     after = (Activation("tanh"), Dropout(0.2))
@@ -626,7 +626,7 @@ def test_no_kernel_leaves_its_arrays_and_bits_do_not_depend_on_the_registers():
 
 
 def _gradient_and_differences(network, n=11, width=8, weighted=True, seed=0, **options):
-    """Return the loss's gradient along random directions, by program and by differences."""
+    """Return the loss's gradient along random directions, by program and by finite differences."""
     problem = make_problem(network, "float64", n, weighted=weighted, seed=seed, **options)
     rates = np.ones((1, 2))
     random = np.random.RandomState(seed + 2)
@@ -719,7 +719,7 @@ def test_gradients_add_up_over_chunks():
         assert_close(a, b, 1e-12, "gradient")
 
 
-# --- optimizers in whole, against the formulas of their papers
+# --- complete optimizers, against the formulas of their papers
 
 
 def _adam_like(w, g, s, t, rate, b1, b2, epsilon):
@@ -791,7 +791,7 @@ PAPERS = {
 
 @pytest.mark.parametrize("name", sorted(PAPERS))
 def test_solvers_take_the_steps_of_their_papers(name):
-    """A least-squares line through one row, for which the gradient is known by hand."""
+    """A least-squares line through one row, whose gradient is known in closed form."""
     estimator = Training()
     estimator.solver = "sgd" if name == "nesterov" else name
     estimator.nesterovs_momentum = name == "nesterov"

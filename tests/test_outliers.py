@@ -61,7 +61,7 @@ def test_the_threshold_is_tukey_s_fence_of_distances():
     np.testing.assert_allclose(detector.offset_, -((2.5 * high - 1.5 * low) ** 2))
     assert (detector.predict(NOISE) == -1).all()
     assert (detector.predict(DIGITS) == 1).mean() > 0.95
-    # nothing is unlike what it is the same as
+    # no sample is an outlier if all are the same
     alike = np.tile(DIGITS[:1], (20, 1))
     assert (clone(detector).fit_predict(alike) == 1).all()
 

@@ -1,6 +1,6 @@
-"""Signatures and what is valid stay as they are; groups of parameters do what they promise.
+"""Signatures and constraints do not change unnoticed; groups of parameters work as documented.
 
-``python tests/test_parameters.py`` writes signatures.txt anew: where it changes, so does what
+``python tests/test_parameters.py`` rewrites signatures.txt: where it changes, so does what
 users may write.
 """
 
@@ -30,14 +30,14 @@ FILE = pathlib.Path(__file__).parent / "signatures.txt"
 
 
 def described(constraint):
-    """Return what is valid in words that do not depend on the order in a set."""
+    """Return a constraint as text that does not depend on the order in a set."""
     if isinstance(constraint, Options):
         return f"{constraint.type.__name__}: {', '.join(sorted(map(str, constraint.options)))}"
     return constraint.__name__ if isinstance(constraint, type) else str(constraint)
 
 
 def signatures():
-    """Return the parameters of all estimators, a line each, and what is valid for them."""
+    """Return the parameters of all estimators, one per line, with their constraints."""
     lines = []
     for name in sknn.__all__:
         cls = getattr(sknn, name)

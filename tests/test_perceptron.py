@@ -1,4 +1,4 @@
-"""PerceptronClassifier: Rosenblatt's rule, exactly, and what a classifier owes scikit-learn."""
+"""PerceptronClassifier: Rosenblatt's rule, exactly, and scikit-learn's conventions."""
 
 import pickle
 
@@ -63,7 +63,7 @@ def test_a_neuron_fires_at_a_sum_of_zero():
 @pytest.mark.parametrize("rate", [1.0, 0.25])
 def test_every_step_follows_the_rule(dtype, rate):
     X, y = make_blobs(60, 3, centers=2, cluster_std=4.0, random_state=0)
-    X = np.round(X * 4).astype(dtype) / 4  # sums of few bits: float32 is exact too
+    X = np.round(X * 4).astype(dtype) / 4  # sums of few bits: float32 is exact, too
     weights = np.random.RandomState(0).randint(0, 3, 60).astype(float)
     for sample_weight in (None, weights):
         for average in (False, True):

@@ -1,6 +1,6 @@
-"""Estimators pickled by released versions load, predict and go on learning.
+"""Estimators pickled by released versions load, predict and continue training.
 
-``python tests/test_pickles.py`` writes the files of the current version that are not there yet.
+``python tests/test_pickles.py`` writes the missing files of the current version.
 """
 
 import pathlib
@@ -59,13 +59,13 @@ def estimators():
 
 
 def data_for(estimator):
-    """Return what an estimator of its kind learns from."""
+    """Return training data for an estimator of its class."""
     of_text = sknn.CharRNN, sknn.CharMarkovChain, sknn.Seq2SeqRNN
     return (TEXTS, [text[::-1] for text in TEXTS]) if isinstance(estimator, of_text) else (X, Y)
 
 
 def outputs(estimator):
-    """Return what the estimator gives for its data, as numbers."""
+    """Return the estimator's predictions for its data, as numbers."""
     given, wanted = data_for(estimator)
     if isinstance(estimator, sknn.Seq2SeqRNN):
         return estimator.score_samples(given, wanted)

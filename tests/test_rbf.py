@@ -89,7 +89,7 @@ def test_without_a_penalty_they_fit_best(function):
 
 def test_without_a_penalty_they_are_the_smallest_of_those():
     X, y = make_data(60)
-    centers = np.repeat(X[:10], 2, axis=0)  # each twice
+    centers = np.repeat(X[:10], 2, axis=0)  # each of them twice
     net = RBFNetRegressor(centers=centers, widths=1.0, alpha=0).fit(X, y)
     np.testing.assert_allclose(net.coef_[::2], net.coef_[1::2], rtol=1e-6)
     once = RBFNetRegressor(centers=X[:10], widths=1.0, alpha=0).fit(X, y)
@@ -446,7 +446,7 @@ def test_the_mean_of_equal_rows_is_no_cluster():
     assert net.widths_.min() > 1e-3
 
 
-# --- what may not change a result
+# --- what must not change the result
 
 
 @pytest.mark.parametrize("solver", ["lstsq", "adam"])
@@ -486,7 +486,7 @@ def test_many_rows_take_little_memory():
     assert peak < 100e6  # the functions' values of all rows would be 160e6 bytes
 
 
-# --- going on
+# --- continued training
 
 
 def test_partial_fit_is_fit_of_all_rows():

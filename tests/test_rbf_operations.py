@@ -98,7 +98,7 @@ def test_square_distances(inputs, units, dtype, width):
 
 
 def test_square_distances_do_not_cancel():
-    """Far from zero they are as exact as near it."""
+    """They are as accurate far from zero as near it."""
     w, value = centers_of(3, 5, "float64")
     w = w, value * 1e-3 + 1e6
 
@@ -164,7 +164,7 @@ def test_functions_and_their_gradients(function, dtype, width):
 
 
 class _At:
-    """What a reference gets of the run: which function."""
+    """What a reference knows of the run: the function."""
 
     def __init__(self, function):
         self.variant = (function,)
@@ -172,7 +172,7 @@ class _At:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_nearest_and_the_farthest(function):
-    """At a center a function has its value at zero; far away it is finite or infinite, no NaN."""
+    """At a center a function has its value at zero; far away it may be infinite, but not NaN."""
     for dtype in DTYPES:
         tiny, largest = np.finfo(dtype).tiny, np.finfo(dtype).max
         network = rbf(1, RadialBasis(1, function), outputs=1)

@@ -35,7 +35,7 @@ KINDS = np.array(["down", "flat", "up"])[np.digitize(SUMS, [-1, 1])]
 STEP_SUMS = [x[:, 0].cumsum() for x in RAGGED]
 STEP_KINDS = [np.array(["down", "flat", "up"])[np.digitize(s, [-1, 1])] for s in STEP_SUMS]
 
-# A rate at which weights stay what they were, to the bit.
+# A learning rate so small that weights do not change, to the bit.
 STILL = {"solver": "sgd", "learning_rate_init": 1e-300, "alpha": 0.0}
 CELLS = [
     {"cell": "rnn"},
@@ -51,7 +51,7 @@ each_form = pytest.mark.parametrize("by_step", [False, True], ids=["one", "each 
 
 @pytest.fixture(autouse=True)
 def own_numbers(monkeypatch):
-    """Let each test draw the same numbers, whichever ran before."""
+    """Let each test draw the same random numbers, whichever tests ran before."""
     monkeypatch.setitem(globals(), "RNG", np.random.default_rng(1))
 
 
@@ -61,7 +61,7 @@ def small(cls=RNNRegressor, **params):
 
 
 def weights(net):
-    """Return all that was learnt, as one list of arrays."""
+    """Return everything that was learned, as one list of arrays."""
     return [value for layer in net.weights_.values() for value in layer.values()]
 
 
@@ -80,7 +80,7 @@ def assert_same_bits(a, b):
 
 
 def padded(arrays, value, more=0):
-    """Return arrays of different lengths as one, with a value behind each."""
+    """Return arrays of different lengths as one array, padded with a value."""
     shape = len(arrays), max(map(len, arrays)) + more, *arrays[0].shape[1:]
     whole = np.full(shape, value, np.result_type(*arrays, type(value)))
     for row, array in zip(whole, arrays):
@@ -92,7 +92,7 @@ def padded(arrays, value, more=0):
 
 
 def forms_of_rows():
-    """Return the same sequences of one number a step in every form."""
+    """Return the same sequences, with one feature per step, in every form."""
     pd = pytest.importorskip("pandas")
     wide = np.zeros((60, 13))
     wide[:, 1::2] = ROWS
@@ -141,7 +141,7 @@ def test_tokens_are_integers_of_any_type(dtype):
     tokens = [x.astype(dtype) for x in TOKENS]
     expected = net.predict(TOKENS)
     assert_same_bits(net.predict(tokens), expected)
-    kind = np.result_type(dtype, np.float32)  # what is computed in
+    kind = np.result_type(dtype, np.float32)  # the dtype of the computation
     assert_same_bits(
         small(embedding=4, dtype="float32").fit(tokens, SUMS).predict(TOKENS).astype(kind),
         expected.astype(kind),
@@ -203,7 +203,7 @@ def test_a_sequence_predicts_the_same_alone_padded_and_in_any_batch(cell, by_ste
         n = len(RAGGED[i]) if by_step else None
         one = in_arrays[i, :n] if by_step else in_arrays[i]
         assert (one == expected[0]).all()
-        if by_step:  # behind the end it says what it said last
+        if by_step:  # after the end it repeats the last output
             assert (in_arrays[i, n:] == one[-1]).all()
     assert_same_bits(net.predict(RAGGED[::-3]), together[::-3])
     copied = clone(net).set_params(mask_value=-7.0)
@@ -213,7 +213,7 @@ def test_a_sequence_predicts_the_same_alone_padded_and_in_any_batch(cell, by_ste
 @pytest.mark.parametrize("value", [np.nan, 0, -1e300, 1.5])
 @each_form
 def test_masked_arrays_are_fitted_as_lists(value, by_step):
-    """What stands behind the end of a sequence, in X and in y, changes nothing."""
+    """Padding after the end of a sequence, in X and in y, changes nothing."""
     y = STEP_KINDS if by_step else KINDS
     net = small(RNNClassifier, return_sequences=by_step).fit(RAGGED, y)
     X = padded(RAGGED, value)
@@ -278,7 +278,7 @@ def test_learns_to_add_two_marked_numbers():
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_learns_an_echo_of_each_step(cell):
-    """The label of a step is the token of two steps before; read both ways, the next token."""
+    """A step's label is the token two steps before; for bidirectional networks, the next token."""
     X = [RNG.integers(3, size=n) for n in RNG.integers(3, 12, size=200)]
     y = [np.concatenate([[0, 0], x[:-2]]) for x in X]
     net = small(
@@ -364,7 +364,7 @@ def half_squares(net, X, y):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_loss_is_the_mean_over_steps(weighted):
-    """Of each batch, weighted by its steps, as by its rows where there is one target a row."""
+    """Of each batch, weighted by its steps, or by its rows if there is one target per row."""
     w = RNG.integers(0, 4, size=60).astype(float) if weighted else np.ones(60)
     net = small(return_sequences=True, max_iter=1, shuffle=False, **STILL)
     net.fit(RAGGED, STEP_SUMS, w if weighted else None, X_val=RAGGED[7:20], y_val=STEP_SUMS[7:20])
@@ -405,7 +405,7 @@ def test_class_weight():
     assert_same_bits(small(RNNClassifier, class_weight=by_class).fit(RAGGED, KINDS), balanced)
 
 
-# --- the ways of fitting
+# --- ways to fit
 
 
 @each_form
@@ -499,7 +499,7 @@ def test_summary_and_weights():
         small().summary()
 
 
-# --- other numbers of steps
+# --- sequences of other lengths
 
 
 def test_sequences_longer_and_shorter_than_those_fitted():
@@ -687,7 +687,7 @@ def test_tags_say_what_X_may_be():
     tags = get_tags(small()).input_tags
     assert tags.three_d_array and tags.two_d_array and tags.sparse
     assert not get_tags(small(embedding=4)).input_tags.sparse
-    # it is allowed behind the end only
+    # it is allowed only after the end
     assert not get_tags(small(mask_value=np.nan)).input_tags.allow_nan
 
 
@@ -738,7 +738,7 @@ def test_a_loss_that_is_no_number_is_a_warning():
 
 
 def by_hand(net, X, n):
-    """Return forecasts by predictions, each of which becomes a step of the sequence."""
+    """Return forecasts by repeated predictions, each appended to the sequence."""
     found = []
     for x in X:
         for _ in range(n):

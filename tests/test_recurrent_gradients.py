@@ -1,4 +1,4 @@
-"""Recurrent networks: gradients by differences, whole tapes, and what may not change a result."""
+"""Recurrent networks: gradients by finite differences, complete tapes, and invariances."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def rnn(*layers, shape=(STEPS, 3), outputs=3, loss="log_loss", link="softmax"):
 
 
 def each(layer):
-    """Return a recurrent layer that gives the state after each step."""
+    """Return a recurrent layer that outputs the state after each step."""
     return replace(layer, return_sequences=True)
 
 
@@ -62,7 +62,7 @@ DECODER = (Embedding(TOKENS, 4), each(LSTM(5)), each(LSTM(5)))
 TRANSLATOR = rnn(EncoderDecoder(ENCODER, DECODER, 4), shape=(7,), outputs=TOKENS)
 OF_TOKENS = {"tokens": TOKENS, "ragged": (STEPS,)}
 
-#: Networks, and what their data is like.
+#: Networks, and a description of their data.
 NETWORKS = {
     "stacked": (
         rnn(each(LSTM(5)), Dropout(0.3), each(GRU(5)), SimpleRNN(5)), {"ragged": (STEPS,)},
@@ -166,7 +166,7 @@ def test_gradient_through_states_that_are_given(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_loss_is_the_same_for_every_purpose(name):
-    """Where nothing is random: what is overwritten in predicting was not needed any more."""
+    """Without randomness: buffers that prediction overwrites are no longer needed."""
     network, options = NETWORKS[name]
     if "Dropout" in repr(network.layers) or "Regularization" in repr(network.layers):
         pytest.skip("is another one in training")
@@ -196,7 +196,7 @@ def test_gradients_add_up_over_chunks():
         assert_close(a, b, 1e-12, "gradient")
 
 
-# --- whole tapes against the definitions
+# --- complete tapes against the definitions
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -218,7 +218,7 @@ def test_truncated_gradients(name, truncate):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_states_that_are_carried_along(name):
-    """From batch to batch, and to streams that begin anew."""
+    """From batch to batch, and to streams whose state is reset."""
     network = rnn(each(CELLS[name]), CELLS[name])
     options = {"ragged": (STEPS,), "streams": 11}
     compare(network, "float64", 11, 33, ADAM, width=8, **options)
@@ -236,7 +236,7 @@ def test_other_widths(batch, dtype):
     compare(network, dtype, batch, 2 * batch + 3, purpose="evaluate", **options)
 
 
-# --- what stands for the same
+# --- equivalent networks
 
 
 def test_tokens_stand_for_their_one_hot_vectors():
@@ -259,7 +259,7 @@ def test_tokens_stand_for_their_one_hot_vectors():
 
 @pytest.mark.parametrize("name", CELLS)
 def test_chunks_that_carry_their_states_are_one_long_sequence(name):
-    """Batch after batch; a row that begins anew is another sequence."""
+    """Batch after batch; a row whose state is reset is another sequence."""
     network, long = (
         rnn(each(CELLS[name]), each(CELLS[name]), shape=(steps, 3)) for steps in (STEPS, 3 * STEPS)
     )
@@ -282,11 +282,11 @@ def test_chunks_that_carry_their_states_are_one_long_sequence(name):
     assert (joined[:, same:] == alone).all()
 
 
-# --- what may not matter
+# --- what must not change the result
 
 
 def _padded(x, steps, more, fill):
-    """Return sequences with more room behind them."""
+    """Return sequences with more padding."""
     x = x.reshape(len(x), steps, -1)
     return np.pad(x, ((0, 0), (0, more), (0, 0)), constant_values=fill).reshape(len(x), -1)
 
@@ -312,7 +312,7 @@ def test_a_sequence_predicts_the_same_bits_alone_and_padded_and_in_any_batch(nam
     for n in (1, 2, 8, 9, 17, 33):
         some = run(network, x[-n:], lengths=lengths[-n:])
         assert (some == together[-n:]).all(), n
-    # what lies behind the end
+    # padding after the end
     padding = np.repeat(np.arange(STEPS) >= lengths, x.shape[1] // STEPS, axis=1)
     other = np.where(padding, 3, x)
     assert (np.where(inside, run(network, other, lengths=lengths) == together, True)).all()
@@ -346,7 +346,7 @@ def test_neither_threads_nor_what_lay_in_memory_change_the_bits(purpose):
 
 
 def test_sampling_goes_on_from_the_tokens_that_are_given():
-    """Against the definitions, and for a seed of its own each time."""
+    """Against the definitions, with another seed each time."""
     network = rnn(each(LSTM(5, n_tokens=TOKENS)), each(GRU(5)), shape=(1,), outputs=TOKENS)
     values = [3 * value for value in make_problem(network, "float64", 3, tokens=TOKENS).values]
     n, random = 40, np.random.RandomState(0)

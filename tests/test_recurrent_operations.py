@@ -26,7 +26,7 @@ TILES = {
     (1, "float32"): (8, 1, 2), (16, "float32"): (3, 2, 1), (32, "float32"): (10, 1, 1),
     (1, "float64"): (1, 2, 1), (8, "float64"): (5, 2, 1), (32, "float64"): (8, 1, 2),
 }  # fmt: skip
-#: With the last two, what is stored by four whole packs ends behind the last unit.
+#: With the last two, stores of four whole packs end after the last unit.
 UNITS = (1, 3, 16, 17, 33, 40, 30, 60)
 
 
@@ -180,7 +180,7 @@ def test_a_truncated_gradient_is_that_of_the_parts_alone(name, reverse):
         for operand in ("h", "c"):
             cut = done[operand].reshape(steps + 1, units, n)[start : stop + 1]
             part[operand] = cut.reshape(-1, n)
-        if start != 0 if reverse else stop != steps:  # a part from which no gradient comes
+        if start != 0 if reverse else stop != steps:  # a part without a gradient
             part.update({k: np.zeros((units, n)) for k in ("dh", "dc") if k in done})
         alone = backward(name, part, stop - start, units, reverse)["dz"]
         expected = whole[start:stop].reshape(alone.shape)
@@ -317,7 +317,7 @@ def run_operation(
     left = {}
     for k, (start, length) in places.items():
         actual, expected = (a[:, start : start + length].T for a in (made.out, made.expected))
-        if (name, k) == ("simple_rnn", "z"):  # nobody reads it again: it is used up
+        if (name, k) == ("simple_rnn", "z"):  # it is not read again, and may be overwritten
             continue
         known = ~np.isnan(expected)
         if k == "extra" and name in GATES:  # beyond the end no gradient is multiplied by it
@@ -483,7 +483,7 @@ def test_lookup(width, dtype):
 
 @pytest.mark.parametrize(("width", "dtype"), SOME)
 def test_gradients_of_what_is_looked_up(width, dtype):
-    """Tables of several slices too; the gradients may be a part of more rows."""
+    """Tables of several slices, too; the gradients may be some of more rows."""
     packed = TILES[width, dtype][1] * lanes_of(dtype)
     random, n = np.random.RandomState(0), 2 * width + 3
     for units, steps, tokens, stride in ((3, 1, 5, 3), (17, 4, 300, 17), (40, 7, 3, 43)):
@@ -510,7 +510,7 @@ def test_gradients_of_what_is_looked_up(width, dtype):
             assert_close(actual, expected, TOLERANCE[dtype], "gradient")
 
 
-# --- what is done at each step
+# --- operations at each step
 
 
 @pytest.mark.parametrize(("width", "dtype"), SOME)
@@ -560,7 +560,7 @@ def test_losses_of_each_step(width, dtype):
 
 
 def draw_tokens(logits, rates, dtype, before=-1):
-    """Return what is drawn for each row of logits, by the engine and by the definition."""
+    """Return the draws for each row of logits, by the engine and by the definition."""
     n, units = logits.shape
     tape = Tape(1)
     addresses, z = tape.buffer("addresses", 2), tape.buffer("z", units)

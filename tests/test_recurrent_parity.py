@@ -3,7 +3,7 @@
 Outputs at every step, final states, losses, all gradients and optimizer steps, in float64, for
 batches of sequences of all lengths. PyTorch's modules are called with the parameters in our shapes,
 permuted on the way, so that its gradients come back in them too; where it has no such module, its
-cells go step by step.
+cells are run step by step.
 """
 
 from dataclasses import replace
@@ -82,7 +82,7 @@ def by_module(cell, ways, x, lengths, initial, weights):
     names = (name for name, _ in module.named_parameters())
     tensors = (tensor for w in weights for tensor in in_their_shapes(cell, w))
     tensors = dict(zip(names, tensors, strict=True))
-    some = lengths > 0  # it takes no empty sequences
+    some = lengths > 0  # it does not accept empty sequences
     packed = torch.nn.utils.rnn.pack_padded_sequence(
         x[some], lengths[some], batch_first=True, enforce_sorted=False
     )
@@ -110,7 +110,7 @@ def textbook_gru(w, x, h):
 
 
 def make_step(cell, inputs, w):
-    """Return what takes a cell's input and states to its next states."""
+    """Return the function from a cell's input and states to its next states."""
     if is_textbook(cell):
         return lambda x, states: (textbook_gru(w, x, *states),)
     module = PYTORCHS[type(cell)][1](
@@ -183,7 +183,7 @@ def encoder_decoder(layer, x, parameters, lengths):
 
 
 def kind_of(layer):
-    """Return what makes layers one module of PyTorch's: the cell, and in how many ways it goes."""
+    """Return what selects PyTorch's module for a layer: its cell, and the number of directions."""
     if not isinstance(layer, (Recurrent, Bidirectional)):
         return layer, 0
     both = isinstance(layer, Bidirectional)
@@ -192,7 +192,7 @@ def kind_of(layer):
 
 
 def forward(layers, x, parameters, lengths, initial=None):
-    """Return what PyTorch makes of a batch, and the final states of the recurrent layers."""
+    """Return PyTorch's output for a batch, and the final states of the recurrent layers."""
     final = []
     for (layer, ways), group in groupby(layers, kind_of):
         group = list(group)
@@ -220,12 +220,12 @@ def make_network(*layers, inputs=STEPS, loss=SQUARED):
 
 
 def each(layer):
-    """Return a recurrent layer that gives the state after each step."""
+    """Return a recurrent layer that outputs the state after each step."""
     return replace(layer, return_sequences=True)
 
 
 def stack(cell, n_layers=1, sequences=True, both=False):
-    """Return recurrent layers of a kind, one on the other; the last may give its last state."""
+    """Return stacked recurrent layers of one type; the last may output its final state only."""
     cells = [each(cell)] * (n_layers - 1) + [replace(cell, return_sequences=sequences)]
     return [Bidirectional(cell) for cell in cells] if both else cells
 
@@ -276,7 +276,7 @@ def make_problem(network, n, ragged=True, carries=False, dtype="float64", seed=0
 
 
 def draw_values(network, dtype, seed):
-    """Return random parameters; relu's states are kept from growing with every step."""
+    """Return random parameters; with relu, states do not grow with every step."""
     values = start_values(network, dtype, seed)
     if "activation='relu'" not in repr(network.layers):
         return values
@@ -288,7 +288,7 @@ def draw_values(network, dtype, seed):
 
 
 def run_ours(network, purpose, p, width, n=None, dtype="float64"):
-    """Run the first n positions as a batch; return all that is left, the carry too."""
+    """Run the first n positions as a batch; return all results, including the carry."""
     rows = p.rows[:n]
     bound = {key: value[: len(rows)].copy() for key, value in p.bound.items()}
     made = run_engine(
@@ -321,7 +321,7 @@ def split_states(network, carry):
 
 
 def live_steps(network, lengths):
-    """Return which steps of outputs count; of outputs that are no sequence, all."""
+    """Return which steps of the outputs count; all, if the outputs are no sequences."""
     if network.steps is None:
         return np.ones(len(lengths), bool)
     return np.arange(network.steps) < lengths[:, -1:]
@@ -389,7 +389,7 @@ WIDTHS = [(5, 1), (5, 8), (37, 8), (37, 32)]
 
 
 def carried(options):
-    """Return whether states are to be carried in: not, and if that can be, yes."""
+    """Return whether to carry states in: no, and yes if that is possible."""
     return (False,) if options.get("both") else (False, True)
 
 
@@ -410,7 +410,7 @@ def test_outputs_and_final_states_are_pytorch_s(name, arrangement, sequences, ra
 @pytest.mark.parametrize("arrangement", STACKS)
 @parametrize_cells
 def test_gradients_are_pytorch_s(name, arrangement, sequences, ragged):
-    """Of all weights, and of the vectors that go in."""
+    """Of all weights, and of the input vectors."""
     options = STACKS[arrangement]
     layers = stack(CELLS[name], sequences=sequences, **options)
     network = make_network(Embedding(TOKENS, 7), *layers)
@@ -418,7 +418,7 @@ def test_gradients_are_pytorch_s(name, arrangement, sequences, ragged):
         check_gradients(network, make_problem(network, 37, ragged, carries), WIDTHS)
 
 
-# --- other ways to go through time
+# --- other ways through time
 
 
 @pytest.mark.parametrize("sequences", [False, True])
@@ -583,7 +583,7 @@ def test_steps_are_pytorch_s(name, solver, carries):
         some = SimpleNamespace(**vars(p) | {"rows": p.rows[part], "lengths": p.lengths[part]})
         if carries:
             some.bound = {"carry": carry[: len(some.rows)], "resets": p.bound["resets"][part]}
-        if solver == "adam":  # scikit-learn adds epsilon before it corrects the moments
+        if solver == "adam":  # scikit-learn adds epsilon before the bias correction of the moments
             optimizer.param_groups[0]["eps"] = 1e-4 / np.sqrt(1 - 0.9 ** (step + 1))
         optimizer.zero_grad()
         z, final = run_torch(network, parameters, some)

@@ -1,4 +1,4 @@
-"""The rooms of the package: which may import which. They only look down, so there is no circle."""
+"""The rooms: which may import which. Imports only go downward, so there are no cycles."""
 
 import ast
 import pathlib
@@ -9,7 +9,7 @@ import sknn
 
 HERE = pathlib.Path(sknn.__file__).parent
 FAMILIES = {"feedforward", "radial", "images", "sequences", "text", "autoencoders"}
-#: By room, what it may import of the package beside itself.
+#: For each room, the rooms of the package that it may import besides itself.
 BELOW = {
     "hints": set(),
     "tape": set(),
@@ -64,7 +64,7 @@ NAMES = {name_of(path) for path in MODULES}
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: ".".join(name_of(path)) or "sknn")
 def test_rooms_only_look_down(path):
     name = name_of(path)
-    if not name:  # the package itself gives names to what all others hold
+    if not name:  # the package itself re-exports names from all others
         return
     rooms = {other[0] if other else "sknn" for other in imports_of(path)}
     assert rooms <= BELOW[name[0]] | {name[0]}

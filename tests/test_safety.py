@@ -1,4 +1,4 @@
-"""Nothing crashes: what reaches the engine by address is checked, whoever else may change it."""
+"""Nothing crashes: arrays that the engine gets by address are checked, whoever may change them."""
 
 import os
 import subprocess
@@ -69,7 +69,7 @@ def mlp(**params):
     return MLPNetClassifier(**small | params)
 
 
-# --- networks whose outputs are not what the targets are
+# --- networks whose outputs do not match the targets
 
 
 @pytest.mark.parametrize("last", [Reshape((8, 8)), LSTM(4, return_sequences=True)])
@@ -90,7 +90,7 @@ def test_recurrent_layers_of_different_lengths_in_one_network():
 
 
 def test_penalties_of_different_lengths_in_one_network():
-    """A penalty of the inputs is the same, into however many steps they are divided."""
+    """A penalty on the inputs is the same for any number of steps."""
 
     def loss(*shapes):
         branches = [
@@ -203,7 +203,7 @@ def test_nothing_is_no_data(make, empty):
         make().fit(empty, np.empty(len(empty)))
 
 
-# --- fitted attributes that somebody has changed
+# --- fitted attributes that users have changed
 
 
 @pytest.mark.parametrize("name, value, match", [
@@ -272,7 +272,7 @@ def test_infinite_outputs_are_an_error(make):
 
 
 def corrupted(fmt, how):
-    """Return a sparse matrix that SciPy and the engine would follow out of its arrays."""
+    """Return a sparse matrix that would lead SciPy and the engine outside its arrays."""
     matrix = sp.random_array((40, 6), density=0.4, format="csr", rng=np.random.default_rng(0))
     matrix = matrix.asformat(fmt)
     if fmt == "coo":
@@ -284,7 +284,7 @@ def corrupted(fmt, how):
         matrix.indptr[2] = matrix.indptr[-1] + 5
     elif how == "long":
         matrix.indptr[-1] += 1000
-    elif how == "hidden":  # nothing is stored, if one believes the last
+    elif how == "hidden":  # nothing is stored, according to the last one
         matrix.indptr[-1] = 0
         matrix.indptr[1] = 10**6
     return matrix
@@ -330,7 +330,7 @@ def test_a_sparse_matrix_that_is_one_is_not_copied(fmt):
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 def test_a_sparse_matrix_may_change_while_it_is_read(index):
-    """Nobody can check again what another thread changes: the kernel stays within the arrays."""
+    """Changes by another thread cannot be checked: the kernel itself stays within the arrays."""
     matrix = sp.csr_array(RANDOM.rand(40, 6))
     matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
     source = Source(matrix)
@@ -451,7 +451,7 @@ def test_weights_of_samples_may_lie_anywhere():
 
 
 def test_tokens_of_a_sparse_matrix():
-    """What lies behind the last row is none; what is stored twice is the sum."""
+    """Data after the last row are ignored; duplicates are summed."""
     tokens = sp.csr_array(RANDOM.randint(0, 5, (40, 6)).astype(float))
     net = ConvNetClassifier([Flatten(), Embedding(5, 3), LSTM(3)], (1, 6), max_iter=1)
     expected = net.fit(tokens, Y).predict_proba(tokens)
@@ -526,7 +526,7 @@ def test_predictions_beside_refits_are_those_of_one_fit():
 
 
 class Predicting:
-    """A callback that predicts with the estimator while it is being fitted anew."""
+    """A callback that predicts with the estimator while it is being refitted."""
 
     def __init__(self, rows):
         self.rows, self.found = rows, []
@@ -567,7 +567,7 @@ def test_a_callback_that_predicts_during_a_refit_sees_the_last_fit(solver):
 
 
 class Keeping:
-    """A callback that keeps what the fit has come to at the end of each epoch."""
+    """A callback that records the state of the fit at the end of each epoch."""
 
     def __init__(self):
         self.kept = []
@@ -591,7 +591,7 @@ class Keeping:
     ({"average": True}, {}), ({}, {"solver": "lbfgs"}), ({"early_stopping": True}, {}),
 ])  # fmt: skip
 def test_what_callbacks_get_is_of_one_fit(before, now):
-    """Nothing of the fit before, and all that a fit of as many epochs would leave."""
+    """Nothing of the previous fit, and everything that a fit of as many epochs would leave."""
     watcher = Keeping()
     net = mlp(**before).fit(X, Y)
     net.set_params(batch_norm=False, average=False, early_stopping=False).set_params(**now)
@@ -758,7 +758,7 @@ def test_one_thread_of_blas_is_shared_by_those_who_want_it():
 
 
 def test_more_threads_than_cores_finish():
-    """A barrier leaves the core to those who are waited for."""
+    """A barrier yields the core to the threads that it waits for."""
     params = {"hidden_layer_sizes": (64, 64), "batch_size": 400, "max_iter": 2}
     net = MLPNetRegressor(**params, random_state=0, n_jobs=1)
     data = RANDOM.rand(1600, 64), RANDOM.rand(1600)
@@ -771,7 +771,7 @@ def test_more_threads_than_cores_finish():
     (1e-9, True, "kept"), (1.0, True, "given away"), (1e-9, False, "given away"),
 ])  # fmt: skip
 def test_short_work_of_training_keeps_the_lock_of_python(row_seconds, again, expected):
-    """Else each of its many calls would wait for all other threads; a prediction lets them go."""
+    """Otherwise each of its many calls would wait for other threads; a prediction lets them run."""
     made, arrays = session_arrays()
     calls = []
 

@@ -1,4 +1,4 @@
-"""The autoencoder of sequences: PyTorch's numbers, sequences of all forms and lengths, learning."""
+"""The sequence autoencoder: agreement with PyTorch, forms and lengths of X, learning."""
 
 import pickle
 import warnings
@@ -28,7 +28,7 @@ STEPS = RNG.normal(size=(60, 6, 3))
 RAGGED = [RNG.normal(size=(n, 3)) for n in LENGTHS]
 NUMBERS = [x[:, 0] for x in RAGGED]
 
-# A rate at which weights stay what they were, to the bit.
+# A learning rate so small that weights do not change, to the bit.
 STILL = {"solver": "sgd", "learning_rate_init": 1e-300}
 SETTINGS = [
     {"cell": "rnn"},
@@ -46,7 +46,7 @@ def small(**params):
 
 
 def weights(net):
-    """Return all that was learnt, as one list of arrays."""
+    """Return everything that was learned, as one list of arrays."""
     return [value for layer in net.weights_.values() for value in layer.values()]
 
 
@@ -63,7 +63,7 @@ def assert_same_bits(a, b):
 
 
 def padded(arrays, value, more=0):
-    """Return arrays of different lengths as one, with a value behind each."""
+    """Return arrays of different lengths as one array, padded with a value."""
     shape = len(arrays), max(map(len, arrays)) + more, *arrays[0].shape[1:]
     whole = np.full(shape, value, np.result_type(*arrays, type(value)))
     for row, array in zip(whole, arrays):
@@ -75,7 +75,7 @@ def padded(arrays, value, more=0):
 
 
 def torch_model(torch, net, X):
-    """Return what computes codes, and outputs, of (n, time, features), in PyTorch.
+    """Return functions that compute codes and outputs of (n, time, features) in PyTorch.
 
     Its parameters are those of the network, as leaves, in the network's shapes and order.
     """
@@ -167,7 +167,7 @@ def test_outputs_codes_loss_and_a_step_are_pytorch_s(name, ragged):
 
 
 def forms_of_rows():
-    """Return the same sequences of one number a step in every form, with that of the results."""
+    """Return the same sequences, with one feature per step, in every form, and the results'."""
     pd = pytest.importorskip("pandas")
     return {
         "n time 1": (ROWS[:, :, None], "three"),
@@ -262,7 +262,7 @@ def test_a_sequence_has_the_same_bits_alone_padded_and_in_any_batch(setting):
 
 @each_setting
 def test_what_stands_behind_a_sequence_changes_nothing(setting):
-    """Noise has other numbers to change there, in other places."""
+    """Noise changes other values there, in other positions."""
     net = small(**setting).fit(RAGGED)
     for value, more in ((np.nan, 0), (0.0, 0), (1.5, 0), (-7.0, 3)):
         X = padded(RAGGED, value, more)
@@ -367,7 +367,7 @@ def test_many_sequences_go_in_parts():
     np.testing.assert_allclose(-scores, ((net.reconstruct(X) - X) ** 2).mean(axis=1))
 
 
-# --- what X is to become
+# --- clean targets
 
 
 def test_clean_sequences():
@@ -415,7 +415,7 @@ def test_noise(kind):
     with pytest.raises(AssertionError):
         assert_same_bits(net, small().fit(RAGGED))
     assert_same_bits(small(noise=0.3, noise_kind=kind).fit(RAGGED), net)
-    if kind == "salt_and_pepper":  # the numbers of the sequences, without what is behind them
+    if kind == "salt_and_pepper":  # the values of the sequences, without padding
         X = [x + 10 for x in RAGGED]
         values = np.concatenate(X)
         given = small(noise=0.3, noise_kind=kind).fit(X).noise_range_

@@ -26,7 +26,7 @@ _source = _path.read_text(encoding="utf-8")
 
 @pytest.fixture
 def global_random_seed():
-    """The seed that scikit-learn's own configuration of pytest would give."""
+    """The seed from scikit-learn's own pytest configuration."""
     return 42
 
 

@@ -1,4 +1,4 @@
-"""Tapes: what the verifier rejects, how they print, where buffers lie, how parameters pack."""
+"""Tapes: the verifier, printing, placement of buffers, packing of parameters."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Threads: the same bits for any number of them, several fits at once, after a fork."""
+"""Threads: the same bits for any number of threads, in concurrent fits, and after a fork."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def _status(child):
 
 
 def train(threads, dtype="float32", seed=0, batch=150, n=400):
-    """Return the bits of everything that three steps leave behind."""
+    """Return the bits of all results of three steps."""
     random = np.random.RandomState(seed)
     x, y = random.normal(size=(n, 300)).astype(dtype), random.randint(10, size=n)
     rows = random.permutation(n)

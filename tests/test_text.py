@@ -1,4 +1,4 @@
-"""CharRNN: how it goes through text, what it computes, what it writes, and how it drops in."""
+"""CharRNN: its streams, its computation, the text it generates, and its fit into scikit-learn."""
 
 import io
 import itertools
@@ -31,7 +31,7 @@ NAMES = ["anna", "hannah", "nathan", "ann", "tanah", "than", "hat", "tan"] * 4
 
 
 def small(**params):
-    """Return a model that fits in no time."""
+    """Return a model that fits quickly."""
     given = {
         "cell": "gru", "hidden_size": 12, "seq_len": 7, "batch_size": 3, "max_iter": 3,
         "random_state": 0, "dtype": "float64",
@@ -41,7 +41,7 @@ def small(**params):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A model that has learned one line by heart."""
+    """A model that has memorized one line."""
     return small(hidden_size=24, max_iter=60, learning_rate_init=0.01, dtype=None).fit(TEXT)
 
 
@@ -96,7 +96,7 @@ def test_short_texts_do_not_wait_for_long_ones():
     assert [time for _, time in groups] == [4, 8, 64, 64]
 
 
-# --- what it computes: the network in NumPy
+# --- the computation, against NumPy
 
 
 def logistic(z):
@@ -104,7 +104,7 @@ def logistic(z):
 
 
 def step(layer, values, x, state):
-    """Return the state after one step of a recurrent layer, (h,) or (h, c)."""
+    """Return the state of a recurrent layer after one step, (h,) or (h, c)."""
     h, z = state[0], x @ values["kernel"] + values["bias"]
     if isinstance(layer, SimpleRNN):
         return (np.tanh(z + h @ values["recurrent_kernel"]),)
@@ -155,7 +155,7 @@ SETTINGS = [
 @pytest.mark.parametrize("params", SETTINGS, ids=str)
 def test_scores_features_and_probabilities_are_the_networks(params):
     rnn = small(**params).fit(TEXT)
-    # beyond a chunk of reading, beside short ones
+    # longer than a chunk, next to short ones
     texts = [TEXT[5:160], "she", "s", TEXT[:70]]
     given = [read(rnn, text) for text in texts]
     sums, counts = [], []
@@ -200,7 +200,7 @@ def test_an_empty_text_is_followed_by_the_frequent(fitted):
 
 
 def test_the_state_is_carried_from_chunk_to_chunk():
-    """One stream with a rate of nearly zero: its losses are those of reading the whole text."""
+    """With one stream and a rate of nearly zero, losses are those of reading the whole text."""
     rnn = small(
         solver="sgd", learning_rate_init=1e-12, batch_size=1, record_steps=True, max_iter=1
     ).fit(TEXT)
@@ -213,7 +213,7 @@ def test_the_state_is_carried_from_chunk_to_chunk():
 
 
 def torch_network(torch, rnn):
-    """Return PyTorch's network with a model's weights: layers, output layer, and what learns."""
+    """Return PyTorch's network with a model's weights: layers, output layer, parameters."""
     *groups, output = rnn.weights_.values()
     n_symbols, units = len(rnn.vocabulary_), rnn.hidden_size
     kind = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[rnn.cell]
@@ -283,7 +283,7 @@ def test_recording_steps_changes_nothing(params):
 
 
 def test_reductions_differ_by_the_length_of_a_chunk():
-    """Without a limit and with plain steps, the sum is the mean at as many times the rate."""
+    """Without clipping and with plain SGD, the sum is the mean at as many times the rate."""
     text = TEXT[: 3 * 4 * 7 + 1]
     plain = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "clip_value": None}
     of_mean = small(**plain, learning_rate_init=0.07).fit(text)
@@ -363,7 +363,7 @@ def test_training_ends_where_nothing_improves():
     assert rnn.fit(TEXT).n_iter_ == 5
 
 
-# --- writing
+# --- generating text
 
 
 def test_samples_follow_the_distribution():
@@ -416,7 +416,7 @@ def test_sampling_takes_constant_memory(fitted):
         fitted.sample(n_chars)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 3 * 36_864  # but for the text itself
+    assert peaks[1] - peaks[0] < 3 * 36_864  # except for the text itself
 
 
 def test_first_characters_are_drawn_by_frequency(fitted):
@@ -479,7 +479,7 @@ def test_boundaries_are_learned():
     first = rnn.predict_proba([""])[0]
     np.testing.assert_allclose(first, [1 / 8, 2 / 8, 1 / 8, 3.5 / 8, 0], atol=0.15)
     assert rnn.beam_search(50, "natha")[0] == "n"
-    assert rnn.transform([""]).any()  # it has read that a text begins
+    assert rnn.transform([""]).any()  # it has read the start token
 
 
 def test_boundaries_count_in_scores():
@@ -612,14 +612,14 @@ def test_not_fitted(method):
             getattr(small(), method)(3)
 
 
-# --- dropping in
+# --- with scikit-learn's tools
 
 
 def test_tags_and_checks():
     tags = CharRNN().__sklearn_tags__()
     assert tags.input_tags.string and not tags.input_tags.two_d_array
     assert not tags.input_tags.sparse and not tags.target_tags.required
-    with pytest.warns(SkipTestWarning):  # nearly all of them want numbers
+    with pytest.warns(SkipTestWarning):  # nearly all of them need numbers
         check_estimator(CharRNN())
 
 
@@ -669,7 +669,7 @@ def test_files_are_read_where_there_are_paths(name, tmp_path, monkeypatch):
         assert one.validation_scores_ == other.validation_scores_
     if not y:
         np.testing.assert_array_equal(net.predict_proba(paths[0]), net.predict_proba(texts[0]))
-    # names of files are text, and a mistake
+    # names of files are text, given by mistake
     monkeypatch.chdir(tmp_path)
     for X in ("0.txt", ["0.txt", "1.txt"]):
         if y and isinstance(X, str):

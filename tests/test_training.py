@@ -1,4 +1,4 @@
-"""How training behaves: divergence, rates, scores, interrupts, and where warnings point."""
+"""Behavior of training: divergence, learning rates, scores, interrupts, location of warnings."""
 
 import pathlib
 import pickle
@@ -51,7 +51,7 @@ quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 
 
 def small(make=MLPNetClassifier, *args, **params):
-    """Return a network of little work."""
+    """Return a network that takes little work."""
     return make(*args, **{"max_iter": 3, "random_state": 0, "n_jobs": 1} | params)
 
 
@@ -125,7 +125,7 @@ def test_weights_that_are_not_finite_are_an_error(solver):
 
 
 def test_large_variances_are_no_divergence():
-    """Their squares overflow; but they are of the data, and nobody needs these."""
+    """Squares of the data overflow, but are not needed."""
     net = mlp(batch_norm=True, dtype="float32")
     assert not diverged(caught_in(net.fit, DIGITS * 1e11, DIGIT))
     assert net.batch_norm_[0]["variance"].max() > 1e20 and net.loss_ < 5
@@ -137,7 +137,7 @@ def test_a_perceptron_s_weights_name_the_rate():
 
 
 def test_the_first_step_counts_not_the_first_epoch():
-    """Divergence within the first epoch is seen; also where steps are recorded one by one."""
+    """Divergence within the first epoch is detected, also where steps are recorded individually."""
     for net, data in (
         (mlp(max_iter=1, **SGD), (DIGITS, DIGIT)),
         (clone(DIVERGING["text"][0]).set_params(max_iter=1, record_steps=True), (TEXT,)),
@@ -148,7 +148,7 @@ def test_the_first_step_counts_not_the_first_epoch():
 
 
 def test_an_easy_first_sample_is_no_beginning():
-    """The first of the batches is fitted to perfection, and yet the loss did not grow."""
+    """The first batch is fitted perfectly, and yet the loss did not grow."""
     X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0.0, 5.0, -5.0, 5.0])
     net = small(
         MLPNetRegressor, hidden_layer_sizes=(), solver="sgd", batch_size=1, shuffle=False,
@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_is_a_warning_also_of_lbfgs():
     assert np.isfinite(net.predict(PATIENTS)).all()
 
 
-# --- schedules that do nothing, and the plateau
+# --- schedules without effect, and the plateau
 
 
 @quiet
@@ -209,7 +209,7 @@ def test_schedules_that_do_something_are_no_warning():
 
 
 def plateaus(values, patience, factor, rate, tol):
-    """Return the rates of epochs by what they leave: the rule, once more."""
+    """Return the learning rates of epochs from their results: the rule, reimplemented."""
     rates, best, stalled, lowest = [], np.inf, 0, 1e-6 * rate
     for value in values:
         rates.append(rate)
@@ -264,7 +264,7 @@ def test_partial_fits_go_on_with_the_plateau():
     assert again.learning_rate_curve_[25] == 0.02 and len(again.learning_rate_curve_) == 50
 
 
-# --- the rates of epochs
+# --- learning rates by epoch
 
 
 @quiet
@@ -306,7 +306,7 @@ TRAIN, VALID, TRAIN_Y, VALID_Y = train_test_split(DIGITS, DIGIT, random_state=0,
 
 
 def seen_by(scores):
-    """Return a scorer that remembers what it was called with."""
+    """Return a scorer that records its arguments."""
 
     def scorer(estimator, X, y=None):
         scores.append((estimator, X, y))
@@ -506,7 +506,7 @@ def test_outputs_that_are_not_finite_have_no_score():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time that interrupts go by, in a list."""
+    """The clock that interrupts use, in a list."""
     now = [1000.0]
     monkeypatch.setattr(interrupts, "monotonic", lambda: now[0])
     return now
@@ -546,7 +546,7 @@ def test_a_second_interrupt_soon_after_the_first_is_raised(solver, clock):
 
 @quiet
 def test_two_interrupts_end_a_cross_validation_one_ends_a_fold(clock):
-    def scores_of(*calls):  # three epochs a fold
+    def scores_of(*calls):  # three epochs per fold
         net = mlp(early_stopping=True, scoring=interrupted_at(*calls))
         return cross_val_score(net, DIGITS, DIGIT, cv=3, error_score="raise")
 
@@ -593,7 +593,7 @@ def test_an_interrupt_after_training_is_raised(clock, monkeypatch):
 
 
 def test_an_interrupt_while_threads_come_to_their_end_is_a_second_one(clock):
-    """A team waits for its threads, whatever comes; what came meanwhile is raised then."""
+    """The thread pool waits for its threads in any case; exceptions are raised after that."""
 
     class Done:
         def __init__(self, queue):
@@ -619,7 +619,7 @@ def test_an_interrupt_while_threads_come_to_their_end_is_a_second_one(clock):
         interrupts.take(KeyboardInterrupt())
 
 
-# --- where warnings point
+# --- location of warnings
 
 
 def partial_rbf():
@@ -642,7 +642,7 @@ def without_gpu():
     return net.set_params(device="cuda:7").predict(DIGITS)
 
 
-#: What warns, and of what.
+#: Calls that warn, and the warnings.
 WARNING = {
     "max_iter": (lambda: mlp().fit(DIGITS, DIGIT), "Maximum iterations"),
     "lbfgs": (lambda: mlp(solver="lbfgs").fit(DIGITS, DIGIT), "lbfgs failed to converge"),

@@ -1,4 +1,4 @@
-"""Seq2SeqRNN: pairs of texts, what it computes of them, what it learns, and how it drops in."""
+"""Seq2SeqRNN: pairs of texts, its computation, its training, and its fit into scikit-learn."""
 
 import itertools
 import pickle
@@ -36,7 +36,7 @@ WORDS = ["".join(letters) for n in range(5) for letters in itertools.product("ab
 WORDS = [WORDS[i] for i in np.random.RandomState(0).permutation(len(WORDS))]
 REVERSED = [word[::-1] for word in WORDS]
 LEARNED, HELD = (WORDS[:80], REVERSED[:80]), (WORDS[80:], REVERSED[80:])
-# of many lengths, none of them the other's
+# of many lengths, which mostly differ between input and output
 X = ["one", "two", "", "three", "four hundred", "five", "six", "seven", "eight", "n"]
 Y = ["eins", "zwei", "nichts", "", "vierhundert", "fünf", "s", "sieben", "acht", "neun"]
 CELLS = [
@@ -51,7 +51,7 @@ CELLS = [
 
 
 def small(**params):
-    """Return a network that fits in no time."""
+    """Return a network that fits quickly."""
     given = {
         "cell": "gru", "hidden_size": 12, "batch_size": 4, "max_iter": 3, "random_state": 0,
         "dtype": "float64",
@@ -68,7 +68,7 @@ def fitted():
 
 @pytest.fixture(scope="module")
 def untrained():
-    """A network that knows little, so that its second thoughts are near."""
+    """A barely trained network, whose second-best outputs are nearly as probable as its best."""
     net = small(batch_size=8, max_iter=6, learning_rate_init=0.01, max_length=6)
     return net.fit(*LEARNED)
 
@@ -96,11 +96,11 @@ def test_inputs_that_are_all_empty_have_room():
     assert make_pairs(nothing, nothing, 0).codes.tolist() == [[0, 0, 0]]
 
 
-# --- what it computes: the network in NumPy
+# --- the computation, against NumPy
 
 
 def _advance(layers, groups, x, states):
-    """Return what layers make of one symbol's vector; `states` go on."""
+    """Return the layers' output for one symbol's vector; `states` is updated."""
     groups, states = iter(groups), iter(states)
     for layer in layers:
         if isinstance(layer, Dropout):
@@ -120,7 +120,7 @@ def _advance(layers, groups, x, states):
 
 
 class Reference:
-    """The distribution of each character of an output, by the equations."""
+    """Return the distribution of each character of an output, by the equations."""
 
     def __init__(self, net):
         self.net = net
@@ -130,7 +130,7 @@ class Reference:
         self.output = weights["layers.1"]
 
     def read(self, text):
-        """Return the states after an input."""
+        """Return the encoder's states after an input."""
         layers, units = self.net.layers_[0].encoder, self.net.hidden_size
         recurrent = [layer for layer in layers if not isinstance(layer, (Dropout, Embedding))]
         states = [[np.zeros(units)] * (1 + isinstance(a, LSTM)) for a in recurrent]
@@ -221,7 +221,7 @@ def torch_network(torch, net):
 
 
 def torch_run(torch, layers, codes, n_symbols, states):
-    """Return what PyTorch's layers make of a text; `states` go on."""
+    """Return the output of PyTorch's layers for a text; `states` is updated."""
     h = torch.nn.functional.one_hot(torch.tensor(codes), n_symbols).double()
     for i, layer in enumerate(layers):
         if isinstance(layer, torch.nn.Linear):
@@ -368,7 +368,7 @@ def test_types_to_compute_in():
     assert small(dtype=None).fit(X, Y)._weights.dtype == np.float32
 
 
-# --- writing
+# --- generating text
 
 
 def test_a_wide_beam_finds_the_most_probable_output(untrained):
@@ -526,14 +526,14 @@ def test_not_fitted():
             getattr(small(), method)(X, Y)
 
 
-# --- dropping in
+# --- with scikit-learn's tools
 
 
 def test_tags_and_checks():
     tags = Seq2SeqRNN().__sklearn_tags__()
     assert tags.input_tags.string and tags.target_tags.required
     assert not tags.input_tags.two_d_array and not tags.input_tags.sparse
-    with pytest.warns(SkipTestWarning):  # nearly all of them want numbers
+    with pytest.warns(SkipTestWarning):  # nearly all of them need numbers
         check_estimator(Seq2SeqRNN())
     for check in (
         check_do_not_raise_errors_in_init_or_set_params,

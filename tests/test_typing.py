@@ -1,4 +1,4 @@
-"""What a type checker says of code that uses the package: nothing where it is right."""
+"""Type checkers report errors only in wrong uses of the package."""
 
 import json
 import re
@@ -89,7 +89,7 @@ sknn.MLPNetClassifier().fit([[1]], [0]).predict()  # reportCallIssue
 
 
 def snippets():
-    """Return the documentation's code, by name: a file for the README, for the pages many."""
+    """Return the documentation's code by file name: one file for the README, many for the pages."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     files = {"readme.py": "".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL))}
     block = re.compile(r"^( *)\.\. code-block:: python\n\n((?:\1   .*\n|\n)+)", re.MULTILINE)
@@ -101,10 +101,10 @@ def snippets():
 
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory):
-    """Return what the checker says, as (line, rule, message) by file."""
+    """Return the checker's reports, as (line, rule, message) by file."""
     pytest.importorskip("basedpyright")
     folder = tmp_path_factory.mktemp("typing")
-    # An environment that has the package as users have it, and all else of this one.
+    # An environment with the package installed as for users, and everything else of this one.
     environment = folder / "venv"
     venv.create(environment, with_pip=False)
     place = {"base": str(environment), "platbase": str(environment)}
@@ -120,7 +120,7 @@ def problems(tmp_path_factory):
         "extends": str(ROOT / "pyproject.toml"),
         "include": ["sources"],
         "stubPath": str(ROOT / "typings"),
-        "reportUndefinedVariable": False,  # snippets go on from others
+        "reportUndefinedVariable": False,  # snippets continue others
     }
     (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     scripts = Path(sysconfig.get_path("scripts", "venv", vars=place))

@@ -1,4 +1,4 @@
-"""Weights in files, for every estimator: there and back, from PyTorch, and as first values."""
+"""Weights in files, for every estimator: round trips, from PyTorch, and as initial values."""
 
 import numpy as np
 import pytest
@@ -84,10 +84,9 @@ def test_there_and_back(name, path):
     assert not hasattr(fresh, "loss_curve_")
     more = (X,) if y is None else (X, y)
     assert fresh.set_params(warm_start=True, max_iter=1).fit(*more).n_iter_ == 1
-    # the fitted one may read it too, and goes on from there
+    # the fitted one may load it, too, and continues from there
     again = clone(net)
-    again = again.fit(X[:-3], y[:-3] if name == "targets" else y[:-3]) if y is not None else again
-    again = again if y is not None else again.fit(X[:-3])
+    again.fit(*(some[:-3] for some in more))
     if not hasattr(net, "classes_") or np.array_equal(again.classes_, net.classes_):
         again.load_weights(path)
         np.testing.assert_array_equal(answer(again, X), answer(net, X))
@@ -158,7 +157,7 @@ def test_recurrent_layers_of_pytorch(cell, both, path):
 
 
 def test_the_textbooks_gru_is_no_other(path):
-    """PyTorch has none, so that neither may be taken for the other."""
+    """PyTorch has none, so neither must be mistaken for the other."""
     before = RNNRegressor("gru", 4, **SHORT).fit(SEQUENCES, Y[:12])
     before.save_weights(path)
     with pytest.raises(ValueError, match="no tensor 'layers.0.bias_hh_l0'"):
@@ -181,7 +180,7 @@ def test_embeddings_are_not_transposed(path):
 
 @pytest.mark.parametrize("classes", [None, ["no", "yes"]])
 def test_a_head_of_two_outputs(classes, path):
-    """Softmax of two is the logistic function of their difference."""
+    """The softmax of two logits is the logistic function of their difference."""
     from safetensors.numpy import save_file
 
     w, b = RNG.normal(size=(2, 64)), RNG.normal(size=2)
@@ -199,7 +198,7 @@ def test_a_head_of_two_outputs(classes, path):
     assert regressor.predict(X).shape == (60, 2)  # no classes, no difference
 
 
-# --- as first values
+# --- as initial values
 
 
 def test_an_initializer_is_kept_by_clones(path):

@@ -1,4 +1,4 @@
-"""Weights in files: PyTorch's names and layouts, there and back, and every error."""
+"""Weights in files: PyTorch's names and layouts, round trips, and every error."""
 
 import sys
 
@@ -134,7 +134,7 @@ BEFORE_DENSE = {
 
 
 def _row(layers, x):
-    """Return what Dense gets of an image, and what it gets in PyTorch: channels first."""
+    """Return Dense's input from an image, here and in PyTorch, which has channels first."""
     if any(isinstance(layer, Concatenate) for layer in layers):
         ours, theirs = x.ravel(), x.transpose(2, 0, 1).ravel()
         means = x.mean(axis=(0, 1))

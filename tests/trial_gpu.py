@@ -1,6 +1,6 @@
-"""The GPUs that tests run on: emulated ones, or with ``pytest --device cuda`` real ones.
+"""The GPUs that tests run on: emulated, or real with ``pytest --device cuda``.
 
-An emulated one's memory is the host's. What a GPU does later is done at once there.
+An emulated GPU uses the host's memory, and does at once what a GPU does later.
 """
 
 import os
@@ -20,7 +20,7 @@ from sknn.engine.lowering import lower
 class Memory:
     def __init__(self, driver, n_bytes):
         self.n_bytes, self._driver = n_bytes, driver
-        self._array = np.full(n_bytes + 256, 0xCD, np.uint8)  # nobody may count on zeros
+        self._array = np.full(n_bytes + 256, 0xCD, np.uint8)  # must not be assumed to be zero
         self.address = self._array.ctypes.data + -self._array.ctypes.data % 256
         driver.allocated += n_bytes
 
@@ -139,7 +139,7 @@ class EmulatedDriver:
         return Event(self)
 
     def looked(self):
-        """What a test wants to happen while the host waits."""
+        """What should happen in a test while the host waits."""
 
     def wait_for_copies(self):
         pass
@@ -148,7 +148,7 @@ class EmulatedDriver:
 
 
 class _Few:
-    """A real driver that says that there is room for some groups of threads only."""
+    """A real driver that reports room for only some groups of threads."""
 
     def __init__(self, driver, groups):
         self._driver, self.multiprocessors = driver, groups
@@ -161,7 +161,7 @@ class _Few:
 
 
 class TrialGPU(CUDA):
-    """A GPU, emulated or real, of which a test says how it is used.
+    """A GPU, emulated or real, whose use a test can configure.
 
     Parameters
     ----------

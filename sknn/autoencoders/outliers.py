@@ -23,10 +23,10 @@ _MOST_UNITS = 32
 class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
     """Detects outliers by the reconstruction error of an autoencoder.
 
-    Samples that the autoencoder reconstructs poorly are unlike its training data. It can be any
-    autoencoder of this package, for rows of features, images or sequences, and X has the form that
-    it accepts. How well it reconstructs a sample depends on the scaling of the features. `fit` fits
-    a clone of it. To use an autoencoder that is already fitted, wrap it in a
+    Samples that the autoencoder reconstructs poorly are unlike its training data. Any autoencoder
+    of this package can be used, for rows of features, images or sequences; X has the form that it
+    accepts. How well it reconstructs a sample depends on the scaling of the features. `fit` fits a
+    clone of it. To use an autoencoder that is already fitted, wrap it in a
     :class:`sklearn.frozen.FrozenEstimator`: then only the threshold is learned from X. That is
     better for large networks, whose errors are smaller on their training data than on new samples:
     give `fit` samples that were not used to train the network.

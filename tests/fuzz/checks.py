@@ -24,7 +24,7 @@ from .scenarios import Finding
 from .values import HUGE
 
 _PACKAGE = str(pathlib.Path(sknn.__file__).parent)
-#: What calls may raise that are not right.
+#: Exceptions that wrong calls may raise.
 _ALLOWED = ValueError, TypeError, AttributeError, ImportError
 _FILES = "_weights(", "_file("
 #: Of an attribute that the program has overwritten, or read from a damaged file.
@@ -33,7 +33,7 @@ _TAMPERED = re.compile(r"\w\.\w+_(\[.*\])? = |damage\(|_label_binarizer")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found: of what kind, where in the package, at which statement, and in words."""
+    """A finding: its kind, where in the package, at which statement, and a description."""
 
     kind: str
     place: str
@@ -42,7 +42,7 @@ class Verdict:
 
     @property
     def key(self):
-        """What findings of one cause have in common."""
+        """What findings with the same cause have in common."""
         return self.kind, self.place
 
     def __str__(self):
@@ -131,13 +131,13 @@ class _Statement:
         return self._names[target.id] if isinstance(target, ast.Name) else None
 
     def changes(self):
-        """Return what is wrong if the estimator is not what it was before."""
+        """Return a description of the fault if the estimator has changed."""
         after = digest(self.estimator)
         if after != self._before:
             return f"{self.method} changes the estimator", self.label, "though it failed"
 
     def check(self, answer, fine):
-        """Return what is wrong with what a call has given."""
+        """Return a description of what is wrong with a call's result."""
         if _is_broken(self.X) and self.method:
             return "takes a broken sparse matrix", self.method, self.label
         if self.method not in (*ANSWERS, "inverse_transform"):
@@ -195,7 +195,7 @@ def _take(X, rows):
 
 
 def _is_broken(X):
-    """Return whether a sparse matrix leads out of itself; SciPy's own check misses some of that."""
+    """Return whether a sparse matrix points outside its arrays; SciPy's check misses some cases."""
     if not sp.issparse(X) or X.format not in ("csr", "csc", "bsr"):
         return False
     rows = X.shape[X.format == "csc"] // getattr(X, "blocksize", (1,))[0]
@@ -212,7 +212,7 @@ def _is_broken(X):
 
 
 def digest(estimator):
-    """Return a digest of all that an estimator holds, or None where it cannot be had."""
+    """Return a digest of an estimator's whole state, or None where there is none."""
     with contextlib.suppress(Exception):
         return joblib.hash(vars(estimator))
 
@@ -257,7 +257,7 @@ def same(one, other):
 
 
 def _judge(error, source):
-    """Return what is wrong with an exception: its kind, where it comes from, and its words."""
+    """Return what is wrong with an exception: its type, its origin, and its message."""
     words = f"{type(error).__name__}: {error!s:.150}"
     place = place_of(error)
     if isinstance(error, Finding):

@@ -1,4 +1,4 @@
-"""Programs that once found something, as short as they can be; the suite runs all of them."""
+"""Programs that once found a fault, as short as possible; the suite runs all of them."""
 
 KNOWN = [
     # a network's outputs are not those that the targets are for

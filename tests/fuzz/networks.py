@@ -1,4 +1,4 @@
-"""Programs with lists of layers, in and out of place."""
+"""Programs with lists of layers, valid and invalid."""
 
 import re
 

@@ -44,7 +44,7 @@ def fit(name, X="X0", y="y0", method="fit", more=""):
 def estimators(random):
     """Return a program with any parameters, any data to fit to, or any data to predict for.
 
-    Seldom with all of them: where the fit fails, nothing is learnt about what comes after it.
+    Rarely all of them: where the fit fails, nothing after it is tested.
     """
     name = random.choice(sorted(ESTIMATORS))
     n = random.choice([12, 12, 12, 36, 1, 2])

@@ -1,4 +1,4 @@
-"""Making a program that finds something as short as can be."""
+"""Shrinking a program that finds a fault."""
 
 import ast
 import copy

@@ -1,4 +1,4 @@
-"""What programs make their data with: short names for arrays of every kind, good and bad.
+"""Helpers for the programs' data: short names for arrays of every kind, good and bad.
 
 ``from tests.fuzz.tools import *`` is all that a program needs.
 """
@@ -51,7 +51,7 @@ def table(n, width, dtype="float64", layout="C", put=None, seed=0):
 
 
 def laid_out(numbers, layout):
-    """Return an array as it may lie in memory, or as another container holds it."""
+    """Return an array in another memory layout, or in another container."""
     if layout == "strided":
         numbers = np.repeat(np.repeat(numbers, 2, axis=0), 3, axis=1)[::2, ::3]
     elif layout == "negative":
@@ -155,7 +155,7 @@ def same_shapes(net, other):
 
 
 def twice_coded(net, X):
-    """Check that reconstructions are what codes stand for."""
+    """Check that reconstructions are the decoded codes."""
     whole, parts = net.reconstruct(X), net.inverse_transform(net.transform(X))
     if not np.allclose(whole, parts, rtol=1e-4, atol=1e-5):
         raise Finding("reconstruct(X) is not inverse_transform(transform(X))")

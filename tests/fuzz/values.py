@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions, make_constraint
 
 import sknn
 
-#: Values that some parameter is not prepared for.
+#: Values that some parameters cannot handle.
 ODD = """
 2**31 2**32+1 2**40 2**62 2**63 2**70 -2**63 -1 0 1 2 3 np.int8(100) np.uint8(3) np.int64(2)
 np.float16(0.5) np.float32(1) np.float64(0.25) True False np.True_ float('nan') float('inf')
@@ -130,7 +130,7 @@ def _valid(cls, key):
 
 
 def some_X(random, name, n=12, odd=0.0, width=None):
-    """Return the text of data for an estimator; with probability `odd` not quite fine."""
+    """Return the text of data for an estimator; with probability `odd` it is flawed."""
     kind = ESTIMATORS[name][1]
     dtype = random.choice(DTYPES)
     if kind == "text":
