@@ -1,1 +1,1 @@
-"""The CPU as a device: programs and the sessions that run them, threads, kernels on disk."""
+"""The CPU as a device: programs, the sessions that run them, threads, and cached kernels."""

@@ -1,14 +1,15 @@
 """Compiling kernels on first use, and keeping them on disk.
 
-A kernel is a function compiled by itself and known by its address. The disk cache is keyed by the
-source of everything that kernels read (the folder ``kernels``, which imports nothing else of the
-package, and this file, which says how they are compiled), so a stale kernel never runs: neither
-while developing, where Numba's own cache would notice changes in one file only, nor after an
-upgrade. Where nothing can be written there is no cache, and no error.
+A kernel is a function that is compiled separately and called by its address. The disk cache is
+keyed by all the source code that kernels depend on (the folder ``kernels``, which imports nothing
+else of the package, and this file, which compiles them), so a stale kernel never runs: neither
+during development, where Numba's own cache would only notice changes in one file, nor after an
+upgrade. If nothing can be written there is no cache, and no error.
 
-``sknn/store`` has the files, and says why they can be trusted. Each is made for a kernel's name and
-signature, this digest, the processor and its features, and the versions of Python, Numba and LLVM's
-binding. Of processes that need a kernel at the same time, one compiles it and the others wait.
+``sknn/store`` manages the files, and explains why they can be trusted. Each belongs to a kernel's
+name and signature, the digest of the source, the processor and its features, and the versions of
+Python, Numba and llvmlite. If several processes need a kernel at the same time, one compiles it and
+the others wait.
 """
 
 import ctypes
@@ -31,11 +32,11 @@ from ..store import files
 from .kernels.compiling import Library, compile_kernel
 
 _INT64_POINTER = types.CPointer(types.int64)
-#: What every kernel is called with: its operands, the frame of the step, and the address of the
+#: The arguments of every kernel: its operands, the frame of the step, and the address of the
 #: workspace of one block of samples.
 KERNEL = (_INT64_POINTER, _INT64_POINTER, types.int64)
 
-#: Of the source that is being imported, not of what may be edited until a kernel is made.
+#: Of the source as imported; the files may be edited before a kernel is compiled.
 _DIGEST = files.digest(__file__, pathlib.Path(__file__).parent / "kernels")
 
 
@@ -53,7 +54,7 @@ def _file(folder, name, arguments):
 
 
 class Kernel:
-    """A function for C to call, which must be kept for as long as its address is in use.
+    """A C-callable function, which must be kept alive for as long as its address is in use.
 
     Attributes
     ----------
@@ -70,12 +71,12 @@ class Kernel:
 
 
 def kept_in():
-    """Return the folder where kernels are kept; None where they can't be."""
+    """Return the folder where kernels are stored; None if they can't be."""
     return files.writable_folder(digest())
 
 
 def missing(names):
-    """Return those of some kernels that have no file, and the folder of files, or None."""
+    """Return the kernels that have no file, and the folder of the files, or None."""
     with global_compiler_lock:
         folder = kept_in()
         if folder is not None:
@@ -105,21 +106,21 @@ def compile_function(function, name, arguments=KERNEL):
 
 
 def _loaded(file, symbol, arguments):
-    """Return the kernel that is in a file; None where it can't be used."""
+    """Return the kernel in a file; None if it can't be used."""
     code = file.load()
-    with suppress(Exception):  # what has the right checksum, and still can't be used here
+    with suppress(Exception):  # the checksum is right, but it still can't be used here
         if code is not None:
             return Kernel(Library.loaded(symbol, code), symbol, arguments, 1)
     return None
 
 
 def _number(name):
-    """Return a number that stands for the kernel `name` in the name of its symbol."""
+    """Return the number that identifies the kernel `name` in its symbol."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
 
 
-#: Locks that a thread may hold at a fork which the child does not have, in the order in which they
-#: are taken everywhere: Numba's, and that of the binding of LLVM, which others take as well.
+#: Locks that another thread may hold during a fork, in the order in which they are always acquired:
+#: Numba's, and llvmlite's, which others acquire as well.
 _LOCKS = [
     global_compiler_lock._lock,
     getattr(getattr(ffi.lib, "_lock", None), "_lock", None),
@@ -140,8 +141,9 @@ def _after_fork():
     _held.locks = []
 
 
-# A child forked while another thread compiles would wait for that thread, which it does not have.
-# So a fork waits until nobody compiles: for a kernel of ours that takes a second at most.
+# A child forked while another thread compiles would wait forever for that thread, which does not
+# exist in the child. So a fork waits until nobody compiles: one of our kernels takes a second at
+# most.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork

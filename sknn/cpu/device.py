@@ -1,21 +1,22 @@
-"""The CPU as a device: what the engine asks of it, and would ask of any other.
+"""The CPU as a device: the interface that the engine uses for all devices.
 
-A device says how numbers lie side by side, how wide blocks are and how many threads go to work;
-makes a program of a tape; holds parameters; and runs the program in sessions. The engine reaches it
-by its name, in ``sknn.engine.devices``. Of what it makes, the engine uses:
+A device defines the memory layout, the width of blocks and the number of threads; compiles a tape
+to a program; stores parameters; and runs the program in sessions. The engine finds it by its name,
+in ``sknn.engine.devices``. Of the objects that a device creates, the engine uses:
 
 program
-    ``layout`` (where its parameters lie), ``width``, ``n_states``, ``rows_within(n_bytes, least)``.
+    ``layout`` (of its parameters), ``width``, ``n_states``, ``rows_within(n_bytes, least)``.
 session
-    A context; ``bind``, ``run``, ``pack``, ``data_loss``, ``divergence``.
+    A context manager; ``bind``, ``run``, ``pack``, ``data_loss``, ``divergence``.
 packed parameters
     One array of the device. A part of it, ``packed[start:]`` or ``states[i]``, is one too.
 
-Before anybody asks for a program, ``compile_ahead(tapes, dtype)`` may compile what it will need; of
-the host alone, ``count_compiled()`` says how many kernels that and all else has compiled here, and
-``kernels_folder()`` where they are kept, or None.
+``compile_ahead(tapes, dtype)`` may compile the kernels that programs will need. On the host only,
+``count_compiled()`` returns how many kernels the process has compiled, and ``kernels_folder()`` the
+folder where they are stored, or None.
 
-What a session reads and writes besides parameters, states and gradients lies on the host.
+Apart from parameters, states and gradients, all data that a session reads and writes is on the
+host.
 """
 
 import numpy as np
@@ -29,9 +30,9 @@ from .program import Program, compile_ahead, count_compiled
 from .session import session
 from .team import count_threads
 
-#: Multiply-adds in a step below which one thread more costs more than it brings.
+#: Multiply-adds in a step below which an additional thread costs more than it gains.
 _WORK_PER_THREAD = 800_000
-#: Bytes of one layer's output for a block of samples, above which single samples go through.
+#: Bytes of a layer's output for a block of samples, above which samples are processed one by one.
 _LARGEST_BLOCK = 32 * 2**20
 
 
@@ -46,32 +47,32 @@ class CPU:
         return self._packings[np.dtype(dtype)]
 
     def layout(self, parameters, dtype):
-        """Return the Layout of parameters that are on no tape."""
+        """Return the Layout of parameters that are not on a tape."""
         return Layout([self.packing(dtype).packed(p) for p in parameters], dtype)
 
     def training_width(self, network, rows, dtype):
-        """Return the width of a block for training in batches of `rows` rows."""
-        # only sequences are trained one at a time: their steps are work enough
+        """Return the width of blocks for training with batches of `rows` rows."""
+        # only sequences are trained one at a time: their time steps are enough work
         return self.packing(dtype).width(rows if network.sequential else max(rows, 2))
 
     def prediction_width(self, network, rows, dtype):
         """Return the same for predicting.
 
-        Large images go one at a time: a block of these would not stay in any cache, and a single
-        one has positions enough to go over.
+        Large images are processed one at a time: a block of them would not fit into any cache, and
+        a single one has enough positions to vectorize over.
         """
         packing = self._packings[dtype]
         large = network.largest * WIDEST * dtype.itemsize > _LARGEST_BLOCK
         single = large and not network.sequential  # a step of which is small
         width = 1 if single else packing.width(rows)
-        # with transposed weights, a single sample's sums would have another order
+        # with transposed weights, the sums of a single sample would be in a different order
         return packing.lanes if width == 1 and network.transposes else width
 
     def threads(self, network, rows, n_jobs):
-        """Return how many threads to take for steps of `rows` rows; no result depends on it.
+        """Return the number of threads to use for steps of `rows` rows; no result depends on it.
 
-        Small steps keep one thread busy at most, and then nobody asks how many there are. Over time
-        a block of sequences goes on one thread, and most of the work is that.
+        Small steps use one thread, without counting the cores. The recurrence over time of a block
+        of sequences, which is most of the work, runs on a single thread.
         """
         most = 3 * network.operations * rows // _WORK_PER_THREAD
         if network.sequential:
@@ -83,7 +84,7 @@ class CPU:
     kernels_folder = staticmethod(cache.kept_in)
 
     def zeros(self, layout, n=None):
-        """Return zeros in the place of parameters: an array, or `n` of them."""
+        """Return zeros in the layout of the parameters: an array, or `n` of them."""
         numbers = aligned(layout.n_bytes * (1 if n is None else n)).view(layout.dtype)
         return numbers if n is None else numbers.reshape(n, layout.size)
 
@@ -99,8 +100,8 @@ class CPU:
         """Return a copy of packed parameters."""
         return packed.copy()
 
-    read = copy  # to the host: the numbers of an array, or of a part of one
+    read = copy  # to the host: the contents of an array, or of a part of one
 
     def write(self, packed, numbers):
-        """Change them, to a number, or to those of an array of the host or of the device."""
+        """Overwrite packed parameters by a number, or by an array of the host or of the device."""
         packed[...] = numbers

@@ -1,10 +1,10 @@
-"""Memory for the engine: arenas, and a mode in which a step outside of one ends the process.
+"""Memory for the engine: arenas, and a mode in which an access outside of an arena is fatal.
 
-With ``SKNN_GUARD_PAGES=1`` in the environment every arena lies between pages that cannot be
-touched, its last byte right before the second one, and memory that nobody has to find zeroed begins
-as NaN. A kernel that reads or writes past the end of an arena then stops where it does so, and one
-that uses what nobody has written shows it in its results. This is for tests of the engine, on
-systems that have ``mprotect``; it takes two pages an arena, and time.
+With ``SKNN_GUARD_PAGES=1`` in the environment, every arena is between two inaccessible guard pages,
+its last byte right before the second one, and memory that need not be zeroed is filled with NaN. A
+kernel that reads or writes past the end of an arena then crashes right there, and the use of
+uninitialized memory shows in the results. This is for tests of the engine, on systems that have
+``mprotect``; it takes two pages per arena, and time.
 """
 
 import ctypes
@@ -17,12 +17,12 @@ from ..tape.packing import ALIGN
 
 
 def guarded():
-    """Return whether arenas lie between guard pages."""
+    """Return whether arenas are between guard pages."""
     return os.environ.get("SKNN_GUARD_PAGES", "") not in ("", "0")
 
 
 def aligned(n_bytes):
-    """Return zeroed bytes that begin on a cache line."""
+    """Return zeroed bytes, aligned to a cache line."""
     if guarded():
         return between_guards(n_bytes)
     array = np.zeros(n_bytes + ALIGN, np.uint8)
@@ -31,7 +31,7 @@ def aligned(n_bytes):
 
 
 def scratch(n_bytes, dtype):
-    """Return memory for numbers of a float type that nobody reads before it is written."""
+    """Return uninitialized memory for numbers of a float type."""
     array = aligned(n_bytes)
     if guarded():
         whole = n_bytes // dtype.itemsize * dtype.itemsize
@@ -40,7 +40,7 @@ def scratch(n_bytes, dtype):
 
 
 def between_guards(n_bytes):
-    """Return zeroed bytes with a guard page right behind them, and one before."""
+    """Return zeroed bytes with a guard page right after them, and one before."""
     page = mmap.PAGESIZE
     size = -(-max(n_bytes, 1) // page) * page
     whole = np.frombuffer(mmap.mmap(-1, size + 2 * page), np.uint8)

@@ -1,4 +1,4 @@
-"""A rule that goes sample by sample, by a kernel that is called by itself."""
+"""The perceptron rule, which learns sample by sample, in a kernel of its own."""
 
 import numpy as np
 
@@ -9,19 +9,20 @@ from .kernels.frame import OPERANDS
 from .program import kernel
 from .session import POINTER, address_of, fields_of
 
-#: Multiply-adds between two looks at Python.
+#: Multiply-adds between two returns to Python, which check for signals.
 _WORK_PER_CALL = 50_000_000
 
 
 class Perceptron:
-    """Rosenblatt's rule, for the rows of some data.
+    """Rosenblatt's perceptron rule, for the rows of some data.
 
     Parameters
     ----------
     state : object
-        What is learned, changed in place: `weights` of shape (inputs, padded), where `units` are
-        rounded up as the packing of vectors says, `biases`, `moments` and `bias_moments` (updates
-        times the samples seen before, for averages, or None), and the number of samples `seen`.
+        The learned values, updated in place: `weights` of shape (inputs, padded), where padded is
+        the number of units rounded up to whole vectors, `biases`, `moments` and `bias_moments`
+        (updates times the samples seen before, for averages, or None), and the number of samples
+        `seen`.
     source : Source
     targets : ClassNumbers
     sample_weights : ndarray of float64, or None
@@ -32,7 +33,7 @@ class Perceptron:
 
     def __init__(self, state, source, targets, sample_weights, rate, intercept):
         if targets.n_classes is None or targets.numbers.strides[0] != 8:
-            raise ValueError("The class numbers do not lie side by side.")
+            raise ValueError("The class indices are not contiguous.")
         self._state, dtype = state, state.weights.dtype
         variant = source.variant if len(source.arrays) > 1 else (source.variant[0], None)
         self._kernel = kernel("perceptron", dtype, 1, variant).ctypes
@@ -65,7 +66,7 @@ class Perceptron:
         self._bound = arrays, source, targets, sample_weights
 
     def __call__(self, rows):
-        """Go over rows; return the number of errors, and the sum of the losses."""
+        """Process rows; return the number of errors, and the sum of the losses."""
         op, frame = self._operands, self._frame
         rows = np.ascontiguousarray(rows, np.int64)
         self._outcome[:] = 0.0
@@ -75,6 +76,6 @@ class Perceptron:
             frame[f.ROWS], frame[f.COUNT] = part.ctypes.data, len(part)
             self._kernel(op.ctypes.data_as(POINTER), frame.ctypes.data_as(POINTER), 0)
             if op[operands.STRAY]:
-                raise ValueError("A row to read is not one of those that there are.")
+                raise ValueError("The index of a row to read is out of bounds.")
             self._state.seen += len(part)
         return self._outcome

@@ -1,4 +1,4 @@
-"""How numbers lie for the CPU's kernels: by vectors of its registers."""
+"""The memory layout for the CPU's kernels: packs of whole SIMD vectors."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from .kernels.simd import LANES
 
 
 def lanes_of(dtype):
-    """Return the lanes of a vector of `dtype`."""
+    """Return the number of lanes of a vector of `dtype`."""
     return LANES[real_type(np.dtype(dtype))]
 
 
@@ -30,7 +30,7 @@ class VectorPacking(Packing):
         return self.lanes if rows <= self.lanes else WIDEST
 
     def units(self, units):
-        # Two vectors use registers best; one, where the second would be all zeros.
+        # Two vectors use registers best; a single one, if the second would be all zeros.
         return self.lanes if -(-units // self.lanes) % 2 else 2 * self.lanes
 
     def vector(self, units):

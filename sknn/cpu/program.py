@@ -1,7 +1,7 @@
-"""A tape made ready to run: kernels compiled, offsets of operands, slices cut.
+"""A tape made ready to run: kernels are compiled, operands are offsets, gradients are sliced.
 
-A :class:`Program` holds offsets only, so it is made once for a network, a block width and a kind of
-data, and shared by any number of fits at once.
+A :class:`Program` contains offsets only, so it is made once for a network, a block width and a type
+of data, and shared by any number of simultaneous fits.
 """
 
 from dataclasses import replace
@@ -21,14 +21,14 @@ from .kernels import run as header
 from .kernels.frame import KERNELS, OPERANDS, Target, numbers_of, real_type
 from .team import is_nested
 
-#: Elements of a slice of a gradient: few enough to stay in the first-level cache, and for there to
-#: be some slices for each thread, but not so few that the calls would count.
+#: Elements of a slice of a gradient: few enough to stay in the L1 cache and to have several slices
+#: per thread, but enough that the overhead of calls is negligible.
 _SLICE = 1024, 4096
-#: The most where an element is a sum over many positions, which are read again for every slice.
+#: The maximum if an element is a sum over many positions, which are read again for every slice.
 _SLICE_OF_POSITIONS = 16384
 _FIELDS = {X: f.X, Y: f.Y}
-#: What it takes to compile a kernel, about: a first fit's time by the kernels that it trains with,
-#: and what single rows need, which comes at its end, is in it.
+#: Approximate time to compile a kernel: that of a first fit divided by the number of kernels that
+#: it trains with. It includes the kernels for single rows, which are compiled at the end.
 _SECONDS_A_KERNEL = 0.25
 
 #: Kernels by their keys, compiled or loaded; kept, since programs know their addresses.
@@ -36,7 +36,7 @@ _kernels = {}
 
 
 def key_of(name, dtype, width=0, variant=()):
-    """Return what tells a kernel from others; variants that differ by what it reads share one."""
+    """Return the key of a kernel; variants that differ only in numbers it reads share one."""
     read = numbers_of(name, width)
     fixed = tuple(0 if i in read else value for i, value in enumerate(variant))
     return name, np.dtype(dtype).name, width, fixed
@@ -58,14 +58,14 @@ def _file_name(key):
 
 
 def missing(keys):
-    """Return the kernels that neither this process nor the disk has, and where they would go."""
+    """Return the kernels that neither this process nor the disk has, and their folder."""
     new = {_file_name(key): key for key in keys if key not in _kernels}
     names, folder = cache.missing(list(new)) if new else ((), None)
     return [new[name] for name in names], folder
 
 
 def kernels(keys):
-    """Return kernels, compiled or loaded; say so first if some must be compiled."""
+    """Return kernels, compiled or loaded; log it first if some must be compiled."""
     wanted, folder = missing(keys)
     if wanted:
         n, seconds = len(wanted), max(1, round(len(wanted) * _SECONDS_A_KERNEL))
@@ -74,7 +74,7 @@ def kernels(keys):
 
 
 def kernel(name, dtype, width=0, variant=()):
-    """Return a compiled kernel, which is shared by variants that differ by what it reads."""
+    """Return a compiled kernel, shared by variants that differ only in numbers it reads."""
     return kernels([key_of(name, dtype, width, variant)])[0]
 
 
@@ -87,9 +87,9 @@ def _made(key):
 
 
 def compile_ahead(tapes, dtype):
-    """Compile what tapes will need and the disk does not have yet, if it can be kept there.
+    """Compile the kernels that tapes will need and the disk does not have, if they can be stored.
 
-    Not in workers of joblib: what these search for is then fitted once more, outside of them.
+    Not in joblib workers: the best of their estimators is refitted in the parent process anyway.
     """
     if not is_nested():
         keys, folder = missing([key for tape in tapes for key in keys_of(tape, dtype)])
@@ -98,7 +98,7 @@ def compile_ahead(tapes, dtype):
 
 
 def count_compiled():
-    """Return how many kernels this process has compiled, those that it has loaded not counted."""
+    """Return how many kernels this process has compiled, not counting those that it has loaded."""
     return sum(not kernel.cache_hits for kernel in list(_kernels.values()))
 
 
@@ -109,12 +109,12 @@ def _operand(op, name, type, value):
     if type == "source":
         return _FIELDS[value]
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{op.name}: {name} is {value}, which 64 bits do not hold.")
+        raise ValueError(f"{op.name}: {name} is {value}, which does not fit into 64 bits.")
     return int(value)
 
 
 class Program:
-    """What a tape becomes for one scalar type.
+    """A tape compiled for one scalar type.
 
     Parameters
     ----------
@@ -122,24 +122,24 @@ class Program:
     dtype : dtype
         float32 or float64.
     parts : int
-        The threads that it is made for: in how many parts to cut operations on a single sample,
-        and gradients. It changes no result.
+        The number of threads that it is made for: the number of parts that operations on a single
+        sample, and gradients, are split into. It does not affect results.
 
     Attributes
     ----------
     layout : Layout
-        Where its parameters lie.
+        The memory layout of its parameters.
     placement : Placement
-        Where its buffers do.
+        The offsets of its buffers.
     scratch_bytes : int
         Size of one slice of a gradient.
     n_sums : int
-        Sums over weights that a step leaves.
+        Number of sums over weights that a step computes.
     n_states : int
-        How many state arrays a step needs.
+        Number of state arrays that a step needs.
     parts : int
     keeps_blocks : bool
-        Whether later phases read what blocks have left.
+        Whether later phases read buffers that blocks have written.
     """
 
     def __init__(self, tape, dtype, parts=1):
@@ -152,8 +152,8 @@ class Program:
         self.placement = Placement(tape, self.dtype.itemsize)
         kinds = [phase.kind for phase in tape.phases]
         self.keeps_blocks = kinds != ["blocks"]
-        # A slice is finished before the next begins, unless the gradient is asked for itself, or
-        # its norm is needed first: then it is kept whole.
+        # A slice is finished before the next one starts, unless the gradient itself is the result,
+        # or its norm is needed first: then the whole gradient is kept.
         self.whole_gradient = any(
             all(op.name != "update" for op in chain)
             for phase in tape.phases
@@ -165,7 +165,7 @@ class Program:
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
         self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
         self.n_states = self.needs.states
-        self.row_seconds = np.inf  # what a row takes, as far as runs on one thread have shown
+        self.row_seconds = np.inf  # time per row, as measured in runs on one thread
         for phase in tape.phases:
             if phase.kind == "blocks" and tape.width == 1 and parts > 1:
                 self._add_parts(phase, parts)
@@ -174,9 +174,9 @@ class Program:
         self._kernel_arrays()
 
     def rows_within(self, n_bytes, least=1):
-        """Return how many rows a step may have for its blocks to take so much memory at most.
+        """Return how many rows a step may have for its blocks to take at most `n_bytes`.
 
-        There are at least so many blocks.
+        There are at least `least` blocks.
         """
         return max(least, n_bytes // self.placement.block_bytes) * self.width
 
@@ -218,7 +218,7 @@ class Program:
         self._phases.append((header.TASKED, first, len(self._tasks)))
 
     def _add_parts(self, phase, parts):
-        """Cut what is done to the one block: each operation is a phase of its own, or none is."""
+        """Split operations on a single block: each operation is a phase of its own, or none is."""
         for op in phase.ops:
             cut = split(op, parts, self.dtype.itemsize)
             first_op, first_task = len(self._addresses), len(self._tasks)
@@ -234,7 +234,7 @@ class Program:
             self._phases.append((header.BLOCKS, first_op, len(self._addresses)))
 
     def _add_slices(self, parameter, chain):
-        """Cut a parameter into slices of whole rows of one pack; each is a task."""
+        """Split a parameter into slices of whole rows of one pack; each is a task."""
         size, pack = self.dtype.itemsize, parameter.pack
         base = self.layout.offsets[parameter]
         starts, grain = self._cut(parameter, chain[0])
@@ -243,7 +243,7 @@ class Program:
             length = (end - start) * pack
             each = length if grain is None else grain * pack
             place = first if self.whole_gradient else 0
-            # a register tile reads, and does not use, what lies behind the last row
+            # a register tile reads past the last row, without using it
             spare = SPARE_ROWS * WIDEST * size
             self.scratch_bytes = max(self.scratch_bytes, rounded(length * size + spare, ALIGN))
             for op in chain:
@@ -254,10 +254,10 @@ class Program:
                 self.n_sums += -(-length // each)
 
     def _cut(self, parameter, gradient):
-        """Return where slices begin and end, in rows, and of how many rows each sum is.
+        """Return where slices start and end, in rows, and the number of rows of each sum.
 
         Sums of penalties and of squares must not depend on the number of threads. Where slices
-        do, they are of whole grains, and so are the sums; else (None) of whole slices.
+        do, they consist of whole grains, and each sum is over a grain; else (None) over a slice.
         """
         rows, inputs = parameter.elements // parameter.pack, parameter.inputs
         if gradient.work > 1:
@@ -288,10 +288,10 @@ class Program:
 
 
 def split(op, parts, itemsize):
-    """Cut an operation on one sample into parts: of its rows, units, elements or positions.
+    """Split an operation on one sample into parts: by rows, units, elements or positions.
 
-    Return operations and by how many bytes their operands lie further on; where an operation
-    cannot be cut, itself.
+    Return the operations and by how many bytes their operands are shifted; an operation that
+    cannot be split is returned as it is.
     """
     row, names = op.row, op.row.attributes
     numbers = dict(zip(names, op.attributes))

@@ -1,4 +1,4 @@
-"""The running of a program: memory for its blocks, threads, and the arrays that it is bound to."""
+"""Running a program: memory for its blocks, threads, and the arrays that it is bound to."""
 
 import ctypes
 import os
@@ -19,20 +19,20 @@ from .memory import aligned, scratch
 from .program import LOOP, kernels
 from .team import SPINS, Team
 
-#: How many sessions lie idle, of all programs, and the most memory for a block that one may keep.
+#: The number of idle sessions kept, over all programs, and the most memory per block of each.
 _MOST_IDLE, _MOST_IDLE_BYTES = 16, 2**22
 _idle, _idle_lock = [], threading.Lock()
-#: Seconds of work for which Python's lock is worth giving away: to get it back, where other threads
+#: Seconds of work from which releasing the GIL is worth it: acquiring it again, if other threads
 #: want it, takes longer than less work does.
 _WORTH_A_SWITCH = 1e-4
 POINTER = ctypes.POINTER(ctypes.c_int64)
-#: The rates of a single step of prediction, and where they are, which takes long to ask.
+#: The rates of a single step of prediction, and their address, which is slow to look up.
 _ONES = np.ones((1, 2))
 _ONES_ADDRESS = _ONES.ctypes.data
 
 
 def session(program, most_rows, threads=1, gradient=None):
-    """Return a session for a context; if one of a single thread lies idle, that one."""
+    """Return a session for a context: an idle one of a single thread, if there is one."""
     if threads == 1 and gradient is None and _idle_lock.acquire(blocking=False):
         try:
             for i, idle in enumerate(_idle):
@@ -48,7 +48,7 @@ def address_of(array):
 
 
 def fields_of(source):
-    """Return where a source lies, as a frame says it: three numbers, and what is stored of it."""
+    """Return the fields of a frame for a source: three numbers, and how many values it stores."""
     if source.n_classes is not None:
         numbers = source.numbers
         return (numbers.ctypes.data, numbers.strides[0], numbers.strides[-1]), 0
@@ -59,7 +59,7 @@ def fields_of(source):
 
 
 class Session:
-    """A program with the memory that running it takes; its threads live as long as its context.
+    """A program with the memory to run it; its threads live as long as its context.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class Session:
     most_rows : int
         The largest number of rows in a step.
     threads : int
-        There are fewer where the system gives no more.
+        The number of threads; there are fewer if the system cannot start as many.
     gradient : ndarray or None
-        Where the gradient goes, for a program that keeps it whole.
+        The array for the gradient, for a program that keeps all of it.
     """
 
     def __init__(self, program, most_rows, threads=1, gradient=None):
@@ -94,7 +94,7 @@ class Session:
         self._divergences = np.zeros(2 * blocks)
         self._sums = np.zeros(4 * max(1, program.n_sums))
         self._result = np.zeros(3)
-        # One row a thread, on cache lines of its own: each has its own place in the batch.
+        # One row per thread, on cache lines of its own: each thread has its own place in the batch.
         self._frames = aligned(threads * 512).view(np.int64).reshape(threads, 64)
         self._frame = np.zeros(f.N_FIELDS, np.int64)
         self._header = np.zeros(header.N_HEADER, np.int64)
@@ -132,7 +132,7 @@ class Session:
         return self
 
     def __exit__(self, kind, *exception):
-        """End the threads; keep what predicts for the next time, unless it is large."""
+        """Stop the threads; keep sessions for prediction for reuse, unless they are large."""
         if self._team is not None:
             self._team.__exit__(kind, *exception)
             return
@@ -153,30 +153,30 @@ class Session:
         self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
         seed=0, lengths=None, resets=None, carry=None,
     ):  # fmt: skip
-        """Say what the next runs read and write. The arrays are kept alive here.
+        """Set the arrays that the next runs read and write. They are kept alive here.
 
         Parameters
         ----------
         parameters : ndarray
-            The packed parameters; a program that ends with an update changes them.
+            The packed parameters; updated by a program that ends with an update.
         source, targets : Source
         weights : ndarray of float64, or None
             By row of the source.
         rows : ndarray of int64, or None
-            The rows to go over, in order; None: all.
+            The indices of the rows to process, in order; None: all.
         out : ndarray, or None
-            Where predictions go.
+            The array for predictions.
         states : ndarray, or None
-            The optimizer's, a row each: as many as the program's `n_states`.
+            The optimizer's states, one per row: as many as the program's `n_states`.
         seed : int
-            Of dropout, noise and augmentation.
+            The seed of dropout, noise and augmentation.
         lengths : ndarray of int64 of shape (n_rows, n_columns), or None
-            How long sequences are, in the order of `rows`; None: as long as there is room.
+            The lengths of sequences, in the order of `rows`; None: all have the full length.
         resets : ndarray of uint8, or None
-            Not zero where a sequence does not go on from the one before in its stream, in the
-            order of `rows`.
+            Nonzero where a sequence does not continue the one before in its stream, in the order
+            of `rows`.
         carry : ndarray of shape (n_streams, network.state_size), or None
-            The states that recurrent layers begin with, and where they leave theirs.
+            The initial states of recurrent layers, which are overwritten by the final ones.
         """
         frame, needs, bound = self._frame, self.program.needs, self._bound
         self._bound, self._positions = {}, 0  # if a check fails
@@ -222,7 +222,7 @@ class Session:
         }  # fmt: skip
 
     def pack(self, values):
-        """Return parameters packed into the session's own memory, where others were before."""
+        """Return parameters packed into the session's own memory, overwriting earlier ones."""
         if self._own is None:
             packed = aligned(self.program.layout.n_bytes).view(self.program.dtype)
             self._own = packed, self.program.layout.places(packed)
@@ -231,18 +231,18 @@ class Session:
         return packed
 
     def run(self, total, batch, rates=None, counted=0, accumulate=False, again=True):
-        """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
+        """Run all steps over `total` rows, `batch` rows per step; return the sum of their losses.
 
-        What that sum is without the penalties of weights, and the sum of divergences, is left in
-        `data_loss` and `divergence`; of the first run, the loss of its first step in `first_loss`.
+        Sets `data_loss` to that sum without the penalties on weights, `divergence` to the sum of
+        divergences, and in the first run `first_loss` to the loss of its first step.
 
-        `rates` has a row for each step, of the columns that ``frame`` names RATE_*; None: the sums
-        are of all rows, and nothing is asked for that needs more. Comes back to Python about every
-        100 ms, so that signals are served; an interrupt is raised between steps.
+        `rates` has a row for each step, with the columns that ``frame`` names RATE_*; None: the
+        sums are over all rows, and nothing else is needed. Returns to Python about every 100 ms to
+        handle signals; an interrupt is raised between steps.
 
         `again` says that the caller will soon call again, as training does. Short runs then keep
-        Python's lock: beside other threads each of them would wait for it longer than it takes. A
-        single prediction gives it away, so that others get their turn.
+        the GIL: with other threads around, waiting for it would take longer than the run. A single
+        prediction releases it, so that other threads get their turn.
         """
         wall.check_run(total, batch, self._positions, self.most_rows)
         steps = -(-total // batch)
@@ -265,10 +265,10 @@ class Session:
             start = time.perf_counter()
             self._call(min(last * batch, total) - step * batch, again)
             seconds = time.perf_counter() - start
-            if step == 0:  # until it is known how long a step takes, they come one by one
+            if step == 0:  # one step at a time, until it is known how long a step takes
                 self.first_loss = float(self._result[0])
             if self._header[header.STRAY]:
-                raise ValueError("A row to read is not one of those that there are.")
+                raise ValueError("The index of a row to read is out of bounds.")
             if seconds < 0.05 and last - step == self._steps_per_call:
                 self._steps_per_call *= 2 if seconds > 0.005 else 8
             elif seconds > 0.15:
@@ -278,7 +278,7 @@ class Session:
         return self._result[0]
 
     def _call(self, rows, again):
-        """Run the steps that the header says, of so many rows in all."""
+        """Run the steps in the header, with so many rows in total."""
         run, head, frames = self._run, self._header_pointer, self._pointers
         if self.threads > 1:
             self._team.run(lambda rank: run(head, frames[rank], rank))
@@ -295,14 +295,14 @@ class Session:
             start = time.thread_time()  # without the wait for the lock
             run(head, frames[0], 0)
             seconds = (time.thread_time() - start) / rows
-        # an average, since how much work a row is may change: sequences have lengths
+        # an average, since the work per row may vary: sequences have lengths
         change = 0.0 if expected == np.inf else 0.75 * (expected - seconds)
         self.program.row_seconds = seconds + change
 
 
 @cache
 def _loop():
-    """Return the loop as functions that give Python's lock away, and that keep it."""
+    """Return the loop as two functions: one that releases the GIL, and one that keeps it."""
     (run,) = kernels([LOOP])
     keeping = ctypes.PYFUNCTYPE(None, POINTER, POINTER, ctypes.c_int64)
     return run.ctypes, keeping(run.address)
@@ -315,7 +315,7 @@ def _cores():
 
 def _after_fork():
     global _idle_lock
-    _idle_lock = threading.Lock()  # a thread that the child does not have may have held the old one
+    _idle_lock = threading.Lock()  # its holder may not exist in the child
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,7 +1,7 @@
-"""A team of threads inside one no-GIL call, meeting at a barrier.
+"""A thread pool for calls that release the GIL, with a barrier.
 
-The threads are Python's, so any number of teams can be at work at once, a forked child is safe,
-and a barrier costs a fraction of a microsecond. No Numba threading layer is involved.
+The threads are Python threads, so any number of pools can work at the same time, forked children
+are safe, and a barrier costs a fraction of a microsecond. No Numba threading layer is involved.
 """
 
 import numbers
@@ -11,16 +11,16 @@ import threading
 import joblib
 from joblib.parallel import get_active_backend
 
-#: How often a thread looks before it lets others have its core: some microseconds' worth.
+#: How often a waiting thread spins before it yields its core: a few microseconds.
 SPINS = 2000
 
 
 class Team:
-    """`size` threads that do a job together, for as long as the context lasts.
+    """A pool of `size` threads that run a job together, for as long as the context lasts.
 
-    The caller only waits for them, since Ctrl-C may strike it at any line: the others would wait
-    for it at a barrier, or use arrays that it has let go. One thread is the caller itself. `size`
-    is smaller than asked for where the system gives no more threads.
+    The calling thread only waits for them, since Ctrl-C may interrupt it at any line: the others
+    would then wait for it at a barrier, or use arrays that it has released. A pool of one thread is
+    the caller itself. `size` is smaller than requested if the system cannot start as many threads.
     """
 
     def __init__(self, size):
@@ -52,7 +52,7 @@ class Team:
             self._others_done.put(_error_of(job, rank))
 
     def _lead(self, rank, jobs):
-        """Hand on each job, do a part of it, and say when all have done theirs."""
+        """Distribute each job, do a part of it, and signal when all threads are done."""
         while (job := jobs.get()) is not None:
             errors = []
             if callable(job):
@@ -62,7 +62,7 @@ class Team:
             self._done.put((job, next(filter(None, errors), None)))
 
     def run(self, job):
-        """Call ``job(rank)`` in every thread of the team, and return when all are done."""
+        """Call ``job(rank)`` in every thread of the pool, and return when all are done."""
         if not self._jobs:
             job(0)
             return
@@ -78,10 +78,7 @@ class Team:
             raise error
 
     def _wait(self):
-        """Return when nobody works any more, whatever has been asked for and answered.
-
-        What is returned is the interrupt that came meanwhile, or None.
-        """
+        """Wait until all threads are idle; return the interrupt that came meanwhile, or None."""
         interrupt = None
         while True:
             try:
@@ -95,7 +92,7 @@ class Team:
 
 
 def _error_of(job, rank):
-    """Do a job, and return what it raises, or None."""
+    """Do a job, and return the exception it raises, or None."""
     try:
         job(rank)
     except BaseException as error:
@@ -103,7 +100,7 @@ def _error_of(job, rank):
 
 
 def is_nested():
-    """Return whether this is a worker of joblib."""
+    """Return whether this is a joblib worker."""
     return (getattr(get_active_backend()[0], "nesting_level", 0) or 0) > 0
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs: the same tapes, on kernels that Numba compiles for CUDA.
+"""NVIDIA GPUs: runs the same tapes with kernels that Numba compiles for CUDA.
 
-It is imported when a GPU is asked for, and not before.
+It is only imported when a GPU is used.
 """

@@ -1,4 +1,4 @@
-"""Numbers on a GPU: parameters, states and gradients, in one piece each."""
+"""Arrays on a GPU: parameters, states and gradients, each contiguous."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ class Numbers:
     dtype : dtype
     size : int
     memory : Memory or None
-        What it lies in; None: memory of its own, of zeros.
+        The memory that contains it; None: memory of its own, filled with zeros.
     first : int
-        Its first byte there.
+        Offset of its first byte in the memory.
     """
 
     def __init__(self, driver, dtype, size, memory=None, first=0):
@@ -39,7 +39,7 @@ class Numbers:
         """Return a part of it, as an array that shares its memory."""
         start, stop, step = part.indices(self.size)
         if step != 1:
-            raise ValueError("A part of an array on a GPU is in one piece.")
+            raise ValueError("A part of an array on a GPU must be contiguous.")
         first = self._first + start * self.dtype.itemsize
         return Numbers(self.driver, self.dtype, max(stop - start, 0), self._memory, first)
 
@@ -50,7 +50,7 @@ class Numbers:
         return numbers
 
     def write(self, numbers):
-        """Change them, to a number, or to those of an array of the host or of the GPU."""
+        """Overwrite the array by a number, or by an array of the host or of the GPU."""
         if isinstance(numbers, Numbers):
             if numbers.size != self.size:
                 raise ValueError(f"{numbers.size} numbers do not go where {self.size} are.")

@@ -1,4 +1,4 @@
-"""How a kernel becomes a cubin: machine code for one generation of GPUs. No driver is needed.
+"""Compilation of kernels to cubins: machine code for one generation of GPUs. Needs no driver.
 
 A kernel takes numbers of 64 bits, addresses among them, and returns nothing. What it calls are
 functions of ``numba.cuda.jit(device=True)``, which all become a part of it. A product and the sum
@@ -10,7 +10,7 @@ Cubins are kept on disk (``sknn/store``). Each is made for the kernel's name and
 generation of GPUs, the bounds of a launch, the versions of all that compiles, and the source of all
 kernels: the folder ``kernels``, which imports nothing else of the package, and this file.
 
-This file alone leans on private sides of numba-cuda.
+Only this file depends on private parts of numba-cuda.
 """
 
 import pathlib
@@ -47,7 +47,7 @@ _OPTIONS = {"opt": 3, "fma": 0, "ftz": 0, "prec_div": 1, "prec_sqrt": 1}
 
 
 class Report(NamedTuple):
-    """What is known of a compiled kernel before it ever runs.
+    """The static properties of a compiled kernel.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""A GPU as a device: what the engine asks of it, as :mod:`sknn.cpu.device` says.
+"""A GPU as a device, with the interface described in :mod:`sknn.cpu.device`.
 
-Parameters, an optimizer's states and gradients stay on the GPU, as :class:`Numbers`; so do the data
-of a fit, where there is room. All that a program writes besides comes back to the host.
+Parameters, an optimizer's states and gradients stay on the GPU, as :class:`Numbers`; so does the
+data of a fit, if there is room. Everything else that a program writes is copied back to the host.
 """
 
 import weakref
@@ -65,7 +65,7 @@ class CUDA:
     prediction_width = training_width
 
     def threads(self, network, rows, n_jobs):
-        """Return 1: a GPU's threads are its own affair."""
+        """Return 1: the threads of a GPU are not CPU threads."""
         return 1
 
     def compile(self, tape, dtype, threads=1):
@@ -80,7 +80,7 @@ class CUDA:
         return Session(self, program, most_rows, gradient)
 
     def zeros(self, layout, n=None):
-        """Return zeros in the place of parameters: an array, or a list of `n`."""
+        """Return zeros in the layout of the parameters: an array, or a list of `n`."""
         whole = Numbers(self.driver, layout.dtype, layout.size * (1 if n is None else n))
         if n is None:
             return whole
@@ -107,5 +107,5 @@ class CUDA:
         return packed.read()
 
     def write(self, packed, numbers):
-        """Change them, to a number, or to those of an array of the host or of the GPU."""
+        """Overwrite packed parameters by a number, or by an array of the host or of the GPU."""
         packed.write(numbers)

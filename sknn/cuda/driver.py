@@ -33,7 +33,7 @@ _FORKED = (
     "another method: multiprocessing's 'spawn' or 'forkserver', or joblib's 'loky'."
 )
 
-#: The process that has initialised CUDA, which its children by fork inherit unusable.
+#: The process that has initialized CUDA; in its forked children CUDA cannot be used.
 _initialised_by = None
 
 
@@ -146,7 +146,7 @@ class _Turn:
 
 
 def _initialise(context):
-    """Initialise CUDA; return how many GPUs there are, at least one."""
+    """Initialize CUDA; return how many GPUs there are, at least one."""
     global _initialised_by
     if _initialised_by not in (None, os.getpid()):
         raise RuntimeError(_FORKED)
@@ -190,7 +190,7 @@ class Memory:
 
 
 class Event:
-    """A point in a stream, behind all that was asked for before."""
+    """A point in a stream, after all the work enqueued before."""
 
     def __init__(self, context, turn, stream):
         self._context, self._turn = context, turn
@@ -212,13 +212,13 @@ class Event:
         return True
 
     def wait(self):
-        """Wait until the GPU has got there. Meanwhile others have their turn."""
+        """Wait until the GPU has reached it. Other threads can use the driver meanwhile."""
         with self._context:
             self._context.call("cuEventSynchronize", self.handle)
 
 
 class Graph:
-    """Launches, fillings and copies, to be asked for all at once, again and again."""
+    """A recording of launches, fills and copies, which can be launched repeatedly."""
 
     def __init__(self, context, turn, stream):
         self._context, self._turn, self._stream = context, turn, stream
@@ -236,7 +236,7 @@ class Graph:
         call("cuGraphUpload", self._handle, self._stream)
 
     def launch(self):
-        """Do in the compute stream all that was recorded."""
+        """Launch everything recorded, in the compute stream."""
         with self._turn:
             self._context.launched = self._last
             self._context.call("cuGraphLaunch", self._handle, self._stream)
@@ -480,29 +480,29 @@ class Driver:
             graph._instantiate(self._call("cuStreamEndCapture", self._stream))
 
     def mark(self):
-        """Return an :class:`Event`, behind all that the compute stream was asked for."""
+        """Return an :class:`Event`, after all the work enqueued in the compute stream."""
         with self._turn:
             return Event(self._context, self._turn, self._stream)
 
     def wait_for_copies(self):
-        """Have the compute stream wait for the copies that were asked for; nobody else waits."""
+        """Make the compute stream wait for the copies enqueued so far; the host does not wait."""
         with self._turn:
             event = Event(self._context, self._turn, self._copies)
             self._call("cuStreamWaitEvent", self._stream, event.handle, 0)
 
     def copies_wait(self, event):
-        """Have later copies wait for an event; nobody else waits."""
+        """Make later copies wait for an event; the host does not wait."""
         with self._turn:
             self._call("cuStreamWaitEvent", self._copies, event.handle, 0)
 
     def synchronize(self):
-        """Wait until the compute stream has nothing left to do."""
+        """Wait until the compute stream is idle."""
         with self._turn:
             self._call("cuStreamSynchronize", self._stream)
 
 
 def _address(array):
-    """Return where an array of the host begins."""
+    """Return the address of an array of the host."""
     if not array.flags.c_contiguous:
-        raise ValueError("Only arrays whose numbers lie side by side can be copied.")
+        raise ValueError("Only contiguous arrays can be copied.")
     return array.ctypes.data

@@ -44,7 +44,7 @@ class Fours(Packing):
 
 
 class Program:
-    """What a tape becomes for one scalar type.
+    """A tape compiled for one scalar type.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Program:
     width : int
     n_states : int
     needs : Needs
-        What its kernels assume of the arrays that it is bound to.
+        What its kernels require of the arrays that it is bound to.
     walks : bool
         Whether one launch does whole steps; else each operation is one.
     """
@@ -110,7 +110,7 @@ def _depth(op):
 
 
 def check_count(what, n):
-    """Raise ValueError if there are more numbers of something than kernels count."""
+    """Raise ValueError if something has more elements than kernels can count."""
     if n > _MOST:
         raise ValueError(
             f"{what} has {n:,} numbers; on a GPU there are at most {_MOST:,}. Smaller images, "

@@ -1,8 +1,8 @@
-"""The running of a program on a GPU: its memory, its data, and launches.
+"""Running a program on a GPU: its memory, its data, and launches.
 
-A run is cut into spans: steps whose data are on the GPU at the same time. While one is computed,
-the next one's rows are brought together on the host and sent. Where all data fit beside the
-network, there is one span, and X and y are sent once a fit.
+A run is split into spans: steps whose data is on the GPU at the same time. While one span is
+computed, the rows of the next one are gathered on the host and sent. If all data fits next to the
+network, there is one span, and X and y are sent once per fit.
 """
 
 import math
@@ -29,12 +29,12 @@ from .kernels.frame import Target
 _SPAN_BYTES, _SHARE = 2**28, 0.5
 #: Rows in a span.
 _MOST_ROWS = 2**31 - 1
-#: Seconds that launches take together before Python is looked at, for interrupts.
+#: Seconds of launches between two checks for interrupts.
 _SECONDS = 0.1
 
 
 class Session:
-    """A program with the memory that running it takes, which its context gives back.
+    """A program with the memory to run it, which is freed when its context ends.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Session:
             driver.launch(end, 1, 1, 0, (self._at,))
 
     def room(self, name, n_bytes):
-        """Return the address of memory for something, which is kept from one run to the next."""
+        """Return the address of memory for some purpose, which is kept between runs."""
         known = self._memory.get(name)
         if known is None or known.n_bytes < n_bytes:
             if known is not None:
@@ -184,7 +184,7 @@ class Session:
     # --- what a run reads and writes
 
     def pack(self, values):
-        """Return parameters packed into the session's own memory, where others were before."""
+        """Return parameters packed into the session's own memory, overwriting earlier ones."""
         if self._own is None:
             self._own = self._device.zeros(self.program.layout)
         return self._device.upload(self.program.layout, values, self._own)
@@ -193,9 +193,9 @@ class Session:
         self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
         seed=0, lengths=None, resets=None, carry=None,
     ):  # fmt: skip
-        """Say what the next runs read and write: what :meth:`sknn.cpu.session.Session.bind` says.
+        """Set the arrays that the next runs read and write, as on the CPU.
 
-        Parameters and states are the device's, all others the host's.
+        Parameters and states are arrays of the device, all others of the host.
         """
         frame, needs, self.bound = self._frame, self.program.needs, None  # if a check fails
         self._check_numbers("parameters", [parameters], 1)
@@ -209,7 +209,7 @@ class Session:
         n_rows = min(by_row)
         positions = needs.check_positions(n_rows, rows, out, lengths, resets)
         if rows is not None and len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
-            raise ValueError("A row to read is not one of those that there are.")
+            raise ValueError("The index of a row to read is out of bounds.")
         frame[f.PARAMETERS], frame[f.SEED] = parameters.address, seed
         if states:
             frame[f.STATE] = states[0].address
@@ -262,10 +262,10 @@ class Session:
     # --- running
 
     def run(self, total, batch, rates=None, counted=0, accumulate=False, again=True):
-        """Run all steps over `total` rows, `batch` rows a step; return the sum of their losses.
+        """Run all steps over `total` rows, `batch` rows per step; return the sum of their losses.
 
-        What :meth:`sknn.cpu.session.Session.run` says. An interrupt is raised between steps, when
-        those that are on their way are done.
+        As :meth:`sknn.cpu.session.Session.run`. An interrupt is raised between steps, when those
+        already launched are done.
         """
         positions = 0 if self.bound is None else self.bound.positions
         wall.check_run(total, batch, positions, self.most_rows)

@@ -62,8 +62,8 @@ class Source:
         self.arrays = tuple(map(np.ascontiguousarray, (values, indices, indptr)))
         if len(indptr) != self.n_rows + 1:
             raise ValueError(
-                f"X is a sparse matrix of {self.n_rows} rows, with {len(indptr)} places where rows "
-                "begin or end."
+                f"X is a sparse matrix of {self.n_rows} rows, with {len(indptr)} index pointers; "
+                "expected one more than rows."
             )
 
     @property

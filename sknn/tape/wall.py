@@ -111,7 +111,7 @@ class Needs:
             raise ValueError("y is missing; expected class numbers.")
         if targets.n_classes > classes or targets.n_columns < steps:
             raise ValueError(
-                f"y has {targets.n_columns} class numbers a row, below {targets.n_classes}; the "
+                f"y has {targets.n_columns} class numbers per row, below {targets.n_classes}; the "
                 f"network takes {steps}, below {classes}."
             )
 
@@ -191,8 +191,8 @@ def check_run(total, batch, positions, most_rows):
     """Check that a session has so many positions, and memory for so many rows per step."""
     if not (0 <= total <= positions and 1 <= batch <= most_rows):
         raise ValueError(
-            f"A run of {total} rows, {batch} a step, is more than the session was made for: "
-            f"{positions} rows, {most_rows} a step."
+            f"A run of {total} rows, {batch} per step, is more than the session was made for: "
+            f"{positions} rows, {most_rows} per step."
         )
 
 
@@ -205,7 +205,7 @@ def check_piece(name, array, dtype, n_bytes=0, writes=False):
             f"{n_bytes} bytes."
         )
     if not (flags.c_contiguous and flags.aligned):
-        raise ValueError(f"{name} does not lie in one piece, or not where {dtype} may begin.")
+        raise ValueError(f"{name} is not contiguous, or not aligned for {dtype}.")
     if writes and not flags.writeable:
         raise ValueError(f"{name} is read-only; expected an array that can be written.")
 

@@ -1,4 +1,4 @@
-"""The kernels, the vector vocabulary that they are written in, and the loop that runs them.
+"""The kernels, the SIMD primitives that they are written in, and the loop that runs them.
 
 A module registers its kernels when it is imported.
 """

@@ -1,8 +1,8 @@
 """Activations and their derivatives, each a function of one vector.
 
 A row of ``FUNCTIONS`` makes, for a vector's elementary functions, the activation and its
-derivative; the derivative is of the output where that is enough to know it, else of the input
-(``sknn.activations`` says which). `p` is the activation's parameter, where it has one.
+derivative; the derivative is a function of the output where possible, else of the input
+(``sknn.tape.activations`` says which). `p` is the activation's parameter, where it has one.
 """
 
 from math import pi, sqrt

@@ -1,4 +1,4 @@
-"""The barrier where the threads of a team meet."""
+"""The barrier that synchronizes the threads of a pool."""
 
 import sys
 
@@ -59,9 +59,9 @@ BARRIER_BYTES = 128
 
 @register_jitable
 def barrier(sync, size, most_spins):
-    """Wait until `size` threads have come here; look `most_spins` times before yielding the core.
+    """Wait until `size` threads have arrived; spin `most_spins` times before yielding the core.
 
-    Where there are more threads than cores, the one waited for may be the one whose core this is.
+    If there are more threads than cores, the thread that is waited for may need this core.
     """
     generation = _load(sync + 64)
     if _fetch_add(sync, 1) == size - 1:

@@ -1,11 +1,11 @@
-"""How a kernel becomes machine code: by those of Numba's passes that kernels need, and no others.
+"""Compilation of kernels to machine code, with only those of Numba's passes that kernels need.
 
-A kernel and its helpers know numbers, vectors and tiles: no objects of Python, no arrays, no
-exceptions. So most of what Numba does for a function can be left out. A helper, moreover, is
-nothing by itself: its module is linked into that of the kernel, which alone becomes machine code,
-with its helpers inlined.
+A kernel and its helpers use numbers, vectors and tiles: no Python objects, no arrays, no
+exceptions. So most of what Numba does for a function can be left out. Moreover, helpers are not
+compiled to machine code on their own: their modules are linked into the module of the kernel, which
+is compiled with its helpers inlined.
 
-This file and ``cache.py`` alone lean on private classes of Numba.
+Only this file and ``cache.py`` depend on private classes of Numba.
 """
 
 import inspect
@@ -107,7 +107,7 @@ class Library(JITCodeLibrary):
         return found
 
     def make(self, entry):
-        """Link, optimise and compile the module, of which `entry` remains visible; return the code.
+        """Link, optimize and compile the module, of which `entry` remains visible; return the code.
 
         Closures of different kernels may have the same names, and of two symbols of one name the
         linker takes the first for both.

@@ -1,6 +1,6 @@
 """Convolutions, without a matrix of patches.
 
-Images lie as [height][width][channels][samples], kernels as [filters / pack][height][width]
+Images are stored as [height][width][channels][samples], kernels as [filters / pack][height][width]
 [channels][pack]. So what one output needs of a row of the image lies side by side, in the order of
 the weights, and a window's row is to a convolution what all inputs are to a dense layer: the same
 register tile goes over it. (Channel by channel, images of a power of two would besides fall on the
@@ -45,7 +45,7 @@ from .simd import (
     tile_zero,
 )
 
-#: Samples at neighbouring positions that pass a tile of gradients while it is in registers.
+#: Samples at neighboring positions that pass a tile of gradients while it is in registers.
 _CHUNK = 128
 
 
@@ -147,7 +147,7 @@ def convolution_unbiased(t, rows, pack):
 
 
 def _convolution_one(t, pack, biased):
-    """Make the same for one sample: filters side by side, over neighbouring positions.
+    """Make the same for one sample: filters side by side, over neighboring positions.
 
     Where a tile of positions sees the image whole, its windows are at a constant distance. At the
     image's ends every position has an address of its own, and those outside keep their sums.
@@ -271,7 +271,7 @@ def kernel_gradient(t, rows, pack):
 
     op: as weight_gradient's: first byte of the slice, its byte in the gradient, elements, byte of
     the parameter, x, packed dz; then the convolution's numbers. A few positions at a time pass by
-    all rows of the slice: their gradients stay in the first-level cache, the sums of a tile of
+    all rows of the slice: their gradients stay in the L1 cache, the sums of a tile of
     weights in registers.
     """
     tile, width, real_size = t.column(rows, pack), t.width, t.size

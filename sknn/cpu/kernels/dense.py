@@ -88,7 +88,7 @@ def product(t, rows, pack, start, room=True):
     tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
     # Where a tile is narrower than a block, the inputs are read again for the rest of it: in parts
-    # that the first-level cache holds meanwhile. The sums wait in z, to the bit.
+    # that the L1 cache holds meanwhile. The sums wait in z, to the bit.
     depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
 
     @register_jitable

@@ -2,7 +2,7 @@
 
 A kernel is called as ``kernel(op, frame, slot)``: `op` points to its operands, 24 int64 (byte
 offsets into the arenas below, sizes, the bits of a float64); `frame` to the fields below, one copy
-a thread; `slot` is the address of the workspace of the block of samples at hand.
+per thread; `slot` is the address of the workspace of the current block of samples.
 """
 
 import inspect
@@ -95,7 +95,7 @@ def _store_whole(address, index, value, rest):
 
 
 class Target:
-    """What a kernel is specialised for: the scalar type and the width of a block of samples.
+    """What a kernel is specialized for: the scalar type and the width of a block of samples.
 
     Attributes
     ----------

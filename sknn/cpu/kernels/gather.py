@@ -49,7 +49,7 @@ def gather(t, source, contiguous):
     """Cast the rows of a batch to [columns][samples]. op: addresses, out, columns, field.
 
     Lanes beyond the last sample repeat the block's first one: what they give is finite, and their
-    weight is zero. Where a row's columns are neighbours, squares of a vector's size are transposed
+    weight is zero. Where a row's columns are neighbors, squares of a vector's size are transposed
     in registers.
     """
     width, lanes, real, source = t.width, t.vector.lanes, t.real, getattr(types, source)

@@ -1,9 +1,9 @@
-"""Losses: the value of each sample, and the gradient that backpropagation begins with.
+"""Losses: the value for each sample, and the gradient that backpropagation starts from.
 
 A row of ``FUNCTIONS`` makes, for a vector's elementary functions, the loss of one output `a`
-against its target `y` and its derivative with respect to `a`. With the activation that belongs to
-a loss (its canonical link), the gradient before the activation is a - y, and the activation's own
-gradient is not asked for.
+against its target `y` and its derivative with respect to `a`. With the canonical link of a loss as
+output activation, the gradient with respect to the pre-activations is a - y, and the activation's
+own gradient is not computed.
 """
 
 

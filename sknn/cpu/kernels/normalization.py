@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe and Szegedy, 2015), and that over neighbouring channels.
+"""Batch normalization (Ioffe and Szegedy, 2015), and that over neighboring channels.
 
 Statistics are of the whole batch, so they cut a step's first phase: all blocks up to here, then
 channels side by side, then all blocks from here on. Sums of a few positions are in the network's
@@ -41,9 +41,9 @@ _RUN = 8  # positions to sum before the sum is widened
 
 @kernel
 def batch_statistics(t):
-    """Mean and inverse deviation of some channels over the batch, and their running averages.
+    """Mean and inverse std of some channels over the batch, and their running averages.
 
-    op: x, mean, inverse deviation (shared), running mean, running variance (parameters), positions,
+    op: x, mean, inverse std (shared), running mean, running variance (parameters), positions,
     channels, epsilon, momentum, first channel, last. The running variance is the unbiased one, as
     in PyTorch. Sums are of differences to the channel's first value, so that squares keep their
     digits; and of four channels at a time, which lie side by side.
@@ -118,9 +118,9 @@ def batch_statistics(t):
 
 @kernel
 def normalize(t, relu):
-    """y = gamma (x - mean) / deviation + beta, perhaps cut at zero.
+    """y = gamma (x - mean) / std + beta, perhaps cut at zero.
 
-    op: x, mean, inverse deviation, gamma, beta, y, positions, channels.
+    op: x, mean, inverse std, gamma, beta, y, positions, channels.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
@@ -180,7 +180,7 @@ def normalize_running(t, relu):
 
 @kernel
 def normalize_running_gradient(t):
-    """dx = dy gamma / deviation, of the running averages.
+    """dx = dy gamma / std, of the running averages.
 
     op: dy, gamma, variance, dx, positions, channels, epsilon.
     """
@@ -203,9 +203,9 @@ def normalize_running_gradient(t):
 
 @kernel
 def normalize_sums(t, relu):
-    """dgamma = sum dy (x - mean) / deviation and dbeta = sum dy, over the batch.
+    """dgamma = sum dy (x - mean) / std and dbeta = sum dy, over the batch.
 
-    op: x, dy, mean, inverse deviation (shared), gamma, beta (parameters), dgamma, dbeta (shared),
+    op: x, dy, mean, inverse std (shared), gamma, beta (parameters), dgamma, dbeta (shared),
     positions, channels, first channel, last. Two channels at a time, which lie side by side. With
     `relu`, dy counts only where that let y through.
     """
@@ -266,7 +266,7 @@ def normalize_sums(t, relu):
 def normalize_gradient(t, relu):
     """dx, from the batch's sums.
 
-    op: x, dy, mean, inverse deviation, gamma, beta, dgamma, dbeta, dx, positions, channels.
+    op: x, dy, mean, inverse std, gamma, beta, dgamma, dbeta, dx, positions, channels.
     """
     vector, width, lanes, real = t.vector, t.width, t.vector.lanes, t.real
 
@@ -312,7 +312,7 @@ def shared_gradient(t):
 
 @kernel
 def local_response(t):
-    """y = x / scale^beta, scale = k + alpha / size * the neighbours' energy.
+    """y = x / scale^beta, scale = k + alpha / size * the neighbors' energy.
 
     op: x, y, scale, positions, channels, size, alpha, beta, k.
     """
@@ -357,7 +357,7 @@ def local_response_gradient(t):
                 i = (place * channels + c) * width
                 for n in range(0, width, lanes):
                     total = splat(vector, 0.0)
-                    # the channels whose neighbour this one is
+                    # the channels whose neighbor this one is
                     for j in range(max(c - (size - 1) // 2, 0), min(c + size // 2 + 1, channels)):
                         m = (place * channels + j) * width + n
                         each = load(vector, dy, m) * load(vector, y, m) / load(vector, scale, m)

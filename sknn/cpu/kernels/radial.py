@@ -89,7 +89,7 @@ def _distances(t, rows):
     tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
     # As there, a tile that is narrower than a block goes over parts of the inputs that stay in the
-    # first-level cache; the sums wait in z, to the bit.
+    # L1 cache; the sums wait in z, to the bit.
     depth = _DEPTH_BYTES // (width * t.size) if span < width else 1 << 30
 
     @register_jitable

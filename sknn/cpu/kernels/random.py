@@ -1,4 +1,4 @@
-"""The counter-based generator: dropout, noise, draws from normal distributions.
+"""The counter-based random number generator: dropout, noise, sampling of normal distributions.
 
 Philox 4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"): ten rounds
 turn a key and a counter into four random words. The key is the seed, the counter the step, the

@@ -1,9 +1,9 @@
-"""The loop: the steps of a program, in each thread of a team, without Python.
+"""The loop: runs the steps of a program, in each thread of a pool, without Python.
 
-A program is a list of phases, of two kinds. A phase over blocks does its operations for every
-block of the batch, one block after the other; a phase of tasks does each task's operations. The
-threads take blocks and tasks in turn, and meet after each phase. So no sum crosses threads, and
-the bits do not depend on their number.
+A program is a list of phases of two kinds. A phase over blocks runs its operations for every block
+of the batch, one block after the other; a phase of tasks runs each task's operations. Threads take
+blocks and tasks in turn, and synchronize after each phase. No sum is split over threads, so results
+do not depend on their number, bit for bit.
 """
 
 from llvmlite import ir

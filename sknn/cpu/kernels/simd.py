@@ -1,7 +1,7 @@
-"""The vector vocabulary: SIMD values for kernels written as ordinary nopython Python.
+"""SIMD primitives: vectors and register tiles for kernels written as ordinary nopython Python.
 
 A :class:`Vector` is a fixed number of *logical* lanes (16 of float32, 8 of float64), the same on
-every machine; LLVM legalises it to one AVX-512 register, two of AVX2, four of NEON. Operations
+every machine; LLVM legalizes it to one AVX-512 register, two of AVX2, four of NEON. Operations
 on it never reassociate, and multiply-adds are explicit, so the bits do not depend on the machine.
 
 A :class:`Tile` is a register tile: `rows` by `vectors` vectors that LLVM keeps in registers while

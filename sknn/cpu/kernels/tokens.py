@@ -1,4 +1,4 @@
-"""Token numbers: their vectors, the gradients of these, and drawing the next token."""
+"""Token ids: lookup of their vectors, the gradients of these, and sampling of the next token."""
 
 from numba.core import types
 
@@ -113,11 +113,11 @@ def lookup_gradient(t, pack):
 
 @kernel
 def draw(t):
-    """Draw a token from softmax(z / temperature), and write it behind the one at hand.
+    """Sample a token from softmax(z / temperature), and write it after the current one.
 
-    The step's rates hold, in the place of the optimizer's: one over the temperature; a uniform
-    number, by which the cumulative distribution is inverted; how many of the largest z may be
-    drawn, with those that equal the last of them (0: all); and whether the next token is given
+    The step's rates contain, in place of the optimizer's: one over the temperature; a uniform
+    random number, by which the cumulative distribution is inverted; how many of the largest z may
+    be drawn, and those equal to the last of them (0: all); and whether the next token is given
     already. op: z, units.
     """
     vector, real = t.vector, t.real

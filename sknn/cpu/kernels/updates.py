@@ -1,6 +1,6 @@
-"""What happens to a slice of a gradient while it is in the cache: penalties, clipping, the update.
+"""Operations on a slice of a gradient while it is in the cache: penalties, clipping, the update.
 
-All of these begin with the same operands: first byte of the slice in the parameters, its byte in
+All of these start with the same operands: first byte of the slice in the parameters, its byte in
 the gradient, the number of elements.
 """
 

@@ -356,7 +356,7 @@ def kernel_gradient_narrow(t):
     """The same, of a convolution of several groups. o: x, dz, the convolution's numbers.
 
     Each group is a product for those of a task's columns that are its own, in whole fours: it adds
-    zero to what it shares with its neighbours. Those of thin groups are made one by one, each by
+    zero to what it shares with its neighbors. Those of thin groups are made one by one, each by
     all threads.
     """
     get, put, put_four, constant, divide = t.get, t.put, t.put_four, t.constant, t.divide

@@ -139,7 +139,7 @@ def pack_samples(t):
 
 
 def gradient_store(t, adds=False):
-    """Return where the sums of a parameter's gradient go: four neighbours of a row.
+    """Return where the sums of a parameter's gradient go: four neighbors of a row.
 
     Sums over a part of a batch go beside those of the other parts.
     """

@@ -139,7 +139,7 @@ def variant_of(name, variant):
 
 
 class Target:
-    """What an operation is specialised for, and the words it is written in.
+    """What an operation is specialized for, and the words it is written in.
 
     Attributes
     ----------

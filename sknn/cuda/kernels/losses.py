@@ -1,7 +1,8 @@
-"""Losses: the value for a block, and the gradient that backpropagation begins with.
+"""Losses: the value for a block, and the gradient that backpropagation starts from.
 
-The value is one sum over the block, in an order of its own: it is the first group's work. With the
-activation that belongs to a loss (its canonical link), the gradient before the activation is a - y.
+The value is one sum over the block, in a fixed order: the first group computes it. With the
+canonical link of a loss as output activation, the gradient with respect to the pre-activations is
+a - y.
 """
 
 import math

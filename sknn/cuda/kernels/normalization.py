@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe and Szegedy, 2015), and that over neighbouring channels.
+"""Batch normalization (Ioffe and Szegedy, 2015), and that over neighboring channels.
 
 Statistics are of the whole batch: each channel's are one task. Numbers beyond the last sample are
 in no sum.
@@ -72,9 +72,9 @@ def _batch_sums(t, values):
 
 @kernel
 def batch_statistics(t):
-    """Mean and inverse deviation of channels over the batch, and their running averages.
+    """Mean and inverse std of channels over the batch, and their running averages.
 
-    o: x, mean, inverse deviation (shared), running mean, running variance (parameters), positions,
+    o: x, mean, inverse std (shared), running mean, running variance (parameters), positions,
     channels, epsilon, momentum. The running variance is the unbiased one, as in PyTorch. Means are
     of differences to the channel's first value, variances of differences to the mean.
     """
@@ -121,9 +121,9 @@ def batch_statistics(t):
 
 @kernel
 def normalize(t, relu):
-    """y = gamma (x - mean) / deviation + beta, or its relu.
+    """y = gamma (x - mean) / std + beta, or its relu.
 
-    o: x, mean, inverse deviation (shared), gamma, beta (parameters), y, positions, channels.
+    o: x, mean, inverse std (shared), gamma, beta (parameters), y, positions, channels.
     """
     get, put, constant, divide, fma = t.get, t.put, t.constant, t.divide, t.fma
     width, zero = t.width, t.real(0)
@@ -175,7 +175,7 @@ def normalize_running(t, relu):
 
 @kernel
 def normalize_running_gradient(t):
-    """dx = dy gamma / deviation, of the running averages.
+    """dx = dy gamma / std, of the running averages.
 
     o: dy, gamma, variance (parameters), dx, positions, channels, epsilon.
     """
@@ -197,9 +197,9 @@ def normalize_running_gradient(t):
 
 @kernel
 def normalize_sums(t, relu):
-    """dgamma = sum dy (x - mean) / deviation and dbeta = sum dy, over the batch.
+    """dgamma = sum dy (x - mean) / std and dbeta = sum dy, over the batch.
 
-    o: x, dy, mean, inverse deviation (shared), gamma, beta (parameters), dgamma, dbeta (shared),
+    o: x, dy, mean, inverse std (shared), gamma, beta (parameters), dgamma, dbeta (shared),
     positions, channels. With `relu`, dy counts only where that let y through.
     """
     get, put, constant, fma, zero = t.get, t.put, t.constant, t.fma, t.real(0)
@@ -232,7 +232,7 @@ def normalize_sums(t, relu):
 def normalize_gradient(t, relu):
     """dx, from the batch's sums; zero beyond the last sample.
 
-    o: x, dy, mean, inverse deviation (shared), gamma, beta (parameters), dgamma, dbeta (shared),
+    o: x, dy, mean, inverse std (shared), gamma, beta (parameters), dgamma, dbeta (shared),
     dx, positions, channels.
     """
     get, put, constant, divide, fma = t.get, t.put, t.constant, t.divide, t.fma
@@ -284,7 +284,7 @@ def unit_sums(t):
 
 @kernel
 def local_response(t):
-    """y = x / scale^beta, scale = k + alpha / size * the neighbours' energy.
+    """y = x / scale^beta, scale = k + alpha / size * the neighbors' energy.
 
     o: x, y, scale, positions, channels, size, alpha, beta, k.
     """
@@ -330,7 +330,7 @@ def local_response_gradient(t):
             c = row - divide(row, channels) * channels
             total = real(0)
             for j in range(max(c - before, 0), min(c + behind + 1, channels)):
-                # the channels whose neighbour this one is
+                # the channels whose neighbor this one is
                 m = i + (j - c) * width
                 total += get(dy, m) * get(y, m) / get(scale, m)
             own = get(dy, i) * math.exp(-beta * math.log(get(scale, i)))

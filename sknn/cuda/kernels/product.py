@@ -21,8 +21,8 @@ class Side(NamedTuple):
     """One of the two factors.
 
     ``where(team, frame, o, m)`` returns three int that ``load(team, frame, o, x, y, z, k)`` gets
-    for the number at the row k; `along` says that numbers of neighbouring k are neighbours in
-    memory, rather than those of neighbouring m.
+    for the number at the row k; `along` says that numbers of neighboring k are neighbors in
+    memory, rather than those of neighboring m.
     """
 
     where: object
@@ -71,7 +71,7 @@ def product(t, a, b, store, step=None, tile=None):
     """Return a function that makes a product: ``multiply(team, frame, o, scratch, m, n, k)``.
 
     The last three are the extents. ``store(team, frame, o, m, n, c0, c1, c2, c3)`` gets four
-    neighbours of a row of C; n is a multiple of four. ``step(a, b, c)``, in place of a b + c, is
+    neighbors of a row of C; n is a multiple of four. ``step(a, b, c)``, in place of a b + c, is
     what makes a sum of the one before, c; of two zeros it makes c. `tile` is one like the target's.
     """
     rows, columns, each = tile or t.tile
@@ -80,7 +80,7 @@ def product(t, a, b, store, step=None, tile=None):
     along_a, along_b, store = a.along, b.along, jit(store)
     log_rows, log_columns, log_depth = _log(rows), _log(columns), _log(depth)
     loads_a, loads_b = depth * rows // threads, depth * columns // threads
-    # four numbers more to a row: neighbours along k then lie in different banks
+    # four numbers more to a row: neighbors along k then lie in different banks
     stride_a, stride_b = rows + 4, columns + 4
     behind_a, stage = depth * stride_a, depth * (stride_a + stride_b)
     parts, across = each // 4, columns // each

@@ -1,4 +1,4 @@
-"""What happens to a piece of a parameter's gradient: penalties, clipping, the update.
+"""Operations on a piece of a parameter's gradient: penalties, clipping, the update.
 
 A piece has the rows and columns that its task says. Each rule is that of the CPU's kernels.
 """

@@ -1,8 +1,8 @@
-"""What kernels are written in: reads and writes by address, shared memory, barriers, atomics.
+"""The primitives of kernels: reads and writes by address, shared memory, barriers, atomics.
 
-Numba's own words for CUDA know arrays, and pass each as seven numbers. A kernel of ours gets plain
-integers, so that launching one costs little, and reads and writes by address; the words for that
-speak LLVM, and so do all that are particular to a GPU. They lie in this file alone.
+These primitives are called words. Numba's own for CUDA use arrays, and pass each as seven numbers.
+Our kernels get plain integers, so that launches are cheap, and read and write by address. The words
+for that emit LLVM IR, and so do all that are specific to GPUs; they are all in this file.
 
 :class:`Words` has what only needs LLVM, and is the same for every compiler. A subclass says how a
 function becomes one that kernels call, and how threads know of each other. Here that is
@@ -109,7 +109,7 @@ class Words:
         return self._once(("put", kind), put)
 
     def put_four(self, kind):
-        """Return the word that writes four neighbours; the first index is a multiple of four."""
+        """Return the word that writes four neighbors; the first index is a multiple of four."""
 
         def put_four(typingctx, address, index, a, b, c, d):
             def codegen(context, builder, sig, args):
@@ -122,7 +122,7 @@ class Words:
         return self._once(("put four", kind), put_four)
 
     def four(self, kind):
-        """Return the word that copies four neighbours of `shared` memory to a thread's own.
+        """Return the word that copies four neighbors of `shared` memory to a thread's own.
 
         ``four(shared, i, local, j)``: i is a multiple of four.
         """
