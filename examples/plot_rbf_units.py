@@ -42,7 +42,7 @@ def bumps(net):
 # overlap, with large weights of both signs whose sum is smooth. ``widths="auto"``, the default,
 # widens those of the clusters until they reach other centers: the bumps overlap, too, and four or
 # eight of them come closest to the sine; two of them are too wide for it.
-figure, panels = plt.subplots(3, 3, figsize=(11, 9), layout="constrained")
+figure, panels = plt.subplots(3, 3, figsize=(11, 7.5), layout="constrained")
 for line, widths in zip(panels, ("cluster", "shared", "auto")):
     for panel, k in zip(line, (2, 4, 8)):
         net = RBFNetRegressor(k, widths=widths, random_state=0).fit(X, y)
