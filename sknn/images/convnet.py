@@ -185,7 +185,7 @@ class ConvNetClassifier(
 
     Examples
     --------
-    >>>     >>> from sklearn.datasets import load_digits
+    >>> from sklearn.datasets import load_digits
     >>> from sknn import ConvNetClassifier
     >>> from sknn.layers import Conv2D, MaxPooling2D
     >>> X, y = load_digits(return_X_y=True)
