@@ -1,1 +1,1 @@
-"""The measured promises, against scikit-learn and PyTorch: ``python -m benchmarks``."""
+"""Benchmarks against scikit-learn and PyTorch: ``python -m benchmarks``."""

@@ -1,8 +1,8 @@
-"""Measure, and print one Markdown table.
+"""Run the benchmarks and print one Markdown table.
 
-``python -m benchmarks`` from the project's root. Ratios say how many times faster sknn is than the
-peer: medians of runs that take turns in one process, after everything is compiled. A peer that
-cannot be imported, or data that is not there, is shown as absent.
+Run ``python -m benchmarks`` from the project's root. Ratios say how many times faster sknn is than
+the peer: they compare medians of runs that alternate in one process, after everything is compiled.
+A peer that cannot be imported, or a missing data file, is shown as absent.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# Before anything starts a worker process, which has to hear of it as well: every fit here ends
-# before it converges, on purpose.
+# Every fit here stops before it converges, on purpose. Set in the environment, so that worker
+# processes inherit it.
 os.environ["PYTHONWARNINGS"] = "ignore"
 warnings.simplefilter("ignore")
 if "--quick" in sys.argv:
-    # Threads of OpenMP that wait actively hold up everything where others need the cores too.
+    # OpenMP threads that wait actively slow down everything where other processes need the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import joblib  # noqa: E402
@@ -42,29 +42,29 @@ from .table import HEADER, Settings  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
 
-#: What `--only` selects: each point, and what is measured there.
+#: The points that `--only` selects, with a description of what they measure.
 POINTS = {
     speed.POINT: "fits, a search, predictions, kernels",
-    processes.FIRST_FIT: "first fits of a process, and the import",
+    processes.FIRST_FIT: "the first fit in a process, and the import",
     accuracy.POINT: "accuracy",
     processes.MEMORY: "memory of a fit",
     convnets.SPEED: "fits, and predictions of many images",
     convnets.IMAGE: "predictions of one image",
     convnets.MEMORY: "memory of a prediction and of fits",
     convnets.ACCURACY: "accuracy",
-    conv_kernels.POINT: "share of one core's peak, shape by shape",
+    conv_kernels.POINT: "fraction of one core's peak, by shape",
     recurrent.SPEED: "training steps of character models, and sampling",
-    recurrent.MEMORY: "memory of these",
+    recurrent.MEMORY: "memory of training steps and sampling",
     recurrent.ACCURACY: "likelihood of a play",
-    autoencoders.SPEED: "epochs",
-    autoencoders.ACCURACY: "errors of reconstruction",
+    autoencoders.SPEED: "training epochs",
+    autoencoders.ACCURACY: "reconstruction errors",
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
-    threads.POINT: "small fits beside threads that predict",
+    threads.POINT: "small fits while other threads predict",
     cuda.POINT: "training steps on a GPU",
 }
 
-#: Where they are.
+#: The modules that define the measurements.
 MODULES = (
     speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
     cuda,
@@ -83,7 +83,7 @@ def main():
     if options.list:
         print(*(f"{task.point}: {task.name}" for task in chosen), sep="\n")
         return
-    gc.freeze()  # what was imported stays: no need to look for garbage in it before every time
+    gc.freeze()  # imported objects stay: the collections before each timing need not scan them
     repeats = options.repeats or (1 if options.quick else 5)
     settings = Settings(repeats, options.quick, options.data, options.text)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
@@ -93,7 +93,7 @@ def main():
             print(row.markdown(), flush=True)
             empty = False
         if empty:
-            raise RuntimeError(f"No row came of {task.name!r}.")
+            raise RuntimeError(f"{task.name!r} yielded no row.")
 
 
 def _options():
@@ -104,12 +104,14 @@ def _options():
         metavar="POINT",
         choices=POINTS,
         default=POINTS,
-        help="; ".join(f"{point}: {what}" for point, what in POINTS.items()) + " (all without it)",
+        help="; ".join(f"{point}: {what}" for point, what in POINTS.items()) + " (default: all)",
     )
-    parser.add_argument("--list", action="store_true", help="name the measurements, and stop")
-    parser.add_argument("--row", default="", help="only measurements whose name contains this")
-    parser.add_argument("--repeats", type=int, help="runs of each side (5 without it)")
-    parser.add_argument("--quick", action="store_true", help="tiny settings, to see that it runs")
+    parser.add_argument("--list", action="store_true", help="list the measurements and exit")
+    parser.add_argument("--row", default="", help="only measurements whose name contains this text")
+    parser.add_argument("--repeats", type=int, help="number of runs per side (default: 5)")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny settings, to check that everything runs"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -120,21 +122,21 @@ def _options():
         "--text",
         type=Path,
         default=ROOT.parent / "shared" / "data" / "tinyshakespeare.txt.gz",
-        help="a play, compressed by gzip",
+        help="a gzip-compressed text file of a play",
     )
     return parser.parse_args()
 
 
 def _machine(settings):
-    """Say when, on what and with what, as one paragraph."""
+    """Return date, machine and package versions as one paragraph."""
     packages = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     lines = [
         f"{date.today()}, {_processor()}, {joblib.cpu_count()} cores, {platform.system()}.",
         f"Python {platform.python_version()}, {packages}.",
-        f"Medians of {settings.repeats} runs a side.",
+        f"Medians of {settings.repeats} runs per side.",
     ]
     if settings.quick:
-        lines.append("Quick settings: the figures mean nothing.")
+        lines.append("Quick settings: the figures are meaningless.")
     return "\n".join(lines)
 
 

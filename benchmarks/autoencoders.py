@@ -1,4 +1,4 @@
-"""Autoencoders: the time of an epoch as ratios, and the errors that they reach on MNIST."""
+"""Autoencoders: relative times of an epoch, and reconstruction errors on MNIST."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -43,7 +43,7 @@ EPOCHS = {
     ),
 }  # fmt: skip
 
-# name: the estimator, its parameters, seeds, the target of the mean cross-entropy of a test pixel
+# name: the estimator, its parameters, seeds, the target mean cross-entropy per test pixel
 CROSS_ENTROPIES = {
     "784-32-784": (AutoencoderTransformer, {"hidden_layer_sizes": 32}, 3, 0.093),
     "784-128-64-32 and back": (
@@ -55,7 +55,7 @@ CROSS_ENTROPIES = {
     ),
 }  # fmt: skip
 
-#: The weight of the code's absolute values that makes it sparse.
+#: Weight of the L1 penalty that makes the code sparse.
 ACTIVITY_L1 = 1e-4
 
 _CONVOLUTION = Conv2D(16, 3, padding="same", activation="relu")
@@ -63,7 +63,7 @@ _CONVOLUTION = Conv2D(16, 3, padding="same", activation="relu")
 # name: the estimator, epochs, its parameters
 DENOISING = {
     "784-512-784": (AutoencoderTransformer, 15, {"hidden_layer_sizes": 512, "loss": "log_loss"}),
-    # Its code of 128 numbers leaves nearly as much error as is aimed at in clean images too.
+    # With its code of 128 values, even clean images have nearly as much error as the target.
     "convolutional": (
         ConvAutoencoderTransformer, 50,
         {
@@ -107,7 +107,7 @@ def tasks():
 
 @dataclass(frozen=True)
 class _Way:
-    """One way of PyTorch's to train a network: how it goes through rows, and what is around it."""
+    """One way to train a network in PyTorch: a function for one epoch, and a context for it."""
 
     epoch: Callable[[object], object]
     around: Callable[[], AbstractContextManager]
@@ -119,7 +119,7 @@ class _Way:
 def _epoch(name, network, row, settings):
     kind, parameters, batch_size, target = row
     X = _pixels(settings)
-    # as PyTorch does: no averages of weights
+    # no averaging of weights, as in PyTorch
     net = kind(**parameters, batch_size=batch_size, average=False, random_state=0)
     sides = {"sknn": Side(partial(net.partial_fit, X))}
     sides["sknn"].run()
@@ -134,7 +134,7 @@ def _epoch(name, network, row, settings):
 
 
 def _pixels(settings):
-    """Return 10,000 images of MNIST, or random rows of that kind."""
+    """Return 10,000 images of MNIST, or random data of that shape."""
     n = 20 if settings.quick else 10_000
     if not settings.mnist.exists():
         return digits_like(n, 784, 10)[0]
@@ -142,7 +142,7 @@ def _pixels(settings):
 
 
 def _torch_ways(network, loss, batch_size):
-    """Return PyTorch's ways: its layouts, losses, steps and numbers of threads, oneDNN or not."""
+    """Return PyTorch's variants: layouts, losses, optimizer steps, threads, with oneDNN or not."""
     from . import torch_autoencoders as peer
     from .torch_recurrent import conditions
 
@@ -156,7 +156,7 @@ def _torch_ways(network, loss, batch_size):
 
 
 def _fastest(ways, rows, repeats):
-    """Return the way that goes through a few rows fastest, at its best of some times."""
+    """Return the variant that trains fastest on some rows, by its best time of several."""
 
     def best(way):
         return min(seconds(way.side(rows)) for _ in range(repeats))
@@ -168,7 +168,7 @@ def _fastest(ways, rows, repeats):
 
 
 def _digits(settings):
-    """Return MNIST to train on and to test on, as fractions; None if it is absent."""
+    """Return the training and test images of MNIST, scaled to [0, 1]; None if it is absent."""
     if not settings.mnist.exists():
         return None
     X, _, X_test, _ = mnist(settings.mnist, every=200 if settings.quick else 1)
@@ -176,7 +176,7 @@ def _digits(settings):
 
 
 def _fitted(kind, settings, X, epochs, seed, batch_size=256, **parameters):
-    """Return an estimator that was trained for all its epochs."""
+    """Return an estimator trained for all epochs."""
     net = kind(
         max_iter=1 if settings.quick else epochs,
         batch_size=batch_size,
@@ -223,12 +223,12 @@ def _sparse(name, settings):
             losses.append(-sparse.score(X_test))
     share, loss = (median(values) if values else None for values in (shares, losses))
     unit = "x its mean"
-    yield Row(ACCURACY, f"code, {name}", "the plain one's", share, 0.5, unit, at_least=False)
+    yield Row(ACCURACY, f"code, {name}", "plain 784-32-784", share, 0.5, unit, at_least=False)
     yield Row(ACCURACY, f"cross-entropy, {name}", "3 seeds", loss, 0.1, at_least=False)
 
 
 def _denoising(name, row, settings):
-    """Compare what noisy images are reconstructed to, and these themselves, with clean ones."""
+    """Compare the errors of noisy images before and after reconstruction."""
     (kind, epochs, parameters), digits, share = row, _digits(settings), None
     if digits is not None:
         X, clean = digits
@@ -251,7 +251,7 @@ def _same_bound(name, settings):
         ours = median(_our_bound(*digits, settings, seed) for seed in _seeds(settings))
         theirs = median(_their_bound(*digits, settings, seed) for seed in _seeds(settings))
         ratio = ours / theirs
-        name = f"{name} (bound {ours:.2f} nats an image, PyTorch {theirs:.2f})"
+        name = f"{name} (ELBO {ours:.2f} nats per image, PyTorch {theirs:.2f})"
     yield Row(ACCURACY, name, "PyTorch", ratio, 1.01, "x its test loss", at_least=False)
 
 

@@ -1,4 +1,4 @@
-"""What is run in new processes. Imports stand where their time or memory belongs."""
+"""Functions to run in new processes; imports are placed where their time or memory should count."""
 
 import ctypes
 import gc
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def import_seconds(*modules):
-    """Time to import the modules."""
+    """Return the time to import the modules, in seconds."""
     start = time.perf_counter()
     for module in modules:
         import_module(module)
@@ -17,7 +17,7 @@ def import_seconds(*modules):
 
 
 def first_fit():
-    """How many seconds longer the first fit of this process takes than a later one."""
+    """Return by how many seconds the first fit of this process takes longer than a later one."""
     from sklearn.datasets import load_digits
 
     from sknn import MLPNetClassifier
@@ -33,7 +33,7 @@ def first_fit():
 
 
 def memory_rise(folder):
-    """How far ``fit`` raises the peak resident memory of this process, in MB."""
+    """Return by how much ``fit`` raises the peak resident memory of this process, in MB."""
     import numpy as np
 
     from sknn import MLPNetClassifier
@@ -47,7 +47,7 @@ def memory_rise(folder):
 
 
 def vgg16_memory(peer, path, image_shape):
-    """How far predicting one image with VGG-16 raises the peak memory; None where unknown."""
+    """Return by how many MB predicting one image with VGG-16 raises the peak memory, or None."""
     import numpy as np
 
     image = np.random.RandomState(0).rand(1, *image_shape).astype(np.float32)
@@ -63,7 +63,7 @@ def vgg16_memory(peer, path, image_shape):
 
 
 def fit_memory(peer, network, samples):
-    """How far training raises the peak memory, weights and all; None where unknown."""
+    """Return by how many MB training raises the peak memory, including weights, or None."""
     from .networks import classifier, images_for
 
     warnings.simplefilter("ignore")
@@ -77,7 +77,7 @@ def fit_memory(peer, network, samples):
 
 
 def recurrent_memory(peer, name, quick):
-    """How far a training step of a character model raises the peak memory; None where unknown."""
+    """Return by how many MB a character model's training step raises the peak memory, or None."""
     from .character_models import MODELS
 
     model = MODELS[name].small() if quick else MODELS[name]
@@ -92,7 +92,7 @@ def recurrent_memory(peer, name, quick):
 
 
 def sampling_memory(n):
-    """How far drawing `n` characters raises the peak memory; None where unknown."""
+    """Return by how many MB sampling `n` characters raises the peak memory, or None."""
     from sknn import CharRNN
 
     from .character_models import text_of
@@ -103,10 +103,11 @@ def sampling_memory(n):
 
 
 def _second_rise(call):
-    """How far a call raises the peak resident memory of this process, in MB, the second time.
+    """Return by how many MB the second run of a call raises the peak resident memory, or None.
 
-    What the first leaves is there before: code, the libraries' threads. Only sknn's buffers are
-    not, which it keeps for the next prediction; they count.
+    What the first run leaves, code and the libraries' threads, does not count. The buffers that
+    sknn keeps for the next prediction do count: they are freed before the second run. None if the
+    system cannot reset the peak.
     """
     from sknn.engine.lowering import program
 
@@ -115,7 +116,7 @@ def _second_rise(call):
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     except (OSError, AttributeError):
         return None
     before = _status("VmRSS")
@@ -124,15 +125,15 @@ def _second_rise(call):
 
 
 def _status(field):
-    """A line of what Linux says of this process, in MB."""
+    """Return a memory figure of this process in MB, from Linux's /proc."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(dict(line.split(":", 1) for line in lines)[field].split()[0]) * 1024 / 1e6
 
 
 def _peak_memory():
-    """Peak resident memory of this process in MB."""
+    """Return the peak resident memory of this process in MB."""
     if Path("/proc/self/status").exists():
-        # On Linux, getrusage would count what the parent held when it started this process.
+        # On Linux, getrusage would include the parent's memory when it started this process.
         return _status("VmHWM")
     import resource
 

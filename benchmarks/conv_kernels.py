@@ -1,10 +1,10 @@
-"""The share of one core's peak that the convolution kernels reach, in float32, shape by shape.
+"""The fraction of one core's peak that the convolution kernels reach, in float32, by shape.
 
-The peak is the best of what this process sees from a loop of nothing but multiply-adds on
-registers, and from the dense kernel. The kernels are those of a step of training, with the operands
-and the slices that the engine gives them, over four blocks of 32 samples; the transposition that
-the gradient of the weights wants belongs to its time. Only multiply-adds inside of the image count.
-Time is that of the processor, since one core is what the share is of: nothing waits here.
+The peak is the highest rate that this process measures for a loop of only multiply-adds on
+registers, and for the dense kernel. The kernels are those of a training step, with the operands and
+the slices that the engine passes to them, over four blocks of 32 samples; the time of the weight
+gradient includes the transposition that it needs. Only multiply-adds inside the image count. Times
+are CPU times of the thread, since the peak is that of one core.
 """
 
 import time
@@ -26,7 +26,7 @@ from .table import Row, Task
 POINT = "conv-kernels"
 BLOCKS, TARGET = 4, 75
 
-# channels, filters, kernel size, height and width of the image, then what differs from the default
+# channels, filters, kernel size, height and width of the image, parameters other than the defaults
 SHAPES = [
     (1, 6, 5, 28, {"padding": "same"}),
     (6, 16, 5, 14, {}),
@@ -56,7 +56,7 @@ def tasks():
 
 
 def _shares(name, layer, shape, settings):
-    """Measure each kernel in turns with the peak; yield a row for each."""
+    """Measure each kernel, alternating with the peak; yield a row for each."""
     blocks = 1 if settings.quick else BLOCKS
     kernels_of, _ = runs(layer, shape, np.float32, blocks)
     work = 2 * _multiply_adds(layer, shape) * WIDTH * blocks
@@ -85,14 +85,14 @@ def _seconds(call):
 
 
 def _multiply_add_loop():
-    """Return a function of nothing but multiply-adds on registers, and its tile's rows and span."""
+    """Return a loop of only multiply-adds on registers, and its tile's rows and span."""
     tile = Tile(Vector(types.float32, LANES[types.float32]), *tile_shape(8))
     rows, span = tile.rows, tile.vectors * tile.vector.lanes
 
     @njit(error_model="numpy")
     def loop(scalars, vectors, out, n):
         sums = tile_zero(tile)
-        for _ in range(n):  # nothing is stored here, so the operands stay in registers too
+        for _ in range(n):  # nothing is stored here, so the operands stay in registers, too
             sums = tile_outer(sums, scalars, 0, 1, vectors, 0, 0)
         tile_store(sums, out, 0, span, rows)
 
@@ -100,14 +100,14 @@ def _multiply_add_loop():
 
 
 class _Peak:
-    """The highest rate of multiply-adds so far, two operations each; grows with each look."""
+    """The highest rate so far, in operations per second; a multiply-add counts as two."""
 
     def __init__(self):
         self.rate = 0.0
         self._calls = None
 
     def measure(self):
-        """Look again."""
+        """Measure again, and keep the highest rate."""
         if self._calls is None:
             self._calls = self._make_calls()
             for call, _ in self._calls:
@@ -117,7 +117,7 @@ class _Peak:
 
     @staticmethod
     def _make_calls():
-        """Return the loop and the dense kernel, and how many operations a call does."""
+        """Return the loop and the dense kernel, each with its number of operations per call."""
         loop, rows, span = _multiply_add_loop()
         n = 200_000
         arrays = [aligned(4 * length).view(np.float32) for length in (rows, span, rows * span)]
@@ -142,7 +142,7 @@ _peak = _Peak()
 
 
 def _multiply_adds(layer, shape):
-    """Count those of one sample that lie inside of the image."""
+    """Count the multiply-adds of one sample that lie inside the image."""
     out = layer.output_shape(shape)
     inside = []
     for axis in range(2):

@@ -1,4 +1,4 @@
-"""The convolutional networks: times as ratios, the accuracy on MNIST, and memory."""
+"""Convolutional networks: relative times, memory, and accuracy on MNIST."""
 
 import importlib.util
 import tempfile
@@ -19,7 +19,7 @@ from .timing import Side, ratios, seconds
 
 SPEED, IMAGE, MEMORY, ACCURACY = "conv-speed", "conv-image", "conv-memory", "conv-accuracy"
 
-#: PyTorch's names, and whether its channels are last in memory.
+#: Names of PyTorch's memory layouts, and whether they are channels-last.
 LAYOUTS = {"PyTorch": False, "PyTorch, channels_last": True}
 
 # name: images, epochs, the targets against PyTorch's layouts
@@ -29,7 +29,7 @@ FITS = {
     "resnet20": (1280, 3, 1.5, 1.3),
 }
 
-#: What differs from the defaults in fits whose accuracy is measured.
+#: Parameters that differ from the defaults in the fits whose accuracy is measured.
 ACCURACIES = {
     "": {},
     ", averaged": {"average": True},
@@ -37,12 +37,12 @@ ACCURACIES = {
     ", shifted by a pixel": {"augmentation": RandomShift(1, 1)},
 }
 
-#: Images at once that PyTorch may predict; it gets what suits it best.
+#: Batch sizes for PyTorch's predictions, of which the fastest counts.
 BATCHES = (100, 500, 2500, 10_000)
 
 
 def tasks():
-    """List the measurements of the convolutional networks, but for their kernels'."""
+    """List the measurements of the convolutional networks, except for those of their kernels."""
     for network, (*sizes, default, channels_last) in FITS.items():
         name = f"fit {network}, batch 128"
         targets = dict(zip(LAYOUTS, (default, channels_last)))
@@ -104,7 +104,7 @@ def _predict_many(name, settings):
 
 
 def _best_batches(predict):
-    """Make a side of PyTorch's predictions, with as many images at once as suit it best."""
+    """Return PyTorch's predictions as a side, with the fastest batch size."""
     sides = [Side(partial(predict, batch)) for batch in BATCHES]
     for side in sides:
         side.run()
@@ -150,9 +150,10 @@ def _image_rows(name, sides, settings, loops, target):
 
 @contextmanager
 def _vgg16_file(settings):
-    """Make a file of random weights; its path and the shape of an image, None without safetensors.
+    """Yield the path of a file of random weights, and the shape of an image.
 
-    Quick settings have small images, for which most of the weights fall away.
+    The path is None if safetensors is not installed. Quick settings use small images, for which
+    there are far fewer weights.
     """
     shape = (32, 32, 3) if settings.quick else (224, 224, 3)
     if importlib.util.find_spec("safetensors") is None:
@@ -179,7 +180,7 @@ def _memory_of_fit(name, network, settings):
 
 
 def _memory_row(name, call, settings, target):
-    """Compare how far something raises the peak memory on both sides, each in its own process."""
+    """Compare how much a call raises the peak memory on both sides, each in its own process."""
     peers = ("sknn",) if torch is None else ("sknn", "PyTorch")
     rises = {}
     if call is not None:

@@ -1,8 +1,8 @@
-"""Training on a GPU, beside PyTorch on the same card: in its default way, and by CUDA graphs.
+"""Training on a GPU, against PyTorch on the same GPU: by default, and with CUDA graphs.
 
-A time is that of a fit of several epochs. Sending the data is a part of ours, while PyTorch's are
-on the card before. Without a GPU there are no figures; at quick settings both sides run on the CPU
-then, to see that they run.
+Times are of a fit of several epochs. Ours include the transfer of the data, while PyTorch's data
+are already on the GPU. Without a GPU there are no figures; at quick settings both sides then run on
+the CPU, to check that they run.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ BATCHES = 128, 4096
 
 @dataclass(frozen=True)
 class Case:
-    """A network: the shape of its inputs, its multiply-adds, and what it is on each side.
+    """A network: the shape of its inputs, its multiply-adds, and its implementations.
 
-    ``ours(**parameters)`` returns the estimator, ``theirs(peer)`` the model of PyTorch; `target` is
-    that against its default.
+    ``ours(**parameters)`` returns the estimator, ``theirs(peer)`` the PyTorch model; `target` is
+    the target against PyTorch's default.
     """
 
     shape: tuple
@@ -59,7 +59,7 @@ def _convolutional(name, target, work):
     )  # fmt: skip
 
 
-#: By name. Multiply-adds are of one sample, forward.
+#: Cases by name. Multiply-adds are per sample, in the forward pass.
 CASES = {
     "MLP 64-100-10": _dense(64, 100, 10, target=5),
     "MLP 784-512-10": _dense(784, 512, 10, target=2),
@@ -83,7 +83,7 @@ CASES = {
 
 
 def tasks():
-    """List the measurements."""
+    """List the measurements of training on a GPU."""
     for name, case in CASES.items():
         for batch in BATCHES:
             title = f"fit, {name}, batch {batch}"
@@ -91,7 +91,7 @@ def tasks():
 
 
 def _gpu():
-    """Return the device that is a GPU, or None."""
+    """Return the first GPU as a device, or None."""
     from sknn.engine.devices import device_named
 
     try:
@@ -135,7 +135,7 @@ def _fit(name, case, batch, settings):
         against = "PyTorch, CUDA graphs"
         yield Row(POINT, name, against, measured[against], None, "x")
     if gpu is not None:
-        # three products of the same size: forward, and two backward
+        # three products of the same size: one in the forward pass, two in the backward pass
         rate = 2 * 3 * case.work * len(X) * epochs / seconds(sides["sknn"])
         share = 100 * rate / gpu.driver.peak
-        yield Row(POINT, name, "the card's peak in float32", share, None, "%")
+        yield Row(POINT, name, "the GPU's float32 peak", share, None, "%")

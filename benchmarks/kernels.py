@@ -1,8 +1,8 @@
 """The dense kernels on one core against NumPy's matrix product, with and without AVX-512.
 
-Each kernel goes over four blocks of 32 samples of a layer of 784 inputs and 512 units, as in a
-step of training; NumPy multiplies the same matrices. AVX-512 is switched off for the kernels only,
-in a process of their own.
+Each kernel processes four blocks of 32 samples of a layer with 784 inputs and 512 units, as in a
+training step; NumPy multiplies the same matrices. AVX-512 is disabled for the kernels only, in a
+separate process.
 """
 
 import json
@@ -22,11 +22,11 @@ from sknn.layers import Dense
 from .layer_kernels import WIDTH, runs
 
 INPUTS, UNITS, BLOCKS, TARGET = 784, 512, 4, 0.85
-TIMES = 4  # in a row, so that the call from Python does not count
+TIMES = 4  # consecutive runs per call, so that the overhead of the call from Python is negligible
 
 
 def rows(repeats):
-    """Yield (name, ratio to NumPy, target) for each kernel, type and set of features."""
+    """Yield (name, ratio to NumPy, target) for each kernel, dtype and set of CPU features."""
     features = binding.get_host_cpu_features()
     sets = {"AVX-512 off": {n: on and not n.startswith("avx512") for n, on in features.items()}}
     if any(on and n.startswith("avx512") for n, on in features.items()):
@@ -44,7 +44,7 @@ def rows(repeats):
 
 
 def measure(repeats):
-    """Return the ratio to NumPy of each kernel and type, in this process."""
+    """Return the ratio to NumPy of each kernel and dtype, in this process."""
     ratios = {}
     for dtype in (np.float32, np.float64):
         for name, run, product in cases(dtype):
@@ -63,7 +63,7 @@ def _seconds(run):
 
 
 def cases(dtype):
-    """Yield each kernel's name, what runs it some times, and NumPy's product of that size."""
+    """Yield each kernel's name, a function that runs it n times, and NumPy's equivalent."""
     _, kernels = runs(Dense(UNITS), (INPUTS,), dtype, BLOCKS)
     rng = np.random.default_rng(0)
     samples = rng.random((BLOCKS * WIDTH, INPUTS), dtype)

@@ -1,7 +1,7 @@
-"""The kernels of one layer in a step of training, a few of them at a time, on one core.
+"""The kernels of one layer in a training step, some of them at a time, on one core.
 
-The layer goes through a tape, a program and a session like any network. So the kernels have the
-operands and the slices that the engine gives them, and nothing here knows what those are.
+The layer passes through a tape, a program and a session like any network. So the kernels have the
+operands and the slices that the engine passes to them, without any knowledge of these here.
 """
 
 from functools import partial
@@ -18,21 +18,21 @@ from sknn.tape.tape import Tape
 
 WIDTH = 32
 DIRECTIONS = FORWARD, TO_INPUT, TO_WEIGHTS = ("forward", "input gradient", "weight gradient")
-_STAND_IN = "weigh"  # for whatever writes what the layer reads; it is not run
+_STAND_IN = "weigh"  # stands for the operation that writes the layer's input; it is not run
 
 
 def runs(layer, shape, dtype, blocks):
-    """Return what runs the kernels of a layer over a batch of so many blocks, some times.
+    """Return functions that run the kernels of a layer over a batch of some blocks, n times.
 
-    That is a dict by direction, and one by the name of the operation, of functions that take the
-    number of times.
+    They are in two dicts, one by direction, one by the name of the operation. Each function takes
+    n, the number of runs.
     """
     program, by_direction, by_name = _compile(layer, shape, dtype)
     everything = program.phases = np.zeros((len(program.addresses), 3), np.int64)
     batch = blocks * WIDTH
     session = Session(program, batch)
     parameters = DEVICES["cpu"].zeros(program.layout)
-    # as many rows as anybody asks for: the first operation, which would read them, is not run
+    # any number of rows: the first operation, which would read them, is not run
     session.bind(parameters, Source(np.broadcast_to(np.zeros((1, 1), dtype), (2**40, 1))))
     numbers = np.random.default_rng(0).random(1000, dtype) - 0.5
     for arena in (parameters, session._workspace.view(dtype)):

@@ -1,4 +1,4 @@
-"""The convolutional networks that are measured, and images for them; PyTorch has them elsewhere."""
+"""The benchmarked convolutional networks, and their images; PyTorch's are in `torch_networks`."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ BATCH_SIZE = 128
 
 
 def plain(image_shape=(32, 32, 3)):
-    """Two times two convolutions of 3x3 and a pool, then two dense layers."""
+    """Return two stages of two 3x3 convolutions and max pooling, then two dense layers."""
 
     def stage(filters):
         convolution = Conv2D(filters, 3, padding="same", activation="relu")
@@ -21,7 +21,7 @@ def plain(image_shape=(32, 32, 3)):
     return [*stage(32), *stage(64), Dense(128, activation="relu"), Dense(10)]
 
 
-# name: what makes its layers, the shape of its images
+# name: the function that returns its layers, the shape of its images
 NETWORKS = {
     "LeNet-5": (lenet5, (28, 28, 1)),
     "32-32-pool-64-64-pool-128": (plain, (32, 32, 3)),
@@ -30,7 +30,7 @@ NETWORKS = {
 
 
 def classifier(name, epochs, **parameters):
-    """Make an estimator of a network that trains for all its epochs, with Adam."""
+    """Return an estimator that trains a network for all epochs, with Adam."""
     make, image_shape = NETWORKS[name]
     return ConvNetClassifier(
         make(image_shape),
@@ -44,14 +44,14 @@ def classifier(name, epochs, **parameters):
 
 
 def images_for(name, samples):
-    """Make random images for a network, float32 in [0, 1], and ten classes."""
+    """Return random images for a network, float32 in [0, 1], and labels of ten classes."""
     rng = np.random.RandomState(0)
     X = rng.rand(samples, *NETWORKS[name][1]).astype(np.float32)
     return X, np.arange(samples) % 10
 
 
 def save_vgg16(path, image_shape):
-    """Write random weights of VGG-16 to a file that both sides load."""
+    """Save random weights of VGG-16 to a file that both sides load."""
     rng, layers = np.random.RandomState(0), vgg16(image_shape)
     values = [
         value.astype(np.float32)
@@ -62,5 +62,5 @@ def save_vgg16(path, image_shape):
 
 
 def load_vgg16(path, image_shape):
-    """Make VGG-16 with the weights in a file."""
+    """Return VGG-16 with the weights in a file."""
     return ConvNetClassifier(vgg16(image_shape), image_shape).load_weights(path)

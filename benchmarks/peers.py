@@ -15,7 +15,7 @@ else:
 
 
 def digits_like(samples, features, classes):
-    """Make noisy copies of one random image for each class, float32 in [0, 1]."""
+    """Return noisy copies of one random image per class, float32 in [0, 1], and their labels."""
     rng = np.random.RandomState(0)
     y = rng.randint(classes, size=samples)
     X = rng.rand(classes, features)[y] + 0.3 * rng.randn(samples, features)
@@ -25,7 +25,7 @@ def digits_like(samples, features, classes):
 def mnist(path, every=1):
     """Load MNIST as uint8 from an .npz file: ``(X_train, y_train, X_test, y_test)``, flat rows.
 
-    The images may come sorted by class, so a part of them has to be every n-th one.
+    The images may be sorted by class, so a subset takes every n-th one.
     """
     with np.load(path) as data:
         X_train, y_train = data["X_train"][::every], data["y_train"][::every]
@@ -34,12 +34,12 @@ def mnist(path, every=1):
 
 
 def as_fractions(images):
-    """Scale uint8 pixels to [0, 1], in float32: it holds eight bits exactly, at half the cost."""
+    """Scale uint8 pixels to [0, 1], in float32, which takes half the memory of float64."""
     return np.divide(images, 255, dtype=np.float32)
 
 
 def estimator(peer, hidden, batch_size, epochs, **parameters):
-    """Make an estimator of sknn or scikit-learn that trains for all its epochs, with Adam."""
+    """Return an estimator of sknn or scikit-learn that trains for all epochs, with Adam."""
     return {"sknn": MLPNetClassifier, "scikit-learn": MLPClassifier}[peer](
         hidden,
         batch_size=batch_size,
@@ -54,7 +54,7 @@ def estimator(peer, hidden, batch_size, epochs, **parameters):
 def torch_fit(X, y, hidden, batch_size, epochs):
     """Train with PyTorch in a plain loop.
 
-    Without weight decay: sknn and scikit-learn do a little more, by their default ``alpha``.
+    There is no weight decay, while sknn and scikit-learn also apply their default ``alpha``.
     """
     torch.manual_seed(0)
     X, y = torch.from_numpy(X), torch.from_numpy(y)
@@ -75,7 +75,7 @@ def torch_fit(X, y, hidden, batch_size, epochs):
 
 def _shuffled_batches(X, y, batch_size):
     order = torch.randperm(len(X))
-    # Measured: narrow rows are shuffled fastest all at once, wide ones a batch at a time.
+    # As measured, narrow rows are shuffled fastest all at once, wide ones one batch at a time.
     if X.shape[1] < 256:
         return zip(X[order].split(batch_size), y[order].split(batch_size))
     batches = order.split(batch_size)

@@ -1,4 +1,4 @@
-"""Dense networks: what needs a process of its own, that is compilation, import and memory."""
+"""Dense networks: measurements in separate processes, of compilation, import and memory."""
 
 import importlib.util
 import json
@@ -65,7 +65,7 @@ def _import(settings):
     for _ in range(2 if settings.quick else 2 * settings.repeats + 1):
         ours.append(child("import_seconds('sknn')"))
         theirs.append(child("import_seconds('sklearn.neural_network', 'numba')"))
-    # The first of each reads files that no later one reads from the disk.
+    # The first of each reads files from disk, which are then cached.
     more = median(ours[1:]) - median(theirs[1:])
     peer = "sklearn.neural_network, numba"
     yield Row(FIRST_FIT, "import sknn", peer, more, 0.3, " s more", at_least=False)
@@ -76,7 +76,7 @@ def _memory(settings):
     if settings.mnist.exists() and importlib.util.find_spec("resource") is not None:
         with tempfile.TemporaryDirectory() as folder:
             X, y, _, _ = mnist(settings.mnist, every=100 if settings.quick else 1)
-            # Plain arrays load without a second copy, which would raise the peak beforehand.
+            # Loading .npy files makes no second copy, which would raise the peak beforehand.
             np.save(Path(folder, "X.npy"), X)
             np.save(Path(folder, "y.npy"), y)
             call = f"memory_rise({folder!r})"

@@ -1,4 +1,4 @@
-"""Radial basis function networks: times as ratios, memory, and errors."""
+"""Radial basis function networks: relative times, memory, and errors."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ from .timing import Side, ratios, with_best_blas_threads
 
 SPEED, ACCURACY = "rbf-speed", "rbf-accuracy"
 
-#: What both sides of the times have: the penalty, and the width of all centers.
+#: Penalty, and width of all centers, for both sides of the timings.
 ALPHA, WIDTH = 1e-3, 2.0
 
 DATA = {
@@ -58,7 +58,7 @@ def tasks():
 
 
 def _data(settings):
-    """Return rows, targets and centers, which k-means found beforehand for both sides."""
+    """Return X, y and the centers, precomputed by k-means for both sides."""
     n, k = (1000, 20) if settings.quick else (10_000, 200)
     X, y = make_friedman1(n, 20, noise=1.0, random_state=0)
     return X, y, KMeans(k, n_init=1, random_state=0).fit(X).cluster_centers_
@@ -73,7 +73,7 @@ def _features(X, centers):
 
 
 def _theirs(X, y, centers):
-    # Nobody else needs the features: a copy of them would only cost time.
+    # The features are not used again: a copy of them would only cost time.
     return Ridge(ALPHA, copy_X=False).fit(_features(X, centers), y)
 
 
@@ -119,7 +119,7 @@ def _memory(name, settings):
 
 
 def memory_of_fit(n, k):
-    """How far a fit of `n` rows raises the peak memory, in MB; None where unknown."""
+    """Return by how many MB a fit on `n` rows raises the peak memory, or None."""
     from .children import _second_rise
 
     X, y = make_friedman1(n, 20, noise=1.0, random_state=0)
@@ -131,7 +131,7 @@ def memory_of_fit(n, k):
 
 
 def _determination(name, data, k, settings):
-    """Compare the best settings of both sides, which take as many centers as components."""
+    """Compare the best settings of both sides, with as many centers as components."""
     X, y = DATA[data]()
     ours = [("net", RBFNetRegressor(k, random_state=0))]
     theirs = [("features", Nystroem(n_components=k, random_state=0)), ("net", Ridge())]
@@ -141,7 +141,7 @@ def _determination(name, data, k, settings):
     for steps, grid in ((ours, OUR_GRID), (theirs, THEIR_GRID)):
         pipeline = Pipeline([("scaler", StandardScaler()), *steps])
         search = GridSearchCV(pipeline, grid, cv=folds, scoring="r2")
-        with threadpool_limits(1):  # more would wait for one another, in matrices so small
+        with threadpool_limits(1):  # for matrices this small, more threads only add waiting
             best.append(search.fit(X, y).best_score_)
     name = f"{name} ({best[0]:.4f}, Nystroem + Ridge {best[1]:.4f})"
     yield Row(ACCURACY, name, "Nystroem + Ridge", best[0] - best[1], 0, " more")

@@ -1,4 +1,4 @@
-"""Character models: training steps and sampling as ratios, memory, and likelihood of a play."""
+"""Character models: relative times of training and sampling, memory, and likelihood of a play."""
 
 import gzip
 from functools import partial
@@ -49,9 +49,9 @@ def _step(name, model, settings):
 
 
 def torch_trainings(model, text):
-    """Return sides that train PyTorch's network: with one or all threads, in each way.
+    """Return sides that train PyTorch's network, in each way, with one or all threads.
 
-    The first is by the library's layers with all threads and oneDNN.
+    The first uses the library's layers, with all threads and oneDNN.
     """
     from . import torch_recurrent as peer
 
@@ -59,7 +59,7 @@ def torch_trainings(model, text):
     codes = torch.tensor([SYMBOLS.index(c) for c in text])
     net = peer.CharModel(cell, hidden, model.layers, len(SYMBOLS))
     nets = [(net, True), (net, False)]
-    if cell != "lstm":  # oneDNN has that one
+    if cell != "lstm":  # oneDNN implements the LSTM
         nets.append((peer.LoopModel(cell, hidden, len(SYMBOLS)), True))
     way = model.streams, model.steps, parameters.get("reduction", "mean")
     sides = []
@@ -74,7 +74,7 @@ def torch_trainings(model, text):
 
 
 def _fastest(sides):
-    """Return the side that is fastest when each has run once before."""
+    """Return the fastest side, after one run of each to warm up."""
     for side in sides:
         seconds(side)
     return min(sides, key=seconds)
@@ -124,7 +124,7 @@ def _memory_of_sampling(name, settings):
 
 
 def _play(settings):
-    """Return the beginning of the text, to train on, and its last tenth; None if it is absent."""
+    """Return the text to train on, and its last tenth, to test on; None if it is absent."""
     if not settings.text.exists():
         return None
     with gzip.open(settings.text, "rt", encoding="utf-8") as lines:
@@ -141,7 +141,7 @@ def _same_likelihood(name, settings):
         ours = median(_our_loss(*play, epochs, seed) for seed in range(seeds))
         theirs = median(_their_loss(*play, epochs, seed) for seed in range(seeds))
         ratio = ours / theirs
-        name = f"{name} ({ours:.4f} nats a character, PyTorch {theirs:.4f})"
+        name = f"{name} ({ours:.4f} nats per character, PyTorch {theirs:.4f})"
     yield Row(ACCURACY, name, "PyTorch", ratio, 1.01, "x its test loss", at_least=False)
 
 
@@ -180,5 +180,5 @@ def _beats_chains(name, settings):
         better = chains[order] - loss
         name = f"{name}, dropout 0.3, 15 epochs ({loss:.4f} nats; chain {chains[order]:.4f})"
     yield Row(ACCURACY, name, f"Markov chain of order {order if play else 'k'}", better, 0, " nats")
-    if play is not None:  # the last row of the table
+    if play is not None:  # below the table, since this is its last row
         print("", net.sample(500, "\n", temperature=0.8, random_state=0), sep="\n")

@@ -1,4 +1,4 @@
-"""Dense networks: the time of fits, a grid search and predictions, as ratios."""
+"""Dense networks: relative times of fits, a grid search and predictions."""
 
 from functools import partial
 
@@ -97,7 +97,7 @@ def _grid_search(name, settings):
 
     def search(peer, max_iter, grid):
         net = estimator(peer, (100,), "auto", max_iter)
-        # As a user would: each fit may end before its last epoch.
+        # As users would do it: each fit may stop early.
         net.set_params(tol=1e-4, n_iter_no_change=10)
         pipeline = Pipeline([("scaler", StandardScaler()), ("net", net)])
         return lambda: GridSearchCV(pipeline, grid, cv=3, n_jobs=2).fit(X, y)
@@ -105,7 +105,7 @@ def _grid_search(name, settings):
     grid, max_iter = GRID, 200
     if settings.quick:
         grid, max_iter = {"net__alpha": GRID["net__alpha"]}, 3
-    # Both sides share the two workers. A short search warms them up for each.
+    # Both sides use the same two workers. A short search warms these up for each side.
     sides = {}
     for peer in ("sknn", "scikit-learn"):
         search(peer, 2, grid)()

@@ -1,4 +1,4 @@
-"""What a benchmark is made of: settings in, tasks that measure, rows out."""
+"""The parts of a benchmark: settings, tasks that measure, and rows of the table."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ HEADER = "| point | row | against | measured | target | met |\n|---|---|---|---|
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line decides."""
+    """The settings from the command line."""
 
     repeats: int
     quick: bool
@@ -21,7 +21,7 @@ class Settings:
 class Row:
     """One line of the table.
 
-    ``measured=None`` says that the peer or the data is absent, ``target=None`` that there is none.
+    ``measured=None`` means that the peer or the data is absent; ``target=None``, no target.
     """
 
     point: str
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """A measurement that ends in one or more rows; nothing runs before ``run`` is called."""
+    """A measurement that yields one or more rows; nothing runs before ``run`` is called."""
 
     point: str
     name: str

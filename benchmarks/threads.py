@@ -1,4 +1,4 @@
-"""Small fits alone and beside three threads that predict: how much longer they take there."""
+"""Slowdown of small fits while three other threads predict."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ FITS = {
         partial(MLPClassifier, (10,), solver="lbfgs", **SMALL), None,
     ),
 }  # fmt: skip
-#: Rows that the threads predict at a time.
+#: Number of rows that the threads predict at a time.
 ROWS = {"one row": 1, "150 rows": 150}
 
 
@@ -33,7 +33,7 @@ def tasks():
     """List the measurements, one for each fit and number of rows to predict."""
     for fit in FITS:
         for rows in ROWS:
-            name = f"fit {fit}, beside predictions of {rows}"
+            name = f"fit {fit}, while threads predict {rows}"
             yield Task(POINT, name, partial(_beside, name, fit, ROWS[rows]))
 
 
@@ -68,7 +68,7 @@ def _times(run, loops):
 
 @contextmanager
 def _predicting(net, X):
-    """Predict in three threads meanwhile."""
+    """Predict in three threads inside the context."""
     ended = threading.Event()
 
     def work():

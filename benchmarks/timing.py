@@ -1,4 +1,4 @@
-"""Wall-clock medians of several sides, interleaved so that they share the machine's moods."""
+"""Median wall-clock times of several sides, interleaved so that they see the same machine load."""
 
 import gc
 import time
@@ -13,16 +13,16 @@ from threadpoolctl import threadpool_limits
 
 @dataclass(frozen=True)
 class Side:
-    """One contender: what is timed, and the conditions around it, which are not."""
+    """One contender: the call that is timed, and the context it runs in, which is not timed."""
 
     run: Callable[[], object]
     around: Callable[[], AbstractContextManager] = nullcontext
 
 
 def seconds(side, loops=1):
-    """Time of one call, averaged over ``loops`` calls in a row."""
+    """Return the time of one call in seconds, averaged over ``loops`` calls in a row."""
     gc.collect()
-    # The threads of the side before may still spin for a while, waiting for more work.
+    # Threads of the previous side may still spin for a while, waiting for more work.
     time.sleep(0.1)
     with side.around():
         start = time.perf_counter()
@@ -32,16 +32,16 @@ def seconds(side, loops=1):
 
 
 def ratios(sides, repeats, loops=1, ours="sknn"):
-    """How many times faster ``ours`` is than each other side, by the ratio of the medians.
+    """Return how many times faster ``ours`` is than each other side, as a ratio of medians.
 
     Parameters
     ----------
     sides : dict of str to Side
-        Warmed up: nothing is compiled or imported any more.
+        The contenders, warmed up, so that nothing is compiled or imported during the timing.
     repeats : int
-        Each side runs this often, in turns, and each turn begins with another side.
+        Number of runs per side. Sides alternate, and each round starts with a different one.
     loops : int
-        Calls in a row to average over, for calls too short to time alone.
+        Number of consecutive calls to average over, for calls too short to time individually.
     ours : str
         The key of our side.
     """
@@ -57,7 +57,7 @@ def ratios(sides, repeats, loops=1, ours="sknn"):
 
 
 def with_best_blas_threads(trial, run):
-    """Make ``run`` a side at the number of BLAS threads, one or all, that suits ``trial`` best."""
+    """Return ``run`` as a side, with one or all BLAS threads, whichever is faster on ``trial``."""
 
     def limited(function, threads):
         return Side(function, lambda: threadpool_limits(threads, user_api="blas"))

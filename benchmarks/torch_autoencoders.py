@@ -1,7 +1,7 @@
 """The same autoencoders in PyTorch, trained in a plain loop; needs PyTorch.
 
-A network takes and gives rows of pixels; after `loss="log_loss"` would come its logistic function.
-`torch.compile` is left out, since it needs a compiler.
+The networks map rows of pixels to rows of pixels; for `loss="log_loss"` the outputs are logits.
+`torch.compile` is not used, since it needs a compiler.
 """
 
 import math
@@ -12,15 +12,15 @@ from torch.nn import functional
 
 
 class Plain(nn.Sequential):
-    """Layers one after the other."""
+    """Layers in sequence."""
 
     def loss(self, x, error):
-        """Return the mean error of reconstruction."""
+        """Return the mean reconstruction error."""
         return error(self(x), x)
 
 
 class Variational(nn.Module):
-    """An encoder to means and log variances, a draw from these, a decoder."""
+    """A variational autoencoder, whose encoder outputs means and log variances."""
 
     def __init__(self, inputs, hidden, components):
         super().__init__()
@@ -32,20 +32,20 @@ class Variational(nn.Module):
         )
 
     def forward(self, x):
-        """Return the reconstruction from a draw, and the divergence, for each row."""
+        """Return the reconstruction from a sampled code, and the KL divergence, for each row."""
         mean, spread = self.encoder(x).chunk(2, 1)
         draws = mean + torch.exp(spread / 2) * torch.randn_like(mean)
         divergence = (torch.exp(spread) + mean**2 - 1 - spread).sum(1) / 2
         return self.decoder(draws), divergence
 
     def loss(self, x, error):
-        """Return minus the evidence lower bound, the mean of the rows."""
+        """Return minus the evidence lower bound, averaged over the rows."""
         outputs, divergence = self(x)
         return x.shape[1] * error(outputs, x) + divergence.mean()
 
 
 class _Images(nn.Module):
-    """Makes images of rows, without copying them."""
+    """Reshapes rows to images, without a copy."""
 
     def __init__(self, channels_last):
         super().__init__()
@@ -67,7 +67,7 @@ def dense(*sizes, out=()):
 
 
 def convolutional(channels_last=False):
-    """Return the textbook's layers for 28x28 pixels."""
+    """Return the textbook layers for images of 28x28 pixels."""
     model = Plain(
         _Images(channels_last),
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -81,7 +81,7 @@ def convolutional(channels_last=False):
     return model.to(memory_format=torch.channels_last) if channels_last else model
 
 
-# name: what makes each form of the network; the fastest counts
+# name: functions that return the variants of the network; the fastest counts
 NETWORKS = {
     "784-32-784": [lambda: dense(784, 32, 784)],
     "784-512-256-128-64 and back": [
@@ -96,23 +96,23 @@ def _cross_entropy_of_fractions(outputs, x):
     return functional.binary_cross_entropy(torch.sigmoid(outputs), x)
 
 
-# loss: PyTorch's ways to compute it; the fastest counts
+# loss: its implementations in PyTorch; the fastest counts
 ERRORS = {
     "log_loss": [functional.binary_cross_entropy_with_logits, _cross_entropy_of_fractions],
     "squared_error": [functional.mse_loss],
 }
 
-#: Adam's ways to make a step; the fastest counts.
+#: Implementations of Adam's step; the fastest counts.
 STEPS = ({"fused": True}, {"foreach": True})
 
 
 def adam(model, rate=1e-3, **step):
-    """Return Adam for a network."""
+    """Return an Adam optimizer for a network."""
     return torch.optim.Adam(model.parameters(), lr=rate, **step)
 
 
 def epoch(model, optimizer, error, batch_size, rows):
-    """Go once through the rows, a tensor, in a new order."""
+    """Train for one epoch on the rows of a tensor, shuffled."""
     for batch in torch.randperm(len(rows)).split(batch_size):
         loss = model.loss(rows.index_select(0, batch), error)
         optimizer.zero_grad()
@@ -121,7 +121,7 @@ def epoch(model, optimizer, error, batch_size, rows):
 
 
 def begin_as_sknn(model):
-    """Draw the weights from the distributions that sknn draws its own from; biases are zero."""
+    """Initialize the weights from the same distributions as sknn; biases are zero."""
     layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     for layer in layers[:-1]:
         nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
@@ -131,7 +131,7 @@ def begin_as_sknn(model):
 
 
 def bound(model, rows, n_samples):
-    """Return the mean evidence lower bound of rows, each with so many draws."""
+    """Return the mean evidence lower bound of rows, with `n_samples` codes per row."""
     error, losses = ERRORS["log_loss"][0], []
     with torch.inference_mode():
         for part in rows.split(1000):

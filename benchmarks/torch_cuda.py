@@ -16,7 +16,7 @@ class _LastState(nn.Module):
         self.output = nn.Linear(units, classes)
 
     def forward(self, x):
-        """Return what comes before the softmax."""
+        """Return the logits."""
         return self.output(self.cell(x)[0][:, -1])
 
 
@@ -31,7 +31,7 @@ def convolutional(name):
 
 
 def lstm(features, units, classes):
-    """Return a recurrent network for sequences of the same length."""
+    """Return a recurrent network for sequences of equal length."""
     return _LastState(features, units, classes)
 
 
@@ -41,10 +41,10 @@ def variational(inputs, hidden, components):
 
 
 def trainer(model, X, y, batch_size, device, graphs):
-    """Return a function that trains for some epochs, and waits until the device is done.
+    """Return a function that trains for a number of epochs, and synchronizes with the device.
 
-    The data are on the device, n of them a multiple of the batch. With `graphs`, a step is captured
-    once, and replayed.
+    The data are on the device; the number of samples is a multiple of the batch size. With
+    `graphs`, a step is captured once as a CUDA graph, and replayed.
     """
     model.to(device)
     on_cuda = device == "cuda"

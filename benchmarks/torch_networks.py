@@ -35,7 +35,7 @@ def _normalized(channels, filters, size, stride):
 
 
 class _Residual(nn.Module):
-    """Two convolutions of 3x3, around which the input goes, projected where its shape changes."""
+    """Two 3x3 convolutions with a shortcut, which is projected where the shape changes."""
 
     def __init__(self, channels, filters, stride):
         super().__init__()
@@ -79,25 +79,25 @@ _SCHEDULERS = {
 
 
 def network(name, channels_last=False, seed=0):
-    """Make a network in one of the two memory layouts."""
+    """Return a network in one of the two memory layouts."""
     torch.manual_seed(seed)
     model = _NETWORKS[name]()
     return model.to(memory_format=torch.channels_last) if channels_last else model
 
 
 def as_tensor(X, channels_last=False):
-    """Return images (n, height, width, channels) as PyTorch has them in one of the layouts."""
+    """Return images (n, height, width, channels) as a PyTorch tensor in one of the layouts."""
     X = torch.from_numpy(X).permute(0, 3, 1, 2)
     return X if channels_last else X.contiguous()
 
 
 def fit(name, X, y, epochs, channels_last=False, schedule="constant", seed=0):
-    """Train on the images `X` of :func:`as_tensor`, with the fused Adam."""
+    """Train on images `X` from :func:`as_tensor`, with the fused Adam."""
     model, y = network(name, channels_last, seed), torch.from_numpy(y)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     steps = epochs * -(-len(X) // BATCH_SIZE)
     scheduler = _SCHEDULERS[schedule](optimizer, steps)
-    # A choice of images loses the layout, unless the channels are last by shape.
+    # Indexing loses the layout, unless the channels are the last axis.
     rows = X.permute(0, 2, 3, 1) if channels_last else X
     for _ in range(epochs):
         for batch in torch.randperm(len(X)).split(BATCH_SIZE):
@@ -121,13 +121,13 @@ def accuracy(name, X, y, X_test, y_test, epochs, schedule, seed):
 
 
 def predict(model, X, batch_size):
-    """Predict class indices of the images `X` of :func:`as_tensor`."""
+    """Predict the class indices of images `X` from :func:`as_tensor`."""
     with torch.inference_mode():
         return torch.cat([model(part).argmax(1) for part in X.split(batch_size)]).numpy()
 
 
 def load_vgg16(path, image_shape, channels_last=False):
-    """Make VGG-16 with the weights in a file."""
+    """Return VGG-16 with the weights in a file."""
     from safetensors.torch import load_file
 
     height, width, channels = image_shape

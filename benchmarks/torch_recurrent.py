@@ -1,8 +1,8 @@
-"""PyTorch's side of the character models: the same networks, trained and sampled likewise.
+"""PyTorch's side of the character models: the same networks, training and sampling.
 
-By the library's layers, which read one-hot vectors, or by a loop over time by hand, which looks up
-rows of the first kernel instead. `torch.compile` is left out: the library's layers are not compiled
-by it, and the loop took up to a minute to compile and then gained 5% at most.
+They use the library's layers, which read one-hot vectors, or a hand-written loop over time, which
+looks up rows of the input kernel instead. `torch.compile` is not used: it does not compile the
+library's layers, and for the loop it took up to a minute and then gained 5% at most.
 """
 
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class CharModel(nn.Module):
-    """One-hot characters, recurrent layers, a linear one."""
+    """One-hot characters, recurrent layers, and a linear layer."""
 
     def __init__(self, cell, hidden, layers, symbols, dropout=0.0):
         super().__init__()
@@ -30,7 +30,7 @@ class CharModel(nn.Module):
 
 
 class LoopModel(nn.Module):
-    """One layer of simple or gated recurrent units, step by step."""
+    """One simple recurrent layer or GRU, as a loop over time."""
 
     def __init__(self, cell, hidden, symbols):
         super().__init__()
@@ -67,7 +67,7 @@ def _gru_step(inputs, state, kernel, candidate_bias):
 
 @contextmanager
 def conditions(threads, mkldnn):
-    """Run with a number of threads, with or without oneDNN's kernels."""
+    """Set the number of threads, and whether to use oneDNN's kernels."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -78,13 +78,13 @@ def conditions(threads, mkldnn):
 
 
 def make_optimizer(model, solver, rate):
-    """Return Adam or plain SGD in its fused form, which is the fastest here."""
+    """Return Adam or plain SGD, in the fused implementation, which is the fastest here."""
     kind = torch.optim.Adam if solver == "adam" else torch.optim.SGD
     return kind((p for p in model.parameters() if p.requires_grad), lr=rate, fused=True)
 
 
 def train(model, optimizer, codes, streams, steps, reduction="mean", clip=5.0):
-    """Go once through a text in parallel streams, in chunks of `steps` characters."""
+    """Train for one epoch on a text in parallel streams, in chunks of `steps` characters."""
     length = (len(codes) - 1) // streams
     x = codes[: streams * length].reshape(streams, length).T.contiguous()
     y = codes[1 : streams * length + 1].reshape(streams, length).T.contiguous()
@@ -105,9 +105,9 @@ def train(model, optimizer, codes, streams, steps, reduction="mean", clip=5.0):
 
 
 def begin_as_sknn(model, seed):
-    """Draw the weights as sknn does: biases are zero, but for the forget gates' of 1.
+    """Initialize the weights as sknn does: biases are zero, except for 1 in forget gates.
 
-    The second bias of each gate, which adds nothing to what the network can be, stays at zero.
+    The second bias of each gate, which is redundant, stays at zero.
     """
     generator = np.random.RandomState(seed)
     hidden = model.rnn.hidden_size
@@ -129,7 +129,7 @@ def begin_as_sknn(model, seed):
 
 
 def score(model, codes):
-    """Return the mean log-likelihood of a character, the state carried from the beginning."""
+    """Return the mean log-likelihood per character, with the state carried through the text."""
     model.eval()
     total, state = 0.0, None
     with torch.inference_mode():
@@ -143,7 +143,7 @@ def score(model, codes):
 
 
 def sample_by_module(model, n):
-    """Draw characters with the layer itself, a step at a time."""
+    """Sample characters with the layer itself, one step at a time."""
     with torch.inference_mode():
         state, code = None, torch.zeros(1, 1, dtype=torch.int64)
         for _ in range(n):
@@ -152,7 +152,7 @@ def sample_by_module(model, n):
 
 
 def sample_by_cell(model, n):
-    """Draw characters with a cell of the same size."""
+    """Sample characters with a cell of the same size."""
     cell = nn.LSTMCell(model.rnn.input_size, model.rnn.hidden_size)
     with torch.inference_mode():
         state, code = None, torch.zeros(1, dtype=torch.int64)
@@ -162,7 +162,7 @@ def sample_by_cell(model, n):
 
 
 def sample_by_hand(model, n):
-    """Draw characters by the equations; what a character adds to the gates is looked up."""
+    """Sample characters by the LSTM's equations, with input contributions looked up in a table."""
     rnn, out = model.rnn, model.out
     with torch.inference_mode():
         table = rnn.weight_ih_l0.T + rnn.bias_ih_l0 + rnn.bias_hh_l0

@@ -1,12 +1,13 @@
-"""Famous convolutional networks, as lists of layer specifications.
+"""Well-known convolutional architectures, as lists of layer specifications.
 
-Each function takes `image_shape`, the (height, width, channels) of the images, and `n_classes`. Its
-list ends with ``Dense(n_classes)`` without an activation, as estimators add the softmax; with
-``n_classes=None`` it ends right before that layer. Other sizes of image than the network was made
-for change nothing but what :func:`shrink` says, and the inputs of a `Dense` after `Flatten`.
+Each function takes `image_shape`, the (height, width, channels) of the images, and `n_classes`. The
+list it returns ends with ``Dense(n_classes)`` without an activation, since estimators add the
+softmax; with ``n_classes=None`` it ends right before that layer. For images smaller than those the
+network was designed for, windows are cut as described in :func:`shrink`; otherwise, the size of the
+images only determines the number of inputs of a `Dense` after `Flatten`.
 
-The layers of VGG, ResNet and DenseNet are named as their weights are in torchvision, so that a file
-of those fits (`sknn.weights`).
+The layers of VGG, ResNet and DenseNet have the names that their weights have in torchvision, so
+that files of torchvision's weights can be loaded (`sknn.weights`).
 """
 
 from collections.abc import Sequence
@@ -36,25 +37,30 @@ Layers = list[Layer]
 
 
 def shrink(layers: Sequence[Layer], image_shape: Shape) -> Layers:
-    """Return the layers with their windows cut to what they see.
+    """Return the layers with kernels and pooling windows cut to the size of their input.
 
-    The rule: along height and width, each by itself, a kernel or pool that is larger than its input
-    there, padding included, is cut to the largest that fits. One that fits, as with 'same' padding
-    all do, stays as it is.
+    Along height and width separately, a kernel or pooling window that is larger than its input,
+    padding included, is cut to the largest size that fits. Windows that fit are unchanged, which
+    includes all those with 'same' padding.
 
     Parameters
     ----------
     layers : list of layers
-        Each branch of a block among them is cut for itself. Branches that go through the same
-        strides and paddings, as all do in this module, still give the same shape; others are an
-        error of the block's as ever.
+        The layers. Branches of a block are cut independently. They still give the same shape if
+        they have the same strides and paddings, as all in this module do; otherwise, the block
+        raises its usual error.
     image_shape : tuple
         Height, width and channels of the images.
 
     Returns
     -------
     layers : list of layers
-        What fits is not copied.
+        The layers; those that fit are not copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `image_shape` is not a tuple of three ints of at least 1.
     """
     shape = image_shape
     if not isinstance(shape, (tuple, list)) or not all(isinstance(n, Integral) for n in shape):
@@ -76,7 +82,7 @@ def _shrunk(layers, shape, prefix="layers"):
 
 
 def _cut(layer, shape, path):
-    """Return a layer for images of a shape: its window cut, or those of the layers inside of it."""
+    """Return a layer with its window, or those of the layers nested in it, cut to the images."""
 
     def inside(layers, part):
         return tuple(_shrunk(layers, shape, f"{path}{part}"))
@@ -103,7 +109,7 @@ def _cut(layer, shape, path):
 
 
 def _fitting(extent, padding, shape, dilation=(1, 1)):
-    """Return the height and width of a window, cut to its padded input."""
+    """Return the height and width of a window, cut to the size of its padded input."""
     if padding == "same":
         return extent
     around = ((0, 0), (0, 0)) if padding == "valid" else padding
@@ -114,7 +120,7 @@ def _fitting(extent, padding, shape, dilation=(1, 1)):
 
 
 def _finished(layers, image_shape, n_classes, name=None):
-    """Return the layers with the output layer, cut to the images."""
+    """Return the layers with the output layer added, cut to the images."""
     output = [] if n_classes is None else [Dense(n_classes, name=name)]
     return shrink([*layers, *output], image_shape)
 
@@ -123,7 +129,7 @@ def _finished(layers, image_shape, n_classes, name=None):
 
 
 def lenet5(image_shape: Shape = (28, 28, 1), n_classes: int | None = 10) -> Layers:
-    """LeNet-5 (LeCun et al., 1998), with relu and max pooling."""
+    """LeNet-5 (LeCun et al., 1998), with ReLU activations and max pooling."""
     layers = [
         Conv2D(6, 5, padding="same", activation="relu"),
         MaxPooling2D(2),
@@ -137,8 +143,8 @@ def lenet5(image_shape: Shape = (28, 28, 1), n_classes: int | None = 10) -> Laye
 
 
 def alexnet(image_shape: Shape = (227, 227, 3), n_classes: int | None = 1000) -> Layers:
-    """AlexNet (Krizhevsky et al., 2012) as one tower: no convolution is split into groups."""
-    # The paper's alpha is of the sum of squares, the layer's of their mean over five channels.
+    """AlexNet (Krizhevsky et al., 2012) as a single tower: no grouped convolutions."""
+    # The paper's alpha multiplies the sum of squares, the layer's their mean over five channels.
     normalization = LocalResponseNormalization(5, alpha=5e-4, beta=0.75, k=2.0)
     layers = [
         Conv2D(96, 11, 4, activation="relu", name="conv1"),
@@ -161,11 +167,11 @@ def alexnet(image_shape: Shape = (227, 227, 3), n_classes: int | None = 1000) ->
 
 
 def _vgg(depths, image_shape, n_classes):
-    """Return a VGG of five stacks of so many convolutions each.
+    """Return a VGG network of five stacks, with `depths` convolutions each.
 
-    Without normalisation, so many layers begin to learn from He's initial weights only.
+    Without batch normalization, networks this deep only start to learn from He initialization.
     """
-    layers, place = [], 0  # torchvision counts the activations and pools too
+    layers, place = [], 0  # torchvision's numbers count activations and pooling layers too
     he = {"kernel_initializer": "he_uniform", "activation": "relu"}
     for filters, depth in zip((64, 128, 256, 512, 512), depths):
         for _ in range(depth):
@@ -195,8 +201,8 @@ def vgg19(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> L
 
 # --- GoogLeNet
 
-#: Of each module: the filters of 1x1; of 3x3, after those that reduce its input; of 5x5, the same;
-#: and of the 1x1 after the pool.
+#: The filters of each module: 1x1; 3x3, preceded by its 1x1 reduction; 5x5, likewise; and the 1x1
+#: convolution after the pooling.
 _INCEPTIONS = {
     "inception3a": (64, 96, 128, 16, 32, 32),
     "inception3b": (128, 128, 192, 32, 96, 64),
@@ -215,7 +221,7 @@ def _convolution(filters, kernel_size, name, strides=1):
 
 
 def _inception(name, ones, reduced_3, threes, reduced_5, fives, pooled):
-    """Return an inception module: 1x1, 3x3, 5x5 and pool, side by side."""
+    """Return an inception module: parallel branches of 1x1, 3x3, 5x5 and pooling."""
     branches = [
         [_convolution(ones, 1, f"{name}.branch1")],
         [
@@ -232,7 +238,7 @@ def _inception(name, ones, reduced_3, threes, reduced_5, fives, pooled):
 
 
 def googlenet(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
-    """GoogLeNet (Szegedy et al., 2014), without the two heads that helped its training."""
+    """GoogLeNet (Inception v1; Szegedy et al., 2014), without the two auxiliary classifiers."""
     layers = [
         _convolution(64, 7, "conv1", 2),
         MaxPooling2D(3, 2, "same"),
@@ -254,7 +260,7 @@ def googlenet(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) 
 
 
 def _normalized(filters, kernel_size, strides, name, norm):
-    """Return a convolution that keeps the size but for its strides, and its normalisation."""
+    """Return a convolution, padded to keep the size up to its strides, and batch normalization."""
     padding = kernel_size // 2
     return [
         Conv2D(filters, kernel_size, strides, padding, use_bias=False, name=name),
@@ -263,7 +269,7 @@ def _normalized(filters, kernel_size, strides, name, norm):
 
 
 def _residual(name, sizes, filters, strides, projected):
-    """Return a residual block of convolutions of some sizes, the 3x3 first among them strided."""
+    """Return a residual block of convolutions of the given sizes; the first 3x3 has the strides."""
     block = []
     for i, (size, width) in enumerate(zip(sizes, filters), 1):
         step = strides if i == sizes.index(3) + 1 else 1
@@ -276,7 +282,7 @@ def _residual(name, sizes, filters, strides, projected):
 
 
 def _stages(depths, channels, bottleneck):
-    """Return the stages of residual blocks, each but the first at half the size of the last."""
+    """Return the stages of residual blocks; each but the first halves height and width."""
     layers, width = [], channels
     for stage, depth in enumerate(depths, 1):
         for i in range(depth):
@@ -313,34 +319,47 @@ def resnet34(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -
 
 
 def resnet50(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
-    """ResNet-50 (He et al., 2015): bottlenecks, their strides at the 3x3 as in torchvision."""
+    """ResNet-50 (He et al., 2015), with bottleneck blocks strided at the 3x3 as in torchvision."""
     return _resnet((3, 4, 6, 3), True, image_shape, n_classes)
 
 
 def resnet101(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
-    """ResNet-101 (He et al., 2015), as :func:`resnet50`."""
+    """ResNet-101 (He et al., 2015), with the same blocks as :func:`resnet50`."""
     return _resnet((3, 4, 23, 3), True, image_shape, n_classes)
 
 
 def resnet152(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000) -> Layers:
-    """ResNet-152 (He et al., 2015), as :func:`resnet50`."""
+    """ResNet-152 (He et al., 2015), with the same blocks as :func:`resnet50`."""
     return _resnet((3, 8, 36, 3), True, image_shape, n_classes)
 
 
 def cifar_resnet(
     depth: int, image_shape: Shape = (32, 32, 3), n_classes: int | None = 10
 ) -> Layers:
-    """Return a ResNet for small images (He et al., 2015).
+    """Return a ResNet for small images such as those of CIFAR-10 (He et al., 2015).
 
-    A convolution and three stages of blocks of two, with 16, 32 and 64 filters. Where the size
-    changes, the shortcut is a learned projection, as in the large ones; the paper pads with zeros.
+    A convolution and three stages of residual blocks of two convolutions each, with 16, 32 and 64
+    filters. Where the size changes, the shortcut is a learned projection, as in the large ResNets;
+    the paper pads with zeros instead.
 
     Parameters
     ----------
     depth : int
-        Layers on the longest way: 6n + 2 for n blocks a stage, such as 20, 32, 44, 56 or 110.
-    image_shape, n_classes
-        As everywhere in this module.
+        Number of layers: 6n + 2 for n blocks per stage, such as 20, 32, 44, 56 or 110.
+    image_shape : tuple, default=(32, 32, 3)
+        Height, width and channels of the images.
+    n_classes : int or None, default=10
+        Number of units of the output layer; None: no output layer.
+
+    Returns
+    -------
+    layers : list of layers
+        The layers, from input to output.
+
+    Raises
+    ------
+    ValueError
+        If `depth` is not 6n + 2.
     """
     if not isinstance(depth, Integral) or depth < 8 or depth % 6 != 2:
         raise ValueError(f"depth is {depth!r}; expected an int of 6n + 2, at least 8.")
@@ -354,7 +373,7 @@ def cifar_resnet(
 
 
 def resnet20(image_shape: Shape = (32, 32, 3), n_classes: int | None = 10) -> Layers:
-    """ResNet-20 for small images: :func:`cifar_resnet` of the depth 20."""
+    """ResNet-20 for small images: :func:`cifar_resnet` with a depth of 20."""
     return cifar_resnet(20, image_shape, n_classes)
 
 
@@ -362,7 +381,7 @@ def resnet20(image_shape: Shape = (32, 32, 3), n_classes: int | None = 10) -> La
 
 
 def _preactivated(filters, kernel_size, number, name):
-    """Return normalisation, relu and convolution, in this order."""
+    """Return batch normalization, relu and convolution, in this order."""
     return [
         BatchNormalization(name=f"{name}.norm{number}"),
         Activation("relu"),
@@ -374,7 +393,10 @@ def _preactivated(filters, kernel_size, number, name):
 
 
 def _dense_blocks(depths, channels, growth, bottleneck, compression):
-    """Return the blocks in which each layer adds to all before it, and what lies between them."""
+    """Return the dense blocks and the transitions between them.
+
+    In a dense block, the input of each layer is the concatenation of all the outputs before it.
+    """
     layers = []
     for block, depth in enumerate(depths, 1):
         for i in range(1, depth + 1):
@@ -429,13 +451,13 @@ def densenet201(image_shape: Shape = (224, 224, 3), n_classes: int | None = 1000
 
 
 def densenet40(image_shape: Shape = (32, 32, 3), n_classes: int | None = 10) -> Layers:
-    """DenseNet-40 for small images (Huang et al., 2016): growth 12, no bottlenecks."""
+    """DenseNet-40 for small images (Huang et al., 2016): growth rate 12, no bottlenecks."""
     stem = [Conv2D(16, 3, padding=1, use_bias=False, name="features.conv0")]
     blocks = _dense_blocks((12, 12, 12), 16, growth=12, bottleneck=False, compression=1)
     return _densenet(stem, blocks, image_shape, n_classes)
 
 
-#: The functions by their names.
+#: The functions, by name.
 ARCHITECTURES = {
     function.__name__: function
     for function in (

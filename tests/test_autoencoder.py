@@ -1280,15 +1280,15 @@ BAD_PARAMETERS = {
         variational, {"encoder": [Dense(3)], "decoder": [Dense]}, r"decoder\[0\] is <class",
     ),
     "fewer outputs": (
-        conv, {"encoder": [Dense(3)], "decoder": [Dense(60)]}, "decoder gives 60 .*expected 8 x 8",
+        conv, {"encoder": [Dense(3)], "decoder": [Dense(60)]}, "outputs 60 .*expected 8 x 8",
     ),
     "smaller images": (
         conv, {"encoder": [Conv2D(3, 3)], "decoder": [Conv2D(1, 3)]},
-        "decoder gives 4 x 4 x 1; expected 8 x 8 x 1",
+        "decoder outputs 4 x 4 x 1; expected 8 x 8 x 1",
     ),
     "more channels": (
         variational, {"encoder": [Dense(3)], "decoder": [Dense(128), Reshape((8, 8, 2))]},
-        "decoder gives 8 x 8 x 2",
+        "decoder outputs 8 x 8 x 2",
     ),
     "a reshape of other numbers": (
         conv, {"encoder": [Dense(4)], "decoder": [Reshape((3, 3)), Dense(64)]},

@@ -801,10 +801,10 @@ IMAGES_THAT_DO_NOT_FIT = {
     "too small": (IMAGES[:, :2], {}, r"layers\.0: Conv2D.* 2 x 8 x 1; needs a height of .* 3"),
     "rows without image_shape": (X, {}, r"layers\.0: Conv2D.* 1 x 64 x 1; needs a height"),
     "others than image_shape": (
-        RECTANGLES, {"image_shape": (8, 8)}, r"images of 4 x 16 x 1; image_shape=\(8, 8\)",
+        RECTANGLES, {"image_shape": (8, 8)}, r"images of 4 x 16 x 1; expected image_shape=\(8, 8\)",
     ),
     "channels that image_shape lacks": (
-        IMAGES, {"image_shape": (8, 4, 2)}, r"images of 8 x 8 x 1; image_shape=\(8, 4, 2\)",
+        IMAGES, {"image_shape": (8, 4, 2)}, r"8 x 8 x 1; expected image_shape=\(8, 4, 2\)",
     ),
     "rows of another length": (
         X[:, :60], {"image_shape": (8, 8)}, r"60 features; image_shape=\(8, 8\) needs 64",
@@ -836,7 +836,7 @@ def test_images_of_another_shape_than_the_fitted(make):
         (IMAGES[:, 1:], "images of 7 x 8 x 1"),
         (X.reshape(-1, 4, 4, 4), "images of 4 x 4 x 4"),
         (X[:, 1:], "63 features.*expecting 64"),
-        (IMAGES[0], r"that of a single image; expected several: X(_val)?\[None\]"),
+        (IMAGES[0], r"that of a single image; expected an array of images: X(_val)?\[None\]"),
         (IMAGES[0, 0], "Expected 2D array"),
         (IMAGES[:0], "0 sample"),
         (np.where(IMAGES == 1, np.nan, IMAGES), "NaN"),
@@ -873,9 +873,9 @@ SHAPES = {
     "too high": ([Conv2D(4, 9)], r"layers\.0: Conv2D.* 8 x 8 x 1; needs a height of at least 9"),
     "too wide": ([Conv2D(4, (1, 9))], r"layers\.0: Conv2D.* 8 x 8 x 1; needs a width .* 9"),
     "padded": ([Conv2D(4, 9, padding=(0, 1))], r"8 x 8 x 1; needs a height of at least 9"),
-    "padded too little": ([Conv2D(4, 12, padding=1)], r"\(10 with its padding\); needs .* 12"),
+    "padded too little": ([Conv2D(4, 12, padding=1)], r"\(10 with padding\); needs .* 12"),
     "dilated": ([Conv2D(4, 3, dilation_rate=4)], r"layers\.0: Conv2D.* needs a height .* 9"),
-    "groups": ([Conv2D(4, 3, groups=2)], r"layers\.0: Conv2D.* 8 x 8 x 1; needs channels .* 2"),
+    "groups": ([Conv2D(4, 3, groups=2)], r"layers\.0: Conv2D.* 8 x 8 x 1; .* into 2 groups"),
     "pooled away": (
         [Conv2D(4, 3), MaxPooling2D(3), AveragePooling2D(3)],
         r"layers\.2: AveragePooling2D.* 2 x 2 x 4; needs a height of at least 3",
@@ -901,12 +901,12 @@ SHAPES = {
         [Flatten(), LocalResponseNormalization()], r"layers\.1: LocalResponse.* 64 units; needs an",
     ),
     "no image to mirror": ([Flatten(), RandomFlip()], r"layers\.1: RandomFlip.* 64 units; needs"),
-    "too large a crop": ([RandomCrop(9, 3)], r"layers\.0: RandomCrop.* 8 x 8 x 1; needs one not"),
+    "too large a crop": ([RandomCrop(9, 3)], r"layers\.0: RandomCrop.* 8 x 8 x 1; needs an image"),
     "softmax": (
-        [Conv2D(4, 3), Activation("softmax")], r"layers\.1: Activation.*softmax.* needs a row",
+        [Conv2D(4, 3), Activation("softmax")], r"layers\.1: Activation.*softmax.* needs a vector",
     ),
     "softmax of a layer": (
-        [Conv2D(4, 3, activation="softmax")], r"layers\.0: Activation.*softmax.* needs a row",
+        [Conv2D(4, 3, activation="softmax")], r"layers\.0: Activation.*softmax.* needs a vector",
     ),
     "a layer with a name": ([Conv2D(4, 9, name="stem")], "stem: Conv2D.*needs a height"),
     "a layer in a block": (
@@ -1059,9 +1059,9 @@ def test_layers_cannot_be_changed():
 
 
 AUGMENTATIONS = {
-    "too large a crop": (RandomCrop(9, 9), ValueError, r"RandomCrop.* 8 x 8 x 1; needs one not"),
+    "too large a crop": (RandomCrop(9, 9), ValueError, r"RandomCrop.* 8 x 8 x 1; needs an image"),
     "a second crop": (
-        [RandomCrop(5, 5), RandomCrop(6, 5)], ValueError, "RandomCrop.*5 x 5 x 1; needs one not",
+        [RandomCrop(5, 5), RandomCrop(6, 5)], ValueError, "RandomCrop.*5 x 5 x 1; needs an image",
     ),
     "no change of images": ([Dropout(0.1)], TypeError, "augmentation.*Dropout.*; expected Random"),
     "no layer": ([RandomFlip(), 3], TypeError, r"augmentation\[1\] is 3; expected a layer"),
@@ -1086,7 +1086,7 @@ def test_augmentations_that_do_not_fit(name):
 )
 def test_augmentation_comes_before_all_that_learns(layers, path):
     assert_fit_raises(
-        ValueError, f"{path}: Random.* comes after .*, which learns; it must come before",
+        ValueError, f"{path}: Random.* comes after .*, which is trainable; it must come first",
         layers=layers,
     )  # fmt: skip
 

@@ -816,8 +816,8 @@ def lowered(*layers, shape=7, purpose="train"):
 @pytest.mark.parametrize("purpose", ["train", "predict"])
 def test_tied_layers_must_fit(purpose):
     for layers, message in (
-        ((Dense(5), TiedDense("code", 7)), "weights of 'code'; expected the name of a Dense"),
-        ((TiedDense("code", 7), encoder(5)), "weights of 'code'; expected the name of a Dense"),
+        ((Dense(5), TiedDense("code", 7)), "weights of 'code'; expected the name of an earlier D"),
+        ((TiedDense("code", 7), encoder(5)), "weights of 'code'; expected the name of an e"),
         ((encoder(5), Dense(4), TiedDense("code", 7)), "input of 4 units; needs 5, as many as 'c"),
         ((encoder(5), TiedDense("code", 6)), "has 6 units; 'code' has 7 inputs"),
     ):
@@ -827,7 +827,7 @@ def test_tied_layers_must_fit(purpose):
 
 def test_a_penalised_layer_must_be_there():
     for layers, message in (
-        ((Dense(5), ContractivePenalty("code", "tanh", 1)), "'code'; expected the name of a De"),
+        ((Dense(5), ContractivePenalty("code", "tanh", 1)), "'code'; expected the name of an e"),
         ((encoder(5), Dense(4), ContractivePenalty("code", "tanh", 1)), "4 units; needs 5, as m"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -835,17 +835,17 @@ def test_a_penalised_layer_must_be_there():
 
 
 def test_weights_of_each_step_cannot_be_tied():
-    with pytest.raises(ValueError, match="Dense layer on rows of numbers, before it"):
+    with pytest.raises(ValueError, match="earlier Dense layer that is not"):
         lowered(encoder(5), LSTM(5), TiedDense("code", 2), shape=(STEPS, 2))
 
 
 def test_layers_get_the_shapes_that_they_need():
     for layer, shape, message in (
-        (GaussianSampling(), 7, "an input of 7 units; needs as many means as variances"),
-        (GaussianSampling(), (4, 2), "an input of 4 x 2; needs as many means"),
-        (GaussianSampling(), (4, 4, 2), "an input of 4 x 4 x 2; needs as many means"),
-        (RepeatVector(3), (4, 2), "an input of 4 x 2; needs a row of units"),
-        (RepeatVector(3), (4, 4, 1), "an input of 4 x 4 x 1; needs a row of units"),
+        (GaussianSampling(), 7, "7 units; needs a vector of as many means as log"),
+        (GaussianSampling(), (4, 2), "an input of 4 x 2; needs a vector of as many means"),
+        (GaussianSampling(), (4, 4, 2), "an input of 4 x 4 x 2; needs a vector of as many means"),
+        (RepeatVector(3), (4, 2), "an input of 4 x 2; needs a vector"),
+        (RepeatVector(3), (4, 4, 1), "an input of 4 x 4 x 1; needs a vector"),
     ):
         network = coder(layer, shape=shape)
         with pytest.raises(ValueError, match=message):

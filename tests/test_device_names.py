@@ -171,7 +171,8 @@ def test_predictions_follow_the_parameter_as_it_is_now(gpu):
 
 
 def test_a_single_row_is_for_the_cpu(gpu):
-    net = sknn.ConvNetRegressor([sknn.layers.Dense(3)], device="cuda", **SMALL).fit(*FEW)
+    hidden = sknn.layers.Dense(3, activation="identity")
+    net = sknn.ConvNetRegressor([hidden], device="cuda", **SMALL).fit(*FEW)
     text = sknn.CharRNN("gru", 3, device="cuda", **SMALL).fit("abcabca" * 9)
     gpu.sessions.clear()
     net.predict(FEW[0][:1])

@@ -41,7 +41,7 @@ DOCUMENTS = [
 OTHERS = ["the rat came, and the cat", "tac eht", "m", "", "bdbdb!!;;", "somber"]
 # the highest code point, lone surrogates in an order that would make a pair, NUL at the end
 UNICODE = "naïve \U0010ffff\x00 日本語\n\ud83d\ude00\ud83d 😀 日本\r\n e\u0301\x00"
-NOT_FITTED = "not in the text that the vocabulary was learnt from"
+NOT_FITTED = "not in the text that the vocabulary was learned from"
 
 
 class Dictionaries:
@@ -225,7 +225,7 @@ def test_partial_fit_keeps_the_vocabulary():
 @pytest.mark.parametrize("params", [{"order": 3}, {"unknown": "?"}])
 def test_partial_fit_goes_on_with_the_same_parameters_only(params):
     chain = fitted(2).set_params(**params)
-    with pytest.raises(ValueError, match="partial_fit goes on with order=2 and unknown=None"):
+    with pytest.raises(ValueError, match="partial_fit continues with order=2 and unknown=None"):
         chain.partial_fit(DOCUMENTS)
     chain.fit(DOCUMENTS).partial_fit(DOCUMENTS)
 

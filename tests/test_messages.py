@@ -380,7 +380,7 @@ def test_a_single_image(shape):
     images = np.zeros((4, *shape))
     net = conv().fit(images, Y[:4])
     for call in (net.predict, lambda image: net.partial_fit(image, Y[:8])):
-        with pytest.raises(ValueError, match="that of a single image; expected .*: X.None. is one"):
+        with pytest.raises(ValueError, match="that of a single image; expected .*: X.None. is an"):
             call(images[0])
     assert net.predict(images[0][None]).shape == (1,)
 
@@ -458,7 +458,7 @@ def test_rows_are_warned_of_where_a_fit_begins_and_areas_are_looked_at():
 
 def test_a_transformer_that_is_not_fitted():
     net = conv().fit(IMAGES, Y)
-    with pytest.raises(NotFittedError, match=r"Call fit\(X\), which takes the network as it is"):
+    with pytest.raises(NotFittedError, match=r"Call fit\(X\), which uses the network as it is"):
         sknn.ConvNetTransformer(net).transform(IMAGES)
     for unfitted in (sknn.ConvNetTransformer(), sknn.ConvNetTransformer(conv())):
         with pytest.raises(NotFittedError, match=r"nor is its network. Call fit\(X, y\)"):
@@ -483,12 +483,12 @@ def test_a_single_sequence():
     net = rnn().fit(np.zeros((4, 5, 2)), Y[:4])
     with pytest.raises(ValueError, match=r"If X, of the shape \(5, 2\), is one sequence, give"):
         net.predict(np.zeros((5, 2)))
-    with pytest.raises(ValueError, match=r"4 features a step, but .* fitted to 2\.$"):
+    with pytest.raises(ValueError, match=r"4 features per step, but .* fitted to 2\.$"):
         net.predict(np.zeros((3, 5, 4)))
 
 
 def test_one_target_where_steps_need_theirs():
-    with pytest.raises(ValueError, match="y has one target for each sequence; with return_seq"):
+    with pytest.raises(ValueError, match="y has one target per sequence; with return_seq"):
         rnn(return_sequences=True).fit(X, Y)
 
 

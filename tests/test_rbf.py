@@ -406,7 +406,7 @@ def test_what_centers_come_from_is_not_changed_on_the_way():
 
 def test_few_first_rows_are_few_centers():
     X, y = make_data(100, 3)
-    with pytest.warns(UserWarning, match="20 different rows.* n_centers=30"):
+    with pytest.warns(UserWarning, match="20 distinct rows.* n_centers=30"):
         RBFNetRegressor(30).partial_fit(X[:20], y[:20])
 
 
@@ -600,14 +600,14 @@ def test_initializers():
         ({"solver": "lbfgs"}, "'solver' parameter"),
         ({"widths": -1.0}, "'widths' parameter"),
         ({"centers": "grid"}, "'centers' parameter"),
-        ({"centers": np.zeros((5, 2))}, "centers have 2 features; expected 3"),
+        ({"centers": np.zeros((5, 2))}, "centers has 2 features; expected 3"),
         ({"centers": np.full((5, 3), np.nan)}, "centers contains NaN"),
         ({"widths": [1.0, 2.0]}, "widths is an array of shape .2,.; expected 4 positive"),
         ({"widths": [1.0, 2.0, 0.0, 1.0]}, "expected 4 positive"),
-        ({"train_centers": True}, "train_centers=True is for the solvers that go on"),
-        ({"train_widths": True}, "train_widths=True is for the solvers"),
-        ({"early_stopping": True}, "early_stopping=True is for the solvers"),
-        ({"l1": 0.1}, "l1=0.1 is for the solvers"),
+        ({"train_centers": True}, "train_centers=True is for the iterative solvers; solver"),
+        ({"train_widths": True}, "train_widths=True is for the iterative solvers"),
+        ({"early_stopping": True}, "early_stopping=True is for the iterative solvers"),
+        ({"l1": 0.1}, "l1=0.1 is for the iterative solvers"),
         ({"loss": "huber"}, "loss='huber' is not for solver='lstsq'"),
         ({"output_activation": "exp"}, "output_activation='exp' is not for solver='lstsq'"),
     ],

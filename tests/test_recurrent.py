@@ -523,12 +523,12 @@ def test_sequences_longer_and_shorter_than_those_fitted():
 BAD_X = {
     "one dimension": (np.ones(6), None, "Expected 2D array, got 1D array"),
     "four dimensions": (np.ones((6, 2, 2, 2)), None, "X has 4 dimensions"),
-    "no steps": (np.ones((6, 0, 2)), None, "nothing in its sequences"),
+    "no steps": (np.ones((6, 0, 2)), None, "its sequences are empty"),
     "no rows": ([], None, "Expected 2D array|0 sample"),
     "an empty sequence": ([[1.0], [], [1.0, 2.0]], None, r"X\[1\] is empty"),
     "no features": ([np.ones((2, 0))] * 6, None, r"X\[0\] is empty"),
     "mixed dimensions": ([np.ones(2), np.ones((2, 1))], None, r"X\[1\] has 2 dimensions"),
-    "mixed features": ([np.ones((2, 3)), np.ones((1, 2))], None, r"X\[1\] has 2 numbers a step"),
+    "mixed features": ([np.ones((2, 3)), np.ones((1, 2))], None, r"X\[1\] has 2 features per step"),
     "too many dimensions": ([np.ones((2, 3, 1))] * 6, None, r"X\[0\] has 3 dimensions"),
     "NaN in a list": ([np.ones(2), np.array([np.nan])], None, "contains NaN"),
     "NaN in an array": (np.full((6, 2, 2), np.nan), None, "contains NaN"),
@@ -556,7 +556,7 @@ def test_bad_X_is_named_and_nothing_changes(case):
 def test_padding_is_checked():
     X = np.ones((3, 4, 2))
     X[1] = np.nan
-    with pytest.raises(ValueError, match=r"X\[1\] is nothing but mask_value=nan"):
+    with pytest.raises(ValueError, match=r"X\[1\] consists only of mask_value=nan"):
         small(mask_value=np.nan).fit(X, [1.0, 2.0, 3.0])
     X[1] = 1
     X[2, 1] = X[0, 2, 1] = np.nan
@@ -569,7 +569,7 @@ def test_padding_is_checked():
 BAD_Y = {
     "none": (None, "requires y to be passed"),
     "too few": (STEP_SUMS[:-1], "inconsistent numbers of samples"),
-    "one a sequence": (SUMS, "y has one target for each sequence"),
+    "one a sequence": (SUMS, "y has one target per sequence"),
     "too short": ([*STEP_SUMS[:-1], STEP_SUMS[-1][:-1]], r"y\[59\] has \d steps, but X\[59\]"),
     "mixed": ([*STEP_SUMS[:-1], STEP_SUMS[-1][:, None]], r"y\[59\] has 2 dimensions"),
     "NaN": ([*STEP_SUMS[:-1], STEP_SUMS[-1] * np.nan], "contains NaN"),
@@ -618,9 +618,9 @@ def test_a_fit_that_fails_leaves_the_last_one():
     before, expected = dict(vars(net)), net.predict(RAGGED)
     with pytest.raises(ValueError, match="contains NaN"):
         net.fit(ROWS, np.full(60, np.nan))
-    with pytest.raises(ValueError, match="2 features a step, but RNNRegressor was fitted to 3"):
+    with pytest.raises(ValueError, match="2 features per step, but RNNRegressor was fitted to 3"):
         net.partial_fit(STEPS[:, :, :2], SUMS)
-    with pytest.raises(ValueError, match="1 features a step, but RNNRegressor was fitted to 3"):
+    with pytest.raises(ValueError, match="1 features per step, but RNNRegressor was fitted to 3"):
         net.predict(ROWS)
     assert vars(net) == before
     assert_same_bits(net.predict(RAGGED), expected)
@@ -796,7 +796,7 @@ def test_what_cannot_be_forecast():
     for n in (0, -1, 1.5, "3", None, 2**70):
         with pytest.raises(ValueError, match="n is .*; expected an int from 1"):
             net.forecast(STEPS, n)
-    with pytest.raises(ValueError, match="2 features a step"):
+    with pytest.raises(ValueError, match="2 features per step"):
         net.forecast(STEPS[..., :2], 3)
     with pytest.raises(NotFittedError):
         small().forecast(STEPS, 3)

@@ -75,7 +75,7 @@ def mlp(**params):
 @pytest.mark.parametrize("last", [Reshape((8, 8)), LSTM(4, return_sequences=True)])
 def test_a_network_that_gives_a_sequence_is_no_classifier(last):
     layers = [Reshape((8, 8))] + [last] * isinstance(last, LSTM)
-    with pytest.raises(ValueError, match=r"layers give 8 x 3 for a sample; expected 3 units"):
+    with pytest.raises(ValueError, match=r"layers give 8 x 3 per sample; expected 3 units"):
         ConvNetClassifier(layers, (8, 8)).fit(IMAGES, Y)
 
 
@@ -115,7 +115,7 @@ def test_tokens_come_first(before):
     layers = [Flatten(), before, Embedding(5, 3), LSTM(3)]
     if isinstance(before, ActivityRegularization):
         layers = [Flatten(), Sequential([Dense(4)]), Sequential([Embedding(5, 3)]), LSTM(3)]
-    with pytest.raises(ValueError, match=r"Embedding.* reads numbers of tokens.* must come first"):
+    with pytest.raises(ValueError, match=r"Embedding.* reads token ids.* must come first"):
         ConvNetClassifier(layers, (8, 8)).fit(IMAGES, Y)
 
 

@@ -401,7 +401,7 @@ def test_labels_are_no_clean_sequences():
         (RAGGED, RAGGED[::-1], r"X_clean\[0\] has \d steps; expected 1 steps, as X\[0\] has"),
         (RAGGED, RAGGED[:-1], "X_clean has 59 samples; expected 60"),
         (STEPS, STEPS[:, :5], r"X_clean\[0\] has 5 steps of 5; expected 6 steps of 6"),
-        (STEPS, STEPS[:, :, :2], "X has 2 features a step, but .* was fitted to 3"),
+        (STEPS, STEPS[:, :, :2], "X has 2 features per step, but .* was fitted to 3"),
     ],
 )
 def test_clean_sequences_are_as_long_as_those_of_X(X, clean, message):
@@ -527,8 +527,8 @@ def test_not_fitted():
 @pytest.mark.parametrize(
     "params, X, message",
     [
-        ({"hidden_size": []}, ROWS, "hidden_size must be at least one number"),
-        ({"hidden_size": [4, 0]}, ROWS, "each > 0"),
+        ({"hidden_size": []}, ROWS, "hidden_size must be one or more integers"),
+        ({"hidden_size": [4, 0]}, ROWS, "one or more integers > 0"),
         ({"loss": "log_loss"}, ROWS, "values in .0, 1"),
         ({"loss": "log_loss", "output_activation": "tanh"}, abs(ROWS) / 9, "expected 'logistic'"),
         ({}, ["abc", "de"], "X has texts, such as 'abc'"),
@@ -536,7 +536,7 @@ def test_not_fitted():
         ({}, [[1.0, 2.0], []], r"X\[1\] is empty"),
         ({}, [[1.0, np.nan], [1.0]], "NaN"),
         ({}, np.zeros((3, 4, 2, 1)), "4 dimensions"),
-        ({"mask_value": 0}, np.zeros((3, 4)), "nothing but mask_value"),
+        ({"mask_value": 0}, np.zeros((3, 4)), "consists only of mask_value"),
     ],
 )
 def test_errors(params, X, message):
@@ -555,9 +555,9 @@ def test_errors_of_a_fitted_network_leave_it_as_it_was():
         net.inverse_transform(codes, LENGTHS - 1)
     with pytest.raises(ValueError, match="X has 3 columns; expected codes of 5 numbers"):
         net.inverse_transform(codes[:, :3])
-    with pytest.raises(ValueError, match="X has 1 features a step, but .* was fitted to 3"):
+    with pytest.raises(ValueError, match="X has 1 features per step, but .* was fitted to 3"):
         net.transform(NUMBERS)
-    with pytest.raises(ValueError, match="X has 1 features a step"):
+    with pytest.raises(ValueError, match="X has 1 features per step"):
         net.partial_fit(NUMBERS)
     with pytest.raises(ValueError, match="X_clean"):
         net.fit(NUMBERS, X_clean=NUMBERS[::-1])

@@ -651,7 +651,7 @@ WARNING = {
     "batch": (lambda: mlp(batch_size=1000).fit(DIGITS, DIGIT), "Got `batch_size`"),
     "interrupt": (interrupted, "interrupted by user"),
     "perceptron": (lambda: PerceptronClassifier(max_iter=1).fit(DIGITS, DIGIT), "Maximum number"),
-    "centers": (partial_rbf, "different rows"),
+    "centers": (partial_rbf, "distinct rows"),
     "range": (out_of_range, "is for values in"),
     "device": (without_gpu, "cannot be had"),
     "text": (lambda: small(CharRNN, "gru", 4).fit(TEXT), "Maximum iterations"),

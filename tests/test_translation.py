@@ -308,7 +308,7 @@ def test_warm_start_goes_on():
     assert net.score_samples(X, Y).sum() > before
     with pytest.raises(ValueError, match="do not fit"):
         net.set_params(hidden_size=5).fit(X, Y)
-    with pytest.raises(ValueError, match="unknown is '.'; training goes on with unknown=None"):
+    with pytest.raises(ValueError, match="unknown is '.'; training continues with unknown=None"):
         net.set_params(hidden_size=12, unknown="?").fit(X, Y)
 
 

@@ -1,4 +1,4 @@
-"""What autoencoders share: networks that learn to give what they get, through a code."""
+"""Base of the autoencoders: networks trained to reproduce their input through a code."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ from ..layers.base import describe, output_shape, size
 from ..tape.losses import Loss
 from ..tape.sources import INPUTS
 
-#: Rows whose errors are computed at once.
+#: Number of rows whose errors are computed at a time.
 CHUNK = 4096
 _NOISES = {
     "gaussian": GaussianNoise,
@@ -37,102 +37,105 @@ _NOISES = {
 
 
 class AutoencoderDescent(LayeredDescent):
-    """What is another default, or means something else, in the training of autoencoders."""
+    """Training parameters whose default or meaning differs for autoencoders."""
 
     alpha: float = param(default=0.0)
     validation_fraction: float = param(
         """
-        The part of the data that early stopping holds back.""",
+        The fraction of the data that early stopping holds back.""",
         default=0.1,
     )
     scoring: str | Callable[..., float] | None = param(
         """
-        The score of validation data. None: minus the mean error of reconstruction; 'loss': minus
-        the loss; a callable ``scorer(estimator, X)``, or ``scorer(estimator, X, X_clean)`` where
-        those are given.""",
+        The score on validation data. None: minus the mean reconstruction error; 'loss': minus the
+        loss; a callable ``scorer(estimator, X)``, or ``scorer(estimator, X, X_clean)`` if clean
+        targets are given.""",
         default=None,
     )
 
     validation_scores_: list[float] | None = fitted(
         """
-        With validation data: its score (minus the reconstruction error, or what `scoring` says)
-        after each epoch; else None."""
+        The score on the validation data after each epoch: minus the reconstruction error, or as
+        `scoring` defines it. None without validation data."""
     )
 
 
 class AutoencoderTraining(Minibatches, AutoencoderDescent, AnySolver):
-    """What autoencoders take for their training."""
+    """The training parameters of autoencoders."""
 
 
 class _ReconstructionLoss(Parameters):
-    """How outputs are compared with inputs."""
+    """The loss between outputs and inputs."""
 
     loss: Literal["squared_error", "log_loss"] = param(
         """
-        The mean squared error over a sample's features, or their mean binary cross-entropy, for
-        data in [0, 1].""",
+        'squared_error': the mean squared error over a sample's features. 'log_loss': their mean
+        binary cross-entropy, for data in [0, 1].""",
         default="squared_error",
     )
 
 
 class ForReconstruction(Output, _ReconstructionLoss):
-    """What every autoencoder takes for its outputs."""
+    """The output parameters of every autoencoder."""
 
     output_activation: OutputActivation | Activation = param(
         """
-        Activation of the output layer. 'auto': logistic for ``loss='log_loss'``, which needs it,
-        else identity.""",
+        Activation of the output layer. 'auto': logistic for ``loss='log_loss'``, which requires
+        it, else identity.""",
         default="auto",
     )
 
 
 class Regularization(Parameters):
-    """What makes autoencoders sparse, or denoising."""
+    """The parameters of sparse and of denoising autoencoders."""
 
     activity_l1: float = param(
         """
-        Weight of the sum of absolute values of a sample's code in its loss: the code becomes
-        sparse.""",
+        Weight of the L1 penalty on the code, the sum of its absolute values, in a sample's loss;
+        it makes the code sparse.""",
         default=0.0, valid=[NOT_NEGATIVE],
     )
     noise: float = param(
         """
-        How much noise the inputs get in training, while the outputs are compared with what they
-        were without it: the standard deviation, or the probability that an input is replaced.""",
+        Amount of noise added to the inputs in training, while the targets stay clean: the standard
+        deviation for ``noise_kind='gaussian'``, else the probability that an input is
+        replaced.""",
         default=0.0, valid=[NOT_NEGATIVE],
     )
     noise_kind: Literal["gaussian", "masking", "salt_and_pepper"] = param(
         """
-        Normal noise is added; or inputs become zero; or the smaller or the larger number of
-        `noise_range`, half of them each.""",
+        'gaussian' adds normal noise; 'masking' sets inputs to zero; 'salt_and_pepper' sets them to
+        the lower or the upper limit of `noise_range`, with equal probability.""",
         default="gaussian",
     )
     noise_range: Sequence[float] | Array | None = param(
         """
-        What normal noise is clipped to, and what salt and pepper are. None: 0 and 1 for
-        ``loss='log_loss'``; else normal noise has no limits, and salt and pepper are the
-        largest and the smallest number of X.""",
+        The lower and upper limits to which inputs with Gaussian noise are clipped, and the values
+        of pepper and salt. None: 0 and 1 for ``loss='log_loss'``; otherwise Gaussian noise is not
+        clipped, and pepper and salt are the minimum and maximum of X.""",
         default=None, valid=["array-like"], kind="pair of float or None",
     )
 
-    noise_range_: tuple[float, float] | None = fitted("With `noise`: its limits.")
+    noise_range_: tuple[float, float] | None = fitted(
+        "With `noise`: the limits in use; None if there are none."
+    )
 
 
 class Reconstruction(Task):
-    """To give what the network gets.
+    """Reconstruction of the network's input.
 
     Parameters
     ----------
     loss, output_activation
         As those of :class:`~sknn.estimator.tasks.Task`.
     over_outputs : {'mean', 'sum'}
-        What the loss of a sample is of those of its features.
+        How the losses of a sample's features are reduced to the sample's loss.
     read_clean : callable
-        ``read_clean(clean, name, inputs)`` returns what inputs are to become, checked.
+        ``read_clean(clean, name, inputs)`` returns the clean targets of inputs, checked.
     """
 
     losses = "squared_error", "log_loss"
-    #: Whether the fit that it is for begins anew.
+    #: Whether the current fit starts from scratch.
     begins = False
 
     def __init__(self, loss, output_activation, read_clean=None, over_outputs="mean"):
@@ -140,7 +143,7 @@ class Reconstruction(Task):
         self._read_clean, self._over_outputs = read_clean, over_outputs
 
     def read(self, read, X, clean, reset):
-        """Return X as inputs, and what it is to become, or None for itself."""
+        """Return X as inputs, and its clean targets, or None if X is its own target."""
         self.begins = reset
         return self._read_in_range(read, X, clean, reset, ("X", "X_clean"))
 
@@ -161,7 +164,7 @@ class Reconstruction(Task):
         return inputs, clean
 
     def read_pair(self, read, X, clean, reset=False, names=("X", "X_clean")):
-        """Return X as inputs, and what it is to become, or None for itself."""
+        """Return X as inputs, and its clean targets, or None if X is its own target."""
         inputs = read(X, reset=reset)
         if clean is None:
             return inputs, None
@@ -174,7 +177,7 @@ class Reconstruction(Task):
         return inputs, clean
 
     def _check_range(self, inputs, name):
-        """Check that a binary cross-entropy with inputs makes sense, but for rounding."""
+        """Check that inputs are in [0, 1], up to rounding, if the loss is a cross-entropy."""
         if self.loss_name != "log_loss":
             return
         least, most = inputs.min(), inputs.max()
@@ -202,16 +205,16 @@ class Reconstruction(Task):
     def make_loss(self, n_outputs, out):
         if out.function == "softmax" and n_outputs == 1:
             raise ValueError(
-                "output_activation='softmax' needs several features, got 1; expected another one."
+                "output_activation='softmax' needs several features, got 1; choose another one."
             )
         return Loss(self.loss_name, out.function, over_outputs=self._over_outputs)
 
     def data(self, inputs, clean, weights, network):
-        """Return what training reads, of checked X and of what it is to become, or None."""
+        """Return the training data, given checked inputs and clean targets, or None."""
         return inputs.data(INPUTS if clean is None else clean.source(), weights)
 
     def amounts(self, inputs, weights):
-        """Return how much each of the inputs counts in a score, or None."""
+        """Return the weight of each input in a score, or None."""
         return weights
 
     def score(self, data, loss, outputs):
@@ -219,7 +222,7 @@ class Reconstruction(Task):
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet):
-    """What autoencoders share: all but the constructor and ``_parts``."""
+    """Base class of the autoencoders: all but the constructor and ``_parts``."""
 
     _keeps_dtype = True
 
@@ -230,11 +233,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     # --- the network
 
     def _parts(self, inputs, out):
-        """Return the layers of the encoder, and those of the decoder up to the last activation."""
+        """Return the encoder's layers, and the decoder's up to the last activation."""
         raise NotImplementedError
 
     def _network(self, task, inputs, n_outputs):
-        """Return the network, and what to remember of it: where the code is, limits of noise."""
+        """Return the network, and attributes to set: where the code is, and limits of noise."""
         out, loss = task.head(n_outputs)
         if task.begins:
             for name in ("noise_range_", "_range"):
@@ -248,7 +251,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         given = output_shape(decoder, code)
         if given not in (start, (size(start),)):
             raise ValueError(
-                f"The decoder gives {describe(given)}; expected {describe(start)}, as X has."
+                f"The decoder outputs {describe(given)}; expected {describe(start)}, as X has."
             )
         return network, limits | {
             "_bounds": (len(noise), len(noise) + len(encoder)),
@@ -256,7 +259,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         }
 
     def _noise_layers(self, inputs):
-        """Return the noise of the inputs as a list of layers, and its limits as attributes."""
+        """Return the noise layers of the inputs as a list, and their limits as attributes."""
         kind, rate = _NOISES[self.noise_kind], float(self.noise)
         limits, of_data = self._limits(inputs)
         remembered = {"noise_range_": limits} | ({} if of_data is None else {"_range": of_data})
@@ -269,14 +272,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return [kind(rate) if alone else kind(rate, limits)], remembered
 
     def _limits(self, X):
-        """Return the limits of noise, and the range of the data X if they are that."""
+        """Return the limits of noise, and the range of the data X if they come from it."""
         if self.noise_range is not None:
             return _two_numbers(self.noise_range), None
         if self.loss == "log_loss":
             return (0.0, 1.0), None
         if self.noise_kind != "salt_and_pepper":
             return None, None
-        if hasattr(self, "_range"):  # of the data that it was first fitted to
+        if hasattr(self, "_range"):  # of the data of the first fit
             return self._range, self._range
         least, most = float(X.min()), float(X.max())
         limits = least, most if most > least else least + 1.0
@@ -287,7 +290,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return self._placed_weights.part(*self._bounds)
 
     def _decoder(self):
-        """Return the weights of the decoder; tied ones are its own there."""
+        """Return the weights of the decoder, with tied weights as weights of its own."""
         return decoder_of(self._placed_weights, self._bounds[1])
 
     def _outputs_to_load(self, sizes, inputs, classes):
@@ -296,7 +299,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     # --- the data
 
     def _read_clean(self, clean, name, inputs):
-        """Return what inputs are to become, checked as X is, but under its own name."""
+        """Return the clean targets of inputs, checked like X, but under their own name."""
         if len(shape_of(clean)) > 2:
             return self._read(clean)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
@@ -311,7 +314,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return Rows(numeric(clean), inputs.inputs)
 
     def _warn_of_range(self, X):
-        """Warn of what lies far outside of where a binary cross-entropy is defined."""
+        """Warn of values far outside of [0, 1], where a binary cross-entropy is defined."""
         if self.loss == "log_loss" and (X.min() < -1 or X.max() > 2):
             warn(
                 f"X has values from {X.min()} to {X.max()}; loss='log_loss' is for values in "
@@ -319,14 +322,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             )
 
     def _clean(self, X, y, X_clean):
-        """Return what X is to become: X_clean, or y if it has the shape of X, or None."""
+        """Return the targets of X: X_clean, or y if it has the shape of X, or None."""
         if X_clean is not None or y is None:
             return X_clean
         return y if self._alike(X, y) else None
 
     @staticmethod
     def _alike(X, y):
-        """Whether y can be what X is to become, by its shape and type."""
+        """Whether y can be the target of X, judging by its shape and type."""
         numeric = getattr(getattr(y, "dtype", None), "kind", "f") in "fiub"
         return numeric and shape_of(y) == shape_of(X)
 
@@ -342,20 +345,21 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples; networks for images also take them as (n_samples, height, width) or
-            (n_samples, height, width, channels), those for sequences as (n_samples, time, features)
-            or a list of arrays.
+            The samples. Networks for images also accept shape (n_samples, height, width) or
+            (n_samples, height, width, channels); networks for sequences also accept shape
+            (n_samples, time, features) or a list of arrays.
         y : array-like, default=None
-            If it has the shape of X, what `X_clean` is; else, as labels in a pipeline, ignored.
+            Used as `X_clean` if it has the shape of X; ignored otherwise, like labels in a
+            pipeline.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
         X_clean : array-like of the shape of X, default=None
-            What X should be reconstructed to, where X has noise of your own; None: X.
+            The targets of the reconstruction, if X has noise of your own; None: X itself.
         X_val, X_val_clean : array-like, default=None
-            Data to validate with after each epoch. With early stopping they take the place of the
-            part that would be held back.
+            Validation data, scored after each epoch. With early stopping they are used in place of
+            held-back data.
         sample_weight_val : array-like of shape (n_samples,), default=None
-            Weights of those samples.
+            Sample weights of the validation data.
         """
         clean = self._clean(X, y, X_clean)
         validation = X_val, X_val_clean, sample_weight_val
@@ -363,18 +367,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     @partial_fits
     def partial_fit(self, X, y=None, sample_weight=None, *, X_clean=None) -> Self:
-        """Go once over the data given, from where training stands.
+        """Train for one epoch on the given data, continuing from the current weights.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The samples, in any form that `fit` accepts.
         y : array-like, default=None
-            If it has the shape of X, what `X_clean` is; else ignored.
+            Used as `X_clean` if it has the shape of X; ignored otherwise.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
         X_clean : array-like of the shape of X, default=None
-            What X should be reconstructed to; None: X.
+            The targets of the reconstruction; None: X itself.
         """
         return self._fit(X, self._clean(X, y, X_clean), sample_weight, incremental=True)
 
@@ -382,19 +386,20 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     @consistent
     def transform(self, X) -> Array:
-        """Return the codes of samples.
+        """Encode samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
 
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components)
-            A row a sample; a sample's is the same bits alone and in any batch. Draws, which a
-            variational autoencoder gives with ``codes="sample"``, are by a sample's place in X,
-            from `random_state`, the same at each call if that is an int.
+            One row per sample. A sample has the same code, to the bit, alone and in any batch.
+            Random codes, which a variational autoencoder returns with ``codes="sample"``, depend
+            on a sample's position in X and on `random_state`; they are the same in each call if
+            that is an int.
         """
         check_is_fitted(self)
         return self._codes(self._read(X))
@@ -404,7 +409,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     @consistent
     def inverse_transform(self, X) -> Array:
-        """Return what codes stand for.
+        """Decode codes.
 
         Parameters
         ----------
@@ -414,11 +419,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         Returns
         -------
         samples : ndarray of shape (n_samples, n_features)
-            Samples as those that were fitted: where these were images, images.
+            The decoded samples; images if the network was fitted to images.
         """
         codes = self._check_codes(X)
         samples = finite(Rows(codes, None).run(self._decoder(), self.n_jobs))
-        # as those that were fitted
+        # the shape of the samples in fit
         shape = getattr(self, "_given_shape", (self.n_features_in_,))
         return samples.reshape(len(codes), *shape)
 
@@ -434,36 +439,37 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     @consistent
     def reconstruct(self, X) -> Array:
-        """Return what the network makes of samples: those of their codes.
+        """Reconstruct samples: encode, then decode them.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
 
         Returns
         -------
         reconstructions : ndarray of the shape of X, or list of ndarray
-            One for each. Those of sequences are as long as these; in an array `mask_value` is
-            behind them.
+            One per sample. Reconstructed sequences are as long as the given ones; in an array they
+            are padded with `mask_value`.
         """
         return self._outputs(X).reshape(shape_of(X))
 
     @consistent
     def score_samples(self, X) -> Array:
-        """Return minus the error of reconstruction of each sample: small for what is unusual.
+        """Return minus the reconstruction error of each sample: low for unusual samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the mean squared error over a sample's features (and the steps that a sequence
-            has), or minus their mean binary cross-entropy, as `loss` says. As in scikit-learn's
-            detectors of outliers, the smaller one is, the less a sample is like those fitted.
+            Minus the mean squared error over a sample's features (for a sequence, over its steps,
+            too), or minus their mean binary cross-entropy, depending on `loss`. As in
+            scikit-learn's outlier detectors, the lower the score, the less a sample resembles the
+            training data.
         """
         check_is_fitted(self)
         inputs = self._read(X)
@@ -471,22 +477,21 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
 
     @consistent
     def score(self, X, y=None, sample_weight=None) -> float:
-        """Return minus the mean error of reconstruction: the larger, the better.
+        """Return minus the mean reconstruction error: higher is better.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
         y : array-like, default=None
-            If it has the shape of X, what X should be reconstructed to; else ignored.
+            The targets of the reconstruction, if it has the shape of X; ignored otherwise.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
 
         Returns
         -------
         score : float
-            The mean of what `score_samples` returns, in which a sequence counts as many times as
-            it has steps.
+            The mean of `score_samples`, in which each sequence is weighted by its number of steps.
         """
         check_is_fitted(self)
         task = self._task()
@@ -495,16 +500,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         return -float(np.average(self._errors(X, X if clean is None else clean), weights=weights))
 
     def _errors(self, X, targets):
-        """Return the error of each sample of inputs."""
+        """Return the reconstruction error of each sample."""
         self._warn_of_range(targets)
         return finite(np.concatenate([self._means(*some) for some in self._by_chunk(X, targets)]))
 
     def _means(self, X, errors):
-        """Return the mean error of each sample, of those of all their numbers."""
+        """Return the mean error of each sample, given the errors of all its values."""
         return errors.mean(axis=1)
 
     def _by_chunk(self, X, targets):
-        """Yield inputs, a chunk at a time, and the errors of all their numbers."""
+        """Yield inputs, a chunk at a time, and the errors of all their values."""
         for start in range(0, X.shape[0], CHUNK):
             rows = slice(start, start + CHUNK)
             part = X.part(rows)
@@ -532,7 +537,7 @@ def _two_numbers(limits):
 
 
 def shape_of(array):
-    """Return the shape of something like an array."""
+    """Return the shape of an array-like."""
     shape = getattr(array, "shape", None)
     if shape is not None and (len(shape) != 1 or array.dtype != object):
         return shape
@@ -540,7 +545,7 @@ def shape_of(array):
 
 
 def decoder_of(weights, first):
-    """Return the weights of the layers from a place on; tied ones are its own there."""
+    """Return the weights of the layers from `first` on, with tied weights as their own."""
     network = weights.network
     layers = network.layers[first:]
     if not any(isinstance(layer, TiedDense) for layer in layers):
@@ -564,12 +569,12 @@ def decoder_of(weights, first):
 
 
 def dense(X):
-    """Return a matrix as an array, each row in one piece."""
+    """Return a matrix, sparse or not, as a C-contiguous array."""
     return np.ascontiguousarray(X.toarray() if sp.issparse(X) else X)
 
 
 def error_of(loss, outputs, wanted):
-    """Return the squared errors, or binary cross-entropies, of float64 outputs."""
+    """Return the elementwise squared errors or binary cross-entropies of float64 outputs."""
     if loss == "squared_error":
         return (outputs - wanted) ** 2
     wanted, smallest = np.clip(wanted, 0, 1), np.finfo(np.float32).eps

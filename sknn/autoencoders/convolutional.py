@@ -26,26 +26,26 @@ class Coders(Parameters):
 
     encoder: Sequence[Layer] | None = param(
         """
-        Layers of :mod:`sknn.layers` from the image to the code; what they give is the code, as a
-        row of numbers. Parameters of layers can be searched: ``encoder__0__filters``. None, for
-        both: convolutions with 16, 8 and 8 filters of 3 by 3, each followed by a pool of 2 by 2,
-        and their way back.""",
+        Layers of :mod:`sknn.layers` from the image to the code, which is their output, flattened.
+        Layer parameters can be searched over, as in ``encoder__0__filters``. If encoder and
+        decoder are both None: 3x3 convolutions with 16, 8 and 8 filters, each followed by 2x2 max
+        pooling, and a decoder that mirrors them.""",
         default=None, valid=[list, tuple], kind="list of layers or None", kw_only=False,
     )
     decoder: Sequence[Layer] | None = param(
         """
-        Layers from the code, of the shape that the encoder gives it, to the image; the last is
-        without an activation, which `output_activation` says.""",
+        Layers from the code, in the shape in which the encoder outputs it, to the image. The last
+        layer has no activation, since `output_activation` is applied to its output.""",
         default=None, valid=[list, tuple], kind="list of layers or None", kw_only=False,
     )
 
 
 def textbook_layers(image_shape):
-    """Return encoder and decoder for images: three convolutions and pools, and their way back.
+    """Return encoder and decoder for images: three convolutions with pooling, and their mirror.
 
-    Where sizes are no multiples of 8, the last two convolutions cut off what is too much: of 28 by
-    28, pools make 14, 7 and 4, enlarging 8 and 16, of which a convolution without padding leaves
-    14, and enlarging 28.
+    Where height or width is not a multiple of 8, the last two convolutions crop the excess: pooling
+    takes 28x28 to 14, 7 and 4; upsampling takes that to 8 and 16, a convolution without padding
+    crops it to 14, and upsampling takes that to 28.
     """
     sizes = [image_shape[:2]]
     for _ in range(3):
@@ -72,7 +72,7 @@ def _conv(filters, **settings):
 
 
 def _cut(filters, sizes, wanted, activation):
-    """Return a convolution from images of some sizes to ones that may be smaller."""
+    """Return a convolution whose output may be smaller than its input."""
     excess = [extent - less for extent, less in zip(sizes, wanted, strict=True)]
     if not any(excess):
         return _conv(filters, activation=activation)
@@ -106,8 +106,9 @@ class ConvAutoencoderTransformer(
 ):  # fmt: skip
     """A convolutional autoencoder: plain, sparse or denoising.
 
-    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
-    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+    X holds images, of shape (n_samples, height, width) or (n_samples, height, width, channels), or
+    one row of features per sample, which is reshaped to `image_shape`; without `image_shape`, a row
+    is an image of height 1.
 
     Examples
     --------
@@ -132,19 +133,19 @@ class ConvAutoencoderTransformer(
 
     @consistent
     def to_classifier(self, **params) -> ConvNetClassifier:
-        """Return a classifier that begins with the encoder: to train it on with labels.
+        """Return a classifier initialized with the encoder, to fine-tune on labels.
 
         Parameters
         ----------
         **params : dict of str to object
-            Parameters of the classifier, but for `layers`, `image_shape` and `initializer`, which
-            follow from the encoder. An output layer is added when it is fitted.
+            Parameters of the classifier, except for `layers`, `image_shape` and `initializer`,
+            which follow from the encoder. `fit` adds an output layer.
 
         Returns
         -------
         classifier : :class:`~sknn.ConvNetClassifier`
-            Not fitted. Its `initializer` holds copies of the encoder's weights, so that clones of
-            it begin with them too.
+            Not fitted. Its `initializer` holds copies of the encoder's weights, so its clones start
+            from them, too.
         """
         check_is_fitted(self)
         weights = self._encoder()

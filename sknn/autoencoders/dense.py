@@ -1,4 +1,4 @@
-"""Autoencoders of dense layers."""
+"""Autoencoders made of dense layers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from .base import (
 from .pretraining import pretrain
 
 _Activation = HiddenActivation | Activation
-#: Samples in a minibatch, at most, where `batch_size` is 'auto'.
+#: Largest minibatch where `batch_size` is 'auto'.
 _AUTO_BATCH = 32
 
 
@@ -31,60 +31,63 @@ class CodeLayers(Features):
     """The encoder's layers."""
 
     hidden_layer_sizes: int | Sequence[int] | Array = param(
-        "Units of the encoder's layers; the last of them is the code.",
+        "Units per encoder layer; the output of the last one is the code.",
         default=(32,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
     )
 
 
 class DenseLayers(CodeLayers):
-    """What dense autoencoders are made of."""
+    """The layers of dense autoencoders."""
 
     activation: Literal["auto"] | _Activation | Sequence[_Activation] = param(
         """
         Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
-        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'. 'auto': relu, but for the code
-        identity, which like principal components has no bounds; with `noise`, `activity_l1` or
-        `contractive`, whose codes may be large, relu for all.""",
+        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'. 'auto': relu for all but the
+        code, which is unbounded (identity) like principal components; with `noise`, `activity_l1`
+        or `contractive`, where the code may be large, relu for the code, too.""",
         default="auto", valid=[Activation, list, tuple],
         kind="str, Activation, or list of them", kw_only=False,
     )
     decoder_layer_sizes: int | Sequence[int] | Array | None = param(
-        "Units of the decoder's hidden layers. None: those of the encoder, mirrored.",
+        "Units per hidden layer of the decoder. None: the encoder's hidden layers, mirrored.",
         default=None, valid=["array-like", COUNT], kind="int, array-like of int or None",
     )
     decoder_activation: _Activation | Sequence[_Activation] | None = param(
         """
-        Activation of these layers, or one for each. None: as in the encoder, mirrored, if that is
-        how the layers are; else the encoder's first, or relu where that is 'auto'.""",
+        Activation of the decoder's hidden layers, or one for each. None: the encoder's activations,
+        mirrored, if the layers are, too; else the encoder's first, or relu if that is 'auto'.""",
         default=None, valid=[Activation, list, tuple],
         kind="str, Activation, list of them or None",
     )
     contractive: float = param(
         """
-        Weight of the contractive penalty in a sample's loss: the sum of squares of the Jacobian of
-        the code (Rifai et al., 2011); with several layers, that of each of them, added up.""",
+        Weight of the contractive penalty in a sample's loss: the squared Frobenius norm of the
+        code's Jacobian (Rifai et al., 2011). With several encoder layers, the penalty is the sum
+        over the layers, each with the Jacobian of its outputs with respect to its inputs.""",
         default=0.0, valid=[NOT_NEGATIVE], after="noise_range",
     )
     tied_weights: bool = param(
-        "Whether the decoder uses the encoder's weights, transposed, with biases of its own.",
+        "Whether the decoder shares the encoder's weights, transposed; it has its own biases.",
         default=False, after="contractive",
     )
     pretrain_epochs: int = param(
         """
-        Epochs for which `fit` first trains each pair of layers by itself, from the outside in: to
-        reconstruct what the layers before it give. `noise` is added to what each pair gets.""",
+        Epochs of greedy layer-wise pretraining at the start of `fit`: each encoder layer and its
+        mirror in the decoder, from the outermost pair inward, are trained to reconstruct the
+        output of the preceding encoder layers. `noise` is added to each pair's input.""",
         default=0, valid=[Interval(Integral, 0, None, closed="left")], after="tied_weights",
     )
 
     pretraining_loss_curves_: list[list[float]] = fitted(
-        "With `pretrain_epochs`: the loss of each epoch, for each pair of layers."
+        "With `pretrain_epochs`: for each pair of layers, the loss of each epoch."
     )
 
 
 class DenseTraining(AutoencoderTraining):
-    """What is another default in the training of dense autoencoders.
+    """Training parameters whose default differs for dense autoencoders.
 
-    With these, a code is as good as as many principal components, from few samples to many.
+    With these defaults a code is as good as the same number of principal components, whether there
+    are few samples or many.
     """
 
     batch_size: int | Literal["auto"] = param(
@@ -96,7 +99,7 @@ class DenseTraining(AutoencoderTraining):
 
 
 class _DenseReconstruction(Reconstruction):
-    """To give what the network gets, learned in small minibatches unless these are given."""
+    """Reconstruction of the network's input, by default in small minibatches."""
 
     def data(self, inputs, clean, weights, network):
         data = super().data(inputs, clean, weights, network)
@@ -108,9 +111,8 @@ class AutoencoderTransformer(
 ):
     """An autoencoder of fully connected layers: plain, deep, sparse, denoising or contractive.
 
-    Its code takes the place of principal components, which it is as good as in its default
-    settings: in a pipeline, or to find what is unlike the rest, as
-    :class:`ReconstructionOutlierDetector` does.
+    Its code can replace principal components, and is as good with the default settings: as features
+    in a pipeline, or to detect outliers, as :class:`ReconstructionOutlierDetector` does.
 
     Examples
     --------
@@ -149,7 +151,7 @@ class AutoencoderTransformer(
         return self._encoder_layers(sizes, functions), decoder
 
     def _activations(self, n):
-        """Return the activations of so many layers, and that of a decoder that is unlike them."""
+        """Return the activations of n layers, and that of a decoder that does not mirror them."""
         auto = isinstance(self.activation, str) and self.activation == "auto"
         functions = hidden_activations("relu" if auto else self.activation, n)
         first = functions[0]
@@ -173,7 +175,7 @@ class AutoencoderTransformer(
             return TiedDense(f"encoder_{n_encoder - i}", units, name=name)
         return Dense(units, name=name)
 
-    # --- pre-training
+    # --- pretraining
 
     def _first_values(self, job, inputs, clean, weights):
         values = super()._first_values(job, inputs, clean, weights)
@@ -204,23 +206,23 @@ class AutoencoderTransformer(
         if self.solver == "lbfgs":
             raise ValueError("pretrain_epochs is for solvers in minibatches, got solver='lbfgs'.")
 
-    # --- going on
+    # --- fine-tuning
 
     @consistent
     def to_classifier(self, **params) -> MLPNetClassifier:
-        """Return a classifier that begins with the encoder: to train it on with labels.
+        """Return a classifier initialized with the encoder, to fine-tune on labels.
 
         Parameters
         ----------
         **params : dict of str to object
-            Parameters of the classifier, but for `hidden_layer_sizes`, `activation` and
+            Parameters of the classifier, except for `hidden_layer_sizes`, `activation` and
             `initializer`, which follow from the encoder.
 
         Returns
         -------
         classifier : :class:`~sknn.MLPNetClassifier`
             Not fitted. Its hidden layers are the encoder's, and its `initializer` holds copies of
-            their weights, so that clones of it begin with them too.
+            their weights, so its clones start from them, too.
         """
         check_is_fitted(self)
         named, params = self.weights_, {"dtype": self.dtype} | params

@@ -1,4 +1,4 @@
-"""Outliers: samples that an autoencoder reconstructs badly."""
+"""Outlier detection by the reconstruction error of an autoencoder."""
 
 from numbers import Real
 from typing import Literal, Self
@@ -16,18 +16,20 @@ from ..estimator.transactions import all_or_nothing, consistent
 from .base import Autoencoder
 from .dense import AutoencoderTransformer
 
-#: Units of the code at most, where no autoencoder is given.
+#: Largest size of the code, where no autoencoder is given.
 _MOST_UNITS = 32
 
 
 class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
-    """Finds outliers by an autoencoder: what it reconstructs badly is unlike what it has learned.
+    """Detects outliers by the reconstruction error of an autoencoder.
 
-    The autoencoder is any of this package, for rows, images or sequences, and X is as that takes
-    it. What it reconstructs well depends on how features are scaled. It is cloned and fitted; to
-    use one as it is, fitted before, hold it in a :class:`sklearn.frozen.FrozenEstimator`: then
-    only the threshold comes from X. That is the better way for large networks, whose errors are
-    smaller on the samples that they were fitted to than on others: give `fit` some of the others.
+    Samples that the autoencoder reconstructs poorly are unlike its training data. It can be any
+    autoencoder of this package, for rows of features, images or sequences, and X has the form that
+    it accepts. How well it reconstructs a sample depends on the scaling of the features. `fit` fits
+    a clone of it. To use an autoencoder that is already fitted, wrap it in a
+    :class:`sklearn.frozen.FrozenEstimator`: then only the threshold is learned from X. That is
+    better for large networks, whose errors are smaller on their training data than on new samples:
+    give `fit` samples that were not used to train the network.
 
     References
     ----------
@@ -50,35 +52,35 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
 
     autoencoder: BaseEstimator | None = param(
         f"""
-        The autoencoder; None: ``AutoencoderTransformer(n, random_state=0)``, n half the number of
-        features, at least 1 and at most {_MOST_UNITS}.""",
+        The autoencoder. None: ``AutoencoderTransformer(n, random_state=0)``, where n is half the
+        number of features, at least 1 and at most {_MOST_UNITS}.""",
         default=None, kind="autoencoder, FrozenEstimator or None", kw_only=False,
     )
     contamination: Literal["auto"] | float = param(
         """
-        The part of outliers in X to fit, from which the threshold follows. 'auto': it is Tukey's
-        upper fence, as in a boxplot: outliers are samples whose root of the error, a distance, is
-        above the third quartile by more than 1.5 times the distance between the quartiles. That is
-        about 1% of data that have no outliers, and up to a quarter of X may be outliers without
-        moving it much.""",
+        The proportion of outliers in the training data, which determines the threshold. 'auto': the
+        threshold is Tukey's upper fence, as in a boxplot: outliers are samples for which the square
+        root of the error, a distance, exceeds the third quartile by more than 1.5 times the
+        interquartile range. This flags about 1% of data without outliers; up to a quarter of X may
+        be outliers without moving the threshold much.""",
         default="auto", valid=[Interval(Real, 0, 0.5, closed="right")], kind="'auto' or float",
         kw_only=False,
     )
 
     autoencoder_: Autoencoder = fitted("The fitted autoencoder.", kind="estimator")
     offset_: float = fitted(
-        "The threshold: what has a smaller score is an outlier, by `decision_function` below 0."
+        "The threshold: outliers are samples with a lower score, by `decision_function` below 0."
     )
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None) -> Self:
-        """Fit the autoencoder, and find the threshold.
+        """Fit the autoencoder and determine the threshold.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), images or sequences
-            The samples, as the autoencoder takes them.
+            The samples, in a form that the autoencoder accepts.
         y : Ignored
             Not used, present for API consistency by convention.
 
@@ -101,7 +103,7 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
         return self
 
     def _unfitted(self, X):
-        """Return a clone of the autoencoder, or the one that stands for None."""
+        """Return a clone of the autoencoder, or the default one for None."""
         net = self.autoencoder
         if net is None:
             try:
@@ -118,29 +120,29 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
 
     @consistent
     def score_samples(self, X) -> Array:
-        """Return minus the error of reconstruction of each sample: small for outliers.
+        """Return minus the reconstruction error of each sample: low for outliers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), images or sequences
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            What the autoencoder's `score_samples` returns.
+            The autoencoder's `score_samples`.
         """
         check_is_fitted(self)
         return self.autoencoder_.score_samples(X)
 
     @consistent
     def decision_function(self, X) -> Array:
-        """Return how far scores are above the threshold: below 0 for outliers.
+        """Return the scores relative to the threshold: negative for outliers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), images or sequences
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
 
         Returns
         -------
@@ -148,23 +150,23 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
             ``score_samples(X) - offset_``.
         """
         scores = self.score_samples(X)
-        if not isinstance(self.offset_, Real):  # set by hand
+        if not isinstance(self.offset_, Real):  # set by the user
             raise ValueError(f"offset_ is {self.offset_!r}; expected a number.")
         return scores - self.offset_
 
     @consistent
     def predict(self, X) -> Array:
-        """Return -1 for outliers and 1 for others.
+        """Return -1 for outliers and 1 for inliers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), images or sequences
-            The samples, as `fit` takes them.
+            The samples, in any form that `fit` accepts.
 
         Returns
         -------
         y : ndarray of int of shape (n_samples,)
-            1 or -1 for each.
+            1 or -1 for each sample.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -182,9 +184,9 @@ def _thawed(net):
 
 
 def _fence(scores):
-    """Return the score below which there are outliers, for those of samples most of which are not.
+    """Return the score below which samples are outliers, given scores of mostly inliers.
 
-    No error that is inside the fence is outside by rounding, where all are alike.
+    Where all errors are alike, rounding must not put any that is inside the fence outside.
     """
     roots = np.sqrt(-scores)
     low, high = np.percentile(roots, [25, 75])

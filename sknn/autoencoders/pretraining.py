@@ -1,4 +1,4 @@
-"""Greedy layer-wise pre-training (Hinton and Salakhutdinov, 2006; Bengio et al., 2007)."""
+"""Greedy layer-wise pretraining (Hinton and Salakhutdinov, 2006; Bengio et al., 2007)."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from ..tape.sources import INPUTS, Source
 
 
 def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wanted, weights):
-    """Train each pair of a network's layers to reconstruct what those before it give.
+    """Train each pair of a network's layers to reconstruct the output of the layers before it.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wan
     epochs : int
         For each pair.
     network : Network
-        Whose decoder mirrors its encoder.
+        A network whose decoder mirrors its encoder.
     noise : tuple of Layer
         The first layers, if they are noise.
     values : list of ndarray
@@ -31,16 +31,16 @@ def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wan
     random_state : RandomState
     dtype : dtype
     X, wanted : ndarray or sparse matrix
-        The samples, and what the first pair is to make of them; None: these themselves.
+        The samples, and the targets of the first pair; None: the samples themselves.
     weights : ndarray or None
         Of the samples.
 
     Returns
     -------
     curves : list of list of float
-        The losses of each pair's epochs.
+        For each pair, the loss of each epoch.
     interrupted : bool
-        Whether the user ended it.
+        Whether the user interrupted it.
     """
     places, curves, source = _places(network, dtype), [], Source(X)
     recipe = replace(recipe, early_stopping=False, max_iter=epochs, average=False)
@@ -65,7 +65,7 @@ def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wan
 
 
 def _noise_of(i, noise):
-    """Return the noise of the inputs of a pair of layers: of codes, without limits."""
+    """Return the noise layers for the i-th pair; on codes noise is not clipped."""
     if i == 0 or not noise or isinstance(noise[0], MaskingNoise):
         return noise
     if isinstance(noise[0], GaussianNoise):
@@ -74,7 +74,7 @@ def _noise_of(i, noise):
 
 
 def _codes(encoder, source, values, dtype, recipe):
-    """Return what an encoder makes of the rows of a source."""
+    """Return the codes that an encoder assigns to the rows of a source."""
     layers = (*encoder, Activation("identity"))
     network = Network(layers, source.n_columns, Loss("squared_error", "identity"))
     n = sum(len(group) for group in network.parameters())
@@ -92,9 +92,9 @@ def _places(network, dtype):
 
 
 def _pairs(network):
-    """Return layers of the encoder with those of the decoder that mirror them, from the outside.
+    """Return the encoder's layers with the decoder layers that mirror them, outermost first.
 
-    For each: the encoder's, with what follows it, the decoder's, and its activation.
+    Each pair is the encoder's layer and what follows it, the decoder's layer, and its activation.
     """
     layers, groups = list(network.layers), []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""The autoencoder of sequences: one that is recurrent, from a sequence to a vector and back."""
+"""The recurrent autoencoder: from a sequence to a vector and back."""
 
 from collections.abc import Sequence
 
@@ -29,27 +29,27 @@ class _CodeSize(Parameters):
 
     hidden_size: int | Sequence[int] | Array = param(
         """
-        Units of the encoder's recurrent layer, or of each of several, one after the other; the last
-        state of the last of them is the code. The decoder has them mirrored.""",
+        Units of the encoder's recurrent layer, or units per layer of several stacked ones. The
+        final state of the last layer is the code. The decoder mirrors the encoder.""",
         default=32, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
     )
 
 
 class _RecurrentCoders(Mask, RecurrentOptions, Cells, _CodeSize):
-    """What recurrent autoencoders are made of."""
+    """The layers of recurrent autoencoders."""
 
     bidirectional: bool = param(
         """
-        Whether each layer of the encoder is two, one of which reads forward, one backward: the code
-        is the last states of both, side by side. The decoder goes forward only.""",
+        Whether the encoder is bidirectional: the code is then the concatenation of the final states
+        of both directions, twice as long. The decoder is always unidirectional.""",
         default=False,
     )
 
-    n_steps_: int = fitted("Steps of the longest sequence that was fitted.")
+    n_steps_: int = fitted("Number of steps of the longest training sequence.")
 
 
 class _OfSequences(Reconstruction):
-    """To give sequences: each counts as many times as it has steps."""
+    """Reconstruction of sequences, each weighted by its number of steps."""
 
     def read_pair(self, read, X, clean, reset=False, names=("X", "X_clean")):
         X, clean = super().read_pair(read, X, clean, reset, names)
@@ -76,27 +76,26 @@ class SequenceAutoencoderTransformer(
     Clipping, AutoencoderTraining, Regularization, ForReconstruction, _RecurrentCoders,
     TakesSequences, Autoencoder,
 ):  # fmt: skip
-    """A recurrent autoencoder: the code of a whole sequence is one vector.
+    """A recurrent autoencoder, which encodes a whole sequence as one vector.
 
-    The encoder's state after a sequence is the code; repeated, it is the input of a recurrent
-    decoder at each step, and a dense layer makes a step of the reconstruction from each state of
-    that. (An early one: Srivastava et al., 2015, "Unsupervised learning of video representations
-    using LSTMs".)
+    The encoder's final state is the code. It is repeated as the input of each step of a recurrent
+    decoder, and a dense layer maps each state of the decoder to one step of the reconstruction. (An
+    early example: Srivastava et al., 2015, "Unsupervised learning of video representations using
+    LSTMs".)
 
-    X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
-    list of sequences of different lengths, of shape (time,) or (time, features). They are numbers;
-    there are no tokens. Lists, three dimensions and a `mask_value` let sequences be shorter or
-    longer than those that were fitted.
+    X is an array of shape (n, time), with one feature per step, or (n, time, features), or a list
+    of sequences of different lengths, each of shape (time,) or (time, features). Values are
+    numbers, not tokens. In a list, in a three-dimensional array or with a `mask_value`, sequences
+    may be shorter or longer than the training sequences.
 
-    The error of a sequence is the mean over its own steps and features. In the mean over sequences,
-    which training minimises, each counts as many times as it has steps: it is the mean over all
-    steps.
+    The error of a sequence is the mean over its steps and features. Training minimizes the mean
+    over all steps of all sequences, so each sequence is weighted by its number of steps.
 
     A sequence has the same code, to the bit, alone, padded, and in any batch.
 
     Examples
     --------
-    Waves of all phases; how fast they are is in their codes:
+    Waves of any phase, whose frequency can be read from their codes:
 
     >>> import numpy as np
     >>> from sklearn.linear_model import LinearRegression
@@ -129,13 +128,13 @@ class SequenceAutoencoderTransformer(
             truncate=self.truncate,
         )  # fmt: skip
         decoder = [RepeatVector(inputs.time)]
-        if self.activity_l1:  # at each step, since a sequence counts as often as it has steps
+        if self.activity_l1:  # at each step, since a sequence is weighted by its number of steps
             decoder.append(ActivityRegularization(float(self.activity_l1)))
         decoder += stack(self, sizes[::-1], name="decoder", truncate=self.truncate)
         return encoder, [*decoder, Dense(inputs.features, name="output")]
 
     def _network(self, task, inputs, n_outputs):
-        """Return the network, and what to remember of it."""
+        """Return the network, and attributes to set."""
         network, remembered = super()._network(task, inputs, n_outputs)
         longest = max(self.n_steps_, int(inputs.steps.max()))
         return network, remembered | {"n_steps_": longest}
@@ -165,20 +164,20 @@ class SequenceAutoencoderTransformer(
 
     @consistent
     def inverse_transform(self, X, lengths=None) -> Array:
-        """Return what codes stand for.
+        """Decode codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
             The codes.
         lengths : array-like of int of shape (n_samples,), default=None
-            How many steps each sequence is to have; None: `n_steps_`.
+            Number of steps of each decoded sequence; None: `n_steps_`.
 
         Returns
         -------
         sequences : ndarray of shape (n_samples, n_steps, n_features), or list of ndarray
-            With `lengths` a list of arrays of shape (length, n_features). If a step was a number in
-            the sequences that were fitted, and no array, it is one.
+            With `lengths`, a list of arrays of shape (length, n_features). There is no last axis if
+            the training sequences had none, that is, if their steps were numbers.
         """
         codes = self._check_codes(X)
         wanted = np.full(len(codes), self.n_steps_) if lengths is None else lengths
@@ -207,12 +206,12 @@ class SequenceAutoencoderTransformer(
 
 
 def _by_step(outputs, features, plain):
-    """Return rows of outputs as (n, time, features), or as they are, if a step is a number."""
+    """Return rows of outputs as (n, time, features), or unchanged if a step is a number."""
     return outputs if plain else outputs.reshape(len(outputs), -1, features)
 
 
 def _shapes(X):
-    """Return the shape of each sequence of something like X."""
+    """Return the shape of each sequence, of data in any form that X may have."""
     parts = listed(X)
     if parts is not None:
         return [part.shape for part in parts]

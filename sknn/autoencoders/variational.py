@@ -38,14 +38,16 @@ from .dense import CodeLayers
 class _Components(Parameters):
     """The size of the code."""
 
-    n_components: int = param("Numbers of the code.", default=2, valid=[COUNT], kw_only=False)
+    n_components: int = param(
+        "Dimension of the code.", default=2, valid=[COUNT], kw_only=False
+    )
 
 
 class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
-    """What variational autoencoders are made of."""
+    """The layers of variational autoencoders."""
 
     hidden_layer_sizes: int | Sequence[int] | Array = param(
-        "Units of the encoder's hidden layers; the decoder has the same layers, mirrored.",
+        "Units per hidden layer of the encoder; the decoder mirrors them.",
         default=(100,), kw_only=False,
     )
     activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
@@ -57,50 +59,53 @@ class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
     )
     encoder: Sequence[Layer] | None = param(
         """
-        Layers of :mod:`sknn.layers` in place of the hidden ones; means and log variances of the
-        code come from a ``Dense`` after them. Parameters of layers can be searched:
-        ``encoder__0__filters``.""",
+        Layers of :mod:`sknn.layers` to use in place of the hidden layers; a ``Dense`` layer after
+        them outputs the means and log variances of the code. Layer parameters can be searched over,
+        as in ``encoder__0__filters``.""",
         default=None,
     )
     decoder: Sequence[Layer] | None = param(
         """
-        Layers from the code, a row of numbers, to what X has: for images, a ``Dense`` and a
-        ``Reshape`` begin it. The last is without an activation, which `output_activation`
-        says.""",
+        Layers from the code, a vector, to a sample: for images, start with a ``Dense`` and a
+        ``Reshape``. The last layer has no activation, since `output_activation` is applied to its
+        output.""",
         default=None,
     )
     image_shape: tuple[int, ...] | list[int] | None = param(default=None)
     beta: float = param(
         """
-        Weight of the divergence in the loss; more than 1 asks for more independent components.""",
+        Weight of the KL divergence in the loss; values above 1 favor independent components
+        (beta-VAE).""",
         default=1.0, valid=[NOT_NEGATIVE],
     )
     codes: Literal["mean", "sample"] = param(
         """
-        What `transform` gives: the means of the codes' distributions, or draws from these.""",
+        What `transform` returns: the means of the codes' distributions, or samples from them.""",
         default="mean",
     )
 
     reconstruction_curve_: list[float] = fitted(
         """
-        A part of each epoch's loss: that of reconstruction. (Penalties of weights, by `alpha` or
-        `l1`, are a third one.)"""
+        The reconstruction term of each epoch's loss. (Penalties on the weights, by `alpha` or `l1`,
+        are a separate term.)"""
     )
-    kl_curve_: list[float] = fitted("The other part: the divergence, without `beta`.")
+    kl_curve_: list[float] = fitted(
+        "The KL divergence of each epoch's loss, not multiplied by `beta`."
+    )
 
 
-#: The name of the layer that gives means and log variances.
+#: The name of the layer that outputs means and log variances.
 _HEAD = "code"
 
 
 @dataclass
 class _Bound:
-    """Minus the evidence lower bound, in its two parts.
+    """Minus the evidence lower bound, as its two terms.
 
     Attributes
     ----------
     loss : str
-        Of a reconstruction.
+        The reconstruction loss.
     end : int
         Where the encoder ends among the network's layers.
     n_jobs : int or None
@@ -111,12 +116,12 @@ class _Bound:
     n_jobs: int | None
 
     def distributions(self, weights, inputs):
-        """Return means and log variances of the codes of inputs, in float64."""
+        """Return the means and log variances of the codes of inputs, in float64."""
         heads = inputs.run(weights.part(0, self.end - 1), self.n_jobs)
         return np.hsplit(heads.astype(np.float64, copy=False), 2)
 
     def parts(self, weights, inputs, n_samples, random_state):
-        """Return the mean loss of reconstruction, and the divergence, of each of the inputs."""
+        """Return the mean reconstruction loss and the KL divergence of each input."""
         decoder, losses, divergences = decoder_of(weights, self.end), [], []
         factor = 0.5 if self.loss == "squared_error" else 1.0
         for start in range(0, inputs.shape[0], CHUNK):
@@ -135,28 +140,28 @@ class _Bound:
 
 @dataclass
 class _VariationalData(Data):
-    """Rows to reconstruct, and how the parts of their loss are estimated."""
+    """Rows to reconstruct, and how the terms of their loss are estimated."""
 
     inputs: object = None
     beta: float = 1.0
     bound: _Bound | None = None
 
     def evaluate(self, weights, n_jobs):
-        """Return the mean loss, and the two parts of each row's."""
+        """Return the mean loss, and the two terms of each row's loss."""
         random_state = np.random.RandomState(0)  # the same each time
         error, divergence = self.bound.parts(weights, self.inputs.part(self.rows), 1, random_state)
         return float(np.mean(error + self.beta * divergence)), (error, divergence)
 
 
 class _Variational(Reconstruction):
-    """To give what the network gets, through codes that are drawn.
+    """Reconstruction of the network's input from codes that are sampled.
 
     Parameters
     ----------
     loss, output_activation, read_clean
-        As those of :class:`~sknn.autoencoders.base.Reconstruction`.
+        As in :class:`~sknn.autoencoders.base.Reconstruction`.
     beta : float
-        The divergence's weight.
+        Weight of the KL divergence.
     n_jobs : int or None
     """
 
@@ -166,7 +171,7 @@ class _Variational(Reconstruction):
 
     def data(self, inputs, clean, weights, network):
         names = [getattr(layer, "name", None) for layer in network.layers]
-        end = names.index(_HEAD) + 2  # what draws codes comes behind
+        end = names.index(_HEAD) + 2  # the next layer samples the codes
         bound = _Bound(self.loss_name, end, self._n_jobs)
         rows = np.arange(inputs.shape[0])
         return _VariationalData(
@@ -182,15 +187,15 @@ class VariationalAutoencoderTransformer(
     Minibatches, AutoencoderDescent, StepSolver, ForReconstruction, _VariationalLayers,
     LayersAsParameters, TakesImages, Autoencoder,
 ):  # fmt: skip
-    """A variational autoencoder: codes are normal distributions, near to the standard one.
+    """A variational autoencoder: a code is a normal distribution close to the standard normal.
 
-    Its loss is minus the evidence lower bound: the loss of a reconstruction from a code that is
-    drawn, plus `beta` times the Kullback-Leibler divergence of the code's distribution from the
-    standard normal one. New samples come from codes drawn from the latter.
+    The loss is minus the evidence lower bound (ELBO): the reconstruction loss of a code sampled
+    from that distribution, plus `beta` times the Kullback-Leibler divergence of the distribution
+    from the standard normal. New samples are decoded from codes drawn from the standard normal.
 
-    X is rows of numbers, or images as :class:`ConvAutoencoderTransformer` takes them. There are no
-    sample weights: since draws go by a sample's place, a sample of twice the weight is not one that
-    comes twice.
+    X holds one row of features per sample, or images as in :class:`ConvAutoencoderTransformer`.
+    `fit` takes no sample weights: the random draws depend on a sample's position, so a sample of
+    weight 2 would not be the same as one that occurs twice.
 
     Examples
     --------
@@ -206,9 +211,9 @@ class VariationalAutoencoderTransformer(
 
     loss: Literal["squared_error", "log_loss"] = param(
         """
-        Minus the logarithm of the likelihood of a sample: half of its squared error, for features
-        with normal noise of unit variance, or its binary cross-entropy, for data in [0, 1]; the
-        sum over the features.""",
+        The negative log-likelihood of a sample, summed over its features. 'squared_error': half
+        the squared error, for features with normal noise of unit variance. 'log_loss': the binary
+        cross-entropy, for data in [0, 1].""",
         default="squared_error",
     )
 
@@ -262,14 +267,14 @@ class VariationalAutoencoderTransformer(
         y : object, default=None
             Ignored.
         X_val : array-like, default=None
-            Data to validate with after each epoch. With early stopping they take the place of the
-            part that would be held back.
+            Validation data, scored after each epoch. With early stopping they are used in place of
+            held-back data.
         """
         return self._fit(X, validation=(X_val, None, None))
 
     @fits
     def partial_fit(self, X, y=None) -> Self:
-        """Go once over the data given, from where training stands.
+        """Train for one epoch on the given data, continuing from the current weights.
 
         Parameters
         ----------
@@ -294,7 +299,7 @@ class VariationalAutoencoderTransformer(
     @property
     @consistent
     def history_(self):
-        """Losses, their parts, and validation scores by epoch, as a DataFrame."""
+        """Losses, their terms, and validation scores by epoch, as a DataFrame."""
         frame = super().history_
         frame.insert(1, "reconstruction", self.reconstruction_curve_)
         frame.insert(2, "kl", self.kl_curve_)
@@ -315,19 +320,19 @@ class VariationalAutoencoderTransformer(
 
     @consistent
     def sample(self, n_samples=1, random_state=None) -> Array:
-        """Return new samples, of codes that are drawn from the standard normal distribution.
+        """Generate samples by decoding codes drawn from the standard normal distribution.
 
         Parameters
         ----------
         n_samples : int, default=1
-            How many.
+            Number of samples to generate.
         random_state : int, RandomState instance or None, default=None
-            Of the codes.
+            Seed of the codes.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            The means of what the codes give; images, where these were fitted.
+            The means of the decoded distributions; images if the network was fitted to images.
         """
         check_is_fitted(self)
         _check_count(n_samples)
@@ -343,15 +348,15 @@ class VariationalAutoencoderTransformer(
         X : {array-like, sparse matrix} of shape (n_samples, n_features), or images
             The samples.
         n_samples : int, default=1
-            Codes to draw for each.
+            Number of codes to draw per sample.
         random_state : int, RandomState instance or None, default=None
-            Of these draws.
+            Seed of these draws.
 
         Returns
         -------
         bounds : ndarray of shape (n_samples,)
-            In nats: minus the loss of reconstruction, minus the divergence, whatever `beta` is.
-            For ``loss='squared_error'`` without the constant of the normal distribution.
+            In nats: minus the reconstruction loss, minus the KL divergence, whatever `beta` is. For
+            ``loss='squared_error'`` without the constant term of the normal log-density.
         """
         check_is_fitted(self)
         _check_count(n_samples)
@@ -363,9 +368,9 @@ class VariationalAutoencoderTransformer(
 
     @consistent
     def score(self, X, y=None, sample_weight=None) -> float:
-        """Return the mean evidence lower bound, in nats: the larger, the better.
+        """Return the mean evidence lower bound, in nats: higher is better.
 
-        It is not the mean of `score_samples`, which goes by the reconstructions of the means.
+        It is not the mean of `score_samples`, which decodes the means of the codes.
 
         Parameters
         ----------
@@ -374,12 +379,12 @@ class VariationalAutoencoderTransformer(
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
 
         Returns
         -------
         score : float
-            The mean of what `elbo` returns, with the same draws at each call.
+            The mean of `elbo`, with the same random draws in each call.
         """
         bounds = self.elbo(X, random_state=0)
         return float(np.average(bounds, weights=check_weights(sample_weight, bounds)))

@@ -180,7 +180,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         job.start(self, inputs, targets, weights)
         if self.early_stopping and self.solver != "lbfgs" and job.held is None:
             stratify = task.stratify(job.data, network.outputs)
-            job.data, job.held = hold_back(job, self.validation_fraction, stratify)
+            names = getattr(self, "classes_", None)
+            job.data, job.held = hold_back(job, self.validation_fraction, stratify, names)
         job.score = score_of(self, job, task.score, (X, y, sample_weight), validation)
         return self._learn(job, X, y)
 
@@ -406,31 +407,41 @@ class LayeredNet(Net):
         return self._weights.by_layer()
 
 
-def hold_back(job, fraction, stratify=None):
-    """Return data to learn from, and rows held back: scikit-learn's split, of row numbers only."""
+def hold_back(job, fraction, stratify=None, names=None):
+    """Return data to learn from, and rows held back: scikit-learn's split, of row numbers only.
+
+    `names` are those of the two classes that `stratify` numbers.
+    """
     rows = job.data.rows
+    # scikit-learn's own words come first
+    why = (
+        "The validation set is too small. Increase 'validation_fraction' or the size of your "
+        "dataset."
+    )
     try:
         train, held = train_test_split(
             rows, random_state=job.random_state, test_size=fraction, stratify=stratify
         )
-    except ValueError:
-        held = ()
+    except ValueError as error:
+        why, held = str(error), ()
     if len(held) < 2:
         raise ValueError(
-            f"early_stopping holds back {np.ceil(fraction * len(rows)):g} of {len(rows)} samples, "
-            f"as validation_fraction={fraction} says: {_why_no_part(stratify)}. Give validation "
-            "data by X_val and y_val, or fit more samples, or change validation_fraction."
+            f"{why}\nearly_stopping holds back {np.ceil(fraction * len(rows)):g} of {len(rows)} "
+            f"samples, as validation_fraction={fraction} says: "
+            f"{_why_no_part(stratify, names)}. Give validation data by X_val and y_val, or fit "
+            "more samples, or change validation_fraction."
         )
     return job.data.part(train), job.data.part(held)
 
 
-def _why_no_part(labels):
+def _why_no_part(labels, names):
     """Return why samples of some labels, or None, cannot be parted in two."""
     classes, counts = np.unique([] if labels is None else labels, return_counts=True)
     if len(classes) < 2:
         return "the validation set is too small, or what is left to train with"
     if counts.min() < 2:
         rare = classes[counts.argmin()]
+        rare = names[int(rare)] if len(names) == 2 else rare
         return f"class {rare!s} has 1 sample, and both parts need one of each class"
     return f"both parts need samples of each of the {len(classes)} classes"
 

@@ -292,10 +292,7 @@ class Classification(Task):
         return columns
 
     def stratify(self, data, n_outputs):
-        if n_outputs != 1:
-            return None
-        labels = self.classes_ if len(self.classes_) == 2 else np.array([False, True])
-        return labels[data.y.ravel().astype(int)]
+        return data.y if n_outputs == 1 else None
 
     def _compared(self, outputs, y):
         if y.ndim == 1:

@@ -1,4 +1,4 @@
-"""Convolutional networks: a list of layers, or an architecture by its name."""
+"""Convolutional networks: from a list of layers, or from the name of an architecture."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,23 +31,24 @@ class _Layers(Parameters):
 
     layers: Architecture | Sequence[Layer] = param(
         """
-        The name of an architecture (see :mod:`sknn.architectures`), or layers of
-        :mod:`sknn.layers` from the input on. A last ``Dense(n)`` without activation, n the number
-        of outputs, is the output layer; else one is added. For two classes, one output is enough,
-        and a last ``Dense(2)`` becomes one. Parameters of layers can be searched:
+        The name of an architecture (see :mod:`sknn.architectures`), or a list of layers from
+        :mod:`sknn.layers`, from input to output. If the last layer is ``Dense(n)`` without an
+        activation, where n is the number of outputs, it is the output layer; otherwise, an output
+        layer is added. Two classes need one output only: a last ``Dense(2)`` becomes
+        ``Dense(1)``. The parameters of layers can be tuned by a search, as in
         ``layers__0__filters``.""",
         default="lenet5", valid=[list, tuple], kind="str or list of layers", kw_only=False,
     )
 
 
 class ImageLayers(ImageShape, _Layers):
-    """What convolutional networks are made of."""
+    """The parameters that define a convolutional network."""
 
     augmentation: Augmentation | Sequence[Augmentation] | None = param(
         """
-        Random changes of the training images, anew in each epoch:
-        :class:`~sknn.layers.RandomShift`, :class:`~sknn.layers.RandomFlip`,
-        :class:`~sknn.layers.RandomCrop`.""",
+        Data augmentation: random changes of the training images, drawn anew in each epoch. One or
+        several of :class:`~sknn.layers.RandomShift`, :class:`~sknn.layers.RandomFlip` and
+        :class:`~sknn.layers.RandomCrop`; None: no augmentation.""",
         default=None, valid=[Augmentation, list, tuple], kind="layer, list of layers or None",
     )
 
@@ -55,12 +56,12 @@ class ImageLayers(ImageShape, _Layers):
 # --- the estimators
 
 class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
-    """What the convolutional networks share: all but the constructor."""
+    """Base class of the convolutional networks: everything except the constructor."""
 
     # --- the network
 
     def _changes(self):
-        """Return the layers of the augmentation, checked."""
+        """Return the augmentation layers, checked."""
         changes = check_layers(self.augmentation or [], "augmentation")
         for change in changes:
             if not isinstance(change, Augmentation):
@@ -99,7 +100,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         return layers
 
     def _network(self, task, inputs, n_outputs):
-        """Return the Network that the parameters describe, and nothing to remember of it."""
+        """Return the Network that the parameters describe, and no fitted attributes."""
         out, loss = task.head(n_outputs)
         changes = self._changes()
         layers = self._make_layers(output_shape(changes, inputs.inputs), n_outputs)
@@ -108,36 +109,40 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         check_names(network)
         if network.output_shape != (n_outputs,):
             raise ValueError(
-                f"layers give {describe(network.output_shape)} for a sample; expected {n_outputs} "
-                "units. Before the output layer an image or a sequence must become one row of "
-                "numbers, by Flatten(), by a pool, or by a recurrent layer without "
-                "return_sequences."
+                f"layers give {describe(network.output_shape)} per sample; expected {n_outputs} "
+                "units. Before the output layer, an image or a sequence must become a vector, by "
+                "Flatten(), global pooling, or a recurrent layer without return_sequences."
             )
         return network, {}
 
     @consistent
     def summary(self, image_shape=None) -> Summary:
-        """Return a table of the layers: output shapes, parameters, multiply-adds.
+        """Return a table of the layers: output shapes, parameters and multiply-adds.
 
-        Of a network that is not fitted yet, it shows the layers as they are given, since the number
-        of outputs is not known.
+        Before `fit`, it shows the layers as given, without an added output layer, since the number
+        of outputs is not known yet.
 
         Parameters
         ----------
         image_shape : tuple, default=None
-            The shape of an image, for a network that is not fitted yet; None: the fitted one's,
-            or the parameter's.
+            Shape of an image, for a network that is not fitted yet; None: `image_shape_` of a
+            fitted network, else the parameter `image_shape`.
 
         Returns
         -------
         summary : :class:`~sknn.summary.Summary`
-            To print, to show in a notebook, or as a DataFrame.
+            The table, which can be printed, displayed in a notebook, or converted to a DataFrame.
+
+        Raises
+        ------
+        ValueError
+            If the shape of the images is not known.
         """
         if self.__sklearn_is_fitted__() and image_shape is None:
             return super().summary()
         shape = self.image_shape if image_shape is None else image_shape
         if shape is None:
-            raise ValueError("image_shape is needed for the summary of a network without data.")
+            raise ValueError("image_shape is needed for the summary of a network before fit.")
         shape, layers = output_shape(self._changes(), check_image_shape(shape)), self.layers
         if isinstance(layers, str):
             layers = ARCHITECTURES[layers](shape)
@@ -146,7 +151,7 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
     # --- files
 
     def _layers_in_files(self, network):
-        return network.layers  # as they were given, dropout and all
+        return network.layers  # as given, dropout included
 
     def _outputs_to_load(self, sizes, inputs, classes):
         n = self._output_units()
@@ -158,19 +163,19 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         return super()._outputs_to_load(sizes, inputs, self.classes_)
 
     def _output_units(self):
-        """Return the units of the output layer among `layers`, or None."""
+        """Return the number of units of the output layer in `layers`, or None."""
         layers = [] if isinstance(self.layers, str) else check_layers(self.layers)
         last = layers[-1] if layers else None
         return last.units if isinstance(last, Dense) and last.activation is None else None
 
 
 def _check_augmentation(network):
-    """Check that nothing that learns comes before a random change: no gradient passes it."""
+    """Check that no trainable layer comes before an augmentation, which has no gradient."""
     learned = None
     for path, layer, _ in network.primitives:
         if isinstance(layer, Augmentation) and learned is not None:
             raise ValueError(
-                f"{path}: {layer} comes after {learned}, which learns; it must come before."
+                f"{path}: {layer} comes after {learned}, which is trainable; it must come first."
             )
         learned = learned or (layer if layer.learns else None)
 
@@ -180,8 +185,9 @@ class ConvNetClassifier(
 ):
     """A convolutional network for classification.
 
-    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
-    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+    X is an array of images of shape (n_samples, height, width) or (n_samples, height, width,
+    channels), or of flattened images of shape (n_samples, n_features), which are reshaped to
+    `image_shape`. Without `image_shape`, each row is an image with a height of 1.
 
     Examples
     --------
@@ -201,8 +207,9 @@ class ConvNetRegressor(
 ):
     """A convolutional network for regression.
 
-    X is images, (n_samples, height, width) or (n_samples, height, width, channels), or rows of
-    numbers, which `image_shape` makes images of; without it a row is an image of one line.
+    X is an array of images of shape (n_samples, height, width) or (n_samples, height, width,
+    channels), or of flattened images of shape (n_samples, n_features), which are reshaped to
+    `image_shape`. Without `image_shape`, each row is an image with a height of 1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Images as an estimator takes them: as arrays of images, or as rows of numbers."""
+"""Images as inputs of estimators: arrays of images, or flattened images as rows."""
 
 from math import isqrt
 from numbers import Integral
@@ -19,13 +19,13 @@ class ImageShape(Features):
 
     image_shape: tuple[int, ...] | list[int] | None = param(
         """
-        The shape of the image that a row of X holds. None: as X has it, or, where X has two
-        dimensions, (1, n_features, 1).""",
+        Shape of the images, if the rows of X are flattened images. None: the shape that the images
+        in X have; (1, n_features, 1) if X has two dimensions.""",
         default=None, kind="tuple (height, width) or (height, width, channels)", kw_only=False,
     )
 
     image_shape_: tuple[int, int, int] = fitted(
-        "Height, width and channels of an image.", kind="tuple"
+        "Height, width and channels of the images.", kind="tuple"
     )
 
 
@@ -42,7 +42,7 @@ def check_image_shape(shape):
 
 
 def as_images(X):
-    """Return X, if it is a list of images, or an array of such objects, as one array."""
+    """Return X as one array, if it is a list of images or an object array of them."""
     listed = getattr(X, "ndim", 1) == 1 and not isinstance(X, str) and hasattr(X, "__len__")
     if not listed or hasattr(X, "ndim") and X.dtype != object:
         return X if hasattr(X, "ndim") else np.asarray(X)
@@ -56,14 +56,14 @@ def as_images(X):
 
 
 def _looks_channels_first(shape):
-    """Return whether the last axis of images seems to be no channels, but the first one does."""
+    """Return whether the first axis of images, and not the last, seems to be the channels."""
     sides = shape[1:]
-    square = max(sides) <= 2 * min(sides)  # not signals: a line of many channels
+    square = max(sides) <= 2 * min(sides)  # not signals: one line with many channels
     return shape[0] in (1, 3, 4) and shape[2] > 4 and square
 
 
 def _likely_shape(n_features):
-    """Return the shape of the square images, gray or in color, that rows may hold, or None."""
+    """Return the shape of square images, gray or in color, that rows may contain, or None."""
     for channels in (1, 3):
         side = isqrt(n_features // channels)
         if side >= 4 and side * side * channels == n_features:
@@ -72,9 +72,10 @@ def _likely_shape(n_features):
 
 
 def _see_areas(layers, default=True):
-    """Return whether one of some layers looks at more than one line of an image at once.
+    """Return whether the window of any layer covers more than one line of an image.
 
-    In place of layers there may be a name, None for those of `default`, or what is no layer.
+    `layers` may also be the name of an architecture, None (the answer is then `default`), or
+    contain objects that are not layers.
     """
     if not isinstance(layers, (list, tuple)):
         return default if layers is None else isinstance(layers, str)
@@ -86,13 +87,13 @@ def _see_areas(layers, default=True):
 class TakesImages(TakesRows):
     """Reads X as images; the estimator has the parameter `image_shape`."""
 
-    #: Whether layers look at areas of an image where the parameters for them are None.
+    #: Whether the layers that a parameter of None stands for have windows of several lines.
     _default_sees_areas = True
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as inputs, and y where there is one, both checked.
 
-        Images become rows without being copied, if they lie in one piece.
+        Images are flattened without a copy, if they are contiguous.
         """
         X = as_images(X)
         if not reset:
@@ -115,7 +116,7 @@ class TakesImages(TakesRows):
             given = X.shape[1:]
             shape = (*given, 1)[:3]
             if not min(shape):
-                raise ValueError(f"X has images of {describe(shape)}: there is nothing in them.")
+                raise ValueError(f"X has images of {describe(shape)}, which are empty.")
             self._check_images(shape, reset)
             X = numeric(X).reshape(len(X), -1)
             if reset:
@@ -139,24 +140,24 @@ class TakesImages(TakesRows):
 
     def _check_not_single(self, X):
         """Raise ValueError if X can only be one of the images that the network was fitted to."""
-        shape = self.image_shape_  # which may have been set by hand
+        shape = self.image_shape_  # which the user may have set
         several = X.ndim < 2 or X.shape != shape and (*X.shape, 1) != shape
         if not several and size(X.shape[1:]) != size(shape):
             raise ValueError(
-                f"X has the shape {X.shape}, that of a single image; expected several: X[None] is "
-                "one of them."
+                f"X has the shape {X.shape}, that of a single image; expected an array of images: "
+                "X[None] is an array of one."
             )
 
     def _warn_of_shape(self, shape, rows):
-        """Warn of images that are most likely not what their shape says."""
+        """Warn if the shape of the images is most likely not what was meant."""
         likely = _likely_shape(shape[1]) if rows and self.image_shape is None else None
         given = [getattr(self, name) for name in self._layer_lists]
         areas = any(_see_areas(layers, self._default_sees_areas) for layers in given)
         if likely is not None and areas:
             warn(
-                f"X has rows of {shape[1]} features and image_shape is None, so each of them is "
-                f"taken as an image of one line. For images set image_shape, such as {likely}; "
-                f"else image_shape=(1, {shape[1]}) says that this is meant."
+                f"X has rows of {shape[1]} features and image_shape is None, so each row is taken "
+                f"as an image with a height of 1. For flattened images set image_shape, such as "
+                f"{likely}; otherwise, image_shape=(1, {shape[1]}) avoids this warning."
             )
         if _looks_channels_first(shape):
             warn(
@@ -166,7 +167,7 @@ class TakesImages(TakesRows):
             )
 
     def _check_images(self, shape, reset):
-        """Check the shape of images in X against what is known of it."""
+        """Check the shape of images in X against the expected one."""
         if not reset:
             if shape != self.image_shape_:
                 first = shape[1:] + shape[:1] == self.image_shape_
@@ -177,13 +178,13 @@ class TakesImages(TakesRows):
                 )
         elif self.image_shape is not None and shape != check_image_shape(self.image_shape):
             raise ValueError(
-                f"X has images of {describe(shape)}; image_shape={tuple(self.image_shape)} asks "
-                "for others."
+                f"X has images of {describe(shape)}; expected "
+                f"image_shape={tuple(self.image_shape)}."
             )
 
 
 def _row_shape(image_shape, n_features):
-    """Return the shape of the images that rows of X hold."""
+    """Return the shape of the images that the rows of X are."""
     if image_shape is None:
         return 1, n_features, 1
     shape = check_image_shape(image_shape)

@@ -1,4 +1,4 @@
-"""The activations of a layer of a convolutional network, as features."""
+"""Feature extraction by a layer of a convolutional network."""
 
 import copy
 from typing import Self
@@ -27,11 +27,11 @@ from .inputs import as_images
 class ConvNetTransformer(
     Features, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator
 ):
-    """The activations of a layer of a convolutional network, as features.
+    """Feature extraction: returns the activations of a layer of a convolutional network.
 
-    A network that is fitted, or has loaded its weights, is used as it is, also by clones of the
-    transformer: it may stand at the beginning of a pipeline, and its parameters change nothing any
-    more. One that is not is fitted first.
+    A network that is fitted, or has loaded weights, is used as it is, also in clones of the
+    transformer: the transformer can be the first step of a pipeline, and the parameters of the
+    network have no effect any more. A network that is not fitted is fitted first.
 
     Examples
     --------
@@ -49,13 +49,13 @@ class ConvNetTransformer(
     """
 
     net: BaseEstimator | None = param(
-        "The network; None: ``ConvNetClassifier(random_state=0)``.",
+        "The network, fitted or not; None: ``ConvNetClassifier(random_state=0)``.",
         default=None, kind="ConvNetClassifier, ConvNetRegressor or None", kw_only=False,
     )
     layer: int | str = param(
         """
-        Which layer's output: its place in the network's `layers_`, or its name. The default is
-        what the output layer gets.""",
+        The layer whose activations are returned: its index in the network's `layers_`, or its
+        name. The default is the input of the output layer.""",
         default=-2, kw_only=False,
     )
 
@@ -76,17 +76,24 @@ class ConvNetTransformer(
         X : array-like of shape (n_samples, n_features), or images
             The samples.
         y : array-like of shape (n_samples,), default=None
-            Their targets; needed for a network that is not fitted yet.
+            The targets; needed only if the network is not fitted yet.
 
         Returns
         -------
         self : estimator
             The transformer.
+
+        Raises
+        ------
+        TypeError
+            If `net` is not a convolutional network.
+        ValueError
+            If the network is not fitted yet and y is None.
         """
         net = ConvNetClassifier(random_state=0) if self.net is None else _thawed(self.net)
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
-        net = copy.copy(net)  # as it is now: a later fit of it makes another network
+        net = copy.copy(net)  # its present state: fitting it later must not change this one
         if net.__sklearn_is_fitted__():
             net._read(X)
         else:
@@ -107,7 +114,7 @@ class ConvNetTransformer(
 
     @consistent
     def transform(self, X) -> Array:
-        """Return the layer's outputs.
+        """Return the layer's activations.
 
         Parameters
         ----------
@@ -117,7 +124,7 @@ class ConvNetTransformer(
         Returns
         -------
         features : ndarray of shape (n_samples, n_outputs)
-            A row a sample; an image in the order (height, width, channels).
+            One row per sample; images are flattened in the order (height, width, channels).
         """
         check_is_fitted(self, msg=_UNFITTED[_is_fitted(_thawed(self.net))])
         X = sound(as_images(X))
@@ -135,10 +142,10 @@ class ConvNetTransformer(
         return tags
 
 
-#: What is said before a fit, by whether the network is fitted.
+#: Error messages before `fit`, by whether the network is fitted.
 _UNFITTED = {
     True: (
-        "This %(name)s instance is not fitted yet. Call fit(X), which takes the network as it is."
+        "This %(name)s instance is not fitted yet. Call fit(X), which uses the network as it is."
     ),
     False: (
         "This %(name)s instance is not fitted yet, nor is its network. Call fit(X, y), which fits "
@@ -153,5 +160,5 @@ def _is_fitted(net):
 
 
 def _thawed(net):
-    """Return the estimator that scikit-learn's FrozenEstimator holds."""
+    """Return the estimator in scikit-learn's FrozenEstimator, or the estimator itself."""
     return net.estimator if isinstance(net, FrozenEstimator) else net

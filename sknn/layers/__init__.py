@@ -1,7 +1,7 @@
-"""Layer specifications: plain, comparable objects that hold hyper-parameters only.
+"""Layer specifications: immutable, comparable objects that hold hyperparameters only.
 
-A layer can be read whole in one place: its parameters, its shapes, its forward operations, and, as
-the function that `forward` returns, its backward ones.
+Everything about a layer is defined in one place: its parameters, its shapes, its forward
+operations, and, in the function that `forward` returns, its backward operations.
 """
 
 from .activation import (

@@ -1,4 +1,4 @@
-"""Layers that act on each element, and have no parameters."""
+"""Elementwise layers without trainable parameters."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from .base import Layer, describe, positions, size
 
 @dataclass(frozen=True, repr=False)
 class Activation(Layer):
-    """An activation function, element by element (softmax: over the units).
+    """An activation function, applied elementwise (softmax: over the units).
 
     Parameters
     ----------
@@ -19,7 +19,8 @@ class Activation(Layer):
         'softplus', 'exp', 'softmax', and 'step' (for prediction only). 'gelu' is computed with
         the tanh approximation.
     parameter : float, default=None
-        The slope of 'leaky_relu' below zero (None: 0.3), or the negative limit of 'elu' (None: 1).
+        The slope of 'leaky_relu' below zero (None: 0.3), or alpha of 'elu', whose limit below zero
+        is -alpha (None: 1).
     """
 
     function: str = field(metadata={"options": set(ACTIVATIONS)})
@@ -27,13 +28,13 @@ class Activation(Layer):
 
     @property
     def number(self):
-        """The parameter that it is computed with."""
+        """The parameter used in the computation."""
         given = ACTIVATIONS[self.function].parameter if self.parameter is None else self.parameter
         return float(given or 0.0)
 
     def output_shape(self, shape):
         if self.function == "softmax" and len(shape) > 2:
-            raise ValueError(f"{self} got an image of {shape}; needs a row of units.")
+            raise ValueError(f"{self} got an image of {shape}; needs a vector or a sequence.")
         return shape
 
     def forward(self, tape, x, shape, parameters, training):
@@ -68,10 +69,10 @@ class Activation(Layer):
 
 @dataclass(frozen=True, repr=False)
 class ActivityRegularization(Layer):
-    """A penalty on what passes through, unchanged.
+    """A penalty on the input, which passes through unchanged.
 
-    It adds `l1` times the sum of absolute values, and half of `l2` times that of squares, to a
-    sample's loss in training, if there is something to train before it.
+    In training it adds `l1` times the sum of the absolute values, and half of `l2` times the sum of
+    the squares, to each sample's loss. It has an effect only after trainable layers.
 
     Parameters
     ----------
@@ -98,12 +99,12 @@ class ActivityRegularization(Layer):
 
 
 class _Noise(Layer):
-    """What changes each number by chance, in training."""
+    """Base class of layers that add random noise to each element, in training."""
 
     index = None
 
     def _change(self):
-        """Return how strong it is, its operation, and the numbers that this takes."""
+        """Return its strength, its operation, and the arguments of the operation."""
         raise NotImplementedError
 
     def forward(self, tape, x, shape, parameters, training):
@@ -115,7 +116,7 @@ class _Noise(Layer):
         tape.add(name, (x,), (y,), (x.rows, index, *numbers))
 
         def backward(dy, needed):
-            if name != "dropout":  # whose mask the gradient passes too
+            if name != "dropout":  # whose mask applies to the gradient too
                 return dy
             dx = tape.in_place(dy, "dx")
             tape.add(name, (dy,), (dx,), (x.rows, index, *numbers))
@@ -126,15 +127,17 @@ class _Noise(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Dropout(_Noise):
-    """Inverted dropout: in training each output is zero with probability `rate`, else scaled up.
+    """Inverted dropout: in training, sets inputs to zero at random and scales up the others.
+
+    Each input is set to zero with probability `rate`, and otherwise divided by ``1 - rate``.
 
     Parameters
     ----------
     rate : float
-        The probability, in [0, 1).
+        Probability of setting an input to zero, in [0, 1).
     index : int or None, default=None
-        Tells apart the random layers of a network: each draws numbers of its own. None: by its
-        place among them.
+        Random stream of the layer: layers of a network with different indices draw independently.
+        None: the layer's position among the random layers.
     """
 
     rate: float = field(metadata={"high": 1.0})
@@ -146,14 +149,15 @@ class Dropout(_Noise):
 
 @dataclass(frozen=True, repr=False)
 class GaussianNoise(_Noise):
-    """Adds normal noise of zero mean, in training.
+    """Adds Gaussian noise of zero mean, in training.
 
     Parameters
     ----------
     stddev : float
-        The noise's standard deviation.
+        Standard deviation of the noise.
     limits : pair of float or None, default=None
-        What the sum is clipped to, as if that had no slope of its own.
+        Lower and upper limit that the noisy values are clipped to. The gradient passes as if they
+        were not clipped. None: no clipping.
     """
 
     stddev: float
@@ -166,12 +170,12 @@ class GaussianNoise(_Noise):
 
 @dataclass(frozen=True, repr=False)
 class MaskingNoise(_Noise):
-    """In training, each input is zero with probability `rate`, and else unchanged.
+    """Sets each input to zero with probability `rate`, in training; the others are unchanged.
 
     Parameters
     ----------
     rate : float
-        The probability, in [0, 1).
+        Probability of setting an input to zero, in [0, 1).
     """
 
     rate: float = field(metadata={"high": 1.0})
@@ -182,16 +186,17 @@ class MaskingNoise(_Noise):
 
 @dataclass(frozen=True, repr=False)
 class SaltAndPepperNoise(_Noise):
-    """In training, each input is one of two numbers with probability `rate`, half for each.
+    """Replaces each input by one of two values with probability `rate`, in training.
 
-    It is for a network's input: the gradient passes as if there was no noise.
+    Both values are equally likely. The layer is meant for a network's input: the gradient passes as
+    if there were no noise.
 
     Parameters
     ----------
     rate : float
-        The probability, in [0, 1).
+        Probability of replacing an input, in [0, 1).
     limits : pair of float, default=(0.0, 1.0)
-        The two numbers: pepper and salt.
+        The two values: pepper and salt.
     """
 
     rate: float = field(metadata={"high": 1.0})
@@ -203,16 +208,21 @@ class SaltAndPepperNoise(_Noise):
 
 @dataclass(frozen=True, repr=False)
 class GaussianSampling(Layer):
-    """Draws from normal distributions; half of its inputs are means, half log variances.
+    """Samples from normal distributions: the latent code of a variational autoencoder.
 
-    In training it adds `beta` times the divergence from the standard normal distribution, the sum
-    over units of ``(variance + mean ** 2 - 1 - log(variance)) / 2``, to a sample's loss. A
-    prediction gets the means. (Kingma and Welling, 2014, "Auto-encoding variational Bayes".)
+    The first half of the inputs are the means, the second half the log variances. In training the
+    layer adds `beta` times the Kullback-Leibler divergence from the standard normal distribution,
+    the sum over units of ``(variance + mean ** 2 - 1 - log(variance)) / 2``, to each sample's loss.
+    In prediction it returns the means.
 
     Parameters
     ----------
     beta : float, default=1.0
         Weight of the divergence in the sample's loss.
+
+    References
+    ----------
+    Kingma, D. P. and Welling, M. (2014). Auto-encoding variational Bayes.
     """
 
     beta: float = 1.0
@@ -220,7 +230,8 @@ class GaussianSampling(Layer):
     def output_shape(self, shape):
         if len(shape) != 1 or shape[0] % 2:
             raise ValueError(
-                f"{self} got an input of {describe(shape)}; needs as many means as variances."
+                f"{self} got an input of {describe(shape)}; needs a vector of as many means as log "
+                "variances."
             )
         return (shape[0] // 2,)
 

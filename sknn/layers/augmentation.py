@@ -1,6 +1,7 @@
-"""Random changes of the images in training, anew in every step; prediction sees them unchanged.
+"""Data augmentation: random changes of the training images, drawn anew in every step.
 
-They come before anything that learns, as no gradient passes them.
+Prediction leaves images unchanged. These layers must come before all layers with trainable
+parameters, as they have no gradient.
 """
 
 from dataclasses import dataclass, field
@@ -10,10 +11,10 @@ from .checks import choice
 
 
 class Augmentation(Layer):
-    """An image read at a random place, or mirrored; zeros where it ends."""
+    """Base class of augmentations: a random offset or reflection of an image, padded with zeros."""
 
     def _change(self, shape):
-        """Return lowest offset and number of offsets in height, then in width, then the flips."""
+        """Return lowest offset and number of offsets, first in height, then in width, and flips."""
         raise NotImplementedError
 
     def output_shape(self, shape):
@@ -30,7 +31,9 @@ class Augmentation(Layer):
 
         def backward(dy, needed):
             if needed:
-                raise ValueError(f"{self} comes after a layer that learns; it must come before.")
+                raise ValueError(
+                    f"{self} comes after a layer with trainable parameters; it must come before."
+                )
 
         return y, backward
 
@@ -40,12 +43,12 @@ class Augmentation(Layer):
 
 @dataclass(frozen=True, repr=False)
 class RandomFlip(Augmentation):
-    """Mirrors every second image, by chance.
+    """Flips each image with probability 1/2, in training.
 
     Parameters
     ----------
     mode : {'horizontal', 'vertical', 'horizontal_and_vertical'}, default='horizontal'
-        Left to right, top to bottom, or each by itself.
+        Flip left to right, top to bottom, or both, each independently with probability 1/2.
     """
 
     mode: str = choice("horizontal", "vertical", "horizontal_and_vertical")
@@ -56,12 +59,12 @@ class RandomFlip(Augmentation):
 
 @dataclass(frozen=True, repr=False)
 class RandomShift(Augmentation):
-    """Shifts each image by a random number of pixels; what comes in is zero.
+    """Shifts each image by a random number of pixels, in training; fills in with zeros.
 
     Parameters
     ----------
     height, width : int
-        The most pixels, up or down, left or right.
+        Largest shift in pixels, up or down, and left or right.
     """
 
     height: int = field(metadata={"least": 0})
@@ -73,12 +76,12 @@ class RandomShift(Augmentation):
 
 @dataclass(frozen=True, repr=False)
 class RandomCrop(Augmentation):
-    """Cuts a part out of each image, at a random place; in prediction, from its center.
+    """Crops each image at a random position; in prediction, at its center.
 
     Parameters
     ----------
     height, width : int
-        The part's size.
+        Height and width of the crop.
     """
 
     height: int
@@ -87,7 +90,9 @@ class RandomCrop(Augmentation):
     def output_shape(self, shape):
         height, width, channels = image(self, shape)
         if height < self.height or width < self.width:
-            raise ValueError(f"{self} got an input of {describe(shape)}; needs one not smaller.")
+            raise ValueError(
+                f"{self} got an input of {describe(shape)}; needs an image at least as large."
+            )
         return self.height, self.width, channels
 
     def _change(self, shape):

@@ -1,7 +1,7 @@
-"""What every layer is, and how a list of them is walked and put on a tape.
+"""The base class of all layers, and how a list of layers is traversed and put on a tape.
 
-A shape is ``(units,)``, ``(time, units)``, or ``(height, width, channels)``; batch last, as
-everything in the engine. Token numbers are a row of units.
+A shape is ``(units,)``, ``(time, units)``, or ``(height, width, channels)``; the batch is the last
+axis everywhere in the engine. A sequence of token ids has the shape ``(units,)``.
 """
 
 from dataclasses import fields
@@ -11,17 +11,17 @@ from .checks import MOST, check
 
 
 class Layer:
-    """What every layer has.
+    """Base class of all layers.
 
-    `output_shape(shape)` is the shape of its output for that of its input; `parameters(shape)`
-    its parameters; `draw(shape, ...)` their first values; `operations(shape)` its multiply-adds for
-    one sample. ``forward(tape, x, shape,
-    parameters, training)`` takes its parameters from an iterator, adds its operations to a tape and
-    returns the output's buffer and a function that adds the backward ones: from the gradient of the
-    output, it returns that of the input (None if `needed` is False).
+    ``output_shape(shape)`` is the shape of the layer's output for the shape of its input;
+    ``parameters(shape)`` its parameters; ``draw(shape, ...)`` their initial values;
+    ``operations(shape)`` its multiply-adds per sample. ``forward(tape, x, shape, parameters,
+    training)`` takes the layer's parameters from an iterator, adds its operations to a tape, and
+    returns the output's buffer and a function that adds the backward operations: given the gradient
+    of the output, it returns the gradient of the input (None if `needed` is False).
     """
 
-    #: Whether its inputs are numbers of tokens, and whether it gives its inputs unchanged.
+    #: Whether its inputs are token ids, and whether its output is its input unchanged.
     reads_tokens, keeps_numbers = False, False
     #: Whether training changes its own parameters.
     trainable = False
@@ -45,11 +45,11 @@ class Layer:
         return []
 
     def following(self):
-        """Return the layers that its own parameters ask for after it, such as its activation."""
+        """Return the layers that its own parameters append to it, such as its activation."""
         return ()
 
     def parts(self):
-        """Return the lists of layers inside of it, if it is one of these: how each is reached."""
+        """Return the lists of layers nested in it, each with its name."""
         return ()
 
     def children(self, shape):
@@ -57,7 +57,7 @@ class Layer:
         return [(name, layers, shape) for name, layers in self.parts()] or None
 
     def commutes_with(self, layer):
-        """Whether it may as well come before `layer`, the one before it."""
+        """Whether it may be swapped with `layer`, the one before it."""
         return False
 
     @property
@@ -82,7 +82,7 @@ def size(shape):
 
 
 def positions(shape):
-    """Return the number of positions and of channels: a vector's units are channels of one."""
+    """Return the number of positions and of channels; a vector is one position."""
     return size(shape[:-1]), shape[-1]
 
 
@@ -94,21 +94,21 @@ def image(layer, shape):
 
 
 def sequence(layer, shape):
-    """Return the steps and the features of a sequence, or raise ValueError."""
+    """Return the time steps and the features of a sequence, or raise ValueError."""
     if len(shape) != 2:
         raise ValueError(f"{layer} got an input of {describe(shape)}; needs (time, features).")
     return shape
 
 
 def tokens(layer, shape):
-    """Return the number of steps of a sequence of token numbers, or raise ValueError."""
+    """Return the length of a sequence of token ids, or raise ValueError."""
     if len(shape) != 1:
-        raise ValueError(f"{layer} got an input of {describe(shape)}; needs token numbers.")
+        raise ValueError(f"{layer} got an input of {describe(shape)}; needs token ids.")
     return shape[0]
 
 
 def describe(shape):
-    """Return a shape as words."""
+    """Return a shape as text."""
     return f"{shape[0]} units" if len(shape) == 1 else " x ".join(map(str, shape))
 
 
@@ -116,14 +116,14 @@ def describe(shape):
 
 
 def primitives(layers, shape, prefix="layers"):
-    """Yield path, layer and input shape of every layer that holds no others, in order.
+    """Yield path, layer and input shape of every layer that contains no others, in order.
 
-    Parameters come in this order too. A layer's path is its name, if it has one.
+    Parameters are in this order too. A layer's path is its name, if it has one.
 
     Raises
     ------
     ValueError
-        If a shape does not fit, naming the layer.
+        If a layer cannot take the shape of its input; the message names the layer.
     """
     for i, layer in enumerate(layers):
         path = path_of(layer, prefix, i)
@@ -137,14 +137,14 @@ def primitives(layers, shape, prefix="layers"):
 
 
 def shape_after(layer, shape, path):
-    """Return a layer's output shape; an error says where the layer stands."""
+    """Return a layer's output shape; an error message gives the layer's path."""
     try:
         shape = layer.output_shape(shape)
         for part in layer.following():
             shape = part.output_shape(shape)
         if size(shape) > MOST:
             raise ValueError(
-                f"{layer} gives {describe(shape)}; expected at most {MOST} numbers for a sample."
+                f"{layer} gives {describe(shape)}; expected at most {MOST} numbers per sample."
             )
         return shape
     except ValueError as error:
@@ -152,17 +152,17 @@ def shape_after(layer, shape, path):
 
 
 def check_tokens(layers, shape, prefix="layers", raw=True):
-    """Check that layers that read numbers of tokens get these, and not what others make of them.
+    """Check that layers that read token ids get them unchanged by other layers.
 
-    Return whether the numbers at the end are still those at the beginning, which `raw` says of the
-    beginning.
+    `raw` says whether the input still is the network's input, unchanged. Return the same for the
+    output.
     """
     for i, layer in enumerate(layers):
         path = path_of(layer, prefix, i)
         if layer.reads_tokens and not raw:
             raise ValueError(
-                f"{path}: {layer} reads numbers of tokens, but a layer before it has changed them; "
-                "it must come first."
+                f"{path}: {layer} reads token ids, but a layer before it changes them; it must "
+                "come first."
             )
         ends = [
             check_tokens(some, start, f"{path}.{part}" if part else path, raw)
@@ -174,12 +174,12 @@ def check_tokens(layers, shape, prefix="layers", raw=True):
 
 
 def path_of(layer, prefix, i):
-    """Return how layer `i` of a list is called: by its name, if it has one."""
+    """Return the path of layer `i` of a list: its name, if it has one."""
     return getattr(layer, "name", None) or f"{prefix}.{i}"
 
 
 def output_shape(layers, shape):
-    """Return the shape of what a list of layers gives."""
+    """Return the output shape of a list of layers."""
     for layer in layers:
         shape = layer.output_shape(shape)
     return shape
@@ -212,10 +212,10 @@ def forward(layers, tape, x, shape, parameters, training):
 
 
 def arranged(layers):
-    """Return a list of layers as it is computed: activations by themselves, and after a pool.
+    """Return layers in the order of computation: activations on their own, relu after max pooling.
 
-    The largest of what relu gives is relu of the largest, bit by bit, and so is its gradient; but
-    after the pool there is less to do.
+    Max pooling and relu commute, bit for bit, and so do their gradients; but relu has less to do
+    after the pooling.
     """
     flat = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Checks of what a layer's specification holds: each parameter's follows from its name or type."""
+"""Checks of a layer's parameters; which check applies follows from a parameter's name or type."""
 
 from dataclasses import field, fields
 from functools import partial, wraps
@@ -10,15 +10,15 @@ import numpy as np
 from ..hints import hint, wrong_call
 from .initializers import INITIALIZERS
 
-#: The largest count that a layer takes, and the most numbers that it gives for a sample: what the
-#: engine computes from them then fits into 64 bits.
+#: The largest count that a layer takes, and the most numbers that it gives per sample, so that
+#: whatever the engine computes from them fits into 64 bits.
 MOST = 2**31 - 1
 #: How deep layers of layers may be nested.
 _DEEPEST = 50
 
 
 def check(layer):
-    """Check a layer's parameters, but those that are None by default and now."""
+    """Check a layer's parameters, except those that are None where None is the default."""
     for f in fields(layer):
         one = _CHECKS.get(f.name) or _CHECKS.get(f.type)
         if one is not None and not (getattr(layer, f.name) is None is f.default):
@@ -26,7 +26,7 @@ def check(layer):
 
 
 def explain(cls):
-    """Make a layer's constructor say what may have been meant by an argument that it has not."""
+    """Make a layer's constructor suggest the argument that an unknown one may have meant."""
     made = cls.__init__
 
     @wraps(made)
@@ -43,12 +43,12 @@ def explain(cls):
 
 
 def choice(default, *others):
-    """Return the field of a parameter that is one of some words."""
+    """Return the field of a parameter that is one of some strings."""
     return field(default=default, metadata={"options": (default, *others)})
 
 
 def fail(layer, name, expected, kind=ValueError, value=None, options=()):
-    """Say what is expected of a parameter or a part of it, and which of some words may be meant."""
+    """Raise an error: what a parameter, or a part of it, is expected to be, and a suggestion."""
     value = getattr(layer, name) if value is None else value
     more = hint(value, [option for option in options if option is not None])
     raise kind(f"{name} of {type(layer).__name__} is {value!r}; expected {expected}.{more}")
@@ -103,11 +103,11 @@ def check_pair(layer, name):
 
 
 def check_padding(layer, name):
-    """Check a padding, and store it as a word or as ((top, bottom), (left, right))."""
+    """Check a padding, and store it as a string or as ((top, bottom), (left, right))."""
     value = getattr(layer, name)
     if value in ("valid", "same"):
         return
-    words = "'valid', 'same', an int, (height, width) or ((top, bottom), (left, right)), from 0 on"
+    words = "'valid', 'same', an int, (height, width) or ((top, bottom), (left, right)), at least 0"
     try:
         pair = (value, value) if isinstance(value, Integral) else tuple(value)
         if isinstance(value, (str, bool)):
@@ -139,24 +139,24 @@ def check_flag(layer, name):
 
 
 def check_name(layer, name, expected="a str that is not empty, or None"):
-    """Check that a layer's name, or that of another one, can be one."""
+    """Check a layer's name, or its reference to another layer's name."""
     value = getattr(layer, name)
     if not isinstance(value, str) or not value:
         fail(layer, name, expected, TypeError)
 
 
 def check_depth(layer, *parts):
-    """Check how deep the layers in a layer are nested, and remember it."""
+    """Check how deeply the layers in a layer are nested, and remember it."""
     depth = 1 + max((getattr(a, "_depth", 0) for part in parts for a in part), default=0)
     if depth > _DEEPEST:
         raise ValueError(
-            f"Layers are nested more than {_DEEPEST} deep in {type(layer).__name__}; expected "
-            "less: a list of layers holds any number of them side by side."
+            f"Layers are nested more than {_DEEPEST} deep in {type(layer).__name__}; expected at "
+            "most that: put layers one after the other in a single list."
         )
     object.__setattr__(layer, "_depth", depth)
 
 
-#: What checks a parameter of a name, or else of a type; with the metadata of the field.
+#: The check of a parameter, by its name or else by its type; it gets the metadata of the field.
 _CHECKS = {
     bool: check_flag,
     int: check_count,

@@ -1,4 +1,4 @@
-"""Convolutions, and their transposes."""
+"""Convolutions and transposed convolutions."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -9,9 +9,10 @@ from .weighted import Weighted, add_bias_gradient, add_kernel_gradient
 
 
 def window(layer, shape, extent, strides, dilation=(1, 1)):
-    """Return output height and width, and the padding before, of a window over an image.
+    """Return output height and width, and the padding at the top and left, of a sliding window.
 
-    'same' gives ceil(size / stride) outputs, with the padding split evenly and the odd one behind.
+    'same' gives ceil(size / stride) outputs, with the padding split evenly; an odd one is at the
+    bottom or right.
     """
     outs, before = [], []
     for i, axis in enumerate(("height", "width")):
@@ -23,7 +24,7 @@ def window(layer, shape, extent, strides, dilation=(1, 1)):
         else:
             start, end = (0, 0) if layer.padding == "valid" else layer.padding[i]
         if n + start + end < span:
-            padded = f" ({n + start + end} with its padding)" if start + end else ""
+            padded = f" ({n + start + end} with padding)" if start + end else ""
             raise ValueError(
                 f"{layer} got an input of {describe(shape)}{padded}; needs a {axis} of at least "
                 f"{span}."
@@ -35,7 +36,7 @@ def window(layer, shape, extent, strides, dilation=(1, 1)):
 
 @dataclass(frozen=True, repr=False)
 class _Convolution(Layer):
-    """What convolutions and their transposes share."""
+    """Base class of convolutions and transposed convolutions."""
 
     filters: int
     kernel_size: object
@@ -56,7 +57,7 @@ class _Grouped(_Convolution):
 
 @dataclass(frozen=True, repr=False)
 class Conv2D(Weighted, _Grouped):
-    """A two-dimensional convolution (cross-correlation, as everywhere).
+    """A two-dimensional convolution (strictly a cross-correlation, as is usual).
 
     Its kernel has the shape (kernel height, kernel width, channels / groups, filters).
 
@@ -65,20 +66,21 @@ class Conv2D(Weighted, _Grouped):
     filters : int
         Number of output channels.
     kernel_size : int or pair of int
-        Height and width of the window.
+        Height and width of the kernel.
     strides : int or pair of int, default=1
-        Steps of the window.
+        Strides along height and width.
     padding : 'valid', 'same', int or pairs, default='valid'
-        Zeros around the image: none; as many as make the output ceil(size / stride); or given, for
-        all sides, as (height, width), or as ((top, bottom), (left, right)).
+        Zero padding: none ('valid'); such that the output has the size ceil(size / stride)
+        ('same'); or given, as one int for all sides, as (height, width), or as
+        ((top, bottom), (left, right)).
     dilation_rate : int or pair of int, default=1
-        Distance between neighbouring elements of the window.
+        Distance between neighboring elements of the kernel; 1: no dilation.
     groups : int, default=1
-        Parts of the channels, each with filters of its own.
+        Number of groups that the channels are split into, each convolved with its own filters.
     activation : str, Activation or None, default=None
-        What is applied to the outputs.
+        Activation function of the outputs; None: linear.
     use_bias : bool, default=True
-        Whether a bias is added.
+        Whether to add a bias.
     kernel_initializer, kernel_l1, kernel_l2, activity_l1, activity_l2, trainable, name
         As in :class:`Dense`.
     """
@@ -89,11 +91,11 @@ class Conv2D(Weighted, _Grouped):
             fail(self, "groups", f"a divisor of filters={self.filters}")
 
     def _geometry(self, shape):
-        """Return output height and width, and all the numbers of the engine's operations."""
+        """Return output height and width, and the integer arguments of the engine's operations."""
         if image(self, shape)[2] % self.groups:
             raise ValueError(
-                f"{self} got an input of {describe(shape)}; needs channels that {self.groups} "
-                "groups can share evenly."
+                f"{self} got an input of {describe(shape)}; needs channels divisible into "
+                f"{self.groups} groups."
             )
         outs, before = window(self, shape, self.kernel_size, self.strides, self.dilation_rate)
         numbers = (
@@ -112,7 +114,7 @@ class Conv2D(Weighted, _Grouped):
         return size(kernel[:3]), size(kernel[:2]) * self.filters // self.groups
 
     def _sees_all(self, shape, numbers):
-        """Whether its one window is the whole image: then it is a dense layer."""
+        """Whether its only window is the whole image: it is then a fully connected layer."""
         *_, groups, height, width = numbers
         return (
             (height, width, groups) == (1, 1, 1)
@@ -162,14 +164,14 @@ class Conv2DTranspose(Weighted, _Convolution):
     filters : int
         Number of output channels.
     kernel_size : int or pair of int
-        Height and width of the window.
+        Height and width of the kernel.
     strides : int or pair of int, default=1
-        Steps of the window over the output.
+        Strides along height and width, over the output.
     padding : 'valid', 'same', int or pairs, default='valid'
-        What is cut from the output: nothing; as much as makes its size that of the input times
-        the stride; or given, as in :class:`Conv2D`.
+        How much of the output is cropped: nothing ('valid'); as much as makes its size the input's
+        size times the stride ('same'); or given, as in :class:`Conv2D`.
     dilation_rate : int or pair of int, default=1
-        Distance between neighbouring elements of the window.
+        Distance between neighboring elements of the kernel; 1: no dilation.
     activation, use_bias, kernel_initializer, kernel_l1, kernel_l2, activity_l1, activity_l2, \
 trainable, name
         As in :class:`Conv2D`.
@@ -178,7 +180,7 @@ trainable, name
     _tiled = False
 
     def _geometry(self, shape):
-        """Return output height and width, and the numbers of the convolution that it transposes."""
+        """Return output height and width, and the arguments of the convolution it transposes."""
         outs, before = [], []
         for i, n in enumerate(image(self, shape)[:2]):
             stride = self.strides[i]
@@ -191,7 +193,7 @@ trainable, name
                 out = (n - 1) * stride + span - start - end
             if out < 1:
                 raise ValueError(
-                    f"{self} got an input of {describe(shape)}; its padding cuts all of the output."
+                    f"{self} got an input of {describe(shape)}; its padding crops all the output."
                 )
             outs.append(out)
             before.append(start)
@@ -208,7 +210,7 @@ trainable, name
         return (*self.kernel_size, self.filters, shape[2])
 
     def _fans(self, kernel):
-        # what reaches one output: the window, thinned out by the strides
+        # of the kernel, only every stride-th element contributes to an output
         fan_in = max(size(kernel) // self.filters // size(self.strides), 1)
         return fan_in, size(kernel[:2]) * self.filters
 

@@ -10,9 +10,10 @@ from .weighted import Weighted, add_bias_gradient, add_gradient_over_time, trans
 
 
 def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
-    """Put z = w x + b, at each of some places, on a tape.
+    """Put z = w x + b, at each of `places` positions, on a tape.
 
-    Return the output and the backward function, which takes dz transposed too, if that is done.
+    Return the output and the backward function. The latter also takes dz transposed, if that has
+    been computed already.
     """
     sizes = (inputs, units, places)
     if training and w.trainable:
@@ -46,33 +47,33 @@ def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
 class Dense(Weighted):
     """A fully connected layer, z = w x + b.
 
-    An image is taken as a row of numbers; a sequence (time, features) step by step.
+    An image is flattened. For a sequence (time, features), the layer is applied to each time step.
 
     Parameters
     ----------
     units : int
         Number of outputs.
     activation : str, Activation or None, default=None
-        What is applied to the outputs.
+        Activation function of the outputs; None: linear.
     use_bias : bool, default=True
-        Whether there is a b.
+        Whether to add the bias b.
     kernel_initializer : str or None, default=None
-        How the weights begin; None: as the estimator's `initializer` says.
+        Initializer of the weights; None: the estimator's `initializer`.
     kernel_l1, kernel_l2 : float or None, default=None
-        Penalties of this layer's weights, in place of the estimator's `l1` and `alpha`.
+        L1 and L2 penalties on this layer's weights, instead of the estimator's `l1` and `alpha`.
     activity_l1, activity_l2 : float, default=0.0
-        Penalties of its outputs: `activity_l1` times the sum of their absolute values, and half of
-        `activity_l2` times the sum of their squares, for each sample.
+        Penalties on the outputs: `activity_l1` times the sum of their absolute values, and half of
+        `activity_l2` times the sum of their squares, per sample.
     trainable : bool, default=True
-        False: training leaves it as it is.
+        Whether to train the layer; False freezes it.
     name : str or None, default=None
-        What its weights are called in a file.
+        Name of the layer, which its weights have in files.
     """
 
     units: int
 
     def _split(self, shape):
-        """Return at how many places it works, and the inputs of each."""
+        """Return the number of positions it is applied to, and the inputs of each."""
         return positions(shape) if len(shape) == 2 else (1, size(shape))
 
     def output_shape(self, shape):
@@ -95,12 +96,12 @@ class Dense(Weighted):
 
 @dataclass(frozen=True, repr=False)
 class Reshape(Layer):
-    """The same numbers in another shape, in the order (height, width, channels).
+    """Reshapes the input, in the order (height, width, channels).
 
     Parameters
     ----------
     shape : tuple of int
-        (units,), (time, units) or (height, width, channels).
+        The output shape: (units,), (time, units) or (height, width, channels).
     """
 
     shape: Sequence[int]
@@ -124,7 +125,7 @@ class Reshape(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Flatten(Layer):
-    """An image, or a sequence, as a row of numbers, in the order (height, width, channels)."""
+    """Flattens an image or a sequence to a vector, in the order (height, width, channels)."""
 
     keeps_numbers = True
 

@@ -1,15 +1,15 @@
-"""The table of initializers: functions of (random_state, shape, fan_in, fan_out) that give weights.
+"""Weight initializers: functions of (random_state, shape, fan_in, fan_out) that return weights.
 
-Sources: Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998. 'normal' and 'uniform' are the
-textbooks' small random numbers, of a deviation of 0.05 and in [-0.05, 0.05]; 'small_normal' is that
-of a deviation of 0.01.
+Sources: Glorot and Bengio, 2010; He et al., 2015; LeCun et al., 1998. 'normal' and 'uniform' are
+the small random numbers of textbooks: normal with a standard deviation of 0.05, and uniform in
+[-0.05, 0.05]; 'small_normal' has a standard deviation of 0.01.
 """
 
 import numpy as np
 
 
 def _scaled(kind, scale):
-    """Return an initializer of the variance ``scale(fan_in, fan_out)``."""
+    """Return an initializer with the variance ``scale(fan_in, fan_out)``."""
 
     def draw(random_state, shape, fan_in, fan_out):
         deviation = np.sqrt(scale(fan_in, fan_out))
@@ -40,11 +40,11 @@ INITIALIZERS = {
 
 
 def draw_dense(initializer, random_state, fan_in, fan_out, activation):
-    """Return the first weights and biases of a multilayer perceptron's layer, in float64.
+    """Return the initial weights and biases of a layer of a multilayer perceptron, in float64.
 
-    'auto' is scikit-learn's: weights and biases uniform within Glorot's bound (for the logistic
-    function with the factor 2 instead of 6), the same draws in the same order. The other
-    initializers start biases at zero.
+    'auto' is scikit-learn's initialization: weights and biases uniform within Glorot's bound (with
+    the factor 2 instead of 6 for the logistic function), the same draws in the same order. The
+    other initializers set biases to zero.
     """
     shape = fan_in, fan_out
     if initializer != "auto":
@@ -55,12 +55,13 @@ def draw_dense(initializer, random_state, fan_in, fan_out, activation):
 
 
 def draw_kernel(initializer, random_state, shape, fan_in, fan_out, last):
-    """Return the first kernel of a layer, in float64.
+    """Return the initial kernel of a layer, in float64.
 
-    'auto' is Glorot's uniform one in the output layer, and in the others half way from there to
-    He's for as many inputs as outputs: a variance of 3, and not 2 or 4, over the sum of the fans.
-    With He's the features of plain networks begin so large that they change little; with Glorot's
-    what goes through many layers of relu fades, and deep ones may not begin to learn.
+    'auto' is Glorot's uniform initialization in the output layer. In the others it is halfway
+    between Glorot's and He's, for as many inputs as outputs: a variance of 3 over the sum of the
+    fans, instead of 2 or 4. With He's initialization, the initial features of plain networks are so
+    large that they change little in training; with Glorot's, activations vanish through many layers
+    of relu, and deep networks may not start to learn.
     """
     if initializer == "auto":
         bound = np.sqrt((6.0 if last else 9.0) / (fan_in + fan_out))

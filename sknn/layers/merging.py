@@ -1,4 +1,4 @@
-"""Layers of layers: branches that are added up, or put side by side."""
+"""Layers of layers: sequences, and branches whose outputs are added or concatenated."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -17,14 +17,14 @@ def _as_layers(owner, name, value):
 
 @dataclass(frozen=True, repr=False)
 class Sequential(Layer):
-    """Some layers, one after the other, as one.
+    """A sequence of layers, as a single layer.
 
     Parameters
     ----------
     layers : list of layers
-        From input to output.
+        The layers, from input to output.
     name : str or None, default=None
-        What the names of its layers' weights begin with.
+        Prefix of the names of its layers' weights.
     """
 
     layers: Layer | Sequence[Layer]
@@ -50,17 +50,17 @@ class Sequential(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Residual(Layer):
-    """block(x) + shortcut(x) (He et al., 2015).
+    """A residual block, block(x) + shortcut(x) (He et al., 2015).
 
     Parameters
     ----------
     block : list of layers
-        What is learned.
+        The residual branch.
     shortcut : list of layers, default=()
-        What x passes on its way around; nothing: x itself, which must then have the shape of what
-        the block gives.
+        The shortcut connection. Empty: the identity; the block's output must then have the shape of
+        its input.
     name : str or None, default=None
-        What the names of its layers' weights begin with.
+        Prefix of the names of its layers' weights.
     """
 
     block: Layer | Sequence[Layer]
@@ -80,7 +80,7 @@ class Residual(Layer):
         if block != shortcut:
             raise ValueError(
                 f"Residual got a block that gives {describe(block)} and a shortcut that gives "
-                f"{describe(shortcut)}; needs the same of both."
+                f"{describe(shortcut)}; needs the same shape of both."
             )
         return block
 
@@ -108,14 +108,14 @@ class Residual(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Concatenate(Layer):
-    """What several branches give, their channels side by side.
+    """Concatenates the outputs of several branches along the channels.
 
     Parameters
     ----------
     branches : list of lists of layers
-        Each gets the same input; an empty list gives it as it is.
+        The branches, which all get the same input; an empty list is the identity.
     name : str or None, default=None
-        What the names of its layers' weights begin with.
+        Prefix of the names of its layers' weights.
     """
 
     branches: Sequence[Layer | Sequence[Layer]]

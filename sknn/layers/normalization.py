@@ -1,4 +1,4 @@
-"""Normalisation over the batch, and over neighbouring channels."""
+"""Normalization over the batch, and over neighboring channels."""
 
 from dataclasses import KW_ONLY, dataclass, field
 
@@ -10,21 +10,23 @@ from .base import Layer, image, positions
 
 @dataclass(frozen=True, repr=False)
 class BatchNormalization(Layer):
-    """Batch normalisation: each unit, or channel of an image, to zero mean and unit variance.
+    """Batch normalization (Ioffe and Szegedy, 2015).
 
-    Over the batch in training, then scaled by gamma and shifted by beta; prediction uses running
-    averages (Ioffe and Szegedy, 2015).
+    Normalizes each unit, or each channel of an image, to zero mean and unit variance, scales it by
+    gamma and shifts it by beta. Training uses the mean and variance of the batch, prediction their
+    running averages.
 
     Parameters
     ----------
     momentum : float, default=0.1
-        Weight of the newest batch in the running averages that prediction uses.
+        Weight of the newest batch in the running averages.
     epsilon : float, default=1e-5
-        Added to the variance.
+        Added to the variance, against division by zero.
     trainable : bool, default=True
-        False: training leaves it as it is, running averages included, and uses them.
+        Whether to train the layer. False freezes it, running averages included, and training uses
+        these instead of the batch's statistics.
     name : str or None, default=None
-        What its parameters are called in a file.
+        Name of the layer, which its parameters have in files.
     """
 
     momentum: float = field(default=0.1, metadata={"high": np.nextafter(1.0, 2.0)})
@@ -53,7 +55,7 @@ class BatchNormalization(Layer):
             y = tape.in_place(x, "y")
             tape.add("normalize_running", reads, (y,), (*sizes, self.epsilon), (False,))
 
-            def backward(dy, needed):  # asked for only where the gradient is needed
+            def backward(dy, needed):  # called only where the gradient is needed
                 dx = tape.in_place(dy, "dx")
                 reads = (dy, gamma, running_variance)
                 tape.add("normalize_running_gradient", reads, (dx,), (*sizes, self.epsilon))
@@ -72,7 +74,7 @@ class BatchNormalization(Layer):
         normalized = tape.add("normalize", reads, (y,), sizes, (False,))
 
         def backward(dy, needed):
-            # Relu's gradient, where that has been absorbed, is zero where y is, which x tells too.
+            # An absorbed relu's gradient is zero where y is, which can be computed from x too.
             relu, dy = tape.take_back_relu(normalized, dy)
             dgamma = tape.buffer("dgamma", units, shared=True)
             dbeta = tape.buffer("dbeta", units, shared=True)
@@ -91,17 +93,21 @@ class BatchNormalization(Layer):
 
 @dataclass(frozen=True, repr=False)
 class LocalResponseNormalization(Layer):
-    """Divides each channel by a power of the energy of its neighbours (Krizhevsky et al., 2012).
+    """Local response normalization, across neighboring channels (Krizhevsky et al., 2012).
 
-    y = x / (k + alpha / size * the sum of x^2 over `size` channels around it) ^ beta, as in
-    PyTorch.
+    y = x / (k + alpha / size * sum) ^ beta, where sum is the sum of x^2 over the `size` channels
+    around the channel, as in PyTorch.
 
     Parameters
     ----------
     size : int, default=5
-        Channels in the sum.
-    alpha, beta, k : float
-        The constants of the formula.
+        Number of channels in the sum.
+    alpha : float, default=1e-4
+        Factor of the mean of the squares.
+    beta : float, default=0.75
+        Exponent of the denominator.
+    k : float, default=1.0
+        Additive constant of the denominator.
     """
 
     size: int = 5
@@ -114,7 +120,7 @@ class LocalResponseNormalization(Layer):
 
     def forward(self, tape, x, shape, parameters, training):
         numbers = (*positions(shape), self.size, self.alpha, self.beta, self.k)
-        tape.keep(x)  # a channel is read again for its neighbours
+        tape.keep(x)  # a channel is read again for its neighbors
         y, scale = tape.buffer("y", x.rows), tape.buffer("scale", x.rows)
         tape.keep(y)
         tape.add("local_response", (x,), (y, scale), numbers)

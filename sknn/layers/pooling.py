@@ -1,4 +1,4 @@
-"""Pooling, and its opposite."""
+"""Pooling and upsampling."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from .convolution import window
 
 @dataclass(frozen=True, repr=False)
 class _Pooling(Layer):
-    """What pools share: a window that goes over each channel of an image."""
+    """Base class of pooling layers: a window that slides over each channel of an image."""
 
     pool_size: object = 2
     strides: object = None
@@ -21,11 +21,11 @@ class _Pooling(Layer):
         if self.padding not in ("valid", "same"):
             for around, extent in zip(self.padding, self.pool_size):
                 if max(around) >= extent:
-                    words = f"less than the pool_size={self.pool_size}: a window would see nothing"
-                    fail(self, "padding", f"{words} else")
+                    words = f"less than the pool_size={self.pool_size}: no window may lie in the"
+                    fail(self, "padding", f"{words} padding only")
 
     def _geometry(self, shape):
-        """Return output height and width, and the numbers of the engine's operations."""
+        """Return output height and width, and the integer arguments of the engine's operations."""
         strides = self.strides or self.pool_size
         outs, before = window(self, image(self, shape), self.pool_size, strides)
         return outs, (*shape, *self.pool_size, *strides, *before, *outs)
@@ -36,16 +36,18 @@ class _Pooling(Layer):
 
 @dataclass(frozen=True, repr=False)
 class MaxPooling2D(_Pooling):
-    """The largest value in a window. Of equal ones, the first takes the gradient.
+    """Max pooling: the largest value in each window.
+
+    The gradient goes to the first of several equal largest values.
 
     Parameters
     ----------
     pool_size : int or pair of int, default=2
         Height and width of the window.
     strides : int, pair of int or None, default=None
-        Steps of the window; None: its size.
+        Strides along height and width; None: the `pool_size`.
     padding : 'valid', 'same', int or pairs, default='valid'
-        As in :class:`Conv2D`; what lies outside of the image is never the largest.
+        As in :class:`Conv2D`, but padded with minus infinity: padding never is the largest value.
     """
 
     def commutes_with(self, layer):
@@ -55,7 +57,7 @@ class MaxPooling2D(_Pooling):
         outs, numbers = self._geometry(shape)
         y = tape.buffer("y", size(outs) * shape[2])
         tape.add("max_pool", (x,), (y,), (*numbers, 0, outs[0]))
-        if training:  # the gradient looks for where the largest came from
+        if training:  # the backward pass looks for the position of the largest value
             tape.keep(x)
             tape.keep(y)
 
@@ -69,7 +71,7 @@ class MaxPooling2D(_Pooling):
 
 @dataclass(frozen=True, repr=False)
 class AveragePooling2D(_Pooling):
-    """The mean of a window, of what lies inside of the image.
+    """Average pooling: the mean of each window, without the padding.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ class AveragePooling2D(_Pooling):
 
 @dataclass(frozen=True, repr=False)
 class GlobalAveragePooling2D(Layer):
-    """The mean of each channel: an image becomes a row of numbers."""
+    """Global average pooling: the mean of each channel of an image, as a vector."""
 
     def output_shape(self, shape):
         return (image(self, shape)[2],)
@@ -103,14 +105,15 @@ class GlobalAveragePooling2D(Layer):
 
 @dataclass(frozen=True, repr=False)
 class UpSampling2D(Layer):
-    """Enlarges an image by whole factors.
+    """Upsamples an image by integer factors.
 
     Parameters
     ----------
     size : int or pair of int, default=2
         Factors of height and width.
     interpolation : {'nearest', 'bilinear'}, default='nearest'
-        'bilinear' takes pixels as areas: their centers lie at halves.
+        Interpolation between pixels. 'bilinear' treats pixels as areas, with their centers at half
+        integers (``align_corners=False`` in PyTorch).
     """
 
     size: object = 2
@@ -139,19 +142,19 @@ class UpSampling2D(Layer):
 
 @dataclass(frozen=True, repr=False)
 class RepeatVector(Layer):
-    """A row of numbers as a sequence of which each step is that row.
+    """Repeats a vector as a sequence: each time step is the same vector.
 
     Parameters
     ----------
     steps : int
-        How often.
+        Number of time steps.
     """
 
     steps: int
 
     def output_shape(self, shape):
         if len(shape) != 1:
-            raise ValueError(f"{self} got an input of {describe(shape)}; needs a row of units.")
+            raise ValueError(f"{self} got an input of {describe(shape)}; needs a vector.")
         return (self.steps, *shape)
 
     def forward(self, tape, x, shape, parameters, training):

@@ -1,4 +1,4 @@
-"""Layers of radial basis functions."""
+"""Layers of radial basis functions (RBFs)."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -9,7 +9,7 @@ from .base import Layer, size
 from .checks import choice
 from .weighted import add_bias_gradient, transpose
 
-#: The functions of the squared distance in units of the width.
+#: The basis functions, of the squared distance over the squared width.
 FUNCTIONS = ("gaussian", "multiquadric", "inverse_multiquadric", "thin_plate")
 
 
@@ -23,15 +23,15 @@ def add_square_distances(tape, x, inputs, units, centers):
 
 @dataclass(frozen=True, repr=False)
 class RadialBasis(Layer):
-    """Radial basis functions: each output is a function of the distance to a center of its own.
+    """A layer of radial basis functions: each unit is a function of the distance to its center.
 
-    With u = ``|x - c|^2 / s^2``, c the center and s its width, an output is exp(-u / 2)
-    ('gaussian'), sqrt(1 + u) ('multiquadric'), 1 / sqrt(1 + u) ('inverse_multiquadric') or
-    u log(u) / 2, which is zero at the center ('thin_plate'). Images and sequences are taken as a
-    row of numbers.
+    With u = ``|x - c|^2 / s^2``, where c is the center and s its width, a unit's output is
+    exp(-u / 2) ('gaussian'), sqrt(1 + u) ('multiquadric'), 1 / sqrt(1 + u)
+    ('inverse_multiquadric') or u log(u) / 2, which is zero at the center ('thin_plate'). Images and
+    sequences are flattened.
 
-    Centers begin at standard normal numbers and widths at the root of the number of inputs, which
-    suits inputs of unit variance.
+    Centers are initialized with standard normal numbers, and widths with the square root of the
+    number of inputs, which suits inputs of unit variance.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ class RadialBasis(Layer):
         Number of centers.
     function : {'gaussian', 'multiquadric', 'inverse_multiquadric', 'thin_plate'}, \
 default='gaussian'
-        The function.
+        The basis function.
     trainable : bool, default=True
-        False: training leaves centers and widths as they are.
+        Whether to train the layer; False freezes both centers and widths.
     train_centers : bool, default=True
-        Whether training changes the centers, if it changes anything.
+        Whether to train the centers, if the layer is trainable.
     train_widths : bool, default=True
-        Whether it changes the widths.
+        Whether to train the widths, if the layer is trainable.
     name : str or None, default=None
-        What its parameters are called.
+        Name of the layer, which its parameters have in files.
     """
 
     units: int
@@ -105,7 +105,7 @@ default='gaussian'
                 numbers = (inputs, units)
                 tape.add("square_distances_gradient", (x, centers, dz), (dx,), numbers, variant)
             if centers.trainable:
-                # the sum over samples of dz (x - c), with the factor that dz has
+                # the sum over samples of dz (x - c); dz includes the constant factor
                 packed = transpose(tape, dz, 1, units, units, centers.pack)
                 sums = tape.buffer("sums", units, shared=True)
                 tape.add("unit_sums", (dz,), (sums,), (units,), extent=units)

@@ -1,8 +1,9 @@
-"""Recurrent layers, and what token numbers are looked up in.
+"""Recurrent layers and embeddings.
 
-A layer adds what the inputs contribute, for all steps at once, and then one operation that goes
-over time. Gradients of its weights are those of a convolution along time, between the states
-before each step and the gradients that the backward operation leaves.
+A recurrent layer puts two operations on the tape: the product of the inputs and the kernel, for all
+time steps at once, and the recurrence over time. The gradients of its recurrent weights are those
+of a convolution along time, of the states before each step and the gradients that the backward
+operation leaves.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from .weighted import add_bias_gradient, add_gradient_over_time, matrix, transpo
 
 
 def add_lookup(tape, x, steps, inputs, units, w, b, training):
-    """Put z = the token's row of w, plus b, on a tape; return as :func:`add_dense`."""
+    """Put z = the token's row of w, plus b, on a tape; return what :func:`add_dense` does."""
     if training and w.trainable:
         tape.keep(x)
     z = tape.buffer("z", steps * units)
@@ -35,36 +36,36 @@ def add_lookup(tape, x, steps, inputs, units, w, b, training):
             tape.gradient(w, "lookup_gradient", (x, packed), numbers, (w.pack,), steps)
             if b is not None:
                 add_bias_gradient(tape, b, dz, steps, units, packed)
-        return None  # there is no gradient of a number of a token
+        return None  # token ids have no gradient
 
     return z, backward
 
 
 def add_copy(tape, source, target):
-    """Put a copy of one buffer to another on a tape."""
+    """Put the copying of one buffer to another on a tape."""
     tape.add("insert_channels", (source,), (target,), (1, source.rows, source.rows, 0))
 
 
 @dataclass(frozen=True, repr=False)
 class Embedding(Layer):
-    """A vector for each token: a sequence of numbers becomes one of vectors.
+    """An embedding: maps each token of a sequence of token ids to a vector.
 
     Parameters
     ----------
     n_tokens : int
-        How many tokens there are: numbers are in [0, n_tokens).
+        Size of the vocabulary: token ids are integers in [0, n_tokens).
     units : int
-        Length of a vector.
+        Dimension of the vectors.
     vectors : array-like of shape (n_tokens, units) or None, default=None
-        The vectors to begin with; None: uniform in [-0.05, 0.05], or as `kernel_initializer` says.
+        Initial vectors, such as pre-trained ones; None: drawn by `kernel_initializer`.
     kernel_initializer : str or None, default=None
-        How vectors begin that are not given.
+        Initializer of the vectors, if `vectors` is None; None: uniform in [-0.05, 0.05].
     kernel_l1, kernel_l2 : float or None, default=None
-        Penalties of the vectors, in place of the estimator's `l1` and `alpha`.
+        L1 and L2 penalties on the vectors, instead of the estimator's `l1` and `alpha`.
     trainable : bool, default=True
-        False: training leaves the vectors as they are.
+        Whether to train the vectors; False freezes them.
     name : str or None, default=None
-        What its weights are called.
+        Name of the layer, which its weights have in files.
     """
 
     n_tokens: int
@@ -83,11 +84,11 @@ class Embedding(Layer):
             vectors = np.array(self.vectors, dtype=np.float64)
             if vectors.shape != (self.n_tokens, self.units):
                 raise ValueError(
-                    f"vectors of Embedding have the shape {vectors.shape}; expected "
+                    f"vectors of Embedding has the shape {vectors.shape}; expected "
                     f"({self.n_tokens}, {self.units})."
                 )
             if not np.isfinite(vectors).all():
-                raise ValueError("vectors of Embedding have NaN or infinity; expected numbers.")
+                raise ValueError("vectors of Embedding has NaN or infinity; expected numbers.")
             vectors.flags.writeable = False
             object.__setattr__(self, "vectors", vectors)
 
@@ -113,10 +114,10 @@ class Embedding(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Recurrent(Layer):
-    """What the cells share.
+    """Base class of the recurrent layers.
 
-    A cell says how many gates it has, what its states are called, which matrices it has beside the
-    kernel of its inputs, and gives its operations.
+    A subclass defines the number of gates, the names of its states, its matrices other than the
+    kernel of the inputs, and its operations.
     """
 
     units: int
@@ -140,11 +141,11 @@ class Recurrent(Layer):
 
     @property
     def state_size(self):
-        """Numbers that it carries from one batch to the next."""
+        """Number of elements of the state that it carries from one batch to the next."""
         return self.units * len(self._states)
 
     def _split(self, shape):
-        """Return steps and inputs, which for tokens are their one-hot vectors'."""
+        """Return time steps and inputs; tokens have as many inputs as their one-hot vectors."""
         if self.n_tokens is not None:
             return tokens(self, shape), self.n_tokens
         return sequence(self, shape)
@@ -160,7 +161,7 @@ class Recurrent(Layer):
         return steps * (recurrent + (0 if looked_up else inputs * self._gates * self.units))
 
     def _matrices(self):
-        """Return name, inputs and outputs of the matrices that states are multiplied by."""
+        """Return name, inputs and outputs of the matrices that the states are multiplied by."""
         return (("recurrent_kernel", self.units, self._gates * self.units),)
 
     def _biases(self):
@@ -196,17 +197,17 @@ class Recurrent(Layer):
         return (outputs if self.return_sequences else final[0]), backward
 
     def run(self, tape, x, shape, parameters, training, initial=None):
-        """Put the layer on a tape, perhaps with states to begin with.
+        """Put the layer on a tape, optionally with given initial states.
 
         Returns
         -------
         outputs : Buffer
-            The state after each step.
+            The hidden state after each step.
         final : tuple of Buffer
-            The states after the last one.
+            The states after the last step.
         backward : callable
-            ``backward(dy, dfinal, needed)``: from the gradients of the outputs and of the final
-            states (None: there are none), that of x and those of the initial states.
+            ``backward(dy, dfinal, needed)`` returns the gradients of x and of the initial states,
+            given the gradients of the outputs and of the final states (None: there are none).
         """
         steps, inputs = self._split(shape)
         own = [next(parameters) for _ in self.parameters(shape)]
@@ -240,7 +241,7 @@ class Recurrent(Layer):
         return outputs, tuple(final), backward
 
     def _begin(self, tape, slots, initial):
-        """Give the initial states: given ones, those carried along, or zeros."""
+        """Put the initial states on a tape: given ones, those of the batch before, or zeros."""
         if tape.carries:
             tape.state_size += self.state_size
         for i, slot in enumerate(slots):
@@ -253,7 +254,7 @@ class Recurrent(Layer):
                 tape.add("fill", (), (slot,), (self.units * tape.width, 0.0))
 
     def _gradients_of_states(self, tape, dfinal):
-        """Return buffers of the gradients of the states, to be carried back through time."""
+        """Return buffers of the gradients of the states, to be propagated back through time."""
         carried = []
         for i, name in enumerate(self._states):
             given = dfinal[i] if dfinal is not None and i < len(dfinal) else None
@@ -270,38 +271,40 @@ class Recurrent(Layer):
 
 @dataclass(frozen=True, repr=False)
 class SimpleRNN(Recurrent):
-    """A simple recurrent layer: h' = f(x W + h U + b).
+    """A simple (Elman) recurrent layer: h' = f(x W + h U + b).
 
-    Its parameters are W, `kernel`, of shape (inputs, units), U, `recurrent_kernel`, (units, units),
-    and b, `bias`.
+    Its parameters are W, `kernel`, of shape (inputs, units), U, `recurrent_kernel`, of shape
+    (units, units), and b, `bias`, of shape (units,).
 
     Parameters
     ----------
     units : int
-        Length of the state.
+        Number of units: the dimension of the hidden state h.
     return_sequences : bool, default=False
-        Whether to give the state after each step, or the last one only: that after the sequence's
-        own last step, where sequences have different lengths.
+        Whether to return the hidden state after each time step, instead of only the last one. The
+        last one is the state after a sequence's own last step, where sequences have different
+        lengths.
     truncate : int or None, default=None
-        Gradients go back in time to the last multiple of this many steps only; None: all the way.
+        Truncated backpropagation through time: sequences are split into parts of this many time
+        steps, which gradients do not leave; None: no truncation.
     n_tokens : int or None, default=None
-        The input is token numbers in [0, n_tokens), each of which stands for its one-hot vector;
-        None: it is vectors.
+        Size of the vocabulary, if the input is token ids in [0, n_tokens), each of which stands for
+        its one-hot vector; None: the input is vectors.
     reverse : bool, default=False
-        Whether to go through time backward.
+        Whether to process sequences from end to start.
     use_bias : bool, default=True
-        Whether there is a b.
+        Whether to add the bias b.
     kernel_initializer : str or None, default=None
-        How the matrices begin; None: as the estimator's `initializer` says, of which 'auto' is
-        uniform in [-1 / sqrt(units), 1 / sqrt(units)].
+        Initializer of the matrices; None: the estimator's `initializer`, where 'auto' means uniform
+        in [-1 / sqrt(units), 1 / sqrt(units)].
     kernel_l1, kernel_l2 : float or None, default=None
-        Penalties of the matrices, in place of the estimator's `l1` and `alpha`.
+        L1 and L2 penalties on the matrices, instead of the estimator's `l1` and `alpha`.
     trainable : bool, default=True
-        False: training leaves it as it is.
+        Whether to train the layer; False freezes it.
     name : str or None, default=None
-        What its weights are called.
+        Name of the layer, which its weights have in files.
     activation : {'tanh', 'relu', 'logistic'}, default='tanh'
-        f.
+        The activation function f.
     """
 
     _: KW_ONLY
@@ -330,15 +333,16 @@ class SimpleRNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).
 
-    i, f, o = logistic(x W + h U + b) and g = tanh(x W + h U + b), each with matrices of its own;
-    c' = f c + i g; h' = o tanh(c'). Its parameters are `kernel`, of shape (inputs, 4 units),
-    `recurrent_kernel`, (units, 4 units), and `bias`, with the gates side by side in the order
-    i, f, g, o, which is Keras's and PyTorch's. The bias of f begins at 1 (Jozefowicz et al., 2015).
+    i, f, o = logistic(x W + h U + b) and g = tanh(x W + h U + b), each with its own matrices and
+    biases; c' = f c + i g; h' = o tanh(c'). Its parameters are `kernel`, of shape
+    (inputs, 4 units), `recurrent_kernel`, of shape (units, 4 units), and `bias`, of shape
+    (4 units,), with the gates in the order i, f, g, o, as in Keras and PyTorch. The bias of the
+    forget gate f is initialized to 1 (Jozefowicz et al., 2015).
 
     Parameters
     ----------
     units : int
-        Length of the states h and c.
+        Number of units: the dimension of the hidden state h and of the cell state c.
     return_sequences, truncate, n_tokens, reverse, use_bias, kernel_initializer, kernel_l1, \
 kernel_l2, trainable, name
         As in :class:`SimpleRNN`.
@@ -371,24 +375,25 @@ kernel_l2, trainable, name
 
 @dataclass(frozen=True, repr=False)
 class GRU(Recurrent):
-    """Gated recurrent units, in two variants.
+    """Gated recurrent unit, in two variants.
 
-    z, r = logistic(x W + h U + b). With ``reset_after=False`` (Chung et al., 2014) the reset gate
-    comes before the product: c = tanh(x W + (r h) U + b), h' = (1 - z) h + z c. With
-    ``reset_after=True``, as in PyTorch and Keras, after it: c = tanh(x W + b + r (h U + d)),
-    h' = (1 - z) c + z h. Its parameters are `kernel`, of shape (inputs, 3 units), with z, r and c
-    side by side, `recurrent_kernel`, (units, 2 units), for z and r, `candidate_kernel`, (units,
-    units), `bias`, and with ``reset_after=True`` d, `candidate_bias`.
+    The update and reset gates are z, r = logistic(x W + h U + b). With ``reset_after=False`` (Chung
+    et al., 2014) the reset gate is applied before the product: c = tanh(x W + (r h) U + b),
+    h' = (1 - z) h + z c. With ``reset_after=True``, as in PyTorch and Keras, it is applied after:
+    c = tanh(x W + b + r (h U + d)), h' = (1 - z) c + z h. Its parameters are `kernel`, of shape
+    (inputs, 3 units), in the order z, r, c; `recurrent_kernel`, of shape (units, 2 units), for z
+    and r; `candidate_kernel`, of shape (units, units), for c; `bias`, of shape (3 units,); and with
+    ``reset_after=True`` d, `candidate_bias`, of shape (units,).
 
     Parameters
     ----------
     units : int
-        Length of the state.
+        Number of units: the dimension of the hidden state h.
     return_sequences, truncate, n_tokens, reverse, use_bias, kernel_initializer, kernel_l1, \
 kernel_l2, trainable, name
         As in :class:`SimpleRNN`.
     reset_after : bool, default=False
-        Where the reset gate is.
+        Whether to apply the reset gate after the product with the recurrent matrix.
     """
 
     _: KW_ONLY
@@ -403,7 +408,7 @@ kernel_l2, trainable, name
         )
 
     def _biases(self):
-        # with use_bias=False too: the operation needs one
+        # also with use_bias=False: the operation needs one
         more = (("candidate_bias", self.units),) if self.reset_after else ()
         return (*super()._biases(), *more)
 
@@ -434,7 +439,7 @@ kernel_l2, trainable, name
         return backward
 
     def _part_gradient(self, tape, w, x, dz, first, steps):
-        """Say how a matrix's gradient is computed from a part of the gates' gradients."""
+        """Put on a tape the gradient of a matrix, from some of the gates' gradients."""
         units, stride = w.shape[1], 3 * self.units
         if tape.packing.is_narrow(units, w.pack):
             part = tape.buffer("part", steps * units)
@@ -449,16 +454,18 @@ kernel_l2, trainable, name
 
 @dataclass(frozen=True, repr=False)
 class Bidirectional(Layer):
-    """A recurrent layer forward in time and another one backward, their outputs side by side.
+    """A bidirectional layer: a forward and a backward recurrent layer, their outputs concatenated.
 
-    Without `return_sequences`, the second is its state after the sequence's first step.
+    Without `return_sequences`, the backward layer's output is its state after it has read the
+    sequence's first time step.
 
     Parameters
     ----------
     layer : SimpleRNN, LSTM or GRU
-        What both are like.
+        The forward layer. The backward layer has the same parameters but for `reverse`, and
+        weights of its own.
     name : str or None, default=None
-        What the names of its weights begin with.
+        Prefix of the names of its weights.
     """
 
     layer: Recurrent
@@ -480,27 +487,31 @@ class Bidirectional(Layer):
 
     def forward(self, tape, x, shape, parameters, training):
         if tape.carries:
-            raise ValueError(f"{self} carries no state: it would have to come from the future.")
+            raise ValueError(
+                f"{self} cannot carry its state over: the backward state would have to come from "
+                "the future."
+            )
         both = Concatenate([part for _, part in self.parts()])
         return both.forward(tape, x, shape, parameters, training)
 
 
 @dataclass(frozen=True, repr=False)
 class EncoderDecoder(Layer):
-    """Recurrent layers that read a sequence, and others that go on from the states they end in.
+    """An encoder-decoder (sequence-to-sequence) network of recurrent layers.
 
-    Its input is the first sequence's token numbers and then the second's; what the second layers
-    give at each step is its output.
+    The encoder reads a first sequence, and its final states are the initial states of the decoder,
+    which reads a second sequence. The input is the token ids of the first sequence, followed by
+    those of the second; the output is that of the decoder at each time step.
 
     Parameters
     ----------
     encoder, decoder : list of layers
-        Each recurrent layer of the decoder begins with the final states of that of the encoder
-        which has its place.
+        The layers of both parts. They must have the same recurrent layers: the final states of the
+        encoder's i-th recurrent layer are the initial states of the decoder's.
     in_steps : int
-        Room for the first sequence.
+        Number of time steps of the first sequence, padding included.
     name : str or None, default=None
-        What the names of its weights begin with.
+        Prefix of the names of its weights.
     """
 
     encoder: Layer | Sequence[Layer]
@@ -516,12 +527,12 @@ class EncoderDecoder(Layer):
         states = [[(type(a), a.units) for a in self._recurrent(part)] for _, part in self.parts()]
         if states[0] != states[1] or not states[0]:
             raise ValueError(
-                "encoder and decoder of EncoderDecoder need recurrent layers of the same kinds and "
-                f"units, got {self.encoder} and {self.decoder}."
+                "encoder and decoder of EncoderDecoder need recurrent layers of the same types and "
+                f"units; got {self.encoder} and {self.decoder}."
             )
         if not all(layer.return_sequences for layer in self._recurrent(self.decoder)):
             raise ValueError(
-                "The recurrent layers of EncoderDecoder's decoder need return_sequences=True, got "
+                "The recurrent layers of EncoderDecoder's decoder need return_sequences=True; got "
                 f"{self.decoder}."
             )
 
@@ -557,13 +568,13 @@ class EncoderDecoder(Layer):
         def backward(dy, needed):
             dstates = self._back(self.decoder, steps[1], dy, [None] * len(states))
             self._back(self.encoder, steps[0], None, dstates)
-            return None  # there is no gradient of a number of a token
+            return None  # token ids have no gradient
 
         return y, backward
 
     @staticmethod
     def _run(layers, tape, y, shape, parameters, training, initial):
-        """Put one of the two parts on a tape; return its outputs, final states and the way back."""
+        """Put one part on a tape; return its outputs, final states and backward functions."""
         initial, states, backs = iter(initial), [], []
         for layer in layers:
             if isinstance(layer, Recurrent):
@@ -581,9 +592,9 @@ class EncoderDecoder(Layer):
 
     @staticmethod
     def _back(layers, backs, dy, dstates):
-        """Go back through one of the parts; return the gradients of its initial states.
+        """Put one part's backward pass on a tape; return the gradients of its initial states.
 
-        `dstates` are those of its final ones.
+        `dstates` are the gradients of its final states.
         """
         dstates, initial = list(dstates), []
         for i in reversed(range(len(layers))):

@@ -1,4 +1,4 @@
-"""Layers that use the weights of another one, which they find by its name."""
+"""Layers that share the weights of another layer, which they refer to by its name."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -11,7 +11,7 @@ from .base import Layer, size
 from .checks import check_choice, fail
 from .weighted import add_bias_gradient, transpose
 
-#: Whose slope is a function of their output, as the contractive penalty needs it.
+#: The activations whose derivative is a function of their output, as the penalty needs it.
 CONTRACTED = ("identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus")
 
 
@@ -20,33 +20,33 @@ def _find(layer, tape, shape):
     w = tape.called(layer.of)
     if w is None:
         raise ValueError(
-            f"{layer} uses the weights of {layer.of!r}; expected the name of a Dense layer on rows "
-            "of numbers, before it."
+            f"{layer} uses the weights of {layer.of!r}; expected the name of an earlier Dense "
+            "layer that is not applied to a sequence."
         )
     if w.shape[-1] != size(shape):
         raise ValueError(
             f"{layer} got an input of {size(shape)} units; needs {w.shape[-1]}, as many as "
-            f"{layer.of!r} has."
+            f"{layer.of!r} has outputs."
         )
     return w
 
 
 @dataclass(frozen=True, repr=False)
 class TiedDense(Layer):
-    """A fully connected layer whose weights are those of an earlier one, transposed.
+    """A fully connected layer with tied weights: the transposed weights of an earlier layer.
 
     Parameters
     ----------
     of : str
-        The name of that layer, a :class:`Dense` on rows of numbers.
+        Name of the earlier layer, a :class:`Dense` that is not applied to a sequence.
     units : int
-        Number of outputs: of that layer's inputs.
+        Number of outputs, which is the number of that layer's inputs.
     use_bias : bool, default=True
-        Whether it has a bias, of its own.
+        Whether to add a bias, which is not shared.
     trainable : bool, default=True
-        False: training leaves the bias as it is; the weights are the other layer's.
+        Whether to train the bias; the weights belong to the earlier layer.
     name : str or None, default=None
-        What its bias is called in a file.
+        Name of the layer, which its bias has in files.
     """
 
     of: str
@@ -105,17 +105,19 @@ class TiedDense(Layer):
 
 @dataclass(frozen=True, repr=False)
 class ContractivePenalty(Layer):
-    """A penalty on the slopes of an earlier layer at a sample; what passes through is unchanged.
+    """The contractive penalty on an earlier layer (Rifai et al., 2011); the input is unchanged.
 
-    It adds `strength` times the sum of squares of the Jacobian of that layer's outputs by its
-    inputs to a sample's loss (Rifai et al., 2011). It stands behind the layer's activation.
+    In training it adds `strength` times the squared Frobenius norm of the Jacobian of that layer's
+    activations with respect to its inputs to each sample's loss. Place it right after the layer's
+    activation.
 
     Parameters
     ----------
     of : str
-        The name of that layer, a :class:`Dense` on rows of numbers.
+        Name of the earlier layer, a :class:`Dense` that is not applied to a sequence.
     activation : str or Activation
-        Its activation: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu' or 'softplus'.
+        Activation function of that layer: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu',
+        'elu' or 'softplus'.
     strength : float
         Weight of the penalty in the sample's loss.
     """
@@ -133,7 +135,10 @@ class ContractivePenalty(Layer):
         check_choice(self, "activation", CONTRACTED, self.activation.function)
         number = self.activation.parameter
         if number is not None and number <= 0 and ACTIVATIONS[self.activation.function].parameter:
-            fail(self, "activation", "a parameter greater than 0, so that outputs tell slopes")
+            fail(
+                self, "activation",
+                "a parameter greater than 0, so that the derivative follows from the output",
+            )  # fmt: skip
 
     def forward(self, tape, x, shape, parameters, training):
         if not training:

@@ -1,4 +1,4 @@
-"""What layers with weights share: their parameters, and how their gradients are computed."""
+"""The base class of layers with a kernel: its parameters, and how gradients are computed."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -13,14 +13,14 @@ from .initializers import draw_kernel
 
 
 def matrix(layer, name, shape):
-    """Return a parameter of a layer which the penalties of kernels apply to."""
+    """Return a parameter of a layer that the layer's penalties on kernels apply to."""
     penalties = {"penalized": True, "l1": layer.kernel_l1, "l2": layer.kernel_l2}
     return Parameter(name, shape, trainable=layer.trainable, **penalties)
 
 
 @dataclass(frozen=True, repr=False)
 class Weighted(Layer):
-    """What layers with a kernel, a bias and an activation share."""
+    """Base class of layers with a kernel, a bias and an activation."""
 
     _: KW_ONLY
     activation: object = None
@@ -33,7 +33,7 @@ class Weighted(Layer):
     trainable: bool = True
     name: str | None = None
 
-    #: Whether the bias lies as the units of the kernel do.
+    #: Whether the bias has the same layout as the kernel's units.
     _tiled = True
 
     def __post_init__(self):
@@ -43,7 +43,7 @@ class Weighted(Layer):
             check_choice(self, "activation", set(ACTIVATIONS) - {"step"}, given)
 
     def following(self):
-        """Return its activation, and the penalty on what that gives."""
+        """Return its activation, and the penalty on the activation's output."""
         layers = []
         if self.activation is not None:
             given = isinstance(self.activation, Activation)
@@ -53,7 +53,7 @@ class Weighted(Layer):
         return tuple(layers)
 
     def _fans(self, kernel):
-        """Return how many inputs an output has, and the reverse, for the shape of a kernel."""
+        """Return fan-in and fan-out for the shape of a kernel."""
         return kernel
 
     def parameters(self, shape):
@@ -70,9 +70,10 @@ class Weighted(Layer):
 
 
 def add_gradient_over_time(tape, w, x, dz, steps, transposed=None):
-    """Say how the gradient is computed of a matrix that does the same at each step.
+    """Put on a tape the gradient of a matrix that is applied at each time step.
 
-    It is that of a convolution, of one row of windows, and takes and returns what that does.
+    It is the gradient of a convolution along one row; arguments and return value are the same as
+    those of :func:`add_kernel_gradient`.
     """
     if not w.trainable:
         return transposed
@@ -81,30 +82,30 @@ def add_gradient_over_time(tape, w, x, dz, steps, transposed=None):
 
 
 def add_kernel_gradient(tape, w, x, dz, numbers, transposed=None):
-    """Say how the gradient of a convolution's kernel is computed.
+    """Put on a tape the gradient of a convolution's kernel.
 
-    Many filters go side by side in a vector, on transposed gradients; few, or those of groups that
-    share a vector, one by one over the samples.
+    Many filters are computed side by side in a SIMD vector, from transposed gradients; few filters,
+    or groups that share a vector, are computed one by one over the samples.
 
     Parameters
     ----------
     tape : Tape
     w : Parameter
     x, dz : Buffer
-        What the convolution got, and the gradient of what it gave.
+        The input of the convolution, and the gradient of its output.
     numbers : tuple
-        The convolution's.
+        The convolution's integer arguments.
     transposed : Buffer or None
-        dz transposed, if that is done already.
+        dz transposed, if that has been computed already.
 
     Returns
     -------
     transposed : Buffer or None
-        dz transposed, if it is needed.
+        dz transposed, if it was needed.
     """
     filters, groups, work = numbers[3], numbers[12], size(numbers[13:15])
     inputs = numbers[2] // groups
-    # weights that lie side by side, and see neighbouring places
+    # weights that are adjacent in memory, and read adjacent inputs
     run = numbers[5] * inputs if groups == 1 and numbers[11] == 1 else inputs
     packing = tape.packing
     if packing.is_narrow(filters, w.pack) or groups > 1 and filters // groups % w.pack:
@@ -120,14 +121,14 @@ def add_kernel_gradient(tape, w, x, dz, numbers, transposed=None):
 
 
 def transpose(tape, dz, positions, units, stride, pack):
-    """Put the transposition of gradients on a tape, and return its buffer."""
+    """Put the transposition of gradients on a tape; return the transposed buffer."""
     packed = tape.buffer("packed", positions * -(-units // pack) * pack)
     tape.add("pack_samples", (dz,), (packed,), (positions, units, stride), (pack,))
     return packed
 
 
 def add_bias_gradient(tape, b, dz, positions, units, transposed):
-    """Say how a bias's gradient is computed: from transposed gradients, if there are any."""
+    """Put on a tape the gradient of a bias: from transposed gradients, if there are any."""
     if transposed is None:
         tape.gradient(b, "channel_sums", (dz,), (positions, units), (), positions)
     else:

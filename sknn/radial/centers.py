@@ -1,4 +1,4 @@
-"""Centers that summarise rows."""
+"""Centers that represent rows: cluster means, or a sample of the rows."""
 
 from itertools import pairwise
 
@@ -9,15 +9,15 @@ from sklearn.utils.random import sample_without_replacement
 
 from ..engine.blas import one_thread
 
-#: Rounds of k-means at most: more of them hardly move a mean.
+#: Maximum number of k-means iterations: more hardly change the means.
 _ROUNDS = 50
 
 
 def distinct_rows(X, weights, most, random_state):
-    """Return different rows of X, in an order of their own, and the weight of each.
+    """Return the distinct rows of X, in an order of their values only, and the weight of each.
 
-    Rows without weight are left out; of more than `most`, a random sample is taken. So a row that
-    comes twice is the same as one of twice the weight.
+    A row that occurs twice counts as one row of twice the weight. Rows of zero weight are left out;
+    of more than `most` rows, a random sample is taken first.
     """
     rows = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
     if len(rows) > most:
@@ -31,13 +31,13 @@ def distinct_rows(X, weights, most, random_state):
 
 
 def _keys(X):
-    """Return bytes that tell rows apart, and order them: alike for all types, dense and sparse."""
+    """Return bytes that identify and order rows, the same for all dtypes, dense and sparse."""
     if not sp.issparse(X):
-        X = np.ascontiguousarray(X, np.float64) + 0.0  # there are two zeros
+        X = np.ascontiguousarray(X, np.float64) + 0.0  # makes -0.0 and 0.0 the same
         return X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
     X.sum_duplicates()
     X.eliminate_zeros()
-    # as if the zeros were there: what is not zero in an earlier column makes a row greater
+    # as if the zeros were stored: a nonzero value in an earlier column makes a row greater
     parts = np.empty(X.nnz, np.dtype([("place", ">u4"), ("value", "<f8")]))
     parts["place"], parts["value"] = 2**32 - 1 - X.indices.astype(np.int64), X.data
     out = np.empty(X.shape[0], object)
@@ -46,7 +46,7 @@ def _keys(X):
 
 
 def find_centers(how, n_centers, X, weights, random_state):
-    """Return centers for different rows X and their weights: means of clusters, or some rows."""
+    """Return centers for distinct rows X and their weights: cluster means, or some of the rows."""
     if n_centers < X.shape[0]:
         if how == "kmeans":
             return _cluster_means(X, weights, n_centers, random_state)
@@ -58,6 +58,6 @@ def find_centers(how, n_centers, X, weights, random_state):
 def _cluster_means(X, weights, n_clusters, random_state):
     seed = random_state.randint(2**31 - 1)
     kmeans = KMeans(n_clusters, n_init=1, max_iter=_ROUNDS, random_state=seed)
-    # its sums depend on the number of threads, which must not decide what is found
+    # its sums depend on the number of threads, which must not influence the result
     with one_thread(openmp=True):
         return kmeans.fit(X, sample_weight=weights).cluster_centers_

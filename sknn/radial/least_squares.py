@@ -1,4 +1,4 @@
-"""Least squares on what radial units give, from sums over rows that the engine makes."""
+"""Least squares on the outputs of radial units, from moments that the engine computes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,19 +13,20 @@ from ..tape.sources import Y
 from ..tape.tape import Parameter
 from .widths import distances_tape
 
-#: Memory for what is computed of a chunk of rows: each slice of the products reads a part of it,
-#: which should stay in the second-level caches.
+#: Memory for the buffers of a chunk of rows: each slice of the products reads a part of them, which
+#: should stay in the L2 caches.
 _CHUNK_BYTES = 2**22
-#: How many times the rounding of its parts a sum of squared errors is at least, to count.
+#: A sum of squared errors is used only if it is this many times the rounding errors of its terms.
 _UNCERTAIN = 1e6
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted sums over rows, from which the weights of least squares follow.
+    """Weighted sums over rows, from which the least squares weights follow.
 
-    Of the functions' values and the targets, both less `shifts`: these change nothing in exact
-    arithmetic, and keep means that are large against deviations from cancelling digits.
+    They are sums of the functions' values and the targets, minus `shifts`. The shifts change
+    nothing in exact arithmetic, but avoid cancellation where means are large compared to standard
+    deviations.
 
     Attributes
     ----------
@@ -41,17 +42,18 @@ class Moments:
     weight: float
 
     def solve(self, k, alpha):
-        """Return weights of shape (k, n_outputs) and intercepts, of ridge regression.
+        """Return the weights of ridge regression, of shape (k, n_outputs), and the intercepts.
 
-        And the mean squared error of each output, or None where rounding makes it uncertain.
+        The third value is the mean squared error of each output, or None if rounding errors make it
+        uncertain.
         """
         with one_thread():
             means = self.sums / self.weight
             centred = self.products - np.outer(means, self.sums)
             if not np.isfinite(centred).all():
                 raise ValueError(
-                    "The sums for least squares are not finite: X, y or sample_weight have values "
-                    "that are too large; scale them."
+                    "The sums for least squares are not finite: the values of X, y or "
+                    "sample_weight are too large; scale them."
                 )
             w = _ridge(centred[:k, :k], centred[:k, k:], alpha)
             residual = np.vstack([w, -np.eye(w.shape[1])])
@@ -68,8 +70,12 @@ def add_moments(network, centers, widths, data, n_jobs, device, before=None):
     Parameters
     ----------
     network : Network
-        Whose first layer has the centers, of shape (n_features, n_centers), and the widths.
+        The first layer is the one of radial basis functions.
+    centers : ndarray of shape (n_features, n_centers)
+    widths : ndarray of shape (n_centers,)
     data : Data
+    n_jobs : int or None
+    device : Device
     before : Moments or None
     """
     (inputs, units), outputs = centers.shape, network.outputs
@@ -112,7 +118,7 @@ def add_moments(network, centers, widths, data, n_jobs, device, before=None):
 
 
 def _ridge(gram, right, alpha):
-    """Return the solution of (gram + alpha I) w = right; the smallest of several."""
+    """Return the solution of (gram + alpha I) w = right; of several, the one of minimum norm."""
     rounding = np.finfo(float).eps * np.trace(gram)
     if alpha > rounding:  # else it does not make the matrix positive definite
         try:
@@ -130,8 +136,8 @@ def _ridge(gram, right, alpha):
 def _moments_program(inputs, units, outputs, function, source, targets, weighted, device):
     """Return the program whose gradients are the sums of :class:`Moments`.
 
-    Each row's values, of the functions and then the targets, are shifted; "products" gets the
-    products of each two of them, weighted, in its lower triangle, and "sums" all of them, weighted.
+    Each row's values (of the functions, then the targets) are shifted. "products" gets the weighted
+    sums of the products of any two of them, in its lower triangle, and "sums" the weighted sums.
     """
     tape, z = distances_tape(inputs, units, source, device)
     columns = units + outputs
@@ -151,7 +157,7 @@ def _moments_program(inputs, units, outputs, function, source, targets, weighted
         tape.add("weigh_samples", (shifted, tape.weights()), (amounts,), (columns,))
     packed = transpose(tape, amounts, 1, columns, columns, products.pack)
     variant = (tape.packing.tile(columns), products.pack, False, True)
-    # Whole columns: parts of them would differ in what they have of the triangle.
+    # Whole columns: parts of columns would contain different parts of the triangle.
     reads, numbers = (shifted, packed), (columns,)
     tape.gradient(products, "weight_gradient", reads, numbers, variant, grain=columns)
     tape.gradient(sums, "bias_gradient", (packed,), (1, columns), (sums.pack,))

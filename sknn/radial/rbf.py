@@ -1,6 +1,6 @@
-"""Radial basis function networks: centers that summarise the inputs, and weights by least squares.
+"""Radial basis function networks: centers that represent the inputs, weights by least squares.
 
-Source: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
+Sources: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
 """
 
 import copy
@@ -38,111 +38,120 @@ from .centers import distinct_rows, find_centers
 from .least_squares import add_moments
 from .widths import cluster_widths, shared_width, wide_enough
 
-#: Rows for each center that are looked at for it: more of them hardly move a mean.
+#: Rows per center that centers and widths are found from: more hardly change a mean.
 _ROWS_PER_CENTER = 256
-#: The parameters that centers and widths come from, and what is computed of them.
+#: The parameters that determine the centers, the widths and the outputs of the units.
 _FOUND_WITH = ("n_centers", "function", "centers", "widths")
 
 
 class _Basis(Features):
-    """The centers and widths, and how the weights are found."""
+    """The parameters of the centers and widths, and the method of fitting the weights."""
 
     n_centers: int = param(
         """
-        Number of centers. Of fewer different rows in X each is a center; where `centers` are given,
-        their number counts.""",
+        Number of centers. If X has fewer distinct rows, each of them is a center. Ignored if
+        `centers` is an array.""",
         default=100, valid=[COUNT], kw_only=False,
     )
     function: Literal["gaussian", "multiquadric", "inverse_multiquadric", "thin_plate"] = param(
         """
-        The function of u = ``|x - c|^2 / s^2``, c a center and s its width: exp(-u / 2),
-        sqrt(1 + u), 1 / sqrt(1 + u) or u log(u) / 2.""",
+        The radial basis function, of u = ``|x - c|^2 / s^2`` with c the center and s its width:
+        exp(-u / 2) ('gaussian'), sqrt(1 + u) ('multiquadric'), 1 / sqrt(1 + u)
+        ('inverse_multiquadric') or u log(u) / 2 ('thin_plate').""",
         default="gaussian", kw_only=False,
     )
     centers: Literal["kmeans", "random"] | Sequence[Sequence[float]] | Array = param(
         """
-        The centers, or how they are found: means of clusters, or different rows of X, drawn by
-        their weights. Of more than 256 rows a center, a random sample of so many is looked at.""",
+        The centers, or how to find them: 'kmeans' (the cluster means of k-means) or 'random'
+        (distinct rows of X, drawn with probabilities proportional to their sample weights). If X
+        has more than 256 rows per center, a random sample of that size is used.""",
         default="kmeans", valid=["array-like"],
         kind="{'kmeans', 'random'} or array-like of shape (n_centers, n_features)",
     )
     widths: Literal["auto", "cluster", "shared"] | float | Sequence[float] | Array = param(
         """
-        The widths, or one for all, or how they are found. 'cluster': from how far the rows that are
-        nearest to a center lie from it. For one feature that is their standard deviation; for d of
-        them, ``min(d, 4)`` times the root of the mean squared distance, to which all clusters
-        together contribute as much as d - 1 rows do. 'shared': the largest distance between
-        centers, divided by ``sqrt(2 * n_centers)``: smoother for one feature, narrow for many. It
-        is what 'cluster' falls back to where rows have centers of their own. 'auto': what 'cluster'
-        says, but at least the distance to the m-th nearest other center, m being
-        ``2 * (n_centers / 2) ** (1 / d - 1 / 2)``, rounded, and at least 1: so bumps overlap for
-        one feature too, as wide as with 'shared' where centers are even, narrower where they are
-        dense.""",
+        The widths, a single width for all centers, or how to compute them.
+
+        - 'cluster': from the distances of a center to the rows in its cluster, those that are
+          nearest to it. For one feature, their standard deviation; for d features, ``min(d, 4)``
+          times the root mean square distance, where the mean over all clusters is included with
+          the weight of d - 1 rows. Here d is the effective number of dimensions in which the rows
+          spread, at most the number of features. If no cluster has several distinct rows, as with
+          'shared'.
+        - 'shared': the largest distance between centers, divided by ``sqrt(2 * n_centers)``.
+          Smoother than 'cluster' for one feature, narrow for many features.
+        - 'auto': as 'cluster', but at least the distance to the m-th nearest other center, where m
+          is ``2 * (n_centers / 2) ** (1 / d - 1 / 2)``, rounded, and at least 1. So basis functions
+          overlap for one feature, too: as wide as with 'shared' where centers are evenly spaced,
+          and narrower where they are dense.""",
         default="auto", valid=[POSITIVE, "array-like"],
         kind="{'auto', 'cluster', 'shared'}, float or array-like of shape (n_centers,)",
     )
     solver: Literal["lstsq", "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = (
         param(
             """
-            How the weights are found. 'lstsq' solves for them, in float64 and in one pass through
-            the data; for classes it fits 0 and 1. The others go through the data in minibatches;
-            with the other defaults, 'sgd' is the online rule.""",
+            Method of fitting the weights. 'lstsq' solves the least squares problem, in float64 and
+            in one pass through the data; in classification, the targets are 0 and 1. The others are
+            iterative solvers with minibatches; 'sgd' with the other defaults is the online rule,
+            one sample per step.""",
             default="lstsq",
         )
     )
     train_centers: bool = param(
-        "Whether the centers are trained too; not for 'lstsq'.", default=False, after="alpha"
+        "Whether to train the centers too; not for 'lstsq'.", default=False, after="alpha"
     )
     train_widths: bool = param(
-        "Whether the widths are trained too; not for 'lstsq'.", default=False, after="train_centers"
+        "Whether to train the widths too; not for 'lstsq'.", default=False, after="train_centers"
     )
 
 
 class _OnlineRule(Minibatches, LayeredDescent):
-    """Training with the online rule's defaults."""
+    """The training parameters, with the defaults of the online rule."""
 
     alpha: float = param(
         """
-        Strength of the L2 penalty on the weights (not the intercepts): for 'lstsq' as in
-        :class:`sklearn.linear_model.Ridge`, for the others divided by the sum of weights of the
-        batch. 0: with 'lstsq', the smallest weights that fit best.""",
+        Strength of the L2 penalty on the weights (not the intercepts). For 'lstsq' as in
+        :class:`sklearn.linear_model.Ridge`; for the others divided by the batch's sum of sample
+        weights. With 0, 'lstsq' returns the minimum-norm solution.""",
         default=1e-5,
     )
     batch_size: int | Literal["auto"] = param(default=1)
     learning_rate_init: float = param(default=0.01)
-    max_iter: int = param("The largest number of epochs.", default=100)
+    max_iter: int = param("Maximum number of epochs.", default=100)
     momentum: float = param(default=0.0)
     warm_start: bool = param(
         """
-        Whether `fit` goes on from the last fit: its centers and widths, and, except for 'lstsq',
-        its weights.""",
+        Whether `fit` continues from the previous fit: with its centers and widths, and, except for
+        'lstsq', its weights.""",
         default=False,
     )
     initializer: Initializer = param(
         """
-        How weights start, except for 'lstsq': 'auto' (standard normal, the intercepts too), or one
-        of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or 'zeros'.""",
+        Initializer of the weights, except for 'lstsq': 'auto' (standard normal, the intercepts
+        too), or one of those of :class:`~sknn.ConvNetClassifier`, such as 'glorot_uniform' or
+        'zeros'.""",
         default="auto", valid=[StrOptions(set(get_args(Initializer)))], kind="str",
     )
     dtype: Scalar | None = param(
         """
-        What is computed in; None: float64 where X to fit is float64, else float32. 'lstsq' always
-        computes in float64, and with None the network then does, too.""",
+        Floating-point precision of the computation; None: float64 if the X passed to `fit` is
+        float64, else float32. 'lstsq' always solves in float64; with None, the network then
+        predicts in float64, too.""",
         default=None,
     )
 
     centers_: Array = fitted("The centers.", kind="ndarray of shape (n_centers, n_features)")
-    widths_: Array = fitted("Their widths.", kind="ndarray of shape (n_centers,)")
+    widths_: Array = fitted("The widths of the centers.", kind="ndarray of shape (n_centers,)")
     layers_: list[Layer] = fitted(
         "The network: a :class:`~sknn.layers.RadialBasis` and the output layer."
     )
 
 
 class _TrainedOrSolved:
-    """The task of a network whose weights are trained, or solved for by least squares."""
+    """The task of a network whose weights are trained or solved by least squares."""
 
     def _task(self):
-        """Return the task that the parameters, and what is fitted, describe."""
+        """Return the task that the parameters and the fitted attributes describe."""
         task = super()._task()
         return LeastSquares(task, self) if self._solves else task
 
@@ -152,13 +161,13 @@ class _TrainedOrSolved:
 
 
 class LeastSquares(Wrapper):
-    """A task for which weights are solved for, and not trained.
+    """A task whose weights are solved by least squares instead of trained.
 
     Parameters
     ----------
     task : Classification or Regression
     parameters : object
-        Whose attributes are the parameters of the estimator.
+        The estimator, or any object with its parameters as attributes.
     """
 
     def __init__(self, task, parameters):
@@ -166,30 +175,30 @@ class LeastSquares(Wrapper):
         self._parameters = parameters
 
     def check(self):
-        """Raise ValueError unless the parameters are for this task."""
+        """Raise ValueError if parameters do not apply to this task."""
         for name in ("train_centers", "train_widths", "early_stopping", "average", "l1"):
             value = getattr(self._parameters, name)
             if value:
                 raise ValueError(
-                    f"{name}={value!r} is for the solvers that go on step by step; "
-                    "solver='lstsq' solves for the weights at once."
+                    f"{name}={value!r} is for the iterative solvers; solver='lstsq' solves for the "
+                    "weights directly."
                 )
         if self.output_activation not in ("auto", "identity", Activation("identity")):
             raise ValueError(
                 f"output_activation={self.output_activation!r} is not for solver='lstsq', whose "
-                "outputs are sums; expected 'auto' or 'identity'."
+                "outputs are linear; expected 'auto' or 'identity'."
             )
         if not self.classifies and self.task.loss_name != "squared_error":
             raise ValueError(
-                f"loss={self.task.loss_name!r} is not for solver='lstsq', which makes the squared "
-                "error smallest; expected 'squared_error'."
+                f"loss={self.task.loss_name!r} is not for solver='lstsq', which minimizes the "
+                "squared error; expected 'squared_error'."
             )
 
     def head(self, n_outputs):
         return Activation("identity"), Loss("squared_error", "identity")
 
     def probabilities(self, outputs):
-        """Return the probability of each class for outputs, which were fitted to 0 and 1."""
+        """Return the probability of each class, for outputs that were fitted to 0 and 1."""
         least = np.finfo(outputs.dtype).eps
         outputs = np.clip(outputs, least, 1 - least)
         if outputs.shape[1] > 1 and self.exclusive:
@@ -198,7 +207,7 @@ class LeastSquares(Wrapper):
 
 
 class _BaseRBFNet(LayeredNet):
-    """What both networks share: all but the constructor."""
+    """Base class of both networks: everything except the constructor."""
 
     @property
     def _solves(self):
@@ -210,7 +219,7 @@ class _BaseRBFNet(LayeredNet):
     # --- the network
 
     def _network(self, task, inputs, n_outputs):
-        """Return the network; how many centers it gets is known with them."""
+        """Return the network; its number of centers is final when they have been found."""
         out, loss = task.head(n_outputs)
         basis = RadialBasis(
             int(self.n_centers), self.function, train_centers=self.train_centers,
@@ -219,7 +228,7 @@ class _BaseRBFNet(LayeredNet):
         return Network((basis, Dense(n_outputs), out), inputs.inputs, loss), {}
 
     def _first_values(self, job, inputs, y, weights):
-        """Find centers and widths, and draw the weights that are not solved for."""
+        """Find centers and widths, and draw initial weights, unless they are solved for."""
         X, network, random_state = inputs.values, job.network, job.random_state
         given = None if isinstance(self.centers, str) else self._given_centers(X)
         n_centers = self.n_centers if given is None else len(given)
@@ -231,19 +240,19 @@ class _BaseRBFNet(LayeredNet):
             centers = find_centers(self.centers, n_centers, rows, weights, random_state)
             if job.incremental and len(centers) < n_centers:
                 warn(
-                    f"The first samples of partial_fit have {len(centers)} different rows, so that "
-                    f"there will be as many centers, not n_centers={n_centers}. Begin with more "
-                    "samples, or give centers."
+                    f"The first samples of partial_fit have {len(centers)} distinct rows, so there "
+                    f"will be only as many centers, not n_centers={n_centers}. Start with more "
+                    "samples, or pass an array of centers."
                 )
-        # what they are rounded to in the end counts from the beginning
+        # rounded to the final precision first, so that all that follows is computed from that
         centers = np.asarray(centers, np.float64 if self.dtype is None else self.dtype)
         centers = centers.astype(np.float64)
         widths = self._first_widths(job, rows, weights, centers)
         widths = widths.astype(self.dtype or np.float64).astype(np.float64)
         if not (np.isfinite(centers).all() and (widths**2 > 0).all()):
             raise ValueError(
-                f"Centers are not finite, or widths are zero, in {self.dtype or 'float64'}: X has "
-                "values that are too large or too small; scale it."
+                f"Centers are not finite, or widths are zero, in {self.dtype or 'float64'}: the "
+                "values of X are too large or too small; scale them."
             )
         weights = self._first_weights(len(centers), network.outputs, random_state)
         values = [centers.T, widths, *weights]
@@ -262,7 +271,7 @@ class _BaseRBFNet(LayeredNet):
         centers = check_array(self.centers, dtype=[np.float64, np.float32], input_name="centers")
         if centers.shape[1] != X.shape[1]:
             raise ValueError(
-                f"centers have {centers.shape[1]} features; expected {X.shape[1]}, as X has."
+                f"centers has {centers.shape[1]} features; expected {X.shape[1]}, as X has."
             )
         return centers
 
@@ -299,8 +308,8 @@ class _BaseRBFNet(LayeredNet):
         for name, value in self._found_with.items():
             if not np.array_equal(value, getattr(self, name)):
                 raise ValueError(
-                    f"{name} has changed since the last fit, to {getattr(self, name)!r}: the "
-                    "centers and widths there are were found with another one. Fit anew, with "
+                    f"{name} has changed since the last fit, to {getattr(self, name)!r}, but the "
+                    "present centers and widths depend on its former value. Fit from scratch, with "
                     "warm_start=False, or set it back."
                 )
         return super()._values_for(_sized(network, self._weights.values), dtype)
@@ -312,8 +321,8 @@ class _BaseRBFNet(LayeredNet):
             super()._check_outcome(job, begin)
         elif has_overflowed(job) or not np.isfinite(job.progress.loss):
             raise ValueError(
-                "Least squares gives no finite weights or loss: X or y have values that are too "
-                "large; scale them."
+                "Least squares gives weights or a loss that are not finite: the values of X or y "
+                "are too large; scale them."
             )
 
     def _train(self, job, callbacks):
@@ -321,11 +330,11 @@ class _BaseRBFNet(LayeredNet):
         if self._solves:
             self._solve(job, callbacks)
             return
-        job.attributes["_moments"] = None  # they belong to these centers and widths only
+        job.attributes["_moments"] = None  # they are only valid for these centers and widths
         super()._train(job, callbacks)
 
     def _solve(self, job, callbacks):
-        """Find the weights by least squares: change the job's progress."""
+        """Find the weights by least squares; updates the job's progress."""
         network, progress, data = job.network, job.progress, job.data
         centers, widths = progress.values[:2]
         before = getattr(self, "_moments", None) if job.incremental else None
@@ -351,7 +360,7 @@ class _BaseRBFNet(LayeredNet):
             progress.validate(job.held, job.score, weights, self.n_jobs)
         finish()
 
-    # --- what is fitted
+    # --- fitted attributes
 
     @property
     @consistent
@@ -363,19 +372,19 @@ class _BaseRBFNet(LayeredNet):
     @consistent
     def widths_(self):
         """The width of each center."""
-        return np.abs(self.weights_["layers.0"]["widths"])  # of which the square counts
+        return np.abs(self.weights_["layers.0"]["widths"])  # only their squares are used
 
     @property
     @consistent
     def coef_(self):
-        """The weights, as linear models have them."""
+        """The weights of the output layer, in the shape of scikit-learn's linear models."""
         coef = self.weights_["layers.1"]["kernel"].T.copy()
         return coef.ravel() if self._is_flat else coef
 
     @property
     @consistent
     def intercept_(self):
-        """The intercepts, as linear models have them."""
+        """The intercepts of the output layer, in the shape of scikit-learn's linear models."""
         intercept = self.weights_["layers.1"]["bias"]
         return float(intercept[0]) if self._is_flat else intercept
 
@@ -385,7 +394,7 @@ class _BaseRBFNet(LayeredNet):
 
 
 def _sized(network, values):
-    """Return the network with as many centers as the values have."""
+    """Return the network with the number of centers in `values`."""
     basis, *others = network.layers
     return replace(network, layers=(replace(basis, units=values[0].shape[1]), *others))
 
@@ -394,12 +403,12 @@ class RBFNetClassifier(
     ForClasses, _OnlineRule, _Basis,
     _TrainedOrSolved, ClassifierMethods, ClassifierMixin, _BaseRBFNet,
 ):  # fmt: skip
-    """A radial basis function network for classification.
+    """A radial basis function (RBF) network for classification.
 
-    The outputs are sums of bumps, one around each of some centers among the samples. With the
-    default solver they are fitted to 0 and 1, a column for each class (one for two). The class is
-    then that of the largest output, and probabilities are the outputs, held in [0, 1] and divided
-    by their sum.
+    The outputs are weighted sums of radial basis functions, one around each center. With the
+    default solver, the weights are fitted by least squares to the targets 0 and 1, with one output
+    per class (a single one for two classes). Then the predicted class is that with the largest
+    output, and the probabilities are the outputs, clipped to [0, 1] and divided by their sum.
 
     Examples
     --------
@@ -414,18 +423,21 @@ class RBFNetClassifier(
     alpha: float = param(default=1e-3)
 
     coef_: Array = fitted(
-        "The weights.", kind="ndarray of shape (1, n_centers) or (n_outputs, n_centers)"
+        "The weights of the output layer.",
+        kind="ndarray of shape (1, n_centers) or (n_outputs, n_centers)",
     )
-    intercept_: Array = fitted("What is added to them.", kind="ndarray of shape (n_outputs,)")
+    intercept_: Array = fitted(
+        "The intercepts of the output layer.", kind="ndarray of shape (n_outputs,)"
+    )
 
 
 class RBFNetRegressor(
     ForNumbers, _OnlineRule, _Basis,
     _TrainedOrSolved, RegressorMethods, RegressorMixin, _BaseRBFNet,
 ):  # fmt: skip
-    """A radial basis function network for regression.
+    """A radial basis function (RBF) network for regression.
 
-    The outputs are sums of bumps, one around each of some centers among the samples.
+    The outputs are weighted sums of radial basis functions, one around each center.
 
     Examples
     --------
@@ -439,6 +451,7 @@ class RBFNetRegressor(
     """
 
     coef_: Array = fitted(
-        "The weights.", kind="ndarray of shape (n_centers,) or (n_outputs, n_centers)"
+        "The weights of the output layer.",
+        kind="ndarray of shape (n_centers,) or (n_outputs, n_centers)",
     )
-    intercept_: float | Array = fitted("What is added to them.")
+    intercept_: float | Array = fitted("The intercepts of the output layer.")

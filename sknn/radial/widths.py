@@ -1,4 +1,4 @@
-"""Widths of centers: how far what is near to each of them spreads."""
+"""The widths of centers, from the spread of the rows around each of them."""
 
 from functools import lru_cache
 
@@ -13,18 +13,19 @@ from ..tape.sources import Source
 from ..tape.sources import X as X_FIELD
 from ..tape.tape import Parameter, Tape
 
-#: Rows from which the number of their dimensions is told.
+#: Number of rows that the effective number of dimensions is estimated from.
 _MOST_ROWS = 1000
-#: How many times the distance of rows from their center a width is, at most. In several
-#: dimensions rows of a cluster lie about equally far from the center, and others hardly farther;
-#: bumps no wider than that would not overlap. For one feature the factor is 1.
+#: The largest ratio of a width to the root mean square distance of rows from their center. In
+#: several dimensions, the rows of a cluster are about equally far from the center, and other rows
+#: hardly farther: basis functions only as wide as that distance would not overlap. For one feature
+#: the ratio is 1.
 _WIDEST = 4
-#: Memory for what is computed of a chunk of rows.
+#: Memory for the buffers of a chunk of rows.
 _CHUNK_BYTES = 2**21
 
 
 def square_distances(X, centers, threads, device):
-    """Yield rows of X, a chunk at a time, and their squared distances to all centers."""
+    """Yield the indices of rows of X, a chunk at a time, and their squared distances to centers."""
     source, (units, inputs) = Source(X), centers.shape
     program = _distances_program(inputs, units, source.key, device)
     n, most = X.shape[0], max(program.width, _CHUNK_BYTES // (8 * units))
@@ -40,11 +41,12 @@ def square_distances(X, centers, threads, device):
 
 
 def wide_enough(widths, X, weights, centers, threads, device):
-    """Return widths that are at least the distance to some other centers (see `widths`).
+    """Return the widths, raised to at least the distance to some near center (see `widths`).
 
-    In one dimension, centers at even distances get about the width of :func:`shared_width`, which
-    is ``sqrt(k / 2)`` times that distance; others a smaller one where centers are dense. In more
-    dimensions it is the distance to the next one or two, and seldom more than what `widths` are.
+    In one dimension, evenly spaced centers get about the width of :func:`shared_width`, which is
+    ``sqrt(k / 2)`` times their spacing; where centers are dense, widths are smaller. In more
+    dimensions, the minimum is the distance to the nearest or second nearest center, which is seldom
+    more than the given widths.
     """
     k = len(centers)
     if k == 1:
@@ -53,7 +55,8 @@ def wide_enough(widths, X, weights, centers, threads, device):
     near = min(max(near, 1), k - 1)
     least = np.empty(k)
     for rows, distances in square_distances(centers, centers, threads, device):
-        least[rows] = np.partition(distances, near, axis=1)[:, near]  # the smallest is its own
+        # the smallest distance is that of a center to itself
+        least[rows] = np.partition(distances, near, axis=1)[:, near]
     return np.maximum(widths, np.sqrt(least))
 
 
@@ -63,15 +66,15 @@ def cluster_widths(X, weights, centers, threads, device):
     numbers, squares = np.empty(n, np.int64), np.empty(n)
     for rows, distances in square_distances(X, centers, threads, device):
         numbers[rows], squares[rows] = distances.argmin(axis=1), distances.min(axis=1)
-    # a mean of equal rows differs from them by its rounding
+    # the mean of equal rows differs from them by a rounding error
     rounding = 4 * np.finfo(X.dtype).eps * np.abs(centers).max()
     squares[squares <= n_features * rounding**2] = 0.0
-    weights = weights / weights.mean()  # as numbers of rows
+    weights = weights / weights.mean()  # so that their sum is the number of rows
     amounts, sums = np.bincount(numbers, weights, k), np.bincount(numbers, weights * squares, k)
-    alone = sums == 0  # the rows of a cluster are one, or none
+    alone = sums == 0  # clusters of a single row, or of none
     if n <= k or alone.all():
         return np.full(k, shared_width(centers, threads, device))
-    # few rows tell little: their mean is near to them, and their spread uncertain
+    # few rows are close to their own mean, and their spread is uncertain
     dimensions = _dimensions(X, weights)
     extra, pooled = dimensions - 1, sums.sum() / amounts.sum() * n / (n - k)
     amounts[alone] = 1.0
@@ -81,11 +84,11 @@ def cluster_widths(X, weights, centers, threads, device):
 
 
 def _dimensions(X, weights):
-    """Return in how many dimensions rows spread: as if alike in so many, and not in the others.
+    """Return the effective number of dimensions in which rows spread.
 
-    That is the squared sum of the covariance's eigenvalues over the sum of their squares, from the
-    products of at most some rows with each other. Columns that are constant, or that come twice,
-    add nothing.
+    This is the participation ratio: the squared sum of the covariance's eigenvalues divided by the
+    sum of their squares. It is computed from the Gram matrix of at most 1000 rows. Columns that are
+    constant, or duplicates of others, add nothing.
     """
     if X.shape[1] == 1:
         return 1.0
@@ -101,7 +104,7 @@ def _dimensions(X, weights):
 
 
 def shared_width(centers, threads, device):
-    """Return the largest distance between centers, divided by the root of twice their number."""
+    """Return the largest distance between centers divided by ``sqrt(2 * n_centers)``."""
     parts = square_distances(centers, centers, threads, device)
     largest = max(distances.max() for _, distances in parts)
     return float(np.sqrt(largest / (2 * len(centers)))) or 1.0
@@ -109,7 +112,7 @@ def shared_width(centers, threads, device):
 
 @lru_cache(maxsize=32)
 def _distances_program(inputs, units, source, device):
-    """Return the program that gives out squared distances."""
+    """Return the program that computes squared distances."""
     tape, z = distances_tape(inputs, units, source, device)
     tape.add("scatter", (z,), (), (units,))
     return device.compile(tape, "float64")

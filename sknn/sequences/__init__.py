@@ -1,1 +1,1 @@
-"""Networks for sequences."""
+"""Recurrent networks for sequences."""

@@ -1,4 +1,4 @@
-"""The recurrent layers that an estimator's parameters choose."""
+"""The recurrent layers that an estimator's parameters select."""
 
 from typing import Literal
 
@@ -7,27 +7,27 @@ from ..layers import GRU, LSTM, Bidirectional, Dropout, SimpleRNN
 
 
 class Cells(Parameters):
-    """How estimators choose their recurrent layers."""
+    """The type of an estimator's recurrent layers."""
 
     cell: Literal["lstm", "gru", "rnn"] = param(
         """
-        The recurrent layers: :class:`~sknn.layers.LSTM`, :class:`~sknn.layers.GRU` or
+        Type of the recurrent layers: :class:`~sknn.layers.LSTM`, :class:`~sknn.layers.GRU` or
         :class:`~sknn.layers.SimpleRNN`.""",
         default="lstm", kw_only=False,
     )
     activation: Literal["tanh", "relu"] = param(
-        "That of ``cell='rnn'``.", default="tanh", after="truncate"
+        "Activation of the layers with ``cell='rnn'``.", default="tanh", after="truncate"
     )
     reset_after: bool = param(
         """
-        Whether the reset gate of ``cell='gru'`` comes after the product, as in PyTorch and Keras,
-        and not before it, as in the textbook.""",
+        Whether the reset gate of ``cell='gru'`` is applied after the product with the recurrent
+        kernel, as in PyTorch and Keras, rather than before it, as in textbooks.""",
         default=False, after="activation",
     )
 
 
 def recurrent_layer(estimator, units, **settings):
-    """Return a recurrent layer of the kind that an estimator's parameters say."""
+    """Return a recurrent layer of the type that an estimator's parameters select."""
     if estimator.cell == "rnn":
         return SimpleRNN(int(units), activation=estimator.activation, **settings)
     if estimator.cell == "gru":
@@ -39,26 +39,27 @@ def stack(
     estimator, sizes, *, sequences=True, both=False, n_tokens=None, name=None, numbered=False,
     **settings,
 ):  # fmt: skip
-    """Return recurrent layers one upon the other, with dropout between them.
+    """Return stacked recurrent layers, with dropout between them.
 
     Parameters
     ----------
     estimator : estimator
-        Its parameters say which, and how much dropout.
+        Its parameters select the type of layer and the dropout rate.
     sizes : list of int
-        Units of each.
+        Units per layer.
     sequences : bool
-        Whether the last one gives an output for each step.
+        Whether the last layer has an output for each step.
     both : bool
-        Whether each is two, of which one reads backward.
+        Whether the layers are bidirectional.
     n_tokens : int or None
-        Of what the first one looks up; None: it multiplies.
+        Number of tokens, if the first layer looks up rows of its kernel; None: its input is
+        vectors.
     name : str or None
-        What they are called, with their numbers behind.
+        Prefix of the layers' names, which a number follows.
     numbered : bool
-        Whether dropouts draw by their numbers, not by their places in the network.
+        Whether a dropout layer seeds its draws by its number, not by its position in the network.
     **settings
-        Of every layer.
+        Arguments of every layer.
     """
     layers = []
     for i, units in enumerate(sizes):

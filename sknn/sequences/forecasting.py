@@ -1,4 +1,4 @@
-"""Sequences that go on: what a network predicts is what it reads next."""
+"""Autoregressive forecasts: each prediction of a network is its next input."""
 
 from dataclasses import replace
 
@@ -13,12 +13,12 @@ from .inputs import of_inputs
 
 
 def go_on(weights, sequences, n, n_jobs):
-    """Return the `n` steps that follow each of some sequences, of shape (n_sequences, n, features).
+    """Forecast the `n` steps that follow each sequence, of shape (n_sequences, n, features).
 
     Parameters
     ----------
     weights : Weights
-        Of a network whose outputs, or their last step, are a step of its inputs.
+        Weights of a network whose output, or its last step, has the form of one input step.
     sequences : Sequences
     n : int
     n_jobs : int or None
@@ -31,7 +31,7 @@ def go_on(weights, sequences, n, n_jobs):
 
 
 def _carry_on(weights, sequences, n, n_jobs):
-    """Go on from the states that are left, a step at a time."""
+    """Continue from the states after each sequence, one step at a time."""
     (m, _), features = sequences.shape, sequences.features
     found, rows = np.empty((n, m, features), weights.dtype), np.arange(m)
     states = np.zeros((m, weights.network.state_size), weights.dtype)
@@ -54,7 +54,7 @@ def _carry_on(weights, sequences, n, n_jobs):
 
 
 def _read_again(weights, sequences, n, n_jobs):
-    """Read all of each sequence for each step: what comes later changes what was before."""
+    """Read all of each sequence again for each step, since layers also read backward."""
     (m, _), features = sequences.shape, sequences.features
     values, rows, steps = sequences.values, np.arange(m), sequences.steps
     time = sequences.time + n - 1

@@ -1,4 +1,4 @@
-"""Sequences as an estimator takes them: as arrays, or as lists of arrays of any lengths."""
+"""Sequences as input: arrays, or lists of arrays of any length."""
 
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -18,20 +18,20 @@ from ..layers import Embedding, RepeatVector
 _MOST_TOKENS = 2**24
 
 class Mask(Parameters):
-    """What is no part of sequences; and what is known of their features."""
+    """Padding of sequences, and attributes of their features."""
 
     mask_value: float | None = param(
         """
-        Steps at the end of a sequence of an array X in which all numbers are this one are no part
-        of the sequence; NaN is possible.""",
+        Padding value: trailing steps of a sequence in an array X whose features all equal this
+        value are ignored. May be NaN. None: no padding.""",
         default=None,
     )
 
     n_features_in_: int = fitted(
-        "Number of columns of an X of shape (n, time), else of the numbers of a step."
+        "Number of columns of an X of shape (n, time), else number of features per time step."
     )
     feature_names_in_: Array = fitted(
-        "The columns' names, where they have them.", kind="ndarray of str"
+        "Names of the columns, if X has them.", kind="ndarray of str"
     )
 
 
@@ -42,17 +42,17 @@ class Sequences(Inputs):
     Attributes
     ----------
     values : ndarray or sparse matrix of shape (n, time * features)
-        A sequence a row, with something finite behind its end.
+        One row per sequence, padded with finite values.
     time : int
-        Steps of the longest.
+        Number of steps of the longest sequence.
     features : int or None
-        Numbers of a step; None: it is a token.
+        Features per step; None: a step is a token.
     lengths : ndarray of int64, or None
-        How many steps each has; None: all of them.
+        Number of steps of each sequence; None: all have `time` steps.
     listed : bool
-        Whether they came as a list.
+        Whether X was a list of sequences.
     plain : bool
-        Whether a step came as a number, not as an array of them.
+        Whether a step in X was a number, not an array.
     """
 
     values: object
@@ -64,17 +64,17 @@ class Sequences(Inputs):
 
     @property
     def inputs(self):
-        """A sequence's shape, as networks take it."""
+        """The shape of a sequence, as the input of a network."""
         return self.time if self.features is None else (self.time, self.features)
 
     @property
     def steps(self):
-        """How many steps each has."""
+        """Number of steps of each sequence."""
         return np.full(self.shape[0], self.time) if self.lengths is None else self.lengths
 
     @property
     def ends(self):
-        """The lengths as the engine reads them: a column, or None."""
+        """The lengths in the engine's format: a column, or None."""
         return None if self.lengths is None else self.lengths[:, None]
 
     @property
@@ -83,11 +83,11 @@ class Sequences(Inputs):
         return np.arange(self.time) < self.steps[:, None]
 
     def min(self):
-        """Return the smallest number of the steps that belong to the sequences."""
+        """Return the smallest value, without padding."""
         return self._numbers().min()
 
     def max(self):
-        """Return the largest one."""
+        """Return the largest value, without padding."""
         return self._numbers().max()
 
     def _numbers(self):
@@ -96,19 +96,19 @@ class Sequences(Inputs):
         return self.values.reshape(*self.mask.shape, -1)[self.mask]
 
     def part(self, rows):
-        """Return some of them."""
+        """Return a subset of the sequences."""
         lengths = None if self.lengths is None else self.lengths[rows]
         return replace(self, values=self.values[rows], lengths=lengths)
 
     def run(self, weights, n_jobs):
-        """Return what a network with weights gives for them, a row each."""
+        """Return the outputs of a network with these weights, one row per sequence."""
         weights = weights.of(of_inputs(weights.network, self.inputs))
         return predict(weights, self.source(), n_jobs, lengths=self.ends)
 
     def shaped(self, values, network):
-        """Return what :meth:`run` gives for a network: of steps, an array or list as X is one.
+        """Return the outputs of :meth:`run` by step, if the network has steps, as array or list.
 
-        Steps behind the end of a sequence have what its last one has.
+        It is a list if X is one. In an array, padded steps repeat the outputs of the last step.
         """
         shape = of_inputs(network, self.inputs).output_shape
         values = values.reshape(-1, *shape)
@@ -120,21 +120,21 @@ class Sequences(Inputs):
         return np.take_along_axis(values, last[..., None], axis=1)
 
     def data(self, targets, weights, y=None, steps=None):
-        """Return them as data to learn from; `steps` is how many targets each has, if not one."""
+        """Return training data; `steps` is the number of targets per sequence, if it is not 1."""
         return SequenceData(
             self.source(), targets, weights, np.arange(self.shape[0]), y, self.ends, steps,
             self.inputs,
         )  # fmt: skip
 
     def cut(self, values):
-        """Return values for each step, of shape (n, time, ...), as a list: an array a sequence."""
+        """Return values by step, of shape (n, time, ...), as a list of one array per sequence."""
         return [some[:length] for some, length in zip(values, self.steps, strict=True)]
 
 
 def listed(X):
-    """Return X as a list of arrays if it is a list of sequences; None if it is like an array.
+    """Return X as a list of arrays if it is a list of sequences; None if it is array-like.
 
-    A list of lists that all have one length is like an array.
+    A list of lists of equal length is array-like.
     """
     if sp.issparse(X) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__"):
         return None
@@ -148,7 +148,7 @@ def listed(X):
 
 
 def _reject_texts(X, estimator):
-    """Raise ValueError if X is a text, or texts, or lists of words."""
+    """Raise ValueError if X is a text, several texts, or lists of words."""
     found = X
     for _ in range(2):
         if getattr(found, "ndim", 1) != 1 or not hasattr(found, "__len__") or not len(found):
@@ -161,13 +161,13 @@ def _reject_texts(X, estimator):
         embedding = ", set embedding," if "embedding" in estimator.get_params(deep=False) else ""
         raise ValueError(
             f"X has texts, such as {text!r}; expected numbers. Number the words or characters"
-            f"{embedding} and give a list of numbers for each text; or take CharRNN, which reads "
+            f"{embedding} and give a list of numbers for each text; or use CharRNN, which reads "
             "texts, or Seq2SeqRNN, which translates them."
         )
 
 
 def check_kind(arrays, dimensions, name):
-    """Check that arrays can be sequences of one kind."""
+    """Check that arrays can be sequences with the same number of features."""
     first = arrays[0]
     if first.ndim not in dimensions:
         wanted = " or ".join(map(str, dimensions))
@@ -179,7 +179,7 @@ def check_kind(arrays, dimensions, name):
             )
         if array.shape[1:] != first.shape[1:]:
             raise ValueError(
-                f"{name}[{i}] has {array.shape[1]} numbers a step, but {name}[0] has "
+                f"{name}[{i}] has {array.shape[1]} features per step, but {name}[0] has "
                 f"{first.shape[1]}."
             )
         if not array.size:
@@ -198,21 +198,21 @@ def _joined(arrays, tokens, estimator):
 
 
 def padded(flat, lengths, time):
-    """Return steps of sequences, one after the other, as (n, time, ...): zeros behind each."""
+    """Return concatenated sequences as an array (n, time, ...), padded with zeros."""
     values = np.zeros((len(lengths), time, *flat.shape[1:]), flat.dtype)
     values[np.arange(time) < lengths[:, None]] = flat
     return values
 
 
 def _without_padding(X, mask_value):
-    """Return X, of shape (n, time, ...), with zeros behind each sequence, and the lengths."""
+    """Return X, of shape (n, time, ...), with zeros as padding, and the lengths."""
     unknown = np.isnan(float(mask_value))
     steps = X.reshape(*X.shape[:2], -1)
     real = ~(np.isnan(steps) if unknown else steps == float(mask_value)).all(axis=2)
     empty = np.flatnonzero(~real.any(axis=1))
     if len(empty):
         raise ValueError(
-            f"X[{empty[0]}] is nothing but mask_value={mask_value}; expected a sequence of at "
+            f"X[{empty[0]}] consists only of mask_value={mask_value}; expected a sequence of at "
             "least one step."
         )
     time = X.shape[1]
@@ -220,14 +220,14 @@ def _without_padding(X, mask_value):
     if lengths.min() == time:
         return X, None
     padding = np.arange(time) >= lengths[:, None]
-    if mask_value != 0:  # nothing large or unknown is left for the engine to multiply
+    if mask_value != 0:  # the engine multiplies padding, too: no large values or NaN in it
         X = X.copy()
         X[padding] = 0
     return X, lengths
 
 
 def given_vectors(embedding):
-    """Return given vectors of tokens as an array."""
+    """Return pretrained token vectors as an array."""
     return check_array(embedding, dtype=[np.float64, np.float32], input_name="embedding")
 
 
@@ -249,12 +249,12 @@ def _as_tokens(X, n_tokens):
     return X if X.dtype.kind in "iu" else X.astype(np.int64)
 
 
-# --- what the engine reads
+# --- data for the engine
 
 
 @dataclass
 class SequenceData(Data):
-    """Sequences to learn from, or to validate with: these may have other numbers of steps."""
+    """Training or validation data; the latter may have another number of steps."""
 
     inputs: object = None
 
@@ -263,7 +263,7 @@ class SequenceData(Data):
 
 
 def of_inputs(network, inputs):
-    """Return a network for sequences of another number of steps; its parameters are the same."""
+    """Return a network for sequences of another length; its parameters are the same."""
     if network.inputs == inputs:
         return network
     if not isinstance(inputs, int):
@@ -272,7 +272,7 @@ def of_inputs(network, inputs):
 
 
 def repeating(network, steps):
-    """Return a network that makes sequences of so many steps out of vectors."""
+    """Return a network that decodes vectors to sequences of the given number of steps."""
     layers = (
         replace(layer, steps=steps) if isinstance(layer, RepeatVector) else layer
         for layer in network.layers
@@ -280,24 +280,24 @@ def repeating(network, steps):
     return replace(network, layers=tuple(layers))
 
 
-# --- what an estimator does with them
+# --- the estimator's side
 
 
 class TakesSequences:
-    """Reads X as sequences.
+    """Mixin of estimators whose X holds sequences.
 
-    The estimator has the parameters `embedding`, which is None where they are of numbers, and
-    `mask_value`.
+    The estimator has the parameters `mask_value` and `embedding`, which is None where X has numbers
+    rather than tokens.
     """
 
     def _sequences(self, X, reset):
-        """Return X as Sequences, checked; if `reset`, remember of what kind they are."""
+        """Return X as Sequences, checked; if `reset`, store their number of features."""
         tokens = self.embedding is not None
         if not reset and tokens != (self._step_features is None):
             raise ValueError(
                 f"embedding is {self.embedding!r}, but the network was fitted "
-                f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Fit anew, with "
-                "warm_start=False, to change it."
+                f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Refit with "
+                "warm_start=False to change it."
             )
         _reject_texts(X, self)
         arrays = listed(X)
@@ -317,7 +317,7 @@ class TakesSequences:
         elif features != self._step_features:
             single = arrays is None and values.ndim == 2 and time == self._step_features
             raise ValueError(
-                f"X has {features} features a step, but {type(self).__name__} was fitted to "
+                f"X has {features} features per step, but {type(self).__name__} was fitted to "
                 f"{self._step_features}."
                 + f" If X, of the shape {values.shape}, is one sequence, give X[None]." * single
             )
@@ -329,7 +329,7 @@ class TakesSequences:
 
     def _array_of_sequences(self, X, tokens, reset):
         """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
-        from_list = not hasattr(X, "ndim")  # whose sequences may have any length
+        from_list = not hasattr(X, "ndim")  # in lists, sequences may have any length
         X = np.asarray(X) if from_list else sound(X)
         unknown = self.mask_value is not None and np.isnan(float(self.mask_value))
         checks = {"ensure_all_finite": "allow-nan" if unknown else True}
@@ -340,7 +340,7 @@ class TakesSequences:
             )
         if X.ndim == 3:
             if not min(X.shape[1:]):
-                raise ValueError(f"X has the shape {X.shape}: there is nothing in its sequences.")
+                raise ValueError(f"X has the shape {X.shape}: its sequences are empty.")
             X = check_array(X, allow_nd=True, input_name="X", estimator=self, **checks)
         elif tokens or self.mask_value is not None or not (
             reset or self._columns and not from_list
@@ -357,7 +357,7 @@ class TakesSequences:
         return X, lengths
 
     def _tokens(self, values, reset):
-        """Return token numbers as integers, checked; if `reset`, remember how many there are."""
+        """Return token numbers as integers, checked; if `reset`, store how many there are."""
         known = self._given_tokens() if reset else self.n_tokens_
         values = _as_tokens(values, known)
         if reset:
@@ -384,7 +384,7 @@ class TakesSequences:
         return Sequences(np.zeros((1, features or 1)), 1, features)
 
     def _given_tokens(self):
-        """Return the number of tokens that `embedding` knows; None: those that are fitted."""
+        """Return the number of tokens that `embedding` defines; None: that of the data in fit."""
         if isinstance(self.embedding, Embedding):
             return self.embedding.n_tokens
         if isinstance(self.embedding, (str, Integral)):

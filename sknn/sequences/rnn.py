@@ -1,4 +1,4 @@
-"""Recurrent networks for sequences: one prediction a sequence, or one a step."""
+"""Recurrent networks for sequences: one prediction per sequence, or one per step."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -26,42 +26,44 @@ from .steps import EachStep, flat_targets
 
 
 class RecurrentOptions(Parameters):
-    """What recurrent layers take, whatever they are for."""
+    """Options of recurrent layers in every estimator."""
 
     bidirectional: bool = param(
-        "Whether each of them is two: one reads forward, one backward.", default=False
+        "Whether the recurrent layers are bidirectional.", default=False
     )
     dropout: float = param(
         """
-        Probability that an output of a recurrent layer is dropped on its way to the next one, in
-        training.""",
+        Dropout rate, in training, between stacked recurrent layers.""",
         default=0.0, valid=[FRACTION],
     )
     truncate: int | None = param(
-        "Steps after which backpropagation through time is cut, each time; None: nowhere.",
+        """
+        Length, in steps, of the segments of truncated backpropagation through time: gradients do
+        not flow from one segment into the one before. None: no truncation.""",
         default=None, valid=[COUNT],
     )
 
 
 class RecurrentLayers(Mask, RecurrentOptions, Cells):
-    """What recurrent networks are made of."""
+    """The layers of recurrent networks."""
 
     hidden_size: int | Sequence[int] | Array = param(
-        "Units of the recurrent layer, or of each of several, one after the other.",
+        "Units of the recurrent layer, or units per layer of several stacked ones.",
         default=100, valid=[COUNT, "array-like"], kind="int or array-like of int", kw_only=False,
     )
     return_sequences: bool = param(
-        "Whether y has a target for each step, not one for each sequence.",
+        "Whether y has one target per step rather than one per sequence.",
         default=False, after="bidirectional",
     )
     embedding: (
         int | Literal["one-hot"] | Sequence[Sequence[float]] | Array | Embedding | None
     ) = param(
         """
-        What a token stands for, where X has token numbers: a vector of that many numbers, which is
-        trained; a one and zeros; these vectors, which stay as they are; or what an
-        :class:`~sknn.layers.Embedding` says. The first two know the tokens up to the largest that
-        is fitted.""",
+        How token numbers in X are embedded. An int: trained vectors of that size; 'one-hot':
+        one-hot vectors; an array: these vectors, one row per token, which are not trained; an
+        :class:`~sknn.layers.Embedding`: as that layer defines. With an int or 'one-hot', the
+        vocabulary size follows from the largest token in `fit`. None: X has numbers, not
+        tokens.""",
         default=None, valid=[COUNT, "array-like", Embedding], after="return_sequences",
         kind="int, 'one-hot', array-like of shape (n_tokens, units), Embedding or None",
     )
@@ -70,23 +72,23 @@ class RecurrentLayers(Mask, RecurrentOptions, Cells):
 
 
 class Clipping(Parameters):
-    """The parameter of training that recurrent networks have another default for."""
+    """Gradient clipping, whose default differs for recurrent networks."""
 
     clip_norm: float | None = param(
         """
-        Limit of the norm of the whole gradient, for minibatches: through many steps it may explode.
-        None: there is no limit.""",
+        Clip gradients to this norm, taken over all weights, with minibatches: over many time steps
+        gradients may explode. None: no clipping.""",
         default=1.0,
     )
 
 
 def layer_sizes(hidden_size):
-    """Return the parameter `hidden_size` as a list of int, checked."""
+    """Return the parameter `hidden_size`, checked, as a list of int."""
     sizes = list(hidden_size) if hasattr(hidden_size, "__iter__") else [hidden_size]
     if not all(isinstance(size, Integral) for size in sizes):
         raise TypeError(f"hidden_size must be integers, got {sizes}.")
     if not sizes or min(sizes) < 1:
-        raise ValueError(f"hidden_size must be at least one number, each > 0, got {sizes}.")
+        raise ValueError(f"hidden_size must be one or more integers > 0, got {sizes}.")
     return [int(size) for size in sizes]
 
 
@@ -94,12 +96,12 @@ def layer_sizes(hidden_size):
 
 
 class _BaseRNN(TakesSequences, LayeredNet):
-    """What the recurrent networks share: all but the constructor and the score."""
+    """Base class of the recurrent networks: all but the constructor and the score."""
 
     # --- the data
 
     def _read(self, X, y="no_validation", reset=False, **checks):
-        """Return X as Sequences, and y where there is one, that of all steps in a row."""
+        """Return X as Sequences, and y if given, with the targets of all steps concatenated."""
         sequences = self._sequences(X, reset)
         if isinstance(y, str):
             return sequences
@@ -107,10 +109,10 @@ class _BaseRNN(TakesSequences, LayeredNet):
         if not self.return_sequences:
             check_consistent_length(sequences, y)
             if len({part.shape for part in listed(y) or ()}) > 1:
-                raise ValueError("y has sequences; for these set return_sequences=True.")
+                raise ValueError("y has sequences; to predict sequences set return_sequences=True.")
         elif getattr(self, "class_weight", None) is not None:
             raise ValueError(
-                "class_weight goes with one class a sequence; with return_sequences=True give "
+                "class_weight needs one class per sequence; with return_sequences=True use "
                 "sample_weight."
             )
         else:
@@ -120,13 +122,13 @@ class _BaseRNN(TakesSequences, LayeredNet):
     # --- the network
 
     def _network(self, task, inputs, n_outputs):
-        """Return the Network that the parameters describe, and nothing to remember of it."""
+        """Return the Network that the parameters describe, and no attributes to set."""
         out, loss = task.head(n_outputs)
         layers = (*self._embedding(), *self._recurrent(), Dense(n_outputs), out)
         return Network(layers, inputs.inputs, loss), {}
 
     def _embedding(self):
-        """Return the embedding as a layer, in a list; none where a lookup needs none."""
+        """Return the embedding layer in a list, empty if the first layer looks up tokens itself."""
         given = self.embedding
         if given is None or isinstance(given, str):
             return []
@@ -148,9 +150,9 @@ class _BaseRNN(TakesSequences, LayeredNet):
     # --- predicting
 
     def _predict(self, sequences):
-        """Return the network's outputs for Sequences: a row a sequence, or a row a step.
+        """Return the network's outputs for Sequences: one row per sequence, or one per step.
 
-        Steps behind the end of a sequence have the outputs of its last one.
+        Padded steps repeat the outputs of the sequence's last step.
         """
         outputs = super()._predict(sequences)
         if not self._by_step:
@@ -167,15 +169,15 @@ class _BaseRNN(TakesSequences, LayeredNet):
 
 
 class _OfEachStep:
-    """Targets, answers and scores of sequences, or of their steps where the network has those."""
+    """Targets, predictions and scores by sequence, or by step if the network has steps."""
 
     def _task(self):
-        """Return the task that the parameters, and what is fitted, describe."""
+        """Return the task that the parameters and the fitted attributes describe."""
         task = super()._task()
         return EachStep(task) if self.return_sequences else task
 
     def _answer(self, X, convert):
-        """Return what a task makes of the network's outputs for X, by step if it has them."""
+        """Return the network's outputs for X, converted by the task, by step if it has steps."""
         check_is_fitted(self)
         sequences = self._read(X)
         values = convert(finite(self._predict(sequences)))
@@ -205,8 +207,8 @@ class RNNClassifier(
 ):  # fmt: skip
     """A recurrent network that classifies sequences, or each of their steps.
 
-    X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
-    list of sequences of different lengths, of shape (time,) or (time, features). With an
+    X is an array of shape (n, time), with one feature per step, or (n, time, features), or a list
+    of sequences of different lengths, each of shape (time,) or (time, features). With an
     `embedding` X holds token numbers: integers of shape (n, time), or a list of such sequences.
     With `return_sequences` y has the shape (n, time), or is a list of arrays as long as those of X.
 
@@ -214,7 +216,7 @@ class RNNClassifier(
 
     Examples
     --------
-    Does a sequence of tokens have an even number of ones?
+    Parity: is the number of ones in a sequence of tokens even?
 
     >>> import numpy as np
     >>> from sknn import RNNClassifier
@@ -231,10 +233,10 @@ class RNNRegressor(
     ForNumbers, Clipping, LayeredTraining, RecurrentLayers,
     _OfEachStep, RegressorMethods, RegressorMixin, _BaseRNN,
 ):  # fmt: skip
-    """A recurrent network for the regression of sequences, or of each of their steps.
+    """A recurrent network for regression on sequences, or on each of their steps.
 
-    X is an array of shape (n, time), each column a step of one number, or (n, time, features), or a
-    list of sequences of different lengths, of shape (time,) or (time, features). With an
+    X is an array of shape (n, time), with one feature per step, or (n, time, features), or a list
+    of sequences of different lengths, each of shape (time,) or (time, features). With an
     `embedding` X holds token numbers: integers of shape (n, time), or a list of such sequences.
     With `return_sequences` y has the shape (n, time) or (n, time, n_outputs), or is a list of
     arrays as long as those of X.
@@ -243,7 +245,7 @@ class RNNRegressor(
 
     Examples
     --------
-    The sum up to each step:
+    The cumulative sum:
 
     >>> import numpy as np
     >>> from sknn import RNNRegressor
@@ -254,7 +256,7 @@ class RNNRegressor(
     >>> bool(net.fit(X, y).score(X, y) > 0.95)
     True
 
-    A wave, learned from pieces of it, goes on:
+    Forecasting a wave, learned from windows of it:
 
     >>> wave = np.sin(0.5 * np.arange(140))
     >>> X = np.lib.stride_tricks.sliding_window_view(wave[:120], 21)
@@ -266,23 +268,23 @@ class RNNRegressor(
 
     @consistent
     def forecast(self, X, n) -> Array:
-        """Return how sequences go on: each prediction is read as the next step.
+        """Forecast the next steps of sequences: each prediction is fed back as the next input.
 
-        The network must have learned to predict a step from those before it, by a y of shifted
-        sequences with `return_sequences`, else by the step that follows each sequence. Its outputs
-        are inputs again, so that both must be scaled alike.
+        The network must have been fitted to predict each step from those before it: with
+        `return_sequences`, y is X shifted by one step; without, y is the step that follows each
+        sequence. Since outputs become inputs, X and y must be on the same scale.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, time) or (n_samples, time, features)
-            The sequences, or a list of them, as `predict` takes them.
+            The sequences, or a list of them, as in `predict`.
         n : int
-            How many steps.
+            Number of steps to forecast.
 
         Returns
         -------
         steps : ndarray of shape (n_samples, n) or (n_samples, n, features)
-            The steps that follow each, numbers or arrays as the steps of X are.
+            The steps that follow each sequence; numbers or arrays, like the steps of X.
         """
         check_is_fitted(self)
         if not isinstance(n, Integral) or not 1 <= n <= MOST:
@@ -292,8 +294,8 @@ class RNNRegressor(
             given = "tokens" if sequences.features is None else f"{sequences.features} numbers"
             raise ValueError(
                 f"The network reads steps of {given} and predicts {self.n_outputs_}; forecast "
-                "needs as many outputs as inputs, which it feeds back: fit y with the features of "
-                "X, one or more steps later."
+                "needs as many outputs as inputs, since it feeds outputs back: fit y with the "
+                "features of X, one or more steps later."
             )
         steps = finite(go_on(self._placed_weights, sequences, int(n), self.n_jobs))
         return steps[:, :, 0] if sequences.plain else steps

@@ -1,4 +1,4 @@
-"""A target at each step of a sequence."""
+"""Targets for each step of a sequence."""
 
 import numpy as np
 from sklearn.utils import check_consistent_length
@@ -8,7 +8,7 @@ from .inputs import check_kind, listed, padded
 
 
 class EachStep(Wrapper):
-    """A task whose targets are those of all steps, which are read in a row."""
+    """A task with one target per step; the targets of all steps are concatenated."""
 
     def stratify(self, data, n_outputs):
         return None
@@ -28,7 +28,7 @@ class EachStep(Wrapper):
 
 
 def flat_targets(y, sequences):
-    """Return the targets of all steps, one after the other."""
+    """Return the targets of all steps, concatenated."""
     parts = listed(y)
     if parts is None and not sequences.listed:
         y = np.asarray(y)
@@ -43,8 +43,8 @@ def flat_targets(y, sequences):
     parts = [np.asarray(part) for part in y] if parts is None else parts
     if not any(part.ndim for part in parts):
         raise ValueError(
-            "y has one target for each sequence; with return_sequences=True expected one for each "
-            "step, of the shape (n, time)."
+            "y has one target per sequence; with return_sequences=True expected one per step, of "
+            "shape (n, time)."
         )
     check_consistent_length(sequences, parts)
     check_kind(parts, (1, 2), "y")

@@ -1,1 +1,1 @@
-"""Machine code on disk: what the caches of all devices have in common."""
+"""The disk cache of machine code: what the caches of all devices have in common."""

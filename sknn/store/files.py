@@ -1,17 +1,17 @@
-"""Files of machine code, in a folder of the user's, which other processes may write at any time.
+"""Files of machine code, in a folder of the user, which other processes may write to at any time.
 
-What is loaded is machine code, so nothing is taken on trust. A file begins with a checksum of all
-that it was made for, which its device says, and of its content, and is not looked into unless that
-fits: a damaged file, or one in another's place, is compiled anew. Files are written beside their
-place and moved there, and only their owner can read or write them. A folder that belongs to
-somebody else, or that others may write to, is not used. Where nothing can be written there is no
-cache, and no error.
+What is loaded is machine code, so nothing is trusted. A file starts with a checksum of everything
+it was made for, which its device defines, and of its content; it is not read unless the checksum
+matches: a damaged file, or one in the place of another, is compiled again. Files are written under
+a temporary name and then renamed, and only their owner can read or write them. A folder that
+belongs to somebody else, or that others may write to, is not used. If nothing can be written there
+is no cache, and no error.
 
-Of processes that need a kernel at the same time, one compiles it and the others wait, for as long
-as that one lives and does not take absurdly long. The system frees the lock of a process that ends.
-Where there are no such locks, each compiles for itself.
+If several processes need the same kernel at the same time, one compiles it and the others wait, as
+long as that process lives and does not take absurdly long. The system releases the lock of a
+process that ends. Where there are no file locks, each process compiles on its own.
 
-The files live in ``$NUMBA_CACHE_DIR/sknn`` where that is set, else in the user's cache folder.
+The files are in ``$NUMBA_CACHE_DIR/sknn`` if that is set, else in the user's cache folder.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-#: Seconds to wait at most for another process that compiles the same kernel, and between looks.
+#: Seconds to wait at most for another process that compiles the same kernel, and between checks.
 _PATIENCE, _PAUSE = 10.0, 0.005
 
 
@@ -51,14 +51,14 @@ def folder(name):
 
 
 def _is_ours(status):
-    """Return whether what has this status belongs to the user, and nobody else may write to it."""
+    """Return whether a file of this status belongs to the user, and nobody else may write to it."""
     if not hasattr(os, "geteuid"):  # Windows, where the user's folders are his own
         return True
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def writable_folder(name):
-    """Return the folder `name`, made if need be; None where nothing can be kept."""
+    """Return the folder `name`, created if needed; None if nothing can be stored."""
     path = pathlib.Path(folder(name))
     try:
         path.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def writable_folder(name):
 
 
 def _lock(path, patience):
-    """Return a file that this process alone has locked; None after waiting for long enough."""
+    """Return a file that this process has locked exclusively; None after waiting long enough."""
     flags, end = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, time.monotonic() + patience
     while True:
         file = os.open(path, flags, 0o600)
@@ -93,14 +93,14 @@ def _lock(path, patience):
 
 
 class File:
-    """The file of a kernel: for one kind of processor, and one set of versions.
+    """The file of a kernel, for one type of processor and one set of versions.
 
     Parameters
     ----------
     folder : path
     name : str
     made_for : object
-        All that the machine code depends on, of which ``repr`` says everything.
+        Everything that the machine code depends on; its ``repr`` must be complete.
     """
 
     def __init__(self, folder, name, made_for):
@@ -126,7 +126,7 @@ class File:
 
     @contextmanager
     def turn(self, patience=None):
-        """Wait until no other process compiles this kernel, and keep others waiting meanwhile.
+        """Wait until no other process compiles this kernel, and lock others out meanwhile.
 
         `patience`: seconds to wait at most, where kernels take longer than usual. No child can be
         forked that would hold the lock as well: forks wait for Numba's lock.
@@ -144,9 +144,9 @@ class File:
                 os.close(lock)
 
     def save(self, content):
-        """Keep the machine code. A full or read-only disk costs the next process a compilation."""
+        """Store the machine code; on a full or read-only disk, the next process compiles again."""
         with suppress(OSError):
-            # made for the user alone, whatever the umask
+            # accessible to the user only, whatever the umask
             handle, beside = tempfile.mkstemp(dir=self._path.parent, prefix=".", suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:

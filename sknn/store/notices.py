@@ -1,4 +1,4 @@
-"""What users are told of compilation: by the logger ``sknn``, once for a fit."""
+"""Log messages about compilation, by the logger ``sknn``, at most once per fit."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ LOGGER.addHandler(logging.NullHandler())
 
 
 class _Here(threading.local):
-    """Of this thread: what it is about, and whether of that has been told already."""
+    """Per thread: the present activity, and whether its compilation has been logged already."""
 
     doing, told = None, False
 
@@ -19,9 +19,9 @@ _here = _Here()
 
 @contextmanager
 def told_once(doing):
-    """Tell of compilation but once in this context; `doing` says what it is for.
+    """Log compilation only once in this context; `doing` says what it is for.
 
-    Contexts inside are parts of it, and so is what they compile.
+    Nested contexts are parts of the outer one.
     """
     if _here.doing is not None:
         yield
@@ -34,14 +34,14 @@ def told_once(doing):
 
 
 def compiling(what, folder):
-    """Tell that kernels are about to be compiled, if that has not been told of this fit.
+    """Log that kernels are about to be compiled, unless that was logged for this fit already.
 
     Parameters
     ----------
     what : str
         How many, and how long that takes.
     folder : path or None
-        Where they will be kept, if they can be.
+        Where they will be stored, if they can be.
     """
     if _here.doing is not None and _here.told:
         return

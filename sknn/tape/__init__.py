@@ -1,1 +1,1 @@
-"""The tape: what a network is lowered to, and what it is made of. No device owns it."""
+"""The tape: the device-independent list of operations that a network is lowered to."""

@@ -1,18 +1,18 @@
-"""The table of activations: what the engine has to know of each."""
+"""The table of activation functions, and what the engine needs to know about each."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ActivationRow:
-    """What is true of an activation.
+    """The properties of an activation function.
 
     Attributes
     ----------
     derivative_of : {"output", "input", None}
-        Which of the two its derivative is computed from; None: it has no useful one.
+        Which of the two its derivative is computed from; None: it has no useful derivative.
     parameter : float or None
-        The default of its parameter, where it has one.
+        Default value of its parameter, if it has one.
     """
 
     derivative_of: str | None

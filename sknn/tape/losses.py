@@ -1,35 +1,36 @@
-"""The table of losses."""
+"""The table of loss functions."""
 
 from dataclasses import dataclass
 
-#: A loss and the output activation with which its gradient before the activation is a - y.
+#: Each loss and its canonical link: the output activation for which the gradient with respect to
+#: the pre-activations is a - y.
 CANONICAL = {
     "log_loss": ("softmax", "logistic"),
     "squared_error": ("identity",),
     "poisson": ("exp",),
 }
 
-#: Losses whose reported value is the mean over outputs, as scikit-learn's squared error; the
-#: gradient is of their sum, as there. The others report the sum.
+#: Losses whose reported value is the mean over the outputs, as for scikit-learn's squared error,
+#: while the gradient is that of the sum. The others report the sum.
 MEAN_OVER_OUTPUTS = {"squared_error", "absolute_error", "huber", "quantile"}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss as the tape needs it.
+    """A loss function, with what the tape needs.
 
     Attributes
     ----------
     name : str
-        A row of the engine's losses.
+        Name of the loss in the engine's table.
     link : str
         The output activation.
     parameter : float
         The quantile, or Huber's delta.
     over_outputs : {"sum", "mean", None}
-        What value and gradient are, of the outputs' losses; the mean squared error is then that,
-        and not half of it. None: as in scikit-learn, the value of an error is the mean, and its
-        gradient that of the sum.
+        Whether value and gradient are those of the sum or the mean over the outputs; the squared
+        error is then not halved. None: as in scikit-learn, the value of an error is the mean over
+        the outputs, and its gradient that of the sum.
     """
 
     name: str
@@ -39,12 +40,12 @@ class Loss:
 
     @property
     def canonical(self):
-        """Whether the loss gives the gradient before the output activation."""
+        """Whether the loss computes the gradient with respect to the pre-activations."""
         return self.link in CANONICAL.get(self.name, ())
 
     @property
     def counts_classes(self):
-        """Whether the targets are class numbers, not columns."""
+        """Whether the targets are class indices, not columns."""
         return self.name == "log_loss" and self.link == "softmax"
 
     def scale(self, outputs):

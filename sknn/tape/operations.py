@@ -1,13 +1,13 @@
-"""The table of operations: what a tape can be made of."""
+"""The table of all operations that a tape may contain."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One row of the table: names of what is read, written and given as numbers, in order.
+    """One row of the table: the names of what is read, what is written, and of the attributes.
 
-    `types` are those of the numbers: "int", "float", or "source", which is X or Y.
+    `types` are the types of the attributes: "int", "float", or "source" (X or Y).
     """
 
     kind: str
@@ -18,7 +18,7 @@ class Operation:
 
 
 def _row(kind, reads="", writes="", attributes=""):
-    """Return a row; a number is an int unless its type stands behind its name."""
+    """Return a row; an attribute is an int unless its name is followed by a type."""
     numbers = [name.partition(":") for name in attributes.split()]
     return Operation(
         kind,

@@ -1,30 +1,31 @@
-"""How parameters lie in memory: units side by side in packs, one parameter after the other."""
+"""The memory layout of parameters: units side by side in packs, one parameter after the other."""
 
 import numpy as np
 
-#: What parameters and buffers begin on, in bytes: a cache line.
+#: The alignment of parameters and buffers in bytes: a cache line.
 ALIGN = 64
-#: Rows that a tile of a product may read beyond the last one, and not use; a row is `WIDEST` wide.
+#: Rows that a tile of a product may read past the last one without using them; each has `WIDEST`
+#: numbers.
 SPARE_ROWS, WIDEST = 16, 32
 
 
 def rounded(value, multiple):
-    """Return the smallest multiple that is not less than a value."""
+    """Return a value rounded up to a multiple."""
     return -(-value // multiple) * multiple
 
 
 class Packing:
-    """What a device wants to lie side by side: here nothing does, which is right, and slow.
+    """The memory layout that a device prefers. This one packs nothing: correct, but slow.
 
-    Devices have their own, one for each scalar type. Layers ask the tape's.
+    Each device has its own, one per scalar type. Layers use the one of the tape.
     """
 
     def width(self, rows):
-        """Return how many samples a block has, for steps of so many rows."""
+        """Return the number of samples in a block, for steps of so many rows."""
         return 32
 
     def units(self, units):
-        """Return how many of the units of a matrix lie side by side."""
+        """Return the number of units of a matrix that are side by side in memory."""
         return 1
 
     def vector(self, units):
@@ -32,7 +33,7 @@ class Packing:
         return 1
 
     def tile(self, rows):
-        """Return how many rows at once an operation's kernel is made for."""
+        """Return the number of rows that an operation's kernel computes at once."""
         return 1
 
     def is_narrow(self, filters, pack):
@@ -40,11 +41,11 @@ class Packing:
         return False
 
     def narrow_tile(self, filters, inputs):
-        """Return how many of such filters, and of their inputs, a kernel is made for at once."""
+        """Return how many such filters, and inputs of them, a kernel computes at once."""
         return 1, 1
 
     def packed(self, parameter):
-        """Say how the units of a parameter lie, if nobody has, and return it."""
+        """Set the pack size of a parameter, unless it is set already, and return the parameter."""
         sizes = self.units if parameter.tiled else self.vector
         parameter.pack = parameter.pack or sizes(parameter.shape[-1])
         return parameter
@@ -54,12 +55,12 @@ PLAIN = Packing()
 
 
 class Layout:
-    """Where the parameters of a network lie in one array, in each of its programs.
+    """Where the parameters of a network are in a single array, the same in all of its programs.
 
     Parameters
     ----------
     parameters : list of Parameter
-        They know how many units lie side by side.
+        Their pack sizes must be set.
     dtype : dtype
 
     Attributes
@@ -67,7 +68,7 @@ class Layout:
     offsets : dict of Parameter to int
         The first byte of each.
     n_bytes : int
-        Of all, with slack at the end: what a tile may read beyond the last row of the last one.
+        The size of the array, with slack at the end: tiles may read past the last row.
     """
 
     def __init__(self, parameters, dtype):
@@ -80,18 +81,18 @@ class Layout:
 
     @property
     def size(self):
-        """Numbers in the array, with the slack."""
+        """Number of elements in the array, with the slack."""
         return self.n_bytes // self.dtype.itemsize
 
     def part(self, parameter):
-        """Return which part of the array is a parameter's."""
+        """Return the slice of the array that a parameter occupies."""
         start = self.offsets[parameter] // self.dtype.itemsize
         return slice(start, start + parameter.elements)
 
     def places(self, packed):
-        """Return, for each parameter, the parts of a packed array that it goes to.
+        """Return, for each parameter, views of the parts of a packed array that it occupies.
 
-        Of a matrix these are the whole packs, as (inputs, packs, pack), and what is left over.
+        For a matrix these are the whole packs, as (inputs, packs, pack), and the remainder.
         """
         places = []
         for parameter in self.parameters:
@@ -123,7 +124,7 @@ class Layout:
 
 
 def fill(places, values):
-    """Put the parameters' values where they belong: the `places` of a layout."""
+    """Write the parameters' values to the `places` of a layout."""
     for (packs, left), value in zip(places, values, strict=True):
         if value.ndim == 1:
             packs[...] = value

@@ -1,18 +1,18 @@
-"""Where the buffers of a tape lie: those that are not in use at the same time share memory."""
+"""Memory allocation for the buffers of a tape: those not in use at the same time share memory."""
 
 from .packing import ALIGN, SPARE_ROWS, WIDEST, rounded
 from .tape import Buffer
 
 
 class Placement:
-    """The places of a tape's buffers, for numbers of some size.
+    """The offsets of a tape's buffers, for a given size of the numbers.
 
     Attributes
     ----------
     offsets : dict of Buffer to int
-        The first byte of each, among those of a block or among those that all blocks share.
+        The first byte of each, in the memory of a block or in the memory shared by all blocks.
     block_bytes, shared_bytes : int
-        Of the two, with what a tile may read behind the last row.
+        The sizes of the two, including what a tile may read past the last row.
     """
 
     def __init__(self, tape, itemsize):
@@ -44,7 +44,7 @@ class Placement:
 
     def _bytes_of(self, buffer):
         # Whole packs of rows, and one spare: kernels go over units by vectors, and the loss keeps
-        # the targets' probabilities behind the gradient.
+        # the targets' probabilities after the gradient.
         rows = rounded(buffer.rows + 1, WIDEST)
         return rounded(max(rows * self._width * self._itemsize, 8 * self._width), ALIGN)
 

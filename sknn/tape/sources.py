@@ -1,11 +1,11 @@
-"""What a fit or a prediction reads, where it lies: no copy is made of X."""
+"""The data that a fit or a prediction reads, in place: X is not copied."""
 
 from functools import lru_cache
 
 import numpy as np
 import scipy.sparse as sp
 
-#: What a tape gathers rows from.
+#: The fields that a tape gathers rows from.
 X, Y = 0, 1
 NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
 
@@ -16,21 +16,21 @@ class Source:
     Parameters
     ----------
     data : ndarray of shape (n_rows, n_columns), or sparse matrix
-        Any order, strides and type of number. Sparse matrices are read as compressed rows.
+        Any order, strides and numeric dtype. Sparse matrices are read in CSR format.
     among : ndarray or None
-        What `data` are windows of, if they are: where numbers of tokens are checked, these are
-        looked at in its place.
+        The array that `data` is a sliding-window view of, if it is one: token ids are checked there
+        instead.
 
     Attributes
     ----------
     operation : str
         The operation that gathers from it.
     variant : tuple
-        What that operation's kernel is compiled for.
+        The parameters that the operation's kernel is compiled for.
     arrays : tuple of ndarray
-        The matrix; or of a sparse one the values, indices and places where rows begin.
+        The matrix; for a sparse one, the values, indices and index pointers.
     strides : tuple of int
-        Those of the matrix when the source was made; of a sparse one there are none.
+        The strides of the matrix when the source was made; empty for a sparse one.
     """
 
     n_classes, strides = None, ()
@@ -68,23 +68,23 @@ class Source:
 
     @property
     def matrix(self):
-        """The matrix: an array, or a sparse one of compressed rows."""
+        """The matrix: an array, or a sparse matrix in CSR format."""
         if len(self.arrays) == 1:
             return self.arrays[0]
         return sp.csr_array(self.arrays, shape=(self.n_rows, self.n_columns))
 
     @property
     def key(self):
-        """What distinguishes the programs that read from it."""
+        """The key that distinguishes the programs that read from it."""
         return self.operation, self.variant
 
     def check_tokens(self, below):
-        """Raise ValueError unless some columns hold numbers of tokens.
+        """Raise ValueError unless some columns contain valid token ids.
 
         Parameters
         ----------
         below : dict of (int, int) to int
-            By first column, and the one behind the last: how many tokens there are.
+            Size of the vocabulary, by first column and end (exclusive).
         """
         if self._tokens == below:
             return
@@ -110,19 +110,19 @@ class Source:
 
 
 class ClassNumbers:
-    """Targets given as the number of each row's class.
+    """Targets given as the class index of each row.
 
     Parameters
     ----------
     numbers : ndarray of shape (n_rows,) or (n_rows, n_steps)
-        int64 is read where it lies, in any order. Nobody may change it: addresses follow from it.
+        int64 is read in place, with any strides. It must not be changed: addresses depend on it.
     among : ndarray or None
-        What `numbers` are windows of, if they are: these numbers are looked at in its place.
+        The array that `numbers` is a sliding-window view of, if it is one; checked instead.
 
     Attributes
     ----------
     n_classes : int
-        All numbers are below.
+        All numbers are below this.
     numbers : ndarray of int64
     """
 
@@ -139,7 +139,7 @@ class ClassNumbers:
 
 
 class _Inputs:
-    """Targets that are what the network gets."""
+    """Targets that are the network's inputs."""
 
     key = ("inputs",)
     n_rows, n_classes, arrays, strides = 2**62, None, (), ()
@@ -148,9 +148,9 @@ class _Inputs:
 INPUTS = _Inputs()
 
 
-@lru_cache  # asked at each prediction, and slow in NumPy
+@lru_cache  # called in each prediction, and slow in NumPy
 def _gathered(dtype):
-    """Return the type itself if the engine can read it, else one to convert to."""
+    """Return the dtype itself if the engine can read it, else the one to convert to."""
     if dtype == np.float16:
         return np.dtype(np.float32)
     if dtype.kind not in NUMBERS or dtype.itemsize > 8:
@@ -160,5 +160,5 @@ def _gathered(dtype):
 
 @lru_cache
 def _scalar(dtype):
-    """Return the engine's name of a NumPy type: a boolean is one byte, 0 or 1."""
+    """Return the engine's name of a NumPy dtype; a boolean is one byte, 0 or 1."""
     return "uint8" if dtype.kind == "b" else dtype.name

@@ -1,17 +1,17 @@
 """The tape: a network as a flat list of operations over buffers, forward and backward.
 
-Nothing in it names a layer or an address. ``OPERATIONS`` is the table of what there is; every row
-has one kernel for each backend and one NumPy definition in the tests. An operation is of one kind:
+It contains no layers and no addresses. ``OPERATIONS`` is the table of all operations; each has one
+kernel per backend, and a NumPy definition in the tests. There are three kinds of operations:
 
 ``blocks``
-    done for every block of samples of a batch, on that block's own buffers;
+    run for every block of samples of a batch, on that block's own buffers;
 ``units``
-    done once a batch for each unit, over all blocks (statistics of a batch);
+    run once per batch for each unit, over all blocks (batch statistics);
 ``parameters``
-    done once a batch for each slice of a parameter: its gradient over all blocks, and what
-    becomes of it, up to the optimizer's update.
+    run once per batch for each slice of a parameter: its gradient over all blocks, and all that
+    follows, up to the optimizer's update.
 
-Consecutive operations of one kind make a phase; phases are where threads meet.
+Consecutive operations of the same kind form a phase; threads synchronize between phases.
 """
 
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ from .packing import PLAIN
 class Buffer:
     """A tensor of the tape: ``[rows, samples]`` of each block, or ``[rows]`` shared by all.
 
-    A view is the part of its `base` that begins at the row `first`.
+    A view is the part of its `base` that starts at the row `first`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Buffer:
 
     @property
     def whole(self):
-        """The buffer that it is a part of, or itself."""
+        """The buffer that it is a view of, or itself."""
         return self.base or self
 
 
@@ -53,15 +53,15 @@ class Parameter:
     Attributes
     ----------
     pack : int
-        Units that lie side by side in memory; 0: as the packing of a device will say.
+        Number of units side by side in memory; 0: the packing of the device decides.
     trainable : bool
-        False for running statistics: kept with the parameters, touched by no optimizer.
+        False for running statistics, which are stored with the parameters, but not optimized.
     penalized : bool
         Whether l1, l2 and weight decay apply.
     l1, l2 : float or None
-        Its own penalties, in place of the solver's.
+        Its own penalties, instead of the solver's.
     tiled : bool
-        Whether its units are those of a matrix; else it is packed as a vector for itself.
+        Whether its units are packed like those of a matrix, or as an independent vector.
     """
 
     name: str
@@ -78,18 +78,18 @@ class Parameter:
 
     @property
     def inputs(self):
-        """Rows of the matrix that it is in memory: all axes but the last."""
+        """Number of rows of its matrix in memory: the product of all axes but the last."""
         return prod(self.shape[:-1])
 
     def penalties(self, l2, l1):
-        """Return its penalties where those of others are `l2` and `l1`."""
+        """Return its L2 and L1 penalties; the defaults are `l2` and `l1`."""
         if not self.penalized:
             return 0.0, 0.0
         return l2 if self.l2 is None else self.l2, l1 if self.l1 is None else self.l1
 
     @property
     def elements(self):
-        """Its length in memory, with the units rounded up to whole packs."""
+        """Number of elements in memory, with the units rounded up to whole packs."""
         return self.inputs * -(-self.shape[-1] // self.pack) * self.pack
 
 
@@ -97,10 +97,10 @@ class Parameter:
 class Op:
     """One operation on the tape: a row of the table with its operands.
 
-    `variant` is what its kernel is compiled for, beside the scalar type and the block's width;
-    `extent` the number of units that an operation of the kind ``units`` goes over; `work` how often
-    an operation on a gradient goes over each of its elements, for one sample; and `grain` the rows
-    of the parameter that it prefers to have in one piece.
+    `variant` is what its kernel is compiled for, besides the scalar type and the block's width;
+    `extent` the number of units of an operation of the kind ``units``; `work` how often an
+    operation on a gradient updates each element, per sample; and `grain` the number of rows of the
+    parameter that it prefers not to be split.
     """
 
     name: str
@@ -125,10 +125,10 @@ class Op:
 
 @dataclass(eq=False)
 class Phase:
-    """Operations between two meetings of the threads.
+    """The operations between two barriers.
 
-    `ops` holds operations, or for the kind ``parameters`` pairs of a parameter and the list of
-    operations done to each slice of its gradient.
+    `ops` contains operations, or, for the kind ``parameters``, pairs of a parameter and the list of
+    operations on each slice of its gradient.
     """
 
     kind: str
@@ -148,11 +148,11 @@ class Tape:
     width : int
         Samples in a block.
     solver : Solver or None
-        What updates the parameters; None: nothing does.
+        The optimizer; None: the parameters are not updated.
     carries : bool
-        Whether recurrent layers begin where they ended in the batch before.
+        Whether the initial states of recurrent layers are the final ones of the batch before.
     packing : Packing
-        How its device wants numbers to lie.
+        The memory layout that its device prefers.
     """
 
     def __init__(self, width, solver=None, carries=False, packing=PLAIN):
@@ -162,8 +162,8 @@ class Tape:
         self.buffers = []
         self.parameters = []
         self.carries = carries
-        self.state_size = 0  # numbers that recurrent layers carry from one batch to the next
-        self.axis = 0  # which of a sequence's lengths holds at this point of the network
+        self.state_size = 0  # elements that recurrent layers carry from one batch to the next
+        self.axis = 0  # which of a sequence's lengths applies at this point of the network
         self._lengths, self._weights = {}, {}
         self._gradients, self._pending = [], []
         self._more, self._missing = defaultdict(list), Counter()
@@ -202,16 +202,16 @@ class Tape:
         return self._weights[where]
 
     def keep(self, buffer):
-        """Say that what is in a buffer now will be read again, so that nothing may overwrite it."""
+        """Keep the contents of a buffer: they are read again, and must not be overwritten."""
         self._kept.add(buffer)
 
     def in_place(self, x, name):
-        """Return the buffer for what is computed from `x` element by element: x, unless kept."""
+        """Return the output buffer of an elementwise operation on `x`: x itself, unless kept."""
         kept = x in self._kept or x.whole in self._kept
         return self.buffer(name, x.rows) if kept else x
 
     def next_random(self):
-        """Return the number of the next layer that draws random numbers."""
+        """Return the index of the next layer that draws random numbers."""
         self._random += 1
         return self._random - 1
 
@@ -229,11 +229,11 @@ class Tape:
         return self._named.get(name)
 
     def share(self, parameter):
-        """Say that one layer more uses a parameter, and will add to its gradient."""
+        """Declare that another layer uses a parameter, and will add to its gradient."""
         self._missing[parameter] += 1
 
     def add(self, name, reads=(), writes=(), attributes=(), variant=(), extent=0):
-        """Append an operation, in a new phase if it is not of the last one's kind; return it."""
+        """Append an operation, in a new phase if its kind is not the last one's; return it."""
         op = Op(name, tuple(reads), tuple(writes), tuple(attributes), tuple(variant), extent)
         if not self.phases or self.phases[-1].kind != op.row.kind:
             self.phases.append(Phase(op.row.kind))
@@ -241,7 +241,7 @@ class Tape:
         return op
 
     def absorb_relu(self, x):
-        """Have the last operation apply relu to what it writes, if that is x and it can."""
+        """Fuse relu into the last operation, if that writes x and supports it."""
         op = self.phases[-1].ops[-1]
         can = op.name in ("add", "normalize", "normalize_running") and x not in self._kept
         if can and op.writes == (x,):
@@ -250,9 +250,9 @@ class Tape:
         return False
 
     def take_back_relu(self, forward, dy):
-        """Remove the gradient of the relu that an operation has absorbed, if it has just given dy.
+        """Remove the gradient of the relu fused into an operation, if it was the last one, with dy.
 
-        Return whether that was so, and the gradient that it was to get.
+        Return whether it was removed, and the gradient that it would have read.
         """
         op = self.phases[-1].ops[-1] if self.phases[-1].kind == "blocks" else None
         absorbed = forward.variant == (True,)
@@ -264,9 +264,10 @@ class Tape:
         return True, op.reads[1]
 
     def gradient(self, parameter, name, reads, attributes=(), variant=(), work=1, grain=8):
-        """Say which operation gives the gradient of `parameter`; `work` and `grain` are an Op's.
+        """Declare the operation that computes the gradient of `parameter`.
 
-        A parameter that several layers use gets the sum of what they say.
+        `work` and `grain` are as for :class:`Op`. If several layers use the parameter, its gradient
+        is the sum of theirs.
         """
         op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant), work=work, grain=grain)
         if any(parameter is known for known, _ in self._gradients):
@@ -279,16 +280,16 @@ class Tape:
         self._pending.append((parameter, op))
 
     def add_to_gradient(self, parameter, name, reads=(), attributes=(), variant=()):
-        """Say which operation adds to the gradient of `parameter`, after the one that gives it."""
+        """Declare an operation that adds to the gradient of `parameter`, after the first one."""
         op = Op(name, tuple(reads), (), tuple(attributes), tuple(variant))
         self._more[parameter].append(op)
 
     def settle(self, everything=False):
-        """Have the gradients computed whose operands are complete, if that is worth a phase.
+        """Compute the gradients whose operands are complete, if that is worth a phase of its own.
 
-        It is where they are sums over many positions: what they are computed from is still near,
-        and its memory is free for what comes. The parameters may change here already, so whoever
-        asked for the gradients must be done with them.
+        It is worth it for sums over many positions: their operands are still in the cache, and
+        their memory can be reused. The parameters may be updated here already, so the layers that
+        declared the gradients must not read them any more.
         """
         if everything or any(op.work > 1 for _, op in self._pending):
             if not self.phases or self.phases[-1].kind != "parameters":
@@ -298,7 +299,7 @@ class Tape:
             self._pending = [item for item in self._pending if self._missing[item[0]]]
 
     def _chain(self, parameter, gradient):
-        """Return what is done to each slice of a gradient: penalties, clipping, the update."""
+        """Return the operations on each slice of a gradient: penalties, clipping, the update."""
         solver = self.solver
         gradients = [gradient, *self._more[parameter]]
         if solver is None:
@@ -312,7 +313,7 @@ class Tape:
         return [*chain, *self._update(parameter)]
 
     def _update(self, parameter):
-        """Return the optimizer's step, and what follows it."""
+        """Return the optimizer's step, and the averaging of the weights that may follow."""
         solver = self.solver
         decay = solver.decay if parameter.penalized and parameter.l2 is None else 0.0
         numbers = (solver.a, solver.b, solver.epsilon, decay)
@@ -322,7 +323,7 @@ class Tape:
         return [update, Op("average", attributes=(solver.n_states - 1,))]  # behind the rule's own
 
     def finish(self):
-        """End the tape with what is left to do: gradients, and clipping by their norm."""
+        """Complete the tape: the remaining gradients, and clipping by their norm."""
         self.settle(everything=True)
         if self._pending:
             names = ", ".join(str(parameter) for parameter, _ in self._pending)
@@ -338,9 +339,9 @@ class Tape:
     def verify(self):
         """Raise ValueError unless the tape can be run.
 
-        Every operation is a row of the table, with its operands; in a phase of its kind; nothing is
-        read before it is written; every trainable parameter has one gradient, and, if the tape
-        updates at all, one update after it.
+        Every operation must be in the table, with all of its operands, and in a phase of its kind;
+        nothing may be read before it is written; and every trainable parameter must have exactly
+        one gradient, and, if the tape has an optimizer, one update after it.
         """
         written, updated = set(), []
         for phase in self.phases:

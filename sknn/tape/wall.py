@@ -1,11 +1,12 @@
-"""The wall in front of the engine: what kernels assume of the arrays that reach them by address.
+"""The wall in front of the engine: checks of the arrays whose addresses kernels get.
 
-A kernel sees no shapes. What it reads and writes follows from the tape; so what it needs of each
-array does, too. :func:`needs_of` collects that once for a program, and a session checks every array
-against it before it takes an address: type, shape, strides, size, who may write.
+A kernel does not know shapes. What it reads and writes follows from the tape, and so does what it
+requires of each array. :func:`needs_of` collects these requirements once per program, and a session
+checks every array against them before it takes its address: dtype, shape, strides, size, and
+whether it is writable.
 
-What a session owns while it runs, and what remains its caller's, who might change it at any time,
-says "The wall" in ``doc/architecture.rst``.
+Which memory a session owns while it runs, and which remains the caller's, who might change it at
+any time, is described in "The wall" in ``doc/architecture.rst``.
 """
 
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ import numpy as np
 from .sources import X, Y
 from .tape import Parameter
 
-#: What stands in a step's rates from these columns on: three numbers that the optimizer asked for,
-#: or four for a token to draw; and what part of an average is new. Kernels know the same.
+#: Columns of a step's rates: here start three numbers for the optimizer, or four for drawing a
+#: token; then follows the weight of the newest value in an average. Kernels use the same.
 RATE_FIRST, RATE_AVERAGE = 2, 5
 _INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
 _NAMES = {X: "X", Y: "y"}
@@ -24,34 +25,34 @@ _NAMES = {X: "X", Y: "y"}
 
 @dataclass
 class Needs:
-    """What the kernels of a program assume of the arrays that it is bound to.
+    """What the kernels of a program require of the arrays that it is bound to.
 
     Attributes
     ----------
     dtype : dtype
-        What it computes in.
+        Floating-point type of the computation.
     parameter_bytes : int
         The least size of the packed parameters.
     changes : bool
-        Whether it writes to them.
+        Whether it writes to the parameters.
     sources : dict of int to (str, tuple, int)
         For X and Y, where rows are gathered from them: operation, variant, columns.
     tokens : dict of (int, int) to int
-        By first and last column: the numbers of X there are numbers of tokens below this.
+        By first and last column: the numbers of X there are token ids below this.
     classes : tuple or None
-        Number of classes, and of steps, where targets are class numbers.
+        Number of classes, and of steps, where targets are class indices.
     lengths : int
-        Columns of lengths that are read.
+        Number of columns of lengths that are read.
     outputs : int
-        Numbers that are written for each row.
+        Number of outputs per row.
     draws : bool
-        Whether tokens are drawn, which are written behind those that are read.
+        Whether tokens are drawn, which are written after those that are read.
     states : int
-        Arrays of an optimizer's states.
+        Number of state arrays of the optimizer.
     carried : int
-        Numbers that a stream carries along.
+        Number of elements of a stream's recurrent state.
     rates : int
-        Columns of the rates of a step.
+        Number of columns of the rates of a step.
     """
 
     dtype: np.dtype
@@ -127,12 +128,12 @@ class Needs:
         check_piece("carry", carry, self.dtype, 0, writes=True)
 
     def check_out(self, out):
-        """Check where outputs go; return how many rows there is room for."""
+        """Check the array for outputs; return how many rows it has room for."""
         if out is None:
             if self.outputs or self.draws:
                 raise ValueError("There is no array for the outputs.")
             return _MANY
-        if self.draws:  # behind each token the next one
+        if self.draws:  # the next token is written after each one
             check_piece("out", out, _INT64, 0, writes=True)
             return len(out) - 1
         if out.ndim != 2 or out.shape[1] < self.outputs:
@@ -143,7 +144,7 @@ class Needs:
         return len(out)
 
     def check_lengths(self, lengths):
-        """Check lengths of sequences; return of how many."""
+        """Check lengths of sequences; return how many there are."""
         if lengths is None:
             return _MANY
         if lengths.ndim != 2 or lengths.shape[1] < self.lengths:
@@ -187,7 +188,7 @@ def check_by_row(name, array):
 
 
 def check_run(total, batch, positions, most_rows):
-    """Check that a session has so many positions, and memory for so many rows a step."""
+    """Check that a session has so many positions, and memory for so many rows per step."""
     if not (0 <= total <= positions and 1 <= batch <= most_rows):
         raise ValueError(
             f"A run of {total} rows, {batch} a step, is more than the session was made for: "
@@ -196,7 +197,7 @@ def check_run(total, batch, positions, most_rows):
 
 
 def check_piece(name, array, dtype, n_bytes=0, writes=False):
-    """Check that an array is one piece of memory, of a type, and large enough."""
+    """Check that an array is contiguous, of the right dtype, aligned, and large enough."""
     flags = array.flags
     if array.dtype != dtype or array.nbytes < n_bytes:
         raise ValueError(

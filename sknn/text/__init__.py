@@ -1,1 +1,1 @@
-"""Models of text."""
+"""Character-level models of text."""

@@ -1,4 +1,4 @@
-"""A recurrent network that reads text character by character, and writes some."""
+"""A character-level recurrent language model."""
 
 import os
 import sys
@@ -37,23 +37,25 @@ from .streams import (
 
 
 class TextLayers(Cells):
-    """How models of text describe their layers."""
+    """The layers of models of text."""
 
-    hidden_size: int = param("Units of each of them.", default=128, valid=[COUNT], kw_only=False)
+    hidden_size: int = param(
+        "Units per recurrent layer.", default=128, valid=[COUNT], kw_only=False
+    )
     n_layers: int = param(
         """
-        How many stand one upon the other, at most 256; where there are an encoder and a decoder, in
+        Number of stacked recurrent layers, at most 256; with an encoder and a decoder, in
         each.""",
         default=1, valid=[Interval(Integral, 1, 256, closed="both")], kw_only=False,
     )
     embedding: int | None = param(
         """
-        The size of trained vectors that stand for the characters, which begin uniform within 0.05;
-        None: a vector for each that is 1 at its number and 0 elsewhere.""",
+        Size of the trained embedding vectors of the characters, initialized uniformly in
+        [-0.05, 0.05]. None: one-hot vectors.""",
         default=None, valid=[COUNT],
     )
     dropout: float = param(
-        "Probability that an output of a recurrent layer but the last is dropped in training.",
+        "Dropout rate, in training, between stacked recurrent layers.",
         default=0.0, valid=[FRACTION],
     )
     reset_after: bool = param(default=False, after="dropout")
@@ -61,98 +63,110 @@ class TextLayers(Cells):
 
 
 class _Streams(Parameters):
-    """How text is dealt to streams, and what its ends are."""
+    """How text is split into streams, and how its ends are treated."""
 
     seq_len: int = param(
         """
-        Characters of a chunk, through which gradients go back. The state goes on from chunk to
-        chunk.""",
+        Number of characters per chunk, through which gradients are backpropagated. The state is
+        carried over from chunk to chunk.""",
         default=50, valid=[COUNT],
     )
     batch_size: int = param(
         """
-        How many parallel streams the text is dealt to, in the order of the text: a training step
-        takes a chunk of each. The state is zero where a stream or a text begins. There are never
-        more streams than chunks.""",
+        Number of parallel streams into which the text is split, in the order of the text; each
+        training step uses one chunk of every stream. The state is zero at the start of each stream
+        and of each text. There are never more streams than chunks.""",
         default=32, valid=[COUNT],
     )
     reduction: Literal["mean", "sum"] = param(
         """
-        What the gradient of a step, which is clipped, is of: the mean loss of its characters, or
-        their sum over each chunk, averaged over the streams, as in the textbook.""",
+        The loss whose gradient is computed, and clipped, in each step. 'mean': the mean over all
+        characters of the step; 'sum': the sum over the characters of a chunk, averaged over the
+        streams, as in textbooks.""",
         default="mean",
     )
     boundaries: bool = param(
         """
-        Whether to learn where texts begin and end, by a mark around each of them. Then first
-        characters are predicted, too, and so are ends: `sample` stops there.""",
+        Whether to learn where texts begin and end, by start and end tokens. Then the first
+        character and the end are predicted, too, and `sample` stops at the end of a text.""",
         default=False,
     )
 
 
 class _TextDescent(LayeredDescent):
-    """What is another default, or means something else, in training with text."""
+    """Training parameters whose default or meaning differs for text."""
 
     alpha: float = param(
         """
-        Strength of the L2 penalty on the weights; divided by what the gradient of a step is
-        divided by, as `reduction` says.""",
+        Strength of the L2 penalty on the weights; divided by the same number as the loss of a step
+        (see `reduction`).""",
         default=0.0,
     )
     learning_rate_init: float = param(default=2e-3)
-    max_iter: int = param("The largest number of epochs.", default=20)
+    max_iter: int = param("Maximum number of epochs.", default=20)
     random_state: int | np.random.RandomState | None = param(
         """
-        Seed of the initial weights, of dropout, and of `sample`, where that is given none. The
-        same int gives the same bits, whatever the number of threads.""",
+        Seed of the initial weights, of dropout, and of `sample`, if that is given none. The same
+        int gives the same result, to the bit, for any number of threads.""",
         default=None,
     )
     early_stopping: bool = param(
         """
-        Whether to hold back the end of the text, or the last texts of several, to end training
-        when their log-likelihood no longer improves, and to keep the best weights.""",
+        Whether to hold back the end of the text (or the last ones of several texts) as validation
+        data, to stop training when its log-likelihood no longer improves, and to keep the best
+        weights.""",
         default=False,
     )
     scoring: Literal["loss"] | None = param(
         """
-        The score of validation data: None or 'loss', the mean log-likelihood of a character, minus
-        the loss.""",
+        The score on validation data. None and 'loss' are the same: the mean log-likelihood per
+        character, which is minus the loss.""",
         default=None, valid=[], kind="{'loss'} or None",
     )
     validation_fraction: float = param(
-        "The part of the text, or of the number of texts, that early stopping holds back.",
+        "The fraction of the text, or of the number of texts, that early stopping holds back.",
         default=0.1,
     )
     initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
         """
-        How weights start: 'auto' (in recurrent layers uniform within ``1 / sqrt(hidden_size)``, in
-        the output layer 'glorot_uniform'), 'small_normal' (deviation 0.01), 'glorot_uniform',
-        'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal', 'normal'
-        (deviation 0.05), 'uniform' (within 0.05) or 'zeros'; or the path of a safetensors file, or
-        a list of arrays, as in :class:`~sknn.RNNClassifier`.""",
+        Weight initialization: 'auto' (recurrent layers: uniform in
+        ``[-1 / sqrt(hidden_size), 1 / sqrt(hidden_size)]``; output layer: 'glorot_uniform'),
+        'small_normal' (standard deviation 0.01), 'glorot_uniform', 'glorot_normal', 'he_uniform',
+        'he_normal', 'lecun_uniform', 'lecun_normal', 'normal' (standard deviation 0.05), 'uniform'
+        (in [-0.05, 0.05]) or 'zeros'; or the path of a safetensors file, or a list of arrays, as in
+        :class:`~sknn.RNNClassifier`.""",
         default="auto", kind="str, path or list of ndarray",
     )
-    clip_value: float | None = param("Limit of each element of the gradient.", default=5.0)
-    clip_norm: float | None = param("Limit of the norm of the whole gradient.", default=None)
-    dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
+    clip_value: float | None = param(
+        "Clip each element of the gradient to [-clip_value, clip_value]. None: no clipping.",
+        default=5.0,
+    )
+    clip_norm: float | None = param(
+        "Clip gradients to this norm, taken over all weights. None: no clipping.", default=None
+    )
+    dtype: Scalar | None = param(
+        "Floating-point precision of the computation; None: float32.", default=None
+    )
 
-    loss_: float = fitted("The last loss, the mean over all characters.")
+    loss_: float = fitted("Loss of the last epoch, the mean over all characters.")
     step_loss_curve_: list[float] | None = fitted(
-        "With `record_steps`: the loss of each step, the mean over the characters in it; else None."
+        "With `record_steps`: the loss of each step, the mean over its characters; else None."
     )
     validation_loss_curve_: list[float] | None = fitted(
         """
-        With validation data, which is dealt to streams, too: its loss after each epoch; else
-        None."""
+        The loss on the validation data, which is split into streams, too, after each epoch. None
+        without validation data."""
     )
     validation_scores_: list[float] | None = fitted(
-        "With validation data: its mean log-likelihood after each epoch; else None."
+        """
+        The mean log-likelihood per character of the validation data after each epoch. None without
+        validation data."""
     )
-    t_: int = fitted("Chunks seen.")
+    t_: int = fitted("Number of chunks seen in training.")
 
 
 def _print(text):
-    """Print text, escaping what the console cannot show."""
+    """Print text, escaping characters that the console cannot show."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -163,9 +177,9 @@ class CharRNN(
 ):  # fmt: skip
     """A recurrent network that predicts each character of a text from those before it.
 
-    The text is dealt to parallel streams, which are gone through in chunks of `seq_len` characters;
-    the state is carried from chunk to chunk (truncated backpropagation through time). It then
-    scores text, writes more of it, and turns it into features.
+    Training splits the text into parallel streams and processes these in chunks of `seq_len`
+    characters; the state is carried over from chunk to chunk (truncated backpropagation through
+    time). The fitted model scores text, generates text, and extracts features from text.
 
     References
     ----------
@@ -184,7 +198,7 @@ class CharRNN(
     """
 
     sample_chars: int = param(
-        "How many characters to sample and print after each epoch.",
+        "Number of characters to sample and print after each epoch.",
         default=0, valid=[Interval(Integral, 0, None, closed="left")],
     )
     record_steps: bool = param(
@@ -194,11 +208,12 @@ class CharRNN(
     vocabulary_: Array = fitted(
         """
         The characters, each a str, in the order of their code points; with `boundaries` the last
-        is the empty str, which stands for the end of a text.""",
+        entry is the empty str, which stands for the end of a text.""",
         kind="ndarray of shape (n_vocabulary,)",
     )
     character_counts_: Array = fitted(
-        "How often each was in the texts fitted.", kind="ndarray of shape (n_vocabulary,)"
+        "Number of occurrences of each character in the training texts.",
+        kind="ndarray of shape (n_vocabulary,)",
     )
 
     # --- fitting
@@ -210,24 +225,25 @@ class CharRNN(
         Parameters
         ----------
         X : str, Path, or list, tuple, array or Series of them
-            One text, or several, which begin anew. A :class:`pathlib.Path`, here and wherever
-            texts are taken, stands for what its file holds, in UTF-8; a str is text itself.
+            One text, or several; the state is reset at the start of each. A :class:`pathlib.Path`,
+            here and in every other method, stands for the contents of that file, in UTF-8; a str is
+            the text itself.
         y : Ignored
             Not used, present for API consistency by convention.
         X_val : str, Path, or list, tuple, array or Series of them, default=None
-            Texts to validate with after each epoch. With early stopping they take the place of the
-            part that would be held back.
+            Validation texts, scored after each epoch. With early stopping they are used in place of
+            held-back text.
         """
         return self._fit(X, y, X_val, False)
 
     @fits
     def partial_fit(self, X, y=None) -> Self:
-        """Go once over more text, from where training stands; the first call learns the vocabulary.
+        """Train for one epoch on more text; the first call learns the vocabulary.
 
         Parameters
         ----------
         X : str, Path, or list, tuple, array or Series of them
-            The texts, which begin with a state of zero.
+            The texts; the state is zero at the start of each.
         y : Ignored
             Not used, present for API consistency by convention.
         """
@@ -249,7 +265,7 @@ class CharRNN(
         return self._learn(job, X, y)
 
     def _read_texts(self, texts, X_val, first):
-        """Return texts to fit and to validate with as numbers; learn or check the vocabulary."""
+        """Return training and validation texts as numbers; learn or check the vocabulary."""
         if first:
             self._characters = Characters.learn(texts, self.unknown, self.min_count)
             ends = [""] if self.boundaries else []
@@ -259,30 +275,30 @@ class CharRNN(
         codes = self._numbers(texts)
         counts = np.bincount(np.concatenate(codes), minlength=len(self.vocabulary_))
         if self.boundaries:
-            counts[-1] -= len(texts)  # a mark ends a text, and one begins it
+            counts[-1] -= len(texts)  # the same token starts and ends a text; only ends count
         self.character_counts_ = counts if first else self.character_counts_ + counts
         if X_val is not None:
             return codes, self._numbers(as_texts(X_val, "X_val", to_fit=True), "X_val")
         return self._hold_back(codes) if self.early_stopping else (codes, None)
 
     def _check_goes_on(self):
-        """Check that texts are still read as the vocabulary was learned."""
+        """Check that the parameters of the vocabulary have not changed since it was learned."""
         before = self._mark is not None, self._characters.unknown
         if (self.boundaries, self.unknown) != before:
             raise ValueError(
-                f"boundaries is {self.boundaries} and unknown is {self.unknown!r}; training goes "
-                f"on with boundaries={before[0]} and unknown={before[1]!r}, which the network was "
-                "fitted with. Fit anew, with warm_start=False, to change them."
+                f"boundaries is {self.boundaries} and unknown is {self.unknown!r}; training "
+                f"continues with boundaries={before[0]} and unknown={before[1]!r}, with which the "
+                "network was fitted. Refit with warm_start=False to change them."
             )
 
     @property
     def _mark(self):
-        """The number of the mark around texts, or None."""
+        """The number of the start and end token of texts, or None."""
         n = len(self._characters)
         return n if len(self.vocabulary_) > n else None
 
     def _numbers(self, texts, name="X", ends=True):
-        """Return texts as arrays of numbers; with marks where they begin, and end if `ends`."""
+        """Return texts as arrays of numbers, with start tokens, and end tokens if `ends`."""
         codes, offsets = self._characters.encode(texts, name)
         codes = np.split(codes, offsets[1:-1])
         if self._mark is None:
@@ -300,8 +316,8 @@ class CharRNN(
             parts = [texts[0][:n]], [texts[0][max(n - 1, 0) :]]
         if min(max(map(len, part), default=0) for part in parts) < 2:
             raise ValueError(
-                f"validation_fraction is {self.validation_fraction} and X too short for it; "
-                "expected text to hold back, and at least two characters to train with."
+                f"validation_fraction is {self.validation_fraction} and X is too short for it; "
+                "expected text to hold back, and at least two characters to train on."
             )
         return parts
 
@@ -338,13 +354,13 @@ class CharRNN(
     # --- scoring
 
     def _log_likelihoods(self, X):
-        """Return, for each text, its log-likelihood, and of how many characters."""
+        """Return the log-likelihood of each text, and the number of characters scored in each."""
         check_is_fitted(self)
         texts = self._numbers(as_texts(X))
         n_chars = np.array([max(len(text) - 1, 0) for text in texts])
         return log_likelihoods(self._placed_weights, texts, self.n_jobs), n_chars
 
-    # --- what comes next
+    # --- predicting the next character
 
     def _distributions(self, texts):
         """Return the distributions of the characters that follow texts."""
@@ -365,7 +381,7 @@ class CharRNN(
         return self.character_counts_ / self.character_counts_.sum()
 
     def _after(self, texts):
-        """Return the states after texts that are not empty, and the distributions that follow."""
+        """Return the states after nonempty texts, and the distributions of the next characters."""
         weights, last = self._placed_weights, np.array([text[-1] for text in texts])
         states = final_states(weights, [text[:-1] for text in texts], self.n_jobs)
         probabilities = next_probabilities(weights, last, states, self.n_jobs)
@@ -373,7 +389,7 @@ class CharRNN(
 
     @consistent
     def transform(self, X) -> Array:
-        """Return the state of the last recurrent layer after each text, as features.
+        """Return the last recurrent layer's state after each text, as features.
 
         Parameters
         ----------
@@ -383,7 +399,7 @@ class CharRNN(
         Returns
         -------
         states : ndarray of shape (n_texts, hidden_size)
-            Zeros for an empty text, without `boundaries`.
+            The features; zeros for an empty text, unless the model has `boundaries`.
         """
         check_is_fitted(self)
         texts = self._numbers(as_texts(X), ends=False)
@@ -394,33 +410,34 @@ class CharRNN(
 
     @consistent
     def activations(self, X, layer=-2) -> list[Array]:
-        """Return the outputs of one of the layers after each character.
+        """Return the activations of a layer after each character.
 
         Parameters
         ----------
         X : str or list, tuple, array or Series of str
             The texts.
         layer : int or str, default=-2
-            Its place in `layers_`, or its name. The default is what the output layer gets.
+            The layer's index in `layers_`, or its name. The default is the input of the output
+            layer.
 
         Returns
         -------
         activations : list of ndarray of shape (n_chars, units)
-            One for each text; with `boundaries` the first row is that of the start token.
+            One array per text; with `boundaries` the first row belongs to the start token.
         """
         check_is_fitted(self)
         texts = self._numbers(as_texts(X), ends=False)
         return [finite(some) for some in all_outputs(self._up_to(layer), texts, self.n_jobs)]
 
     def _write(self, n_chars, prime, temperature, top_k, random_state):
-        """Return the numbers of drawn characters, some at a time."""
+        """Yield the numbers of sampled characters, some at a time."""
         return write(
             self._placed_weights, n_chars, self._numbers([prime], "prime", ends=False)[0],
             self._frequencies(), self._mark, temperature, top_k, random_state,
         )  # fmt: skip
 
     def _search(self, n_chars, prime, beam_width):
-        """Return the numbers of characters that a beam search finds, and their log-probability."""
+        """Return the numbers of the characters found by beam search, and their log-probability."""
         start = self._numbers([prime], "prime", ends=False)[0]
         states = np.zeros((1, self._weights.network.state_size), self._weights.dtype)
         probabilities = self._frequencies()[None]

@@ -1,4 +1,4 @@
-"""Text as numbers: documents, their characters, and what models of text share."""
+"""Text as numbers: documents, vocabularies of characters, and the base of models of text."""
 
 import os
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ class Vocabulary(Parameters):
 
     unknown: str | None = param(
         """
-        A single character that all characters outside the vocabulary are taken as; it belongs to
-        the vocabulary itself. None: a character outside the vocabulary is an error.""",
+        A single character that replaces every character outside the vocabulary; it is itself part
+        of the vocabulary. None: a character outside the vocabulary is an error.""",
         default=None,
     )
     min_count: int = param(
         """
-        Characters that the text to fit has fewer times are left out of the vocabulary; above 1
-        this needs `unknown`.""",
+        Characters that occur fewer times than this in the training text are left out of the
+        vocabulary. Values above 1 require `unknown`.""",
         default=1, valid=[_COUNT],
     )
 
 
-#: Characters of a str, at most, that may be the path of a file by mistake.
+#: Longest str that is checked for being the path of a file, given by mistake.
 _LONGEST_PATH = 4096
-#: What is valid for the methods that write text.
+#: Constraints on the arguments of the methods that generate text.
 _ARGUMENTS = {
     "n_chars": [Interval(Integral, 0, MOST, closed="both")],
     "prime": [str],
@@ -52,16 +52,17 @@ _ARGUMENTS = {
 
 
 def as_texts(X, name="X", to_fit=False):
-    """Return documents as a list of str; those that are in files are read.
+    """Return documents as a list of str; paths are replaced by the contents of their files.
 
     Parameters
     ----------
     X : str, Path, or list, tuple, one-dimensional array or Series of them
         One document, or several.
     name : str
-        What errors call it.
+        The name to use in error messages.
     to_fit : bool
-        Whether they are to be learned from: then names of files in the place of text get a warning.
+        Whether they are training data: then text that is the name of an existing file leads to a
+        warning.
 
     Returns
     -------
@@ -75,8 +76,8 @@ def as_texts(X, name="X", to_fit=False):
     if to_fit and all(map(_is_name_of_a_file, texts)):
         path = f"pathlib.Path({texts[0]!r})"
         warn(
-            f"{name} is {X!r:.200}, the name of a file that exists, and is learned as text itself. "
-            f"To learn what the file holds, give {path if texts[0] is X else f'[{path}, ...]'}."
+            f"{name} is {X!r:.200}, the name of an existing file, and is learned as text itself. "
+            f"To learn the file's contents, give {path if texts[0] is X else f'[{path}, ...]'}."
         )
     return [text if isinstance(text, str) else _read(text, name) for text in texts]
 
@@ -86,14 +87,14 @@ def _is_name_of_a_file(text):
 
 
 def _read(path, name):
-    """Return the text that a file holds."""
+    """Return the contents of a file, in UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{name} has the path {os.fspath(path)!r}, whose file is no UTF-8: byte "
-            f"0x{error.object[error.start]:02x} at position {error.start}. Give the text, as from "
-            "path.read_text(encoding='latin-1')."
+            f"{name} has the path {os.fspath(path)!r}, whose file is not valid UTF-8: byte "
+            f"0x{error.object[error.start]:02x} at position {error.start}. Give the text instead, "
+            "for example path.read_text(encoding='latin-1')."
         ) from None
 
 
@@ -109,8 +110,8 @@ def _as_documents(X, name):
             )
         if len(shape) != 1:
             raise ValueError(
-                f"{name} has the shape {tuple(shape)}; expected a str, or a list or array of str "
-                "of one dimension, a document each."
+                f"{name} has the shape {tuple(shape)}; expected a str, or a list or "
+                "one-dimensional array of str, one per document."
             )
     texts = list(X)
     if not texts:
@@ -120,7 +121,7 @@ def _as_documents(X, name):
             _reject_bytes(text, f"{name}[{i}]")
             raise TypeError(
                 f"{name}[{i}] is of the type {type(text).__name__}; expected every document to be "
-                "a str, or the Path of a file."
+                "a str or the Path of a file."
             )
     return texts
 
@@ -142,7 +143,7 @@ class Characters:
     symbols : str
         The characters, sorted.
     unknown : str or None
-        The one of them that every other character is taken as; None: others are an error.
+        The one of them that replaces all other characters; None: others are an error.
     """
 
     symbols: str
@@ -155,8 +156,8 @@ class Characters:
             raise ValueError(f"unknown is {unknown!r}; expected a single character, or None.")
         if unknown is None and min_count > 1:
             raise ValueError(
-                f"min_count is {min_count} and unknown is None; expected the character that stands "
-                "for those that are too rare, such as unknown='\\ufffd'."
+                f"min_count is {min_count} and unknown is None; expected a character to replace "
+                "those that are too rare, such as unknown='\\ufffd'."
             )
         counts = np.bincount(_code_points("".join(texts)))
         if not len(counts):
@@ -186,12 +187,12 @@ class Characters:
         texts : str or list of str
             One document, or several.
         name : str
-            What errors call them.
+            The name to use in error messages.
 
         Returns
         -------
         codes : ndarray of int64, of shape (n_characters,)
-            All documents, one after the other.
+            All documents, concatenated.
         offsets : ndarray of int64, of shape (n_documents + 1,)
             Document i is ``codes[offsets[i] : offsets[i + 1]]``.
         """
@@ -209,8 +210,8 @@ class Characters:
             point = int(points[strange[0]])
             raise ValueError(
                 f"{name} holds the character {chr(point)!r} (U+{point:04X}; {place}), which was "
-                "not in the text that the vocabulary was learnt from. Fit on text that has it, or "
-                "set unknown='\\ufffd', or another character, to take all unseen ones as that."
+                "not in the text that the vocabulary was learned from. Fit on text that has it, or "
+                "set unknown='\\ufffd', or another character, to replace all unseen ones."
             )
         if len(strange):
             codes[strange] = self.symbols.index(self.unknown)
@@ -231,7 +232,7 @@ def _text_of(points):
 
 
 def draw(probabilities, temperature, top_k, uniform):
-    """Return the number of a symbol drawn from a distribution, by a uniform random number."""
+    """Return the number of a symbol drawn from a distribution, given a uniform random number."""
     if top_k is not None and top_k < len(probabilities):
         least = np.partition(probabilities, -top_k)[-top_k]
         probabilities = np.where(probabilities < least, 0.0, probabilities)
@@ -242,30 +243,30 @@ def draw(probabilities, temperature, top_k, uniform):
 
 
 def most_probable(n, states, probabilities, width, end, follow):
-    """Return the most probable symbols that a beam search finds, and their log-probability.
+    """Return the most probable symbols found by beam search, and their log-probability.
 
     Parameters
     ----------
     n : int
-        How many symbols, at most.
+        Maximum number of symbols.
     states : ndarray of shape (1, state_size)
-        The model's, where it begins.
+        The model's initial state.
     probabilities : ndarray of shape (1, n_symbols)
-        Those of the first symbol.
+        The distribution of the first symbol.
     width : int
-        How many beginnings are kept.
+        Number of prefixes to keep.
     end : int or None
         The symbol that ends a text.
     follow : callable
-        ``follow(symbols, states)`` returns the probabilities of what follows one more symbol after
-        each of the states, and changes these.
+        ``follow(symbols, states)`` advances each of the states by one symbol, in place, and returns
+        the distributions of the symbols after that.
 
     Returns
     -------
     codes : ndarray of int64
-        Without the end.
+        The symbols, without the end.
     log_probability : float
-        With the end, if there is one.
+        The log-probability, which includes that of the end, if it was reached.
     """
     beams, scores = np.zeros((1, 0), np.int64), np.zeros(1)
     best, best_score = None, -np.inf
@@ -289,16 +290,16 @@ def most_probable(n, states, probabilities, width, end, follow):
 
 
 class TextModel(DensityMixin):
-    """What models of text share: scores, what comes next, text that they write, tags.
+    """Mixin of models of text: scores, prediction of the next character, generation, tags.
 
-    They have `vocabulary_`, ``_log_likelihoods``, which returns for each text its log-likelihood,
-    and of how many characters, ``_distributions`` of what follows texts, ``_write`` and
-    ``_search``.
+    A model has `vocabulary_`, ``_log_likelihoods``, which returns the log-likelihood of each text
+    and the number of characters scored in it, ``_distributions`` of the characters that follow
+    texts, ``_write`` and ``_search``.
     """
 
     @consistent
     def score_samples(self, X) -> Array:
-        """Return the mean log-likelihood of a character in each text, in nats.
+        """Return the mean log-likelihood per character of each text, in nats.
 
         Parameters
         ----------
@@ -308,28 +309,29 @@ class TextModel(DensityMixin):
         Returns
         -------
         log_likelihood : ndarray of shape (n_texts,)
-            The mean over all characters of a text but its first, which is only read; NaN where
-            there are none. Where a model has `boundaries`, the first one and the end count, too.
+            The mean over all characters of a text but the first, which is not predicted; NaN if
+            there are no others. For a model with `boundaries`, the first character and the end
+            count, too.
         """
         sums, n_chars = self._log_likelihoods(X)
         return np.divide(sums, n_chars, out=np.full(len(sums), np.nan), where=n_chars > 0)
 
     @consistent
     def score(self, X, y=None) -> float:
-        """Return the mean log-likelihood of a character, in nats.
+        """Return the mean log-likelihood per character, in nats.
 
         Parameters
         ----------
         X : str, Path, or list, tuple, array or Series of them
-            The texts. Each is read from its beginning to its end.
+            The texts. Each is read as a whole, from its beginning to its end.
         y : Ignored
             Not used, present for API consistency by convention.
 
         Returns
         -------
         log_likelihood : float
-            The mean over all characters of all texts but the first of each. Where a model has
-            `boundaries`, the first ones and the ends count, too.
+            The mean over all characters of all texts but the first of each. For a model with
+            `boundaries`, the first characters and the ends count, too.
         """
         sums, n_chars = self._log_likelihoods(X)
         if not n_chars.any():
@@ -341,7 +343,7 @@ class TextModel(DensityMixin):
 
     @consistent
     def perplexity(self, X) -> float:
-        """Return the perplexity of a character: ``exp(-score(X))``.
+        """Return the perplexity per character: ``exp(-score(X))``.
 
         Parameters
         ----------
@@ -351,7 +353,7 @@ class TextModel(DensityMixin):
         Returns
         -------
         perplexity : float
-            The number of equally probable characters that would be as hard to predict.
+            The number of equally likely characters among which prediction would be as hard.
         """
         return float(np.exp(-self.score(X)))
 
@@ -362,13 +364,13 @@ class TextModel(DensityMixin):
         Parameters
         ----------
         X : str, Path, or list, tuple, array or Series of them
-            The texts. After an empty one, a network without `boundaries` takes the frequencies in
-            training, a Markov chain its probabilities of order 0.
+            The texts. After an empty text, a network without `boundaries` predicts the frequencies
+            in the training text, and a Markov chain its probabilities of order 0.
 
         Returns
         -------
         probabilities : ndarray of shape (n_texts, n_vocabulary)
-            The columns are in the order of `vocabulary_`.
+            One row per text; the columns are in the order of `vocabulary_`.
         """
         check_is_fitted(self)
         return self._distributions(as_texts(X))
@@ -385,7 +387,7 @@ class TextModel(DensityMixin):
         Returns
         -------
         characters : ndarray of shape (n_texts,)
-            Each a str; where a model has `boundaries`, the empty one if the text's end is most
+            Each a str; for a model with `boundaries`, the empty str if the end of the text is most
             probable.
         """
         probabilities = self.predict_proba(X)
@@ -400,30 +402,30 @@ class TextModel(DensityMixin):
     def sample(
         self, n_chars, prime="", temperature=1.0, top_k=None, random_state=None, return_prime=False
     ) -> str:
-        """Write text, drawing one character after the other.
+        """Generate text by sampling one character after the other.
 
         Parameters
         ----------
         n_chars : int
-            How many characters; where a model has `boundaries`, fewer if the text ends before.
+            Number of characters; for a model with `boundaries`, fewer if the text ends before.
         prime : str, default=''
-            The text that they continue; what follows an empty one is as for `predict_proba`. It
-            is not part of what is returned, unless `return_prime` says so.
+            The text to continue; for an empty one, the first character is drawn as described for
+            `predict_proba`. It is not part of the returned text, unless `return_prime` is set.
         temperature : float, default=1.0
-            The probabilities are raised to the power ``1 / temperature``: below 1 the text is
-            more probable, above it more varied.
+            Probabilities are raised to the power ``1 / temperature`` and normalized: values below 1
+            make the text more probable, values above 1 more varied.
         top_k : int or None, default=None
-            Draw among this many of the most probable characters (and those as probable as the
+            Sample among this many of the most probable characters (and those as probable as the
             last of them); None: among all.
         random_state : int, RandomState instance or None, default=None
-            Seed; None: the estimator's own.
+            Seed; None: the estimator's own `random_state`.
         return_prime : bool, default=False
             Whether to return `prime` before the new characters.
 
         Returns
         -------
         text : str
-            The new characters; with `return_prime`, all of the text.
+            The new characters; with `return_prime`, preceded by `prime`.
         """
         self._check_arguments(
             "sample", n_chars=n_chars, prime=prime, temperature=temperature, top_k=top_k,
@@ -436,17 +438,19 @@ class TextModel(DensityMixin):
 
     @consistent
     def beam_search(self, n_chars, prime="", beam_width=5) -> tuple[str, float]:
-        """Search the most probable text, going on with the few best beginnings at each character.
+        """Search for the most probable text, keeping the most probable prefixes at each step.
 
         Parameters
         ----------
         n_chars : int
-            How many characters; where a model has `boundaries`, a text that ends before counts if
-            it is more probable, its end included.
+            Number of characters; for a model with `boundaries`, a text that ends before competes,
+            too, with the probability of its end.
         prime : str, default=''
-            The text that they continue; what follows an empty one is as for `predict_proba`.
+            The text to continue; for an empty one, the first character has the distribution
+            described for `predict_proba`.
         beam_width : int, default=5
-            How many beginnings are kept; 1 takes the most probable character each time.
+            Number of prefixes to keep; 1 is greedy search, which takes the most probable character
+            at each step.
 
         Returns
         -------

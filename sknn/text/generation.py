@@ -1,4 +1,4 @@
-"""Text that a recurrent network writes, drawn character by character."""
+"""Sampling of text from a recurrent network, character by character."""
 
 import numpy as np
 
@@ -7,20 +7,20 @@ from ..tape.sources import Source
 from .characters import draw
 from .streams import TOKENS, final_states, with_steps
 
-#: The most symbols that are drawn at once.
+#: Maximum number of symbols to draw in one run of the engine.
 _PIECE = 1024
 
 
 def write(weights, n, start, frequencies, end, temperature, top_k, random_state):
-    """Yield the numbers of drawn symbols, some at a time.
+    """Yield the numbers of sampled symbols, some at a time.
 
     Parameters
     ----------
     weights : Weights
     n : int
-        How many, at most.
+        Maximum number of symbols.
     start : ndarray of int64
-        What they continue. Where it is empty, the first is drawn by its frequency.
+        The symbols to continue. If it is empty, the first symbol is drawn from the frequencies.
     frequencies : ndarray of shape (n_symbols,)
     end : int or None
         The symbol at which to stop; it is not among those yielded.
@@ -45,12 +45,12 @@ def write(weights, n, start, frequencies, end, temperature, top_k, random_state)
 
 
 def _draw(weights, last, states, n, temperature, top_k, random_state):
-    """Return `n` symbols drawn after the symbol `last`; the states go on."""
+    """Return `n` symbols drawn after the symbol `last`; the states are updated in place."""
     tokens = np.zeros(n + 1, np.int64)
     tokens[0] = last
     rates = np.zeros((n, 6))
     weights = weights.of(with_steps(weights.network, 1))
-    # beyond that, what is not the largest has no probability in float32 either
+    # below that, all but the largest probability underflow in float32 anyway
     rates[:, 2] = 1 / max(temperature, 1e-30)
     rates[:, 3] = random_state.random_sample(n)
     rates[:, 4] = min(int(top_k or 0), weights.network.outputs)

@@ -1,9 +1,9 @@
-"""A Markov chain of characters, with back-off: what a recurrent network must beat.
+"""A Markov chain of characters with interpolated smoothing, a baseline for recurrent networks.
 
-The counts of each order are a sparse matrix: a row for each context, a column for each character.
-What is counted once becomes a context of the next order, and the i-th stored element of one matrix
-is row i of the next. So contexts of any length are small numbers, and rows are in the order of
-their text.
+The counts of each order are a sparse matrix with one row per context and one column per character.
+A context followed by a character is a context of the next order: the i-th stored element of one
+matrix is row i of the next. So contexts of any length are represented by small numbers, and rows
+are in the order of their text.
 """
 
 from bisect import bisect_left
@@ -22,19 +22,19 @@ from .characters import Characters, TextModel, Vocabulary, as_texts, draw, most_
 
 
 class CharMarkovChain(Vocabulary, TextModel, Estimator):
-    """A Markov chain of characters: the next one depends on the last few.
+    """A Markov chain of characters: the next character depends on the last few.
 
-    The probability of a character c after a context h of k characters is interpolated with that
-    after h', the context without its first character (Witten and Bell's smoothing)::
+    The probability of a character c after a context h of k characters is interpolated with the
+    probability after h', the context without its first character (Witten-Bell smoothing)::
 
         p(c | h) = (n(hc) + t(h) p(c | h')) / (n(h) + t(h))
 
-    where n(hc) is how often c followed h in the text that was fitted, n(h) the sum of that over
-    all c, and t(h) the number of different characters that followed h. Below the empty context
-    lies the uniform distribution over the vocabulary. After a context that was never seen,
-    p(c | h) = p(c | h'). So the probabilities of every context sum to 1, and none of them is 0.
+    where n(hc) is the number of times that c followed h in the training text, n(h) its sum over all
+    c, and t(h) the number of distinct characters that followed h. The empty context is interpolated
+    with the uniform distribution over the vocabulary. After an unseen context, p(c | h) =
+    p(c | h'). So the probabilities after every context sum to 1, and none of them is 0.
 
-    Contexts never cross documents: at the beginning of one, they are shorter.
+    Contexts never extend across documents: at the beginning of a document they are shorter.
 
     References
     ----------
@@ -54,11 +54,11 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
     """
 
     order: int = param(
-        "The number of characters that the next one depends on, at most 1000; 0 for none.",
+        "Number of characters on which the next one depends, at most 1000; 0 for none.",
         default=3, valid=[Interval(Integral, 0, 1000, closed="both")], kw_only=False,
     )
     random_state: int | np.random.RandomState | None = param(
-        "Seed of `sample`, where that is given none.", default=None
+        "Seed of `sample`, if that is given none.", default=None
     )
 
     vocabulary_: Array = fitted(
@@ -67,20 +67,21 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
     )
     counts_: list[sp.csr_array] = fitted(
         """
-        For each order from 0 to `order`, how often each character (column) followed each context
-        of that many characters (row). The contexts of one order are the stored elements of the
-        matrix before it, in their order: row and column there, context and next character."""
+        For each order from 0 to `order`, the number of times that each character (column) followed
+        each context of that many characters (row). The contexts of an order are the stored elements
+        of the preceding matrix, in the same order: context (row there) plus next character (column
+        there)."""
     )
 
     @fits
     def fit(self, X, y=None) -> Self:
-        """Learn the vocabulary and count.
+        """Learn the vocabulary and count characters by context.
 
         Parameters
         ----------
         X : str, Path, or list, tuple, array or Series of them
-            One document, or several. A :class:`pathlib.Path`, here and wherever texts are taken,
-            stands for what its file holds, in UTF-8; a str is text itself.
+            One document, or several. A :class:`pathlib.Path`, here and in every other method,
+            stands for the contents of that file, in UTF-8; a str is the text itself.
         y : Ignored
             Not used, present for API consistency by convention.
         """
@@ -90,12 +91,13 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
     def partial_fit(self, X, y=None) -> Self:
         """Add the counts of more documents; the first call learns the vocabulary.
 
-        Over parts of a list of documents, the counts are those of one fit to all of them.
+        Calls with parts of a list of documents give the same counts as one fit to the whole list,
+        over the vocabulary of the first call.
 
         Parameters
         ----------
         X : str, Path, or list, tuple, array or Series of them
-            Whole documents, since no context reaches back into an earlier call.
+            Whole documents, since no context extends back into an earlier call.
         y : Ignored
             Not used, present for API consistency by convention.
         """
@@ -105,9 +107,9 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
         fitted = len(self.counts_) - 1, self._characters.unknown
         if (self.order, self.unknown) != fitted:
             raise ValueError(
-                f"order is {self.order} and unknown is {self.unknown!r}; partial_fit goes on with "
-                f"order={fitted[0]} and unknown={fitted[1]!r}, which the chain was fitted with. "
-                "Call fit to change them."
+                f"order is {self.order} and unknown is {self.unknown!r}; partial_fit continues "
+                f"with order={fitted[0]} and unknown={fitted[1]!r}, with which the chain was "
+                "fitted. Call fit to change them."
             )
         more = _count(self._read(texts), self.order, len(self._characters))
         self.counts_ = _add(self._checked_counts(), more)
@@ -120,13 +122,13 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
         return self
 
     def _checked_counts(self):
-        """Return the tables of counts, if they are such: they may have been set by hand."""
+        """Return the tables of counts, checked, since users may have assigned them."""
         check_is_fitted(self)
         tables, n_rows = list(self.counts_), 1
         for order, table in enumerate(tables):
             shape = n_rows, len(self._characters)
             if not sp.issparse(table) or table.format != "csr" or table.shape != shape:
-                raise ValueError(f"counts_[{order}] is no csr_array of the shape {shape}.")
+                raise ValueError(f"counts_[{order}] is not a csr_array of shape {shape}.")
             n_rows = table.nnz
         if not tables:
             raise ValueError("counts_ is empty; expected a table for each order.")
@@ -138,7 +140,7 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
         return np.insert(codes, offsets[1:], -1)
 
     def _log_likelihoods(self, X):
-        """Return, for each document, its log-likelihood, and of how many characters."""
+        """Return each document's log-likelihood, and the number of characters scored in it."""
         counts = self._checked_counts()
         codes = self._read(as_texts(X))
         scored = codes >= 0
@@ -163,7 +165,7 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
         ])  # fmt: skip
 
     def _write(self, n_chars, prime, temperature, top_k, random_state):
-        """Return the numbers of drawn characters, in one piece."""
+        """Return the numbers of sampled characters, in one piece."""
         counts = self._checked_counts()
         contexts = _contexts(counts, self._characters.encode(prime, "prime")[0])
         codes = np.empty(int(n_chars), np.int64)
@@ -173,7 +175,7 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
         return [codes]
 
     def _search(self, n_chars, prime, beam_width):
-        """Return the numbers of characters that a beam search finds, and their log-probability."""
+        """Return the numbers of the characters found by beam search, and their log-probability."""
         counts = self._checked_counts()
 
         def follow(codes, contexts):
@@ -186,21 +188,21 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
 
     @consistent
     def transition_matrix(self, order=1) -> tuple[Array, sp.csr_array]:
-        """Return the textbook's transition probabilities: the matrix of counts, normalised.
+        """Return the maximum-likelihood transition matrix: the counts, normalized by row.
 
-        There is no back-off in them: what never followed a context has probability 0.
+        It is not smoothed: a character that never followed a context has probability 0.
 
         Parameters
         ----------
         order : int, default=1
-            The length of the contexts, at most the chain's own.
+            Length of the contexts, at most the order of the chain.
 
         Returns
         -------
         contexts : ndarray of shape (n_contexts,)
-            The contexts that were followed by something, each a str, sorted.
+            The contexts that any character followed, each a str, sorted.
         matrix : csr_array of shape (n_contexts, n_vocabulary)
-            The part of each character among those that followed each context.
+            The relative frequency of each character after each context.
         """
         counts = self._checked_counts()
         highest = len(counts) - 1
@@ -236,14 +238,14 @@ def _count(codes, order, n_symbols):
 
 
 def _table(keys, counts, shape):
-    """Return the matrix of counts whose elements are at the sorted `keys`, row by row."""
+    """Return the matrix of counts, given the sorted `keys` of its elements, row by row."""
     rows, columns = np.divmod(keys, shape[1])
     indptr = np.searchsorted(rows, np.arange(shape[0] + 1))
     return sp.csr_array((counts, columns, indptr), shape=shape)
 
 
 def _one_later(places):
-    """Return the contexts that elements become for the characters that follow."""
+    """Return the contexts of the characters that follow, given the elements' places."""
     return np.concatenate([[-1], places[:-1]])
 
 
@@ -253,9 +255,9 @@ def _rows(table):
 
 
 def _add(tables, others):
-    """Return the counts of two bodies of text together."""
+    """Return the sums of the counts of two bodies of text."""
     sums = []
-    # the row in the sum of each row of the one, and of the other
+    # for each row of either table, its row in the sum
     rows, other_rows, n_rows = np.zeros(1, np.int64), np.zeros(1, np.int64), 1
     for table, other in zip(tables, others):
         n_symbols = table.shape[1]
@@ -290,7 +292,7 @@ def _probabilities(tables, codes):
         places = _find(table, contexts, codes)
         totals, types = table.sum(axis=1), np.diff(table.indptr)
         seen = np.flatnonzero(contexts >= 0)
-        seen = seen[types[contexts[seen]] > 0]  # not only at the end of documents
+        seen = seen[types[contexts[seen]] > 0]  # without contexts only seen at ends of documents
         counts = np.where(places[seen] >= 0, table.data[places[seen]], 0)
         n, t = totals[contexts[seen]], types[contexts[seen]]
         probabilities[seen] = (counts + t * probabilities[seen]) / (n + t)
@@ -299,7 +301,7 @@ def _probabilities(tables, codes):
 
 
 def _find(table, rows, columns):
-    """Return the places of elements among those stored; -1 where there is none."""
+    """Return the places of elements among the stored ones; -1 for elements not stored."""
     places = np.full(len(rows), -1)
     asked = np.flatnonzero((rows >= 0) & (columns >= 0))
     columns = columns[asked]
@@ -319,7 +321,7 @@ def _find(table, rows, columns):
 
 
 def _contexts(tables, codes):
-    """Return the row of each order's context after a text; -1 where it was never seen."""
+    """Return the row of each order's context after a text; -1 for an unseen context."""
     contexts = [0] + [-1] * (len(tables) - 1)
     for code in codes[max(0, len(codes) - len(contexts) + 1) :]:
         contexts = _advance(tables, contexts, code)
@@ -327,12 +329,12 @@ def _contexts(tables, codes):
 
 
 def _advance(tables, contexts, code):
-    """Return the row of each order's context after one more character; -1 for one never seen."""
+    """Return the row of each order's context after one more character; -1 for an unseen one."""
     return [0] + [_place(table, row, code) for table, row in zip(tables[:-1], contexts)]
 
 
 def _place(table, row, column):
-    """Return the place of one element among those stored, or -1."""
+    """Return the place of an element among the stored ones, or -1."""
     if row < 0:
         return -1
     end = table.indptr[row + 1]

@@ -1,4 +1,4 @@
-"""What networks that read text share."""
+"""Base class of the networks that read text."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -11,23 +11,23 @@ from ..sequences.cells import stack
 class TextNet(LayeredNet):
     """A network of recurrent layers that reads characters."""
 
-    _predicts_rows = False  # but characters, one after the other
+    _predicts_rows = False  # it predicts characters, one after the other
 
     def _computing_dtype(self, texts):
-        """Return the type to compute in, for texts or (None) as the weights are."""
+        """Return the type to compute in, for texts, or for None, the type of the weights."""
         if self.dtype is None and texts is None:
             return self._weights.dtype
         return np.dtype(self.dtype or np.float32)
 
     def _to_load(self, sizes, classes):
-        """Return the network that was fitted, whose characters are known, and nothing else."""
+        """Return the fitted network, whose characters are known, and no attributes to set."""
         check_is_fitted(self)
         if classes is not None:
             raise ValueError(f"classes is {classes!r}; expected None: there are no classes.")
         return self._weights.network, {}
 
     def _recurrent(self, n_symbols):
-        """Return the layers that read one of so many symbols at each step."""
+        """Return the layers that read one of `n_symbols` symbols at each step."""
         sizes = [self.hidden_size] * self.n_layers
         if self.embedding is None:
             return stack(self, sizes, n_tokens=n_symbols)

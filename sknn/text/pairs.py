@@ -1,4 +1,4 @@
-"""Pairs of texts as the engine reads them."""
+"""Pairs of texts in the engine's format."""
 
 from dataclasses import dataclass, replace
 
@@ -13,17 +13,18 @@ from .streams import LOOK_BYTES
 
 @dataclass
 class Pairs(Data):
-    """Pairs of texts to learn from, or to validate with.
+    """Pairs of texts for training or validation.
 
     Attributes
     ----------
     codes : ndarray of int64 of shape (n_pairs, in_steps + out_steps + 1)
-        The input's symbols; then a mark, the output's symbols, and the mark again. The decoder
-        reads all of the second part but its last column, and is to predict all but the first.
+        The input's symbols; then the mark as start token, the output's symbols, and the mark as
+        end token. Of the second part, the decoder reads all but the last column, and predicts all
+        but the first.
     in_steps : int
-        Room for the input.
+        Number of columns for the input.
     mark : int
-        The number of the mark; it comes after those of the outputs' symbols.
+        The number of the start and end token; it comes after those of the outputs' symbols.
     """
 
     codes: np.ndarray = None
@@ -32,26 +33,26 @@ class Pairs(Data):
 
     @property
     def out_steps(self):
-        """Room for the output and the mark."""
+        """Number of columns for the output and one mark."""
         return self.codes.shape[1] - self.in_steps - 1
 
     def batch_size(self, wanted):
         return min(wanted, len(self.rows))
 
     def evaluate(self, weights, n_jobs):
-        """Return the mean loss, and which outputs a greedy search finds."""
+        """Return the mean loss, and which outputs greedy search finds."""
         likelihoods, exact = self.read(weights, n_jobs)
         return -float(likelihoods.sum() / self.steps[self.rows].sum()), exact
 
     def read(self, weights, n_jobs):
-        """Return how a network predicts the outputs when it is shown what comes before.
+        """Return how a network predicts the outputs with teacher forcing.
 
         Returns
         -------
         log_likelihoods : ndarray of shape (n_pairs,)
             The logarithm of each output's probability.
         exact : ndarray of bool of shape (n_pairs,)
-            Whether each symbol is the most probable one: then a greedy search finds this output.
+            Whether each symbol is the most probable one: then greedy search finds this output.
         """
         weights = weights.of(_resized(weights.network, self.in_steps, self.out_steps))
         together = max(1, LOOK_BYTES // (weights.network.outputs * weights.dtype.itemsize))
@@ -62,7 +63,7 @@ class Pairs(Data):
         return tuple(map(np.concatenate, zip(*parts)))
 
     def outputs(self, weights, n_jobs):
-        """Return what a network gives for each pair: a row a step of the output."""
+        """Return the network's outputs for each pair: one row per step of the output."""
         weights = weights.of(_resized(weights.network, self.in_steps, self.out_steps))
         outputs = self._run(weights, n_jobs, self.rows)
         return [some[:steps] for some, steps in zip(outputs, self.steps, strict=True)]
@@ -82,12 +83,12 @@ class Pairs(Data):
 
 
 class Translation(Task):
-    """To write the output of each pair: the pairs hold what is to be learned."""
+    """Generation of the output of each pair; the pairs hold the targets."""
 
     losses = ("log_loss",)
 
     def read(self, read, X, y, reset):
-        """Return pairs, and no targets beside them."""
+        """Return pairs, and no separate targets."""
         return read(X, y, reset), None
 
     def count_outputs(self, pairs, y):
@@ -100,19 +101,19 @@ class Translation(Task):
         return pairs
 
     def score(self, data, loss, exact):
-        """Return the part of outputs that a greedy search finds."""
+        """Return the fraction of outputs that greedy search finds."""
         return float(exact.mean())
 
 
 def make_pairs(inputs, outputs, mark):
-    """Return pairs of texts as the engine reads them.
+    """Return pairs of texts in the engine's format.
 
     Parameters
     ----------
     inputs, outputs : tuple of (codes, offsets)
         The numbers of all symbols, and where each text begins and ends.
     mark : int
-        The number of the symbol around outputs.
+        The number of the start and end token of outputs.
     """
     lengths = np.column_stack([np.diff(inputs[1]), np.diff(outputs[1]) + 1])
     n, (in_steps, out_steps) = len(lengths), np.maximum(lengths.max(axis=0), 1).tolist()

@@ -1,4 +1,4 @@
-"""Pairs of texts: a recurrent network reads the one, another writes the other."""
+"""A character-level encoder-decoder network, which maps texts to texts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,67 +27,70 @@ from .net import TextNet
 from .pairs import Translation, make_pairs
 from .streams import final_states, reading
 
-#: Rows of the decoder that search goes on with at a time.
+#: Number of the decoder's rows that a search processes at a time.
 _TOGETHER = 512
 
 
 class _Search(Parameters):
-    """How outputs are searched."""
+    """The search for outputs."""
 
     beam_width: int = param(
         """
-        How many beginnings of an output `predict` goes on with at each character; 1 takes the most
-        probable character each time.""",
+        Number of prefixes of an output that the beam search of `predict` keeps at each step; 1 is
+        greedy search, which takes the most probable character at each step.""",
         default=1, valid=[Interval(Integral, 1, MOST, closed="both")],
     )
     max_length: int | None = param(
         """
-        Characters of which `predict` makes an output at most; None: twice as many as the longest
-        output has that was fitted.""",
+        Maximum number of characters of a predicted output; None: twice the length of the longest
+        training output.""",
         default=None, valid=[COUNT],
     )
 
 
 class _PairsTraining(LayeredTraining):
-    """What is another default, or means something else, in training with pairs of texts."""
+    """Training parameters whose default or meaning differs for pairs of texts."""
 
     alpha: float = param(
         """
-        Strength of the L2 penalty on the weights; divided by the number of characters that a batch
-        has to predict.""",
+        Strength of the L2 penalty on the weights; divided by the number of characters to predict
+        in the minibatch.""",
         default=0.0,
     )
     batch_size: int = param(
-        "Pairs in a minibatch, if there are so many.", default=64, valid=[COUNT]
+        "Number of pairs per minibatch, at most the number of pairs.", default=64, valid=[COUNT]
     )
     learning_rate_init: float = param(default=5e-3)
     max_iter: int = param(default=100)
     scoring: str | Callable[..., float] | None = param(
         """
-        The score of validation data. None: the part of outputs that a search with
-        ``beam_width=1`` finds exactly; 'loss': minus the loss; a callable
+        The score on validation data. None: the fraction of outputs that greedy search
+        (``beam_width=1``) predicts exactly; 'loss': minus the loss; a callable
         ``scorer(estimator, X, y)``.""",
         default=None,
     )
     clip_norm: float | None = param(default=1.0)
-    dtype: Scalar | None = param("What is computed in; None: float32.", default=None)
+    dtype: Scalar | None = param(
+        "Floating-point precision of the computation; None: float32.", default=None
+    )
 
     layers_: list[Layer] = fitted(
         "The network: an :class:`~sknn.layers.EncoderDecoder` and the output layer."
     )
     validation_scores_: list[float] | None = fitted(
         """
-        With validation data: the part of outputs that a search with ``beam_width=1`` finds exactly,
-        or what `scoring` says, after each epoch; else None."""
+        The score on the validation data after each epoch: the fraction of outputs that greedy
+        search (``beam_width=1``) predicts exactly, or as `scoring` defines it. None without
+        validation data."""
     )
-    t_: int = fitted("Pairs seen.")
+    t_: int = fitted("Number of pairs seen in training.")
 
 
-# --- writing
+# --- generating outputs
 
 
 def encoder_and_decoder(weights):
-    """Return the weights of the two parts, as of networks that carry their states."""
+    """Return the weights of encoder and decoder, as separate networks that carry their states."""
     network, (coder, *rest) = weights.network, weights.network.layers
     encoder = replace(network, layers=(*coder.encoder, Activation("identity")), inputs=1)
     decoder = replace(network, layers=(*coder.decoder, *rest), inputs=1)
@@ -95,30 +98,30 @@ def encoder_and_decoder(weights):
 
 
 def beam_search(decoder, states, width, longest, n_jobs):
-    """Return the most probable outputs that a beam search finds, for several inputs at once.
+    """Return the most probable outputs found by beam search, for several inputs at once.
 
     Parameters
     ----------
     decoder : Weights
-        Its last symbol is the mark that begins and ends outputs.
+        The decoder's weights; its last symbol is the start and end token of outputs.
     states : ndarray of shape (n_inputs, state_size)
-        Those that the encoder has left.
+        The encoder's final states.
     width : int
-        How many beginnings are kept of each output.
+        Number of prefixes to keep for each output.
     longest : int
-        Symbols of an output, at most.
+        Maximum number of symbols of an output.
     n_jobs : int or None
 
     Returns
     -------
     outputs : list of ndarray of int64
-        Without marks.
+        The symbols of each output, without start and end tokens.
     """
     n, n_symbols = len(states), decoder.network.output_shape[-1]
     mark, each = n_symbols - 1, np.arange(n)[:, None]
     carry = np.repeat(states, width, axis=0)
     beams = np.full((n, width, 1), mark)
-    scores = np.full((n, width), -np.inf)  # of the beginnings that are still open
+    scores = np.full((n, width), -np.inf)  # of the prefixes that have not ended
     scores[:, 0] = 0.0
     best, outputs = np.full(n, -np.inf), [None] * n
     out = np.empty((n * width, n_symbols), decoder.dtype)
@@ -138,7 +141,7 @@ def beam_search(decoder, states, width, longest, n_jobs):
             for i in np.flatnonzero(ended.max(axis=1) > best):
                 outputs[i] = beams[i, ended[i].argmax(), 1:-1]
             best = np.maximum(best, ended.max(axis=1))
-            # what has ended, and what cannot become the best any more
+            # prefixes that have ended, and those that can no longer become the best
             scores[(symbols == mark) | (scores.max(axis=1) <= best)[:, None]] = -np.inf
             if (scores == -np.inf).all():
                 break
@@ -146,13 +149,13 @@ def beam_search(decoder, states, width, longest, n_jobs):
 
 
 class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
-    """A recurrent network that translates texts, character by character.
+    """A recurrent encoder-decoder network that translates texts, character by character.
 
-    An encoder reads the input; a decoder goes on from the states in which that has ended, and
-    predicts each character of the output from those before it, and the end from all of them. Inputs
-    and outputs have any length, and vocabularies of their own. In training the decoder is shown the
+    An encoder reads the input. A decoder starts from the encoder's final states and predicts each
+    character of the output, and finally its end, from the characters before it. Inputs and outputs
+    may have any length, and each have a vocabulary of their own. In training, the decoder reads the
     true output up to each character (teacher forcing); the loss is the mean over all characters of
-    outputs, ends included. `predict` shows it what it has written itself.
+    the outputs, ends included. In `predict`, it reads the characters that it has predicted.
 
     References
     ----------
@@ -176,8 +179,10 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         "The characters of inputs, each a str, in the order of their code points.",
         kind="ndarray of shape (n_vocabulary,)",
     )
-    output_vocabulary_: Array = fitted("Those of outputs.", kind="ndarray of shape (n_vocabulary,)")
-    longest_output_: int = fitted("Characters of the longest output that was fitted.")
+    output_vocabulary_: Array = fitted(
+        "The characters of outputs, in the same form.", kind="ndarray of shape (n_vocabulary,)"
+    )
+    longest_output_: int = fitted("Number of characters of the longest training output.")
 
     # --- fitting
 
@@ -188,26 +193,26 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         Parameters
         ----------
         X : list, tuple, array or Series of str or Path
-            The inputs. Any of them may be empty. A :class:`pathlib.Path`, here and wherever texts
-            are taken, stands for what its file holds, in UTF-8; a str is text itself.
+            The inputs. Any of them may be empty. A :class:`pathlib.Path`, here and in every other
+            method, stands for the contents of that file, in UTF-8; a str is the text itself.
         y : list, tuple, array or Series of str or Path
-            Their outputs.
+            The outputs, one per input.
         X_val, y_val : list, tuple, array or Series of str or Path, default=None
-            Pairs to validate with after each epoch. With early stopping they take the place of the
-            part that would be held back.
+            Validation pairs, scored after each epoch. With early stopping they are used in place of
+            held-back pairs.
         """
         return self._fit(X, y, validation=(X_val, y_val, None))
 
     @partial_fits
     def partial_fit(self, X, y) -> Self:
-        """Go once over more pairs, from where training stands; the first call learns vocabularies.
+        """Train for one epoch on more pairs; the first call learns the vocabularies.
 
         Parameters
         ----------
         X : list, tuple, array or Series of str or Path
             The inputs.
         y : list, tuple, array or Series of str or Path
-            Their outputs.
+            The outputs, one per input.
         """
         return self._fit(X, y, incremental=True)
 
@@ -216,7 +221,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         return Translation()
 
     def _read(self, X, y, reset=False):
-        """Return texts as Pairs, which hold the targets too; if `reset`, learn the vocabularies."""
+        """Return texts as Pairs, including the targets; if `reset`, learn the vocabularies."""
         check_given(self, y)
         X, y = _as_pairs(X, y, to_fit=True)
         if reset:
@@ -227,9 +232,9 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
             self.output_vocabulary_ = self._output_characters.vocabulary
         elif self.unknown != self._input_characters.unknown:
             raise ValueError(
-                f"unknown is {self.unknown!r}; training goes on with "
-                f"unknown={self._input_characters.unknown!r}, which the network was fitted with. "
-                "Fit anew, with warm_start=False, to change it."
+                f"unknown is {self.unknown!r}; training continues with "
+                f"unknown={self._input_characters.unknown!r}, with which the network was fitted. "
+                "Refit with warm_start=False to change it."
             )
         return self._pairs(X, y)
 
@@ -241,7 +246,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         )
 
     def _network(self, task, pairs, n_outputs):
-        """Return the Network that the parameters describe, and the longest output there was."""
+        """Return the Network that the parameters describe, and the length of the longest output."""
         parts = [self._recurrent(n) for n in (len(self._input_characters), n_outputs)]
         layers = (EncoderDecoder(*parts, pairs.in_steps), Dense(n_outputs), Activation("softmax"))
         inputs = pairs.in_steps + pairs.out_steps
@@ -252,9 +257,9 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
     @consistent
     def predict(self, X) -> Array:
-        """Write the outputs that are most probable, as far as a beam search finds them.
+        """Predict the most probable outputs, as far as beam search finds them.
 
-        It goes on with the `beam_width` most probable beginnings of an output, its end counting
+        The search keeps the `beam_width` most probable prefixes of an output, where its end counts
         as a character, until none of them can become more probable than one that has ended.
 
         Parameters
@@ -265,7 +270,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         Returns
         -------
         y : ndarray of shape (n_texts,)
-            The outputs, each a str. That of an input is the same alone and among any others.
+            The outputs, each a str. The output of an input is the same alone and in any batch.
         """
         check_is_fitted(self)
         self._validate_params()  # beam_width and max_length may be new
@@ -285,19 +290,19 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
     @consistent
     def score(self, X, y) -> float:
-        """Return the part of outputs that `predict` finds exactly.
+        """Return the fraction of outputs that `predict` predicts exactly.
 
         Parameters
         ----------
         X : list, tuple, array or Series of str or Path
             The inputs.
         y : list, tuple, array or Series of str or Path
-            Their outputs, in any characters.
+            The true outputs, which may have characters outside the vocabulary.
 
         Returns
         -------
         score : float
-            From 0 to 1.
+            The fraction, from 0 to 1.
         """
         X, y = _as_pairs(X, y)
         return float(np.mean([found == wanted for found, wanted in zip(self.predict(X), y)]))
@@ -311,12 +316,12 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
         X : list, tuple, array or Series of str or Path
             The inputs.
         y : list, tuple, array or Series of str or Path
-            Their outputs.
+            The outputs, one per input.
 
         Returns
         -------
         log_likelihood : ndarray of shape (n_texts,)
-            The logarithm of the probability of y: the sum over its characters and its end.
+            The log-probability of each output: the sum over its characters and its end.
         """
         check_is_fitted(self)
         pairs, weights = self._pairs(*_as_pairs(X, y)), self._placed_weights
@@ -324,22 +329,22 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
 
     @consistent
     def activations(self, X, y, layer=-2) -> list[Array]:
-        """Return the outputs of one of the layers as it writes given outputs.
+        """Return the activations of a layer at each step of given outputs (teacher forcing).
 
         Parameters
         ----------
         X : list, tuple, array or Series of str
             The inputs.
         y : list, tuple, array or Series of str
-            Their outputs.
+            The outputs, one per input.
         layer : int or str, default=-2
-            Its place in `layers_`, or its name. The default is the decoder: what the output layer
-            gets.
+            The layer's index in `layers_`, or its name. The default is the decoder, whose
+            activations are the input of the output layer.
 
         Returns
         -------
         activations : list of ndarray of shape (n_chars + 1, units)
-            For each pair, a row before each character of the output and before its end.
+            For each pair, one row before each character of the output and one before its end.
         """
         check_is_fitted(self)
         outputs = self._pairs(*_as_pairs(X, y)).outputs(self._up_to(layer), self.n_jobs)

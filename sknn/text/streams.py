@@ -1,7 +1,7 @@
-"""Texts as parallel streams: how a recurrent network goes through them, its state carried on.
+"""Texts as parallel streams, through which a recurrent network carries its state.
 
-A text is an array of the numbers of its symbols. Each is the input of one step and the target of
-the one before. A stream is a queue of chunks of at most `time` steps; a step of the engine takes
+A text is an array of symbol numbers. Each symbol is the input of one step and the target of the
+step before. A stream is a queue of chunks of at most `time` steps; a step of the engine processes
 one chunk of each stream.
 """
 
@@ -19,22 +19,22 @@ from ..tape.sources import ClassNumbers, Source
 
 #: The key of a source of symbols.
 TOKENS = Source(np.zeros((1, 1), np.int64)).key
-#: Steps of a chunk when texts are only read, and how many texts are read together.
+#: Steps per chunk outside of training, and number of texts that are read together.
 _TIME, _TOGETHER = 64, 256
-#: Memory for the probabilities that are looked at together.
+#: Bytes for the probabilities that are held at a time.
 LOOK_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """In which order chunks are gone through: a row of each array is a step, a column a stream.
+    """The order in which chunks are processed: rows of each array are steps, columns are streams.
 
     Attributes
     ----------
     rows : ndarray of int64
         Where a chunk begins among the symbols of all texts.
     lengths : ndarray of int64
-        How many of its symbols are read; 0 where a stream has ended.
+        Number of its symbols that are read; 0 where a stream has ended.
     resets : ndarray of uint8
         Whether the state is zero before it.
     """
@@ -45,21 +45,21 @@ class Schedule:
 
 
 def deal(starts, lengths, time, n_streams=None):
-    """Return the schedule that deals the chunks of texts to streams, in equal runs.
+    """Return the schedule that distributes the chunks of texts over streams, in equal runs.
 
-    A stream's chunks follow each other in the texts, and no two streams differ by more than one. So
-    a single text is cut in contiguous parts; of several, only some that are longer than a chunk are
-    cut at all. Parts begin with a state of zero.
+    A stream's chunks follow each other in the texts, and numbers of chunks differ by at most one
+    between streams. So a single text is split into contiguous parts; of several texts, only some
+    that are longer than a chunk are split at all. Parts begin with a state of zero.
 
     Parameters
     ----------
     starts, lengths : ndarray of int64
-        Where texts begin, and how many symbols are read of each.
+        Where texts begin, and how many symbols of each are read.
     time : int
-        The longest chunk.
+        Maximum length of a chunk.
     n_streams : int or None
-        The largest number of streams; there are not more than chunks. None: side by side, each
-        text is a stream of its own.
+        Maximum number of streams; there are never more than chunks. None: each text is a stream of
+        its own.
 
     Returns
     -------
@@ -89,9 +89,9 @@ def deal(starts, lengths, time, n_streams=None):
 
 
 def join(texts, time):
-    """Return all texts in one array, with room behind for a chunk, and all chunks of it.
+    """Return all texts in one array, padded by a chunk, and a view of all chunks in it.
 
-    And where each text begins, and how long it is.
+    Then the position where each text begins, and its length.
     """
     sizes = np.array([len(text) for text in texts], np.int64)
     codes = np.concatenate([*texts, np.zeros(time + 1, np.int64)])
@@ -101,7 +101,7 @@ def join(texts, time):
 
 @dataclass
 class Streams(Data):
-    """Texts to learn from or to validate with; lengths and resets are by position.
+    """Training or validation texts; lengths and resets are by position.
 
     Attributes
     ----------
@@ -126,13 +126,13 @@ class Streams(Data):
         lengths = self.lengths.reshape(-1, batch)
         symbols = lengths.sum(axis=1)
         sums = symbols if self.reduction == "mean" else (lengths > 0).sum(axis=1)
-        # what is reported is the loss by symbol, whatever the gradient is divided by
+        # the reported loss is per symbol, whatever the gradient is divided by
         rates = np.column_stack([1.0 / sums, np.ones(len(sums))])
         bound = {"lengths": self.lengths, "resets": self.resets, "carry": self.carry}
         return Pass(self.rows, rates, symbols, bound)
 
     def evaluate(self, weights, n_jobs):
-        """Return the mean loss; there are no outputs to score."""
+        """Return the mean loss, and None, as there are no outputs to score."""
         n, once = len(self.carry), self.once(len(self.carry))
         keys = self.targets.key, True
         total = len(once.rows)
@@ -144,7 +144,7 @@ class Streams(Data):
 
 
 class StepRecorder(Trainer):
-    """A Trainer of streams that keeps the loss of each step, the mean over its symbols.
+    """A Trainer of streams that records the loss of each step, the mean over its symbols.
 
     Attributes
     ----------
@@ -167,24 +167,25 @@ class StepRecorder(Trainer):
 
 
 def likelihood(data, loss, outputs, weights):
-    """Return the mean log-likelihood of a symbol: the score of streams."""
+    """Return the score of streams, the mean log-likelihood per symbol."""
     return -loss
 
 
 def make_streams(texts, name, network, dtype, n_streams, reduction):
-    """Return texts as streams for a network that reads chunks; there must be something in them.
+    """Return texts as streams for a network that reads chunks.
 
     Parameters
     ----------
     texts : list of ndarray of int64
+        The texts. At least one must have two or more symbols.
     name : str
-        What errors call them.
+        The name to use in error messages.
     network : Network
         Its number of inputs is the length of a chunk.
     dtype : dtype
-        What the network computes in.
+        Floating-point precision of the computation.
     n_streams : int
-        The largest number of streams.
+        Maximum number of streams.
     reduction : {'mean', 'sum'}
         As in :class:`Streams`.
     """
@@ -209,27 +210,27 @@ def make_streams(texts, name, network, dtype, n_streams, reduction):
     )
 
 
-# --- reading, without learning
+# --- outside of training
 
 
 @contextmanager
 def reading(weights, time, carry, purpose, n_jobs=None, total=None):
-    """Give a function by which a network goes on from the states in `carry`, and changes them.
+    """Yield a function that runs a network from the states in `carry`, which it updates.
 
-    ``read(source, rows, lengths=None, out=None)`` reads from each of `rows` on, as many rows a
-    step as there are states, and leaves its outputs in `out`.
+    ``read(source, rows, lengths=None, out=None)`` reads a chunk from each of `rows` on, as many
+    rows per step as there are states, and writes the outputs to `out`.
 
     Parameters
     ----------
     weights : Weights
     time : int
-        Steps of a chunk.
+        Steps per chunk.
     carry : ndarray of shape (n_streams, state_size)
     purpose : {'states', 'predict'}
-        What the function is asked for: nothing else, or outputs too.
+        What the function computes: only the states, or outputs, too.
     n_jobs : int or None
     total : int or None
-        How many rows will be read, about; None: as many as there are states.
+        Approximate number of rows to read; None: as many as there are states.
     """
     weights, n = weights.of(with_steps(weights.network, time)), len(carry)
     opened = open_session(weights, purpose, TOKENS, n, n_jobs, carries=True, total=total)
@@ -243,9 +244,9 @@ def reading(weights, time, carry, purpose, n_jobs=None, total=None):
     give_way()
 
 
-@lru_cache(maxsize=64)  # what is computed of a network once belongs to the object
+@lru_cache(maxsize=64)  # a network caches its derived values in the object
 def with_steps(network, time):
-    """Return the network for chunks of so many steps."""
+    """Return the network for chunks of `time` steps."""
     return replace(network, inputs=time)
 
 
@@ -255,7 +256,7 @@ def final_states(weights, texts, n_jobs=None):
     Returns
     -------
     states : ndarray of shape (n_texts, state_size)
-        As the engine carries them: layer by layer.
+        In the engine's format: layer by layer.
     """
     states = np.zeros((len(texts), weights.network.state_size), weights.dtype)
     for places, time in _groups(texts):
@@ -270,7 +271,7 @@ def final_states(weights, texts, n_jobs=None):
 
 
 def all_outputs(weights, texts, n_jobs=None):
-    """Yield the network's outputs for each text, from a state of zero: a row a symbol."""
+    """Yield the network's outputs for each text, from a state of zero: one row per symbol."""
     units = weights.network.output_shape[-1]
     for text in texts:
         time = min(_TIME, 1 << max(len(text) - 1, 0).bit_length())  # few programs
@@ -284,9 +285,9 @@ def all_outputs(weights, texts, n_jobs=None):
 
 
 def log_likelihoods(weights, texts, n_jobs=None):
-    """Return the logarithm of the probability of each text, given its first symbol.
+    """Return the log-probability of each text, given its first symbol.
 
-    Each is one stream from its beginning to its end.
+    Each text is one stream, from its beginning to its end.
 
     Returns
     -------
@@ -299,12 +300,12 @@ def log_likelihoods(weights, texts, n_jobs=None):
 
 
 def _groups(texts):
-    """Yield the places of texts to read together, of similar lengths, and how long chunks are."""
+    """Yield the indices of texts of similar lengths, to read together, and the chunk length."""
     sizes = np.array([len(text) for text in texts])
     order = np.argsort(sizes, kind="stable")
     sizes, first = sizes[order], 0
     while first < len(order):
-        # those that end early would only wait for the others
+        # much shorter texts would only wait for the others
         similar = np.searchsorted(sizes, 2 * sizes[first] + _TIME, side="right")
         last = min(first + _TOGETHER, int(similar))
         longest = int(sizes[last - 1])
@@ -331,21 +332,21 @@ def _read_together(weights, texts, time, n_jobs):
             found = np.take_along_axis(outputs, windows[rows + 1][..., None], axis=3)[..., 0]
             found = np.where(np.arange(time) < lengths[..., None], found, 1.0)
             logs = np.log(np.maximum(found, smallest), dtype=np.float64).swapaxes(0, 1)
-            # one after the other, so that a text's sum does not depend on the others' lengths
+            # added in sequence, so that a text's sum does not depend on the others' lengths
             terms = np.column_stack([sums, logs.reshape(n, -1)])
             sums = np.cumsum(terms, axis=1)[:, -1]
     return sums
 
 
 def next_probabilities(weights, codes, carry, n_jobs=None):
-    """Return the probabilities of the symbol after each of `codes`; the states go on.
+    """Return the distribution of the symbol after each of `codes`; the states are updated.
 
     Parameters
     ----------
     weights : Weights
     codes : ndarray of int64 of shape (n_streams,)
     carry : ndarray of shape (n_streams, state_size)
-        The states before; changed in place.
+        The states before; updated in place.
 
     Returns
     -------
