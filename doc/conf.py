@@ -50,7 +50,7 @@ autodoc_typehints = "none"
 # with a network.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(sklearn|numpy|scipy|pandas)\..*"),
+    ("py:.*", r"(sklearn|numpy|scipy|pandas|pathlib)\..*"),
     # in docstrings that are inherited from scikit-learn
     (
         "std:ref",

@@ -51,9 +51,8 @@ print(vae.history_.iloc[[0, 9, 49, -1]])
 # A plain autoencoder needs more dimensions. t-SNE keeps neighbors in the 16 dimensions close in the
 # plane. It embeds only the points that it is fitted to, and cannot place new ones.
 deep = AutoencoderTransformer(
-    (128, 64, 16), ["relu", "relu", "identity"], loss="log_loss", batch_size=32,
-    learning_rate_init=3e-3, max_iter=150, random_state=0,
-).fit(X_train)  # fmt: skip
+    (128, 64, 16), loss="log_loss", learning_rate_init=3e-3, max_iter=150, random_state=0
+).fit(X_train)
 maps["autoencoder, t-SNE"] = TSNE(random_state=0).fit_transform(deep.transform(X_test))
 
 # %%

@@ -34,7 +34,7 @@ training = {
     "random_state": 0,
 }
 vae = VariationalAutoencoderTransformer(2, (256, 64), **training).fit(X)
-plain = AutoencoderTransformer((256, 64, 2), ["relu", "relu", "identity"], **training).fit(X)
+plain = AutoencoderTransformer((256, 64, 2), **training).fit(X)
 
 # %%
 # The two parts of the loss

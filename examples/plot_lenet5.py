@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from sknn import ConvNetClassifier, ConvNetTransformer
+from sknn import ConvNetClassifier
 
 mnist = Path(os.environ.get("MNIST", "mnist.npz"))
 if mnist.is_file():
@@ -85,18 +85,12 @@ n_filters = kernels.shape[-1]
 shown = X_test[y_test == 5][:1]
 
 
-def activation_maps(layer, images):
-    """Return the outputs of a layer as images: (image, height, width, filter)."""
-    rows = ConvNetTransformer(net, layer=layer).fit(images).transform(images)
-    return rows.reshape(len(images), *net.summary().rows[layer].output_shape)
-
-
 def show(panel, image, **options):
     panel.imshow(image, **options)
     panel.set(xticks=[], yticks=[])
 
 
-maps = activation_maps(0, shown)[0]
+maps = net.activations(shown, 0)[0]  # (height, width, filters)
 figure, panels = plt.subplots(
     2, n_filters + 1, figsize=(10, 3.1), width_ratios=[1.25] + [1] * n_filters, layout="constrained"
 )
@@ -117,7 +111,7 @@ plt.show()
 # to parts of digits rather than to edges, so their maps differ between digits. Each row shows one
 # digit, each column one filter.
 rows = [np.flatnonzero(y_test == digit)[0] for digit in (0, 1, 4, 7)]
-maps = activation_maps(2, X_test[rows])
+maps = net.activations(X_test[rows], 2)
 n_filters = maps.shape[-1]
 
 figure, panels = plt.subplots(len(rows), n_filters + 1, figsize=(12, 3.3), layout="compressed")

@@ -4,7 +4,7 @@ Radial basis functions: bumps that add up to a sine
 
 A radial basis function network is a weighted sum of bumps, one around each of its centers. The
 figures show the weighted bumps and the curve that they and the intercept add up to, for two, four
-and eight centers, and for two kinds of widths.
+and eight centers, and for three kinds of widths.
 """
 
 # %%
@@ -39,9 +39,11 @@ def bumps(net):
 # ``widths="cluster"`` gives each center the standard deviation of the points nearest to it: with
 # many centers, the bumps are narrow, hardly overlap, and leave valleys between them.
 # ``widths="shared"`` is based on the largest distance between centers: the bumps are wide and
-# overlap, with large weights of both signs whose sum is smooth.
-figure, panels = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
-for line, widths in zip(panels, ("cluster", "shared")):
+# overlap, with large weights of both signs whose sum is smooth. ``widths="auto"``, the default,
+# widens those of the clusters until they reach other centers: the bumps overlap, too, and four or
+# eight of them come closest to the sine; two of them are too wide for it.
+figure, panels = plt.subplots(3, 3, figsize=(11, 7.5), layout="constrained")
+for line, widths in zip(panels, ("cluster", "shared", "auto")):
     for panel, k in zip(line, (2, 4, 8)):
         net = RBFNetRegressor(k, widths=widths, random_state=0).fit(X, y)
         error = np.sqrt(np.mean((net.predict(grid[:, np.newaxis]) - truth) ** 2))
