@@ -274,7 +274,7 @@ class Descent(Parameters):
         default=None, valid=THREADS,
     )
 
-    loss_: float = fitted("Loss of the last epoch.")
+    loss_: float = fitted("Final training loss.")
     best_loss_: float | None = fitted("Minimum loss; None with early stopping.")
     loss_curve_: list[float] = fitted("Loss of each epoch.")
     learning_rate_curve_: list[float] | None = fitted(
@@ -294,7 +294,7 @@ class Descent(Parameters):
         "Validation score of the weights that early stopping kept."
     )
     history_: "pd.DataFrame" = fitted("All of these curves, one row per epoch.", kind="DataFrame")
-    n_iter_: int = fitted("Number of epochs of the last fit.")
+    n_iter_: int = fitted("Number of epochs (for 'lbfgs', iterations) of the last fit.")
 
 
 class Minibatches(Parameters):
@@ -350,7 +350,7 @@ class LayeredTraining(Minibatches, LayeredDescent, AnySolver):
 class Features(Parameters):
     """Features of the input."""
 
-    n_features_in_: int = fitted("Number of features in `fit`.")
+    n_features_in_: int = fitted("Number of features seen during `fit`.")
     feature_names_in_: Array = fitted("Names of the features, if X has any.", kind="ndarray of str")
 
 
@@ -389,7 +389,7 @@ class EitherLoss(Parameters):
 
     loss: Literal["auto"] | ClassificationLosses | RegressionLosses = param(
         f"""'log_loss' or 'squared_error' in classification; in regression
-    {_REGRESSION}. 'auto' is the first of each.""",
+    {_REGRESSION}. 'auto' is 'log_loss' in classification and 'squared_error' in regression.""",
         default="auto", kind="str",
     )
 

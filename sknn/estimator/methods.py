@@ -71,7 +71,7 @@ class _Predicts:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class _Predicts:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The true targets; targets at each time step all count equally.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -163,7 +163,7 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
 
         Returns
         -------
@@ -180,7 +180,7 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
 
         Returns
         -------

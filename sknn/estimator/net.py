@@ -314,10 +314,10 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
         layer : int or str, default=-2
             Index in `layers_`, or name of the layer; for a multilayer perceptron, index in
-            `coefs_`. The default is the last layer before the output layer.
+            `coefs_`. The default is the layer before the output layer.
 
         Returns
         -------
@@ -429,7 +429,7 @@ def _why_no_part(labels):
     """Return why samples with these labels (or None) cannot be split in two."""
     classes, counts = np.unique([] if labels is None else labels, return_counts=True)
     if len(classes) < 2:
-        return "the validation set or the remaining training set is too small"
+        return "the validation set is too small, or the remaining training set"
     if counts.min() < 2:
         rare = classes[counts.argmin()]
         return f"class {rare!s} has 1 sample, and both parts need one of each class"

@@ -44,13 +44,13 @@ class WeightFiles:
         """Load the parameters from a safetensors file; the estimator is then fitted.
 
         The tensors must have PyTorch's names, and torchvision's for the predefined architectures.
-        The parameters of the estimator define the network (for images, they include
-        `image_shape`); the numbers of features and outputs are those of the last fit, or else of
-        the file. A network for two classes has one output: if the file has two, it becomes their
-        difference. The network computes in `dtype`; with None, in that of the last fit, or else in
-        float32. To continue training on the same classes, set ``warm_start=True``, or pass the
-        path as `initializer`, which clones keep; otherwise `fit` starts from scratch. Text models
-        must be fitted first, so that their vocabulary is known.
+        The parameters of the estimator define the network (for images, set `image_shape` too); the
+        numbers of features and outputs are those of the last fit, or else of the file. A network
+        for two classes has one output: if the file has two, it becomes their difference. The
+        network computes in `dtype`; with None, in that of the last fit, or else in float32. To
+        continue training on the same classes, set ``warm_start=True``, or pass the path as
+        `initializer`, which clones keep; otherwise `fit` starts from scratch. Text models must be
+        fitted first, so that their vocabulary is known.
 
         Parameters
         ----------
