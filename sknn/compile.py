@@ -1,10 +1,10 @@
-"""Compile kernels ahead of time, for an image of a container or before a service starts.
+"""Compile kernels ahead of time, for a container image or before a service starts.
 
-``python -m sknn.compile`` compiles what the usual fits and predictions of all estimators need;
-``python -m sknn.compile MLPNetClassifier`` what those of one do. The estimators themselves are used
-for it: each is fitted to a few random rows in the usual ways, and predicts many rows, a few, and a
-single one. A kernel is compiled for small numbers of units one by one, and for larger ones by what
-they are multiples of; so there are layers of all of these sizes.
+``python -m sknn.compile`` compiles the kernels that typical fits and predictions of all estimators
+need, ``python -m sknn.compile MLPNetClassifier`` those of one estimator. It runs the estimators:
+each is fitted to a few random rows in typical configurations and predicts many rows, a few, and a
+single one. Kernels are specialized for each small number of units; for larger numbers, for what
+these are multiples of. The fits have layers of all of these sizes.
 """
 
 import argparse
@@ -33,15 +33,15 @@ from .layers import (
     MaxPooling2D,
 )
 
-#: Rows to fit, enough for blocks of the full width, and a few.
+#: Numbers of rows: enough for blocks of the full width, and a few.
 _MANY, _FEW = 40, 2
 _TYPES = "float32", "float64"
-#: What an estimator may do with rows once it is fitted.
+#: Methods that fitted estimators may have.
 _METHODS = "predict", "transform", "reconstruct"
 
 
 def _units(dtype):
-    """Return numbers of units of which each has a tile, or a pack, that those before do not."""
+    """Return numbers of units, one for each combination of tile and pack."""
     packing, found = DEVICES[HOST].packing(dtype), {}
     for units in range(1, _MANY):
         found.setdefault((packing.tile(units), packing.units(units)), units)
@@ -49,10 +49,11 @@ def _units(dtype):
 
 
 def _sizes(dtype):
-    """Return sizes of layers, such that those of all networks need no other kernels.
+    """Return layer sizes that together need all kernels that any sizes need.
 
-    These depend on the tile and the pack of a layer's units, and on the tile of its inputs with
-    that pack. So all of the former are among them, and of the latter, all are neighbors.
+    Kernels depend on the tile and the pack of a layer's units, and on the tile of its inputs
+    together with that pack. The list has all combinations of the former, and adjacent layers for
+    all combinations of the latter.
     """
     packing, units = DEVICES[HOST].packing(dtype), _units(dtype)
     tiles, packs = ({of(n): n for n in units}.values() for of in (packing.tile, packing.units))
@@ -61,7 +62,7 @@ def _sizes(dtype):
 
 
 def _classes(dtype):
-    """Return the numbers of classes that there may be, as targets."""
+    """Return targets with different numbers of classes, by that number."""
     return {n: np.arange(_MANY) % n for n in _units(dtype) if n > 1}
 
 
@@ -70,7 +71,7 @@ def _rows(dtype, n_features=6):
 
 
 def _targets(classifies):
-    """Return the kinds of targets: two classes, several, and sets of labels; or numbers."""
+    """Return targets of all kinds: two classes, several, multilabel; or real numbers."""
     numbers = np.arange(_MANY)
     if classifies:
         return {
@@ -82,7 +83,7 @@ def _targets(classifies):
 
 
 def _kinds_of_rows(X):
-    """Return other kinds of rows that the same type may be computed for."""
+    """Return X in other memory layouts and dtypes."""
     whole = (8 * X).astype(np.int64)
     return {
         "columns in one piece": np.asfortranarray(X), "integers": whole,
@@ -135,12 +136,12 @@ def _rbf(cls, dtype, classifies):
 
 
 def _images(dtype, channels):
-    """Return images of eight rows and columns."""
+    """Return images of 8 x 8 pixels."""
     return np.random.RandomState(0).rand(_MANY, 8, 8, channels).astype(dtype)
 
 
 def _blocks(filters, normalized=False):
-    """Return the layers of a usual small network for images."""
+    """Return the layers of a typical small network for images."""
     layers = []
     for n in filters:
         normalization = [BatchNormalization()] if normalized else []
@@ -174,7 +175,7 @@ def _convnet_transformer(cls, dtype):
 
 
 def _cells(dtype):
-    """Return cells, and sizes of eight units or more that need other kernels than those before."""
+    """Yield cells with numbers of units from 8 on, one for each set of kernels."""
     packing = DEVICES[HOST].packing(dtype)
     for cell, gates in (("lstm", 4), ("gru", 2), ("rnn", 1)):
         first = {}
@@ -197,7 +198,7 @@ def _rnn(cls, dtype, classifies):
     lanes = DEVICES[HOST].packing(dtype).lanes
     for n_features in range(1, 11):
         X = random_state.rand(_MANY, 4, n_features).astype(dtype)
-        for size in lanes, 3 * lanes // 4:  # whose gates fill packs of two vectors, or of one
+        for size in lanes, 3 * lanes // 4:  # whose gates fill packs of two vectors or one
             yield f"{n_features} features, {size} units", cls(hidden_size=size, **small), X, y
     for kind, target in targets.items():
         yield kind, cls(**small), X, target
@@ -261,7 +262,7 @@ def _markov(cls, dtype):
     return ()
 
 
-#: By estimator, what yields its usual fits for a type: what to call one, the estimator, its data.
+#: By estimator, a function that yields its typical fits for a dtype: label, estimator, data.
 USUAL = {
     "AutoencoderTransformer": _autoencoder,
     "CharMarkovChain": _markov,
@@ -286,12 +287,12 @@ USUAL = {
 
 
 def usual_fits(name, dtype):
-    """Return the usual fits of an estimator: what to call it, the estimator, and its data."""
+    """Return the typical fits of an estimator: label, estimator, and data."""
     return list(USUAL[name](getattr(sknn, name), dtype))
 
 
 def use(net, X, *y):
-    """Fit an estimator, and have it do what it can with many rows, a few, and one."""
+    """Fit an estimator, and call its methods with many rows, a few, and one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net.fit(X, *y)
@@ -306,7 +307,7 @@ def use(net, X, *y):
 
 
 def _tried(what, *fit):
-    """Return what an estimator's use has compiled, how long it took, and what went wrong."""
+    """Run a fit; return its label, number of compiled kernels, seconds, and error."""
     start, before, error = time.perf_counter(), DEVICES[HOST].count_compiled(), None
     try:
         use(*fit)
@@ -322,40 +323,40 @@ def _estimator(name):
     by_case = {known.lower(): known for known in USUAL}
     near = difflib.get_close_matches(name.lower(), by_case, n=1)
     hint = f"did you mean {by_case[near[0]]}?" if near else f"there are {', '.join(USUAL)}."
-    raise argparse.ArgumentTypeError(f"no estimator is called {name!r}; {hint}")
+    raise argparse.ArgumentTypeError(f"there is no estimator {name!r}; {hint}")
 
 
 def _count(text):
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer.")
     return int(text)
 
 
 def _options(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m sknn.compile",
-        description="Compile the kernels that the usual fits and predictions of estimators need, "
-        "for the processor of this machine. They are kept in the folder 'sknn' of NUMBA_CACHE_DIR, "
-        "where that is set, else of the user's cache.",
+        description="Compile the kernels that typical fits and predictions of estimators need, for "
+        "the processor of this machine. They are stored in the folder 'sknn' of NUMBA_CACHE_DIR "
+        "if that is set, else in the user's cache directory.",
     )
     parser.add_argument(
         "estimators", nargs="*", type=_estimator, metavar="estimator",
-        help="names of estimators; without any, all of them",
+        help="names of estimators (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--dtype", choices=_TYPES, action="append",
-        help="what is computed in; without it, both",
+        help="floating-point type of the computation (default: both)",
     )  # fmt: skip
     parser.add_argument(
         "--jobs", type=_count, default=joblib.cpu_count(), metavar="N",
-        help="how many processes compile; without it, as many as there are cores",
+        help="number of processes (default: the number of cores)",
     )  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="list the usual fits, and do no more")
+    parser.add_argument("--list", action="store_true", help="only list the typical fits")
     return parser.parse_args(arguments)
 
 
 def main(arguments=None):
-    """Compile ahead of time; return the status to exit with."""
+    """Compile ahead of time; return the exit status."""
     options, start = _options(arguments), time.perf_counter()
     names, types = options.estimators or list(USUAL), options.dtype or _TYPES
     fits = [
@@ -369,10 +370,10 @@ def main(arguments=None):
         return 0
     folder = DEVICES[HOST].kernels_folder()
     if folder is None:
-        print("There is no folder that can be written, to keep kernels in.", file=sys.stderr)
+        print("There is no writable folder to store kernels in.", file=sys.stderr)
         return 1
     print(f"Compiling for {', '.join(names)} ({', '.join(types)}) to {folder}", flush=True)
-    # what stands side by side is done at once, and shares few kernels: half a list apart
+    # neighbors run at the same time and should share few kernels: half a list apart
     half = -(-len(fits) // 2)
     order = [fit for pair in zip_longest(fits[:half], fits[half:]) for fit in pair if fit]
     run = joblib.Parallel(options.jobs, return_as="generator_unordered", batch_size=1)
@@ -386,7 +387,7 @@ def main(arguments=None):
             print(f"{what}: {compiled} kernels, {seconds:.1f} s", flush=True)
     print(f"Compiled {total} kernels in {time.perf_counter() - start:.0f} s.")
     if failed:
-        print(f"{failed} of {len(fits)} fits have failed.", file=sys.stderr)
+        print(f"{failed} of {len(fits)} fits failed.", file=sys.stderr)
     return int(failed > 0)
 
 

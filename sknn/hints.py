@@ -1,10 +1,10 @@
-"""What users may have meant: names that are nearly right, and those of other libraries."""
+"""Hints for misspelled names, and for the names that other libraries use."""
 
 import difflib
 import inspect
 import re
 
-#: Names of parameters, of arguments and of methods, and what others call them.
+#: Names of parameters, arguments and methods, and their names in other libraries.
 _NAMES = {
     "n_components": "latent_dim latent_size code_size n_latent",
     "max_iter": "epochs n_epochs nb_epoch num_epochs max_epochs iterations n_iter",
@@ -64,14 +64,14 @@ _NAMES = {
     "kernel_l2": "l2 kernel_regularizer weight_decay",
     "set_callbacks": "callbacks callback",
 }  # fmt: skip
-#: What is shown in place of a name, where that alone would not do.
+#: Text shown instead of a name where the name alone would not help.
 _SHOWN = {
     "X_val": "X_val and y_val",
     ("weight_decay", "alpha"): "alpha, with solver='adamw'",
     "set_callbacks": "the method set_callbacks",
 }
 
-#: Values that are words, and what others call them.
+#: Values that are names, and their names in other libraries.
 _VALUES = {
     "logistic": "sigmoid",
     "identity": "linear none",
@@ -123,12 +123,12 @@ _VALUES = {
 
 
 def _plain(word):
-    """Return a word without what people write in different ways."""
+    """Return a word in lower case, without punctuation."""
     return re.sub("[^a-z0-9]", "", word.lower())
 
 
 def _by_synonym(table):
-    """Return, by what others say, what is said here."""
+    """Return the names used here, by the names that others use."""
     found = {}
     for name, others in table.items():
         for other in others.split():
@@ -140,14 +140,14 @@ _NAMES, _VALUES = _by_synonym(_NAMES), _by_synonym(_VALUES)
 
 
 def _same(word, names, synonyms):
-    """Return the one of some names that a word is but for its writing, or a synonym of; or None."""
+    """Return the name that a word spells differently or is a synonym of, or None."""
     plain = {_plain(name): name for name in names}
     found = (plain.get(_plain(name)) for name in (word, *synonyms.get(_plain(word), ())))
     return next(filter(None, found), None)
 
 
 def _near(word, names, synonyms):
-    """Return the one of some names that a word is nearly, or nearly a synonym of; or None."""
+    """Return the name that a word is close to, itself or by a synonym, or None."""
     known = {other: _same(other, names, synonyms) for other in synonyms}
     known |= {_plain(name): name for name in names}
     close = difflib.get_close_matches(_plain(word), [k for k in known if known[k]], 1, 0.75)
@@ -155,27 +155,27 @@ def _near(word, names, synonyms):
 
 
 def value_meant(value, options):
-    """Return the one of some words that a value may stand for, or None.
+    """Return the option that a value probably stands for, or None.
 
-    The value may be a word, or a function, class or object of that name.
+    The value may be a str, or a function, class or object with such a name.
     """
     if isinstance(value, str):
         return _same(value, options, _VALUES) or _near(value, options, _VALUES)
     if isinstance(value, (int, float, tuple, list, dict, type(None))):
         return None
     called = getattr(value, "__name__", type(value).__name__)
-    words = called, str(value).rpartition(".")[2]  # the latter of types in other libraries
+    words = called, str(value).rpartition(".")[2]  # the latter for str(torch.float32)
     return next(filter(None, (_same(word, options, _VALUES) for word in words)), None)
 
 
 def hint(value, options):
-    """Return a sentence, with a space before it, on the word that a value may stand for, or ''."""
+    """Return "Did you mean ...?" with a leading space for a value, or ''."""
     meant = value_meant(value, options)
     return "" if meant is None else f" Did you mean {meant!r}?"
 
 
 def name_hint(word, cls, method=None):
-    """Return such a sentence on the name of an argument that there is not, or ''.
+    """Return "Did you mean ...?" with a leading space for an unknown argument name, or ''.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def name_hint(word, cls, method=None):
     cls : type
         The estimator's class.
     method : callable or None
-        Its method that was called; None: the constructor.
+        The method that was called; None: the constructor.
     """
     parameters = arguments(cls)
     fit = arguments(getattr(cls, "fit", None))
@@ -203,7 +203,7 @@ def name_hint(word, cls, method=None):
 
 
 def arguments(function):
-    """Return the names of a function's arguments, but for the object that it is of."""
+    """Return the names of a function's arguments, without `self`."""
     if function is None:
         return []
     kinds = inspect.Parameter
@@ -213,9 +213,9 @@ def arguments(function):
 
 
 def wrong_call(cls, method, signature, args, kwargs):
-    """Return why a method, or the constructor (None), cannot be called so; None if it can.
+    """Return why the arguments do not fit a method (None: the constructor), or None if they do.
 
-    `signature` is without the object.
+    `signature` is without `self`.
     """
     try:
         signature.bind(*args, **kwargs)
@@ -235,6 +235,6 @@ def wrong_call(cls, method, signature, args, kwargs):
         listed = f" ({', '.join(names)})" if names else ""
         return (
             f"{called} takes {len(names)} positional arguments{listed}, but {len(args)} were "
-            "given; name the others."
+            "given; pass the others by name."
         )
     return f"{called}: {why}"

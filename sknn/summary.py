@@ -1,4 +1,4 @@
-"""What a network is made of: its layers, the shapes between them, parameters and multiply-adds."""
+"""Summary of a network: its layers, output shapes, parameters and multiply-adds."""
 
 from dataclasses import dataclass
 from html import escape
@@ -15,18 +15,20 @@ class Row(NamedTuple):
     Attributes
     ----------
     path : str
-        Its name, or where it stands.
+        Name of the layer, or its position in the network.
     layer : Layer
+        The layer itself.
     output_shape : tuple
+        Shape of the output for one sample.
     parameters : int
-        All of its numbers, with those that training leaves alone and running statistics.
+        Number of all parameters, including frozen ones and running statistics.
     trainable : int
-        Those of them that training changes.
+        Number of trainable parameters.
     multiply_adds : int
-        Of one sample, forward.
+        Multiply-adds of a forward pass per sample.
     first : str
-        Whether its parameters were read from a file before training ('read') or not ('drawn');
-        empty if there was none, or there are no parameters.
+        'read' if its parameters were initialized from a file, 'drawn' if they were not; empty
+        without such a file, or if the layer has no parameters.
     """
 
     path: str
@@ -40,39 +42,39 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers of a network, to print, to show in a notebook, or as a DataFrame.
+    """A table of a network's layers: print it, display it in a notebook, or get a DataFrame.
 
     Attributes
     ----------
     rows : tuple of Row
-        Every layer that holds no others, from input to output. The activation that a layer was
-        given is part of it.
+        One row per layer, from input to output; containers are expanded. The activation of a
+        layer belongs to its row.
     """
 
     rows: tuple
 
     @property
     def parameters(self):
-        """Number of all parameters."""
+        """Total number of parameters."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def trainable(self):
-        """Number of the parameters that training changes."""
+        """Number of trainable parameters."""
         return sum(row.trainable for row in self.rows)
 
     @property
     def other(self):
-        """Number of the others: running statistics, and layers with ``trainable=False``."""
+        """Number of other parameters: running statistics and layers with ``trainable=False``."""
         return self.parameters - self.trainable
 
     @property
     def multiply_adds(self):
-        """Multiply-adds of one sample's way through the network."""
+        """Multiply-adds of a forward pass per sample."""
         return sum(row.multiply_adds for row in self.rows)
 
     def to_frame(self):
-        """Return the rows as a pandas DataFrame, the layers in words."""
+        """Return the rows as a pandas DataFrame, with layers as text."""
         import pandas as pd
 
         rows = [row._replace(layer=_words(row.layer)) for row in self.rows]
@@ -124,7 +126,7 @@ class Summary:
     def _totals(self):
         return (
             f"{self.trainable:,} trainable parameters, {self.other:,} others; "
-            f"{self.multiply_adds:,} multiply-adds a sample"
+            f"{self.multiply_adds:,} multiply-adds per sample"
         )
 
 
@@ -132,23 +134,23 @@ _HEADER, _SIDES = ("name", "layer", "output shape", "parameters", "multiply-adds
 
 
 def _words(layer):
-    """Return a layer's kind, and its activation in parentheses."""
+    """Return a layer's class name, with its activation in parentheses."""
     function = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
     function = getattr(function, "function", function)
     return type(layer).__name__ + (f"({function})" if function else "")
 
 
 def summarize(layers, input_shape, read=None):
-    """Return the summary of a network. Nothing is computed or allocated but the numbers in it.
+    """Return the summary of a network. The layers are neither run nor allocated.
 
     Parameters
     ----------
     layers : list of layers
-        From input to output.
+        The layers from input to output.
     input_shape : tuple
-        ``(height, width, channels)`` or ``(units,)`` of one sample.
+        Shape of one sample: ``(height, width, channels)`` or ``(units,)``.
     read : list of bool or None
-        Which of the layers that have parameters were read from a file before training.
+        For each layer with parameters, whether it was initialized from a file.
 
     Returns
     -------

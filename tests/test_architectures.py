@@ -285,7 +285,7 @@ layers.5  Flatten       120                    0              0
 layers.6  Dense(relu)   84                10,164         10,080
 layers.7  Dense         10                   850            840
 ---------------------------------------------------------------
-61,706 trainable parameters, 0 others; 416,520 multiply-adds a sample"""
+61,706 trainable parameters, 0 others; 416,520 multiply-adds per sample"""
 
 
 def test_text_of_a_summary():
@@ -300,7 +300,7 @@ def test_table_of_a_summary_in_notebooks():
     assert text.count("<tr>") == 1 + 7 + 1
     assert "<td>&lt;output&gt;</td><td>Dense</td><td>3</td><td>723</td><td>720</td>" in text
     assert "<output>" not in text
-    assert "909 trainable parameters, 84 others; 8,160 multiply-adds a sample" in text
+    assert "909 trainable parameters, 84 others; 8,160 multiply-adds per sample" in text
 
 
 def test_frame_of_a_summary():

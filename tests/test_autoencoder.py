@@ -503,7 +503,7 @@ def test_parameters_of_layers():
     search = GridSearchCV(conv(**CODERS, max_iter=20, learning_rate_init=0.01), grid, cv=2)
     search.fit(DIGITS)
     assert search.best_params_ == {"encoder__3__units": 9}
-    with pytest.raises(ValueError, match="encoder=None is no list"):
+    with pytest.raises(ValueError, match="encoder=None is not a list"):
         conv().set_params(encoder__0__filters=3)
 
 

@@ -1104,7 +1104,7 @@ def test_augmentation_comes_before_all_that_learns(layers, path):
     ids=str,
 )
 def test_lbfgs_and_what_is_random(params):
-    assert_fit_raises(ValueError, "solver='lbfgs' goes over all samples", solver="lbfgs", **params)
+    assert_fit_raises(ValueError, "solver='lbfgs' uses all samples", solver="lbfgs", **params)
 
 
 def test_nothing_to_train():

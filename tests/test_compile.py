@@ -188,10 +188,10 @@ def test_usual_fits_work(name):
 
 def test_what_the_command_refuses(capsys, monkeypatch):
     for arguments, expected in {
-        "mlpnetclasifier": "is called 'mlpnetclasifier'; did you mean MLPNetClassifier?",
+        "mlpnetclasifier": "no estimator 'mlpnetclasifier'; did you mean MLPNetClassifier?",
         "something": "there are AutoencoderTransformer, ",
         "MLPNet --dtype float16": "invalid choice: 'float16'",
-        "MLPNet --jobs 0": "'0' is no number from 1 on.",
+        "MLPNet --jobs 0": "'0' is not a positive integer.",
     }.items():
         with pytest.raises(SystemExit) as exit:
             ahead.main(arguments.split())
@@ -199,7 +199,7 @@ def test_what_the_command_refuses(capsys, monkeypatch):
         assert expected in capsys.readouterr().err
     monkeypatch.setattr(DEVICES[HOST], "kernels_folder", lambda: None)
     assert ahead.main(["MLPNet"]) == 1
-    assert "no folder that can be written" in capsys.readouterr().err
+    assert "no writable folder" in capsys.readouterr().err
 
 
 def test_a_usual_fit_that_fails_fails_the_command(capsys, monkeypatch):
@@ -213,7 +213,7 @@ def test_a_usual_fit_that_fails_fails_the_command(capsys, monkeypatch):
     assert ahead.main(["PerceptronClassifier", "--dtype", "float64", "--jobs", "1"]) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[-1].startswith("Compiled ")
-    assert "float64: bad: InvalidParameterError" in err and "1 of 2 fits have failed" in err
+    assert "float64: bad: InvalidParameterError" in err and "1 of 2 fits failed" in err
 
 
 def test_the_version_is_that_of_the_package():

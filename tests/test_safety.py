@@ -211,7 +211,7 @@ def test_nothing_is_no_data(make, empty):
     ("coefs_", np.zeros((3, 5)), r"coefs_\[0\] .*expected 6 rows"),
     ("coefs_", np.zeros((6, 7)), r"intercepts_\[0\] .*expected 7 numbers"),
     ("coefs_", np.zeros(6), r"coefs_\[0\]"),
-    ("coefs_", np.full((6, 5), "a"), r"coefs_\[0\] is of the type <U1"),
+    ("coefs_", np.full((6, 5), "a"), r"coefs_\[0\] has dtype <U1"),
     ("intercepts_", np.zeros(1), r"intercepts_\[0\] .*expected 5 numbers"),
 ])  # fmt: skip
 def test_overwritten_weights_of_other_shapes_are_refused(name, value, match):

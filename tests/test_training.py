@@ -183,14 +183,14 @@ def test_a_loss_that_is_not_finite_is_a_warning_also_of_lbfgs():
 def test_a_schedule_that_does_nothing_is_a_warning(schedule):
     for solver in ("adam", "rmsprop", "lbfgs"):
         net = mlp(solver=solver, learning_rate=schedule)
-        caught = [w for w in caught_in(net.fit, DIGITS, DIGIT) if "does nothing" in str(w.message)]
+        caught = [w for w in caught_in(net.fit, DIGITS, DIGIT) if "has no effect" in str(w.message)]
         assert [w.category for w in caught] == [UserWarning]
         assert f"learning_rate={schedule!r}" in str(caught[0].message)
         assert f"solver={solver!r}" in str(caught[0].message)
         plain = mlp(solver=solver).fit(DIGITS, DIGIT)
         np.testing.assert_array_equal(net.coefs_[0], plain.coefs_[0])
     caught = caught_in(small(RBFNetRegressor, 5, learning_rate=schedule).fit, DIGITS, DIGIT)
-    assert ["does nothing with solver='lstsq'" in str(w.message) for w in caught] == [True]
+    assert ["has no effect with solver='lstsq'" in str(w.message) for w in caught] == [True]
     net = mlp(learning_rate=schedule)
     assert len(caught_in(net.partial_fit, DIGITS, DIGIT, classes=range(10))) == 1
     assert not caught_in(net.partial_fit, DIGITS, DIGIT)  # only the first time
@@ -203,8 +203,8 @@ def test_schedules_that_do_something_are_no_warning():
         {"learning_rate": "cosine"}, {"learning_rate": "plateau"},
     ):  # fmt: skip
         caught = caught_in(mlp(**params).fit, DIGITS, DIGIT)
-        assert not any("does nothing" in str(w.message) for w in caught)
-    with pytest.warns(UserWarning, match="does nothing with solver='lbfgs'; it is for a solver"):
+        assert not any("has no effect" in str(w.message) for w in caught)
+    with pytest.warns(UserWarning, match="no effect with solver='lbfgs'; it is for a minibatch"):
         mlp(solver="lbfgs", learning_rate="plateau").fit(DIGITS, DIGIT)
 
 
@@ -647,13 +647,13 @@ WARNING = {
     "max_iter": (lambda: mlp().fit(DIGITS, DIGIT), "Maximum iterations"),
     "lbfgs": (lambda: mlp(solver="lbfgs").fit(DIGITS, DIGIT), "lbfgs failed to converge"),
     "divergence": (lambda: mlp(**SGD).fit(DIGITS, DIGIT), "Training has diverged"),
-    "schedule": (lambda: mlp(learning_rate="adaptive").fit(DIGITS, DIGIT), "does nothing"),
+    "schedule": (lambda: mlp(learning_rate="adaptive").fit(DIGITS, DIGIT), "has no effect"),
     "batch": (lambda: mlp(batch_size=1000).fit(DIGITS, DIGIT), "Got `batch_size`"),
     "interrupt": (interrupted, "interrupted by user"),
     "perceptron": (lambda: PerceptronClassifier(max_iter=1).fit(DIGITS, DIGIT), "Maximum number"),
     "centers": (partial_rbf, "distinct rows"),
     "range": (out_of_range, "is for values in"),
-    "device": (without_gpu, "cannot be had"),
+    "device": (without_gpu, "is not available, so the CPU predicts"),
     "text": (lambda: small(CharRNN, "gru", 4).fit(TEXT), "Maximum iterations"),
     "pipeline": (
         lambda: make_pipeline(StandardScaler(), mlp()).fit(DIGITS, DIGIT), "Maximum iterations",
@@ -663,7 +663,7 @@ WARNING = {
     ),
     "partial": (
         lambda: mlp(learning_rate="adaptive").partial_fit(DIGITS, DIGIT, classes=range(10)),
-        "does nothing",
+        "has no effect",
     ),
 }  # fmt: skip
 

@@ -237,7 +237,7 @@ def test_a_fit_that_forgets_loaded_weights_warns(path, recwarn):
     net = MLPNetClassifier((6,), **SHORT).fit(X, Y)
     net.save_weights(path)
     loaded = MLPNetClassifier((6,), **SHORT).load_weights(path)
-    with pytest.warns(UserWarning, match="load_weights has read are lost.*warm_start.*initializer"):
+    with pytest.warns(UserWarning, match="read by load_weights are lost.*warm_start.*initializer"):
         loaded.fit(X, Y)
     recwarn.clear()
     loaded.fit(X, Y)  # that of a fit is not

@@ -1,1 +1,1 @@
-"""The engine: networks, how they are lowered, trained, and asked for their outputs."""
+"""The engine: networks, their lowering to programs, training, and prediction."""

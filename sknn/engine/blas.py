@@ -1,7 +1,7 @@
-"""Other libraries' threads, held to one where more of them would change the bits.
+"""Limits other libraries to one thread where more threads would change the results.
 
-SciPy's L-BFGS, products of matrices and k-means sum by BLAS and OpenMP, in an order that depends on
-how many threads these take.
+SciPy's L-BFGS, matrix products and k-means compute sums with BLAS and OpenMP, in an order that
+depends on the number of threads.
 """
 
 import ctypes
@@ -15,11 +15,11 @@ from threadpoolctl import ThreadpoolController
 
 
 class _Library:
-    """A library of numerical routines: how many threads it takes, and for whom.
+    """A numerical library with its number of threads.
 
-    Some count threads for each thread that calls them, others (OpenBLAS on threads of its own,
-    BLIS) for the whole process. It is called without giving Python's lock away: in a small fit, to
-    get it back from other threads would take longer than all else.
+    Some libraries have a number of threads per calling thread, others (OpenBLAS with its own
+    threads, BLIS) one for the whole process. It is called without releasing the GIL: in a small
+    fit, reacquiring it from other threads would take longer than everything else.
     """
 
     def __init__(self, controller):
@@ -27,7 +27,7 @@ class _Library:
         layer = getattr(controller, "threading_layer", None)
         self.openmp = controller.user_api == "openmp"
         self.shared = not self.openmp and layer != "openmp" and controller.internal_api != "mkl"
-        # OpenBLAS's own: threadpoolctl's lets only the first thread to set a number change it
+        # OpenBLAS's own function: with threadpoolctl's only the first thread can change the number
         self._set = getattr(controller, "_real_set_num_threads", controller.set_num_threads)
         self.get = controller.get_num_threads
 
@@ -36,21 +36,21 @@ class _Library:
             self._set(n)
 
 
-@cache  # looking for the libraries takes milliseconds
+@cache  # finding the libraries takes milliseconds
 def _libraries():
     controllers = ThreadpoolController().lib_controllers
     return [_Library(c) for c in controllers if c.user_api in ("blas", "openmp")]
 
 
-#: Who wants the limit that holds for the whole process, by thread, and what was before it.
+#: Threads that hold the process-wide limit, with counts, and the numbers of threads before it.
 _lock, _holders, _before = threading.Lock(), Counter(), []
 
 
 @contextmanager
 def one_thread(openmp=False):
-    """Keep BLAS, and perhaps OpenMP, to one thread.
+    """Limit BLAS, and optionally OpenMP, to one thread.
 
-    A limit that holds for the whole process is shared by all who want it; the last one lifts it.
+    Process-wide limits are shared by all threads that hold them; the last one lifts them.
     """
     libraries = [library for library in _libraries() if openmp or not library.openmp]
     own = [(library, library.get()) for library in libraries if not library.shared]
@@ -83,7 +83,7 @@ def _hold(thread):
 def _let_go(thread):
     with _lock:
         _holders[thread] -= 1
-        if _holders[thread] <= 0:  # below, if an interrupt came before it was held
+        if _holders[thread] <= 0:  # negative after an interrupt before `_hold`
             del _holders[thread]
         if not _holders:
             _lift()
@@ -95,7 +95,7 @@ def _lift():
 
 
 def _after_fork():
-    """In a forked child there is this thread only, and nobody else to release the lock."""
+    """Reset the state: a forked child has only this thread, so no other can release the lock."""
     global _lock
     _lock = threading.Lock()
     held = _holders[threading.get_ident()]

@@ -1,4 +1,4 @@
-"""What is learned from, or validated with."""
+"""Training and validation data."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,19 +10,21 @@ from .warn import warn
 
 @dataclass
 class Pass:
-    """One way through data.
+    """One pass over data.
 
     Attributes
     ----------
     rows : ndarray of int64
-        The rows of the source in the order of the steps, a batch a step.
+        Row indices of the source in the order of the steps, one batch per step.
     rates : ndarray of shape (n_steps, 2)
-        By step: one over the batch's sum of weights, and by what its loss is multiplied in the sum
-        over steps (0 for both where nobody has weight).
+        For each step: 1 / (sum of the batch's weights), and the factor of its loss in the sum over
+        steps (both 0 if all weights are zero).
     counts : ndarray of shape (n_steps,)
-        By step: how many losses there are; by their sum the sum over steps is divided to report it.
+        For each step: the number of losses. The reported loss is the sum over steps divided by the
+        total of these counts.
     bound : dict of str to object
-        What else :meth:`Session.bind` gets: `lengths`, `resets` and `carry`, by position in `rows`.
+        Further arguments of :meth:`Session.bind`: `lengths`, `resets` and `carry`, by position in
+        `rows`.
     """
 
     rows: np.ndarray
@@ -37,26 +39,26 @@ class Pass:
 
 @dataclass
 class Data:
-    """Rows to learn from or to validate with.
+    """Training or validation data.
 
     Attributes
     ----------
     source, targets
-        What the engine gathers from.
+        Sources that the engine gathers rows from.
     weights : ndarray or None
-        By row of the source.
+        Sample weights, by row of the source.
     rows : ndarray of int64
-        The rows of the source that belong to it.
+        Indices of the source's rows that belong to the data.
     y : object
-        The targets of those rows, as the scorer wants them.
+        Targets of those rows, for the score.
     lengths : ndarray of int64 of shape (n_rows, n_columns), or None
-        How long sequences are, by row of the source; None: all fill the network's steps.
+        Lengths of the sequences, by row of the source; None: all have the network's full length.
     steps : ndarray of int64, or None
-        How many targets a sequence has, by row of the source; None: one.
+        Number of targets of each sequence, by row of the source; None: one.
     auto_batch : int
-        Rows in a step, at most, where the parameter `batch_size` is 'auto'.
+        Maximum number of rows per step if the parameter `batch_size` is 'auto'.
     carries : bool
-        Whether rows go on from the states that others have left: these have their fixed order.
+        Whether rows continue from the states of earlier rows, so that their order is fixed.
     """
 
     source: object
@@ -71,12 +73,12 @@ class Data:
     carries = False
 
     def part(self, places):
-        """Return the data of some of the rows, by their places among them."""
+        """Return the data of some of the rows, given by their positions."""
         y = None if self.y is None else self.y[places]
         return replace(self, rows=self.rows[places], y=y)
 
     def batch_size(self, wanted):
-        """Return the number of rows in a step, for what the parameter `batch_size` says."""
+        """Return the number of rows per step for a value of the parameter `batch_size`."""
         n = len(self.rows)
         if wanted == "auto":
             return min(self.auto_batch, n)
@@ -87,9 +89,9 @@ class Data:
         return max(1, min(int(wanted), n))
 
     def once(self, batch, order=None):
-        """Return the Pass that goes through the rows once, `batch` a step.
+        """Return one Pass over the rows, `batch` rows per step.
 
-        `order` has the places of the rows in the order to take them; None: as they are.
+        `order` is a permutation of the rows; None keeps their order.
         """
         rows = self.rows if order is None else self.rows[order]
         starts = np.arange(0, len(rows), batch)
@@ -99,13 +101,13 @@ class Data:
         sums = counts
         if self.weights is not None:
             sums = np.add.reduceat(amounts(self.weights, self.steps, rows), starts)
-        # a batch in which nobody has weight teaches nothing
+        # a batch with zero total weight has no effect
         rates = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums > 0)
         bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
         return Pass(rows, np.column_stack([rates, rates * counts]), counts, bound)
 
     def evaluate(self, weights, n_jobs):
-        """Return the mean loss for a network's weights, and the outputs, for a score."""
+        """Return the mean loss for a network's weights, and the outputs."""
         outputs, loss = predict(
             weights, self.source, n_jobs, self.targets, self.weights, self.rows, self.lengths,
             self.steps,

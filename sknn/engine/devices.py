@@ -1,4 +1,4 @@
-"""Which device computes: the one place that knows their names, and what is made of the GPUs."""
+"""Choice of the device: the only module that knows device names and creates GPU devices."""
 
 import os
 import re
@@ -6,34 +6,34 @@ import re
 from ..cpu.device import CPU
 from .warn import warn
 
-#: What a device does, :mod:`sknn.cpu.device` says. GPUs that do not stand here are made when they
-#: are asked for.
+#: Devices by name; :mod:`sknn.cpu.device` documents their interface. GPUs are created on demand and
+#: are not listed here.
 DEVICES = {"cpu": CPU()}
-#: What the parameter `device` takes, in words.
+#: Valid values of the parameter `device`, for messages.
 NAMES = "auto", "cpu", "cuda", "cuda:<n>"
-#: Where the weights of fitted estimators lie.
+#: The device that holds the weights of fitted estimators.
 HOST = "cpu"
 
 _AUTO, _FIRST_GPU = "auto", "cuda"
 _GPU = re.compile("cuda(?::([0-9]+))?")
-#: Multiply-adds from which on 'auto' takes the GPU: of a step of training, of a whole prediction.
+#: Multiply-adds from which 'auto' uses the GPU: of a training step, of a whole prediction.
 _TRAINING, _PREDICTION = 2e7, 2e9
-#: By process and number: GPUs, why there are none, and of which of these users were warned. A
-#: forked child can use no GPU of its parent's, and must not destroy it either.
+#: By process and GPU number: devices, reasons why they are not available, and those that users were
+#: warned about. A forked child cannot use its parent's GPU devices and must not destroy them.
 _made, _reasons, _warned = {}, {}, set()
 
 
 def is_name(value):
-    """Whether the parameter `device` takes a value."""
+    """Return whether a value is valid for the parameter `device`."""
     return isinstance(value, str) and bool(
         value == _AUTO or value in DEVICES or _GPU.fullmatch(value)
     )
 
 
 def nearest(value):
-    """Return the name that a value for the parameter `device` may stand for, or None.
+    """Return the device name that an invalid value probably stands for, or None.
 
-    Others number GPUs, call them so, or have objects for them, whose str is a name.
+    Other libraries use GPU numbers, other names, or objects whose str is a name.
     """
     found = re.fullmatch("(cpu|cuda|gpu)?[ :_/]*([0-9]*)", str(value).strip().lower())
     if not found or not any(found.groups()) or isinstance(value, bool):
@@ -43,9 +43,9 @@ def nearest(value):
 
 
 def device_named(name):
-    """Return a device, making it if need be.
+    """Return a device, creating it if necessary.
 
-    Raises ImportError or RuntimeError, with what to do about it, if it cannot be had.
+    Raises ImportError or RuntimeError, with advice, if it is not available.
     """
     found = DEVICES.get(name)
     if found is not None:
@@ -60,12 +60,12 @@ def device_named(name):
 
 
 def for_training(name, multiply_adds):
-    """Return the name of the device for a fit whose steps take so many multiply-adds.
+    """Return the name of the device for a fit with this number of multiply-adds per step.
 
-    A device that is named is made, or else its error raised. 'auto' is the first GPU, if it can be
-    had, for steps of at least 2e7 multiply-adds, else the CPU. A step's are three times those of a
-    forward pass of the batch; where the whole data is one step, of all rows. The number is an
-    estimate, no measurement, and so is that of :func:`for_prediction`.
+    A named device is created, or its error is raised. 'auto' is the first GPU, if available, for
+    steps of at least 2e7 multiply-adds, else the CPU. A step takes three times the multiply-adds of
+    a forward pass of the batch, or of all rows if they are one step. The threshold is an estimate,
+    not a measurement, and so is that of :func:`for_prediction`.
     """
     if name == _AUTO:
         return _chosen(multiply_adds >= _TRAINING)
@@ -76,20 +76,20 @@ def for_training(name, multiply_adds):
 def for_prediction(home, name, rows, multiply_adds):
     """Return the name of the device to predict on.
 
-    Weights that lie on another device than the host stay there. Else a step of a single row is for
-    the CPU; 'auto' is the first GPU, if it can be had, for at least 2e9 multiply-adds in all; and a
-    device that is named but cannot be had is replaced by the CPU, with a warning, once.
+    Weights on a device other than the host stay there. Otherwise single rows are predicted on the
+    CPU; 'auto' is the first GPU, if available, for at least 2e9 multiply-adds in total; and a named
+    device that is not available is replaced by the CPU, with one warning.
 
     Parameters
     ----------
     home : str
-        Where the weights are.
+        The device that holds the weights.
     name : str
-        What was asked for.
+        The requested device.
     rows : int
-        In a step.
+        Rows per step.
     multiply_adds : int
-        Of all steps.
+        Multiply-adds of all steps.
     """
     if home != HOST:
         return home
@@ -102,7 +102,7 @@ def for_prediction(home, name, rows, multiply_adds):
         return name
     if _key(name) not in _warned:
         _warned.add(_key(name))
-        warn(f"device={name!r} cannot be had, so the CPU predicts: {reason}")
+        warn(f"device={name!r} is not available, so the CPU predicts: {reason}")
     return HOST
 
 
@@ -111,7 +111,7 @@ def _chosen(large):
 
 
 def _why_not(name):
-    """Return why a device cannot be had, or None; it is tried once."""
+    """Return why a device is not available, or None; it is tried only once."""
     if name in DEVICES:
         return None
     key = _key(name)

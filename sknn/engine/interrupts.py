@@ -1,24 +1,24 @@
-"""What Ctrl-C means to a fit: the first one ends it, a second one soon after ends everything.
+"""Ctrl-C in a fit: the first ends the fit, a second one soon after ends everything.
 
-A fit that is interrupted keeps the weights so far and goes on, as scikit-learn's does. In a search
-or a cross-validation that ends one of many fits, whose score then counts. So whoever presses twice
-wants more: the second interrupt is raised, also where it strikes the next fit.
+As in scikit-learn, an interrupted fit keeps the current weights and returns. In a search or
+cross-validation, that ends only one of many fits, whose score then counts. A second Ctrl-C is meant
+to stop everything, so it is raised, even if it arrives in the next fit.
 """
 
 from time import monotonic
 
 from .warn import warn
 
-#: For how many seconds after an interrupt the next one is a second one.
+#: An interrupt within so many seconds of another one counts as the second.
 SECONDS = 2.0
 _last = -float("inf")
 
 
 def take(interrupt):
-    """Warn of the first interrupt; raise a second one. Called by whoever ends because of it."""
+    """Warn about the first interrupt, raise the second. Called by the fit that it ends."""
     global _last
     now, before = monotonic(), _last
-    # whoever waits for threads to come to their end raises a second one with the first as cause
+    # code that waits for threads to end raises a second interrupt with the first as its cause
     if isinstance(interrupt.__cause__, KeyboardInterrupt) or now - before < SECONDS:
         raise interrupt
     _last = now
@@ -29,6 +29,6 @@ def take(interrupt):
 
 
 def forget():
-    """Take the next interrupt for a first one."""
+    """Treat the next interrupt as a first one."""
     global _last
     _last = -float("inf")

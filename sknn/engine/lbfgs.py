@@ -1,4 +1,4 @@
-"""Training by L-BFGS, over all rows at once."""
+"""Full-batch training with L-BFGS."""
 
 import numpy as np
 import scipy.optimize
@@ -11,23 +11,23 @@ from .lowering import program
 from .prediction import CHUNK, amounts
 from .warn import warn
 
-#: Memory for the activations of such a chunk, where they are needed again.
+#: Bytes for the activations of a chunk, which the backward pass needs.
 _CHUNK_BYTES = 32 * 2**20
 
 
 class Objective:
     """The mean loss over all rows as a function of the packed parameters, with its gradient.
 
-    In float64 and in bounded memory: the gradient is summed over chunks of rows.
+    It computes in float64 and in bounded memory: the gradient is summed over chunks of rows.
 
     Attributes
     ----------
     layout : Layout
     size : int
-        Numbers that it is a function of: all, but for the slack behind the last parameter, since
-        NumPy gives Python's lock away for more than 500.
+        Number of variables, without the padding after the last parameter: NumPy releases the GIL
+        for arrays of more than 500 elements.
     session : object
-        The device's, in whose context it can be called.
+        The device's session; the objective can be called in its context.
     """
 
     def __init__(self, recipe, network, data):
@@ -66,7 +66,7 @@ class Objective:
 
 
 def fit_lbfgs(recipe, network, progress, train, on_step):
-    """Train by L-BFGS over all rows at once, in float64."""
+    """Train with full-batch L-BFGS, in float64."""
     objective = Objective(recipe, network, train)
     layout = objective.layout
     with objective.session, one_thread():
@@ -107,7 +107,7 @@ def fit_lbfgs(recipe, network, progress, train, on_step):
 
 
 def _warn_unless_converged(result, max_iter):
-    """Warn in scikit-learn's words, but at the caller's line."""
+    """Warn with scikit-learn's message, but at the caller's line."""
     if result.status == 0:
         return
     n_iter, more = min(result.nit, max_iter), ""

@@ -1,4 +1,4 @@
-"""How a network becomes a tape, and that a program."""
+"""Lowering of a network to a tape, and compilation of the tape to a program."""
 
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ def program(
     network, dtype, width, purpose, source, targets=None, solver=None, threads=1, carries=False,
     device=DEVICES[HOST],
 ):  # fmt: skip
-    """Return the network's program, compiling what is new of it.
+    """Return the network's program, compiling kernels that do not exist yet.
 
     Parameters
     ----------
@@ -22,21 +22,21 @@ def program(
     dtype : str
         'float32' or 'float64'.
     width : int
-        Samples in a block; a width of 1 is for prediction, and for training sequences.
+        Samples per block; a width of 1 is for prediction and for training on sequences.
     purpose : str
-        'predict'; 'loss'; 'evaluate', which is both; 'states', which only leaves the states that
-        are carried along; 'sample', which draws the next token; 'train'; 'gradient', which leaves
-        the gradient's sum.
+        'predict'; 'loss'; 'evaluate' (both); 'states', which only computes the carried recurrent
+        states; 'sample', which draws the next token; 'train'; 'gradient', which computes the sum
+        of the gradients.
     source, targets : tuple
-        The keys of the data's sources.
+        Keys of the data's sources.
     solver : Solver
-        For 'train'.
+        Only for 'train'.
     threads : int
-        Those that it is made for; they change no result.
+        Number of threads; results do not depend on it.
     carries : bool
-        Whether recurrent layers begin with the states that they have left.
+        Whether recurrent layers start from the final states of the previous batch.
     device : object
-        The one that it is for.
+        The device to compile for.
     """
     tape = lower(network, dtype, width, purpose, source, targets, solver, carries, device)
     return device.compile(tape, dtype, threads)
@@ -44,15 +44,15 @@ def program(
 
 @lru_cache(maxsize=256)
 def compile_ahead(network, dtype, source):
-    """Have the host compile what will predict a single row, so that the first need not wait.
+    """Compile the single-row prediction on the host, so that the first one need not wait.
 
     Parameters
     ----------
     network : Network
     dtype : dtype
     source : tuple
-        The key of what was learned from: rows of the same kind are expected, and, of whatever
-        arrays they were, such as columns of a table, rows in one piece.
+        Key of the training data. Predictions are expected to have rows of the same kind, or
+        contiguous rows even if the training data had another layout, such as table columns.
     """
     host, (operation, variant) = DEVICES[HOST], source
     width = host.prediction_width(network, 1, dtype)
@@ -77,11 +77,11 @@ def lower(
     if targets == INPUTS.key:
         tape.keep(x)
     *hidden, link = (*network.augmentation, *network.layers)
-    if purpose == "states":  # nothing is asked for behind the last of them
+    if purpose == "states":  # layers after the last recurrent one are not needed
         last = max(i for i, layer in enumerate(hidden) if isinstance(layer, Recurrent))
         hidden = hidden[: last + 1]
     a, backward = forward(hidden, tape, x, shape, parameters, training)
-    if purpose == "sample":  # from what the output's softmax gets
+    if purpose == "sample":  # from the inputs of the output softmax
         tape.add("draw", (a,), (), (network.outputs,))
     if purpose in ("sample", "states"):
         return tape
@@ -99,9 +99,9 @@ def lower(
 
 
 def gather(tape, out, field, key):
-    """Put what reads rows of a source into a buffer on a tape; return the buffer."""
+    """Add an operation that reads rows of a source into a buffer; return the buffer."""
     operation, variant = key
-    # Eight bytes a sample, whatever the scalar type: the addresses of the rows.
+    # Eight bytes per sample for any scalar type: the addresses of the rows.
     addresses = tape.buffer("addresses", 2)
     tape.add(operation, (), (addresses, out), (out.rows, field), variant)
     return out

@@ -1,4 +1,4 @@
-"""A network: its layers from input to output, and what engine and devices ask about them."""
+"""A network: its layers from input to output, and the properties that the engine needs."""
 
 from dataclasses import dataclass, fields
 
@@ -9,9 +9,9 @@ from ..tape.losses import Loss
 
 
 class _once:
-    """A property that is computed once for each object.
+    """A cached property.
 
-    Unlike Python 3.11's own, it takes no lock: a forked child might wait for that for ever.
+    Unlike Python 3.11's own, it takes no lock, which a forked child could wait for forever.
     """
 
     def __init__(self, compute):
@@ -29,18 +29,18 @@ class _once:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers and what they are trained for.
+    """Layers and their loss.
 
     Attributes
     ----------
     layers : tuple of Layer
-        The last is the output's activation.
+        The last one is the output activation.
     inputs : int or tuple
         Number of features (or of steps, for token numbers), or the shape (height, width, channels)
         of an image or (time, features) of a sequence.
     loss : Loss
     augmentation : tuple of Layer
-        What happens to an image before, in training.
+        Augmentation of images, applied first and in training only.
     """
 
     layers: tuple
@@ -52,56 +52,56 @@ class Network:
         return self._hash
 
     @_once
-    def _hash(self):  # asked at each prediction
+    def _hash(self):  # needed for each prediction
         return hash((self.layers, self.inputs, self.loss, self.augmentation))
 
-    def __getstate__(self):  # without what is computed from these
+    def __getstate__(self):  # without cached properties
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def input_shape(self):
-        """The shape of one sample."""
+        """Shape of one sample."""
         return (self.inputs,) if isinstance(self.inputs, int) else self.inputs
 
     @_once
     def start_shape(self):
-        """The shape of what the first layer gets."""
+        """Input shape of the first layer."""
         return output_shape(self.augmentation, self.input_shape)
 
     @_once
     def output_shape(self):
-        """The shape of the outputs: ``(units,)``, or of a sequence, ``(time, units)``."""
+        """Shape of the outputs: ``(units,)``, or ``(time, units)`` for sequences."""
         return output_shape(self.layers, self.start_shape)
 
     @_once
     def outputs(self):
-        """Number of outputs, of all steps."""
+        """Number of outputs, over all time steps."""
         return size(self.output_shape)
 
     @property
     def steps(self):
-        """Number of steps of outputs that are a sequence, else None."""
+        """Number of time steps if the outputs are a sequence, else None."""
         return self.output_shape[0] if len(self.output_shape) == 2 else None
 
     @_once
     def sequential(self):
-        """Whether anything in it goes over time."""
+        """Whether any layer processes time steps."""
         return any(isinstance(layer, (Recurrent, Embedding)) for _, layer, _ in self.primitives)
 
     @_once
     def transposes(self):
-        """Whether it uses weights transposed: then sums for a single sample have another order."""
+        """Whether a layer transposes weights, which changes the order of single-sample sums."""
         return any(isinstance(layer, TiedDense) for _, layer, _ in self.primitives)
 
     @_once
     def state_size(self):
-        """Numbers that its recurrent layers carry from one batch to the next."""
+        """Number of values that recurrent layers carry from one batch to the next."""
         recurrent = (layer for _, layer, _ in self.primitives if isinstance(layer, Recurrent))
         return sum(layer.state_size for layer in recurrent)
 
     @_once
     def primitives(self):
-        """Path, layer and input shape of each layer that holds no others, from input to output."""
+        """Path, layer and input shape of each layer, in order, containers expanded."""
         found = tuple(primitives(self.layers, self.start_shape))
         check_tokens(self.layers, self.start_shape)
         return found
@@ -112,12 +112,12 @@ class Network:
 
     @_once
     def largest(self):
-        """Numbers in the largest input or output of a layer."""
+        """Number of elements of the largest input or output of a layer."""
         return max(
             max(size(shape), size(layer.output_shape(shape))) for _, layer, shape in self.primitives
         )
 
     @_once
     def operations(self):
-        """Multiply-adds of one sample's forward pass."""
+        """Multiply-adds of a forward pass per sample."""
         return sum(layer.operations(shape) for _, layer, shape in self.primitives)

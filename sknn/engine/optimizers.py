@@ -1,4 +1,4 @@
-"""The table of optimizers, and the state that one keeps between steps."""
+"""The optimizers, and their state between steps."""
 
 import copy
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Solver:
-    """What a tape has to know to end with an update: the rule and its constants.
+    """What a tape needs for the parameter update: the rule and its constants.
 
     Attributes
     ----------
     rule : str
-        A row of the engine's update rules.
+        Name of an update rule.
     a, b : float
         Decay rates (or the momentum).
     epsilon : float
-        Keeps a division from zero.
+        Keeps the rule from dividing by zero.
     l2, l1 : float
-        Penalties, divided by the batch's sum of weights.
+        Penalties, divided by the sum of the batch's weights.
     decay : float
         Decoupled weight decay.
     clip_value, clip_norm : float or None
-        Limits of the gradient's elements and of its norm.
+        Maximum absolute value of the gradient's elements, and maximum norm of the gradient.
     average : bool
         Whether the parameters are averaged over the steps.
     """
@@ -41,14 +41,14 @@ class Solver:
 
     @property
     def n_states(self):
-        """Number of state arrays: the rule's own, and behind them the average if there is one."""
+        """Number of state arrays: the rule's own, followed by the average if there is one."""
         return _STATES[self.rule] + self.average
 
 
-#: Solver's name: the rule, its number of states, and which parameters its decay rates are. Sources:
+#: By solver: its rule, number of states, and the parameters that are its decay rates. Sources:
 #: adam Kingma and Ba 2014; adamw Loshchilov and Hutter 2017; nadam Dozat 2016; rmsprop Tieleman and
-#: Hinton 2012; adagrad Duchi et al. 2011; adadelta Zeiler 2012. Where they leave room, PyTorch's
-#: form is taken; sgd and adam are scikit-learn's.
+#: Hinton 2012; adagrad Duchi et al. 2011; adadelta Zeiler 2012. Where variants exist,
+#: PyTorch's is used; sgd and adam are as in scikit-learn.
 SOLVERS = {
     "sgd": ("sgd", 1, ("momentum", None)),
     "adam": ("adam", 2, ("beta_1", "beta_2")),
@@ -58,25 +58,25 @@ SOLVERS = {
     "adagrad": ("adagrad", 1, (None, None)),
     "adadelta": ("adadelta", 2, ("beta_1", None)),
 }
-#: By rule, how many states it has.
+#: Number of states, by rule.
 _STATES = {rule: n for rule, n, _ in SOLVERS.values()} | {"nesterov": 1}
-#: The solvers that correct the bias of their averages by their rates.
+#: Solvers whose rates include the bias correction of their averages.
 _CORRECTED = ("adam", "adamw", "nadam")
-#: How many numbers a rule gets anew for each step.
+#: Number of values that a rule gets for each step.
 _RATES = 3
 
 
 def _cosine(step, steps, warmup):
-    """Rise linearly, then fall by half a cosine (Loshchilov and Hutter 2016, without restarts)."""
+    """Rise linearly, then decay along half a cosine (Loshchilov and Hutter 2016, no restarts)."""
     rising = round(warmup * steps)
     fallen = np.maximum(step - rising, 0) / max(steps - rising, 1)
     return np.where(step < rising, (step + 1) / (rising + 1), _half_cosine(1.0, 0.0, fallen))
 
 
 def _one_cycle(step, steps, warmup):
-    """Rise from 1/25 and fall to 1/250,000, each by half a cosine (Smith and Topin 2017).
+    """Rise from 1/25, fall to 1/250,000, both along half a cosine (Smith and Topin 2017).
 
-    As PyTorch's OneCycleLR with its defaults: the last step on either way has its final rate.
+    Like PyTorch's OneCycleLR with its defaults: the last step of each phase has its final rate.
     """
     peak = warmup * steps - 1
     risen = step / peak if peak > 0 else np.ones_like(step)
@@ -86,36 +86,35 @@ def _one_cycle(step, steps, warmup):
 
 
 def _half_cosine(start, end, part):
-    """Go from one number to another: `part` of the way, by half a cosine."""
+    """Interpolate from `start` to `end` along half a cosine; `part` goes from 0 to 1."""
     return end + (start - end) * (1 + np.cos(np.pi * np.clip(part, 0.0, 1.0))) / 2
 
 
-#: Schedules over all steps of a fit, whose number is planned: functions of the number of a step, of
-#: how many there are, and of the part of them in which the rate rises, that give the rate's share
-#: of the largest; and which part that is by default.
+#: Schedules over all planned steps of a fit: functions of the step index, the number of steps and
+#: the warmup fraction that return the rate relative to its maximum; and the default fraction.
 SCHEDULES = {"cosine": (_cosine, 0.0), "one_cycle": (_one_cycle, 0.3)}
 
 #: Schedules that only 'sgd' follows, as in scikit-learn.
 _OF_SGD = ("invscaling", "adaptive")
-#: The part of the initial rate below which 'plateau' does not go.
+#: Minimum of the rate with 'plateau', relative to the initial rate.
 _LEAST = 1e-6
 
-#: The decay of averages with ``average=True``.
+#: Decay of the averages with ``average=True``.
 _DECAY = 0.999
 
 
 def _shares(average, t):
-    """Return which part of the average is new in the steps `t`, counted from 1.
+    """Return the weight of the new parameters in the average at the steps `t`, counted from 1.
 
-    At first the average is over the last tenth of all steps or so, so that the first weights are
-    soon forgotten; in the end it is exponential.
+    At first the average covers roughly the last tenth of all steps, so that the initial weights are
+    soon forgotten; later it is exponential.
     """
     decay = _DECAY if isinstance(average, (bool, np.bool_)) else average
     return np.maximum(1 - decay, 9 / (t + 8))
 
 
 def solvers_for(schedule):
-    """Return the names of the solvers that follow a schedule of the rate."""
+    """Return the names of the solvers that support a learning rate schedule."""
     return ["sgd"] if schedule in _OF_SGD else list(SOLVERS)
 
 
@@ -146,24 +145,24 @@ class Optimizer:
     Attributes
     ----------
     learning_rate : float
-        The current one; that of 'adam' with the correction of the bias of its averages in it.
+        The current learning rate; for 'adam', including the bias correction.
     rate : float
-        That of the last step, without it.
+        The learning rate of the last step, without bias correction.
     lowered : float
-        What 'plateau' has made of the initial rate, as a part of it.
+        The current factor of the initial rate with 'plateau'.
     best : float
-        The least loss, or whatever else 'plateau' looks at, of the epochs that count.
+        Minimum of the quantity that 'plateau' monitors.
     stalled : int
-        How many epochs there have been since, or since the rate was last lowered.
+        Number of epochs since that minimum or since the rate was last lowered.
     t : int
-        Steps taken.
+        Number of steps taken.
     planned : int
-        The steps of a fit from its first to its last epoch, which schedules need.
+        Total number of steps of the fit, for schedules.
     states : list of list of ndarray
-        Velocities, or moments: each has the shapes of the network's parameters.
+        Velocities or moments, each with the shapes of the network's parameters.
     """
 
-    # What pickles of older versions do not have.
+    # Defaults for older pickles.
     rate = None
     lowered, best, stalled = 1.0, np.inf, 0
 
@@ -176,19 +175,19 @@ class Optimizer:
         self._momentum_product = 1.0
 
     def copy(self):
-        """Return a copy that can go on by itself; the arrays are replaced, never changed."""
+        """Return an independent copy; arrays are shared: they are never modified."""
         return copy.copy(self)
 
     def matches(self, recipe, values):
-        """Whether a partial fit of these parameters can go on with this state."""
+        """Return whether a partial fit of these parameters can continue with this state."""
         shapes = [[a.shape for a in arrays] for arrays in (self.states[0], values)]
         return self.solver == recipe.solver and shapes[0] == shapes[1]
 
     def rates(self, recipe, n_steps):
-        """Return what the update needs in each of the next steps; count them.
+        """Return the values that the update needs in each of the next steps, and count them.
 
-        Three columns for the rule, computed as scikit-learn and PyTorch do, in float64; and where
-        parameters are averaged, one for that.
+        Three columns for the rule, computed in float64 as in scikit-learn and PyTorch; with
+        averaging, one more for that.
         """
         t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
         self.t += n_steps
@@ -198,14 +197,14 @@ class Optimizer:
         return np.column_stack([columns, _shares(recipe.average, t)])
 
     def _scheduled(self, recipe, t):
-        """Return what a schedule over all steps makes of the initial rate in the steps `t`."""
+        """Return the rates that a schedule over all steps has at the steps `t`."""
         schedule, warmup = SCHEDULES[recipe.learning_rate]
         warmup = warmup if recipe.warmup is None else recipe.warmup
         step = np.maximum(t - 1, 0)
         return recipe.learning_rate_init * schedule(step, self.planned, warmup)
 
     def _nominal(self, recipe, t):
-        """Return the rates of the steps `t`, before what a rule makes of them."""
+        """Return the learning rates at the steps `t`, before corrections by the rule."""
         if recipe.learning_rate in SCHEDULES:
             return self._scheduled(recipe, t)
         rate = recipe.learning_rate_init if self.solver in _CORRECTED else self.learning_rate
@@ -216,8 +215,8 @@ class Optimizer:
         columns[:, 0] = rate = self._nominal(recipe, t)
         self.rate = float(rate[-1])
         if self.solver == "sgd":
-            # Velocities have the rate of their step in them, and change with it, so that the
-            # momentum is PyTorch's; scikit-learn's own schedules leave them as they are.
+            # Velocities include the rate of their step. They are rescaled when it changes, which
+            # gives PyTorch's momentum; scikit-learn's own schedules do not rescale them.
             columns[:, 1] = 1.0
             if recipe.learning_rate in SCHEDULES:
                 before = self._scheduled(recipe, t - 1)
@@ -244,7 +243,7 @@ class Optimizer:
         return columns
 
     def epoch_ends(self, recipe, samples_seen, to_lower):
-        """Follow the schedules that go by the epoch; `to_lower` is what 'plateau' looks at."""
+        """Update schedules that change per epoch; `to_lower` is what 'plateau' monitors."""
         if recipe.learning_rate == "plateau":
             self._lower_on_plateau(recipe, to_lower)
         if self.solver == "sgd" and recipe.learning_rate == "invscaling":
@@ -255,7 +254,7 @@ class Optimizer:
                 self.learning_rate = 0.0
 
     def _lower_on_plateau(self, recipe, to_lower):
-        """Lower the rate after enough epochs without improvement, as ReduceLROnPlateau does."""
+        """Lower the rate after enough epochs without improvement, like ReduceLROnPlateau."""
         self.stalled += 1
         if to_lower < self.best - recipe.tol:
             self.best, self.stalled = to_lower, 0
@@ -269,7 +268,7 @@ class Optimizer:
         self.lowered = lowered
 
     def stops(self, recipe, message):
-        """Whether training ends when it no longer improves; 'adaptive' first lowers the rate."""
+        """Return whether training stops without improvement; 'adaptive' first lowers the rate."""
         adaptive = self.solver == "sgd" and recipe.learning_rate == "adaptive"
         stop = not adaptive or self.learning_rate <= 1e-6
         if not adaptive:

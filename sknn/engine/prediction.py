@@ -1,4 +1,4 @@
-"""The outputs of a network, and its loss, for any number of rows in bounded memory."""
+"""A network's outputs and loss for any number of rows, in bounded memory."""
 
 from contextlib import contextmanager
 
@@ -9,7 +9,7 @@ from .lowering import program
 from .threads import give_way
 
 _NAMES = {np.dtype(name): name for name in ("float32", "float64")}
-#: Rows that are predicted, or whose gradient is summed, between two looks at Python.
+#: Rows that are predicted, or whose gradient is summed, between returns to Python.
 CHUNK = 8192
 
 
@@ -17,20 +17,20 @@ CHUNK = 8192
 def open_session(
     weights, purpose, source, rows, n_jobs=None, targets=None, carries=False, total=None
 ):
-    """Give a session in which a network goes over so many rows, or on and on; and its parameters.
+    """Yield a session that runs a network on rows, and the packed parameters.
 
-    These are packed for the device that the weights, and how much there is to do, ask for.
+    The device depends on the weights and on the amount of work; the parameters are packed for it.
 
     Parameters
     ----------
     weights : Weights
     purpose, source, targets, carries
-        What :func:`program` takes.
+        As for :func:`program`.
     rows : int
-        In a step; of more than `CHUNK`, that many.
+        Rows per step, capped at `CHUNK`.
     n_jobs : int or None
     total : int or None
-        Rows of all steps; None: of one.
+        Rows of all steps; None: a single step.
     """
     network, dtype, packed = weights.network, weights.dtype, weights.packed
     name = for_prediction(weights.home, weights.device, rows, network.operations * (total or rows))
@@ -50,15 +50,15 @@ def open_session(
 def predict(
     weights, source, n_jobs, targets=None, sample_weights=None, rows=None, lengths=None, steps=None
 ):
-    """Return a network's outputs for all rows of a source, or for some, in bounded memory.
+    """Return a network's outputs for all or some rows of a source, in bounded memory.
 
-    With `targets`, return the outputs and their mean loss too. `sample_weights`, `lengths` and
-    `steps` are by row of the source, as those of :class:`Data`.
+    With `targets`, return the outputs and their mean loss. `sample_weights`, `lengths` and `steps`
+    are by row of the source, as in :class:`Data`.
     """
     n_rows = source.n_rows if rows is None else len(rows)
     purpose, key = ("predict", None) if targets is None else ("evaluate", targets.key)
     out = np.empty((n_rows, weights.network.outputs), weights.dtype)
-    if lengths is not None:  # blocks of similar lengths end early; no bit depends on the order
+    if lengths is not None:  # blocks of similar lengths end early; the order changes no result
         lengths = lengths if rows is None else lengths[rows]
         order = np.argsort(lengths.sum(axis=1), kind="stable")
         rows, lengths = order if rows is None else rows[order], lengths[order]
@@ -76,7 +76,7 @@ def predict(
 
 
 def finite(outputs):
-    """Return a network's outputs, if all of them are finite numbers."""
+    """Return a network's outputs; raise ValueError if any is not finite."""
     if not np.isfinite(outputs).all():
         raise ValueError(
             "The network's outputs, or their errors, are not finite: X has values too large for "
@@ -86,6 +86,6 @@ def finite(outputs):
 
 
 def amounts(weights, steps, rows):
-    """Return what the loss of each of the rows weighs."""
+    """Return the weight of each row's loss."""
     amounts = np.ones(len(rows)) if weights is None else weights[rows]
     return amounts if steps is None else amounts * steps[rows]

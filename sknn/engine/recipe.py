@@ -1,13 +1,13 @@
-"""How a network is trained: the settings, as the engine takes them."""
+"""The training settings of the engine."""
 
 from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of training; those of estimators with the same names say what they mean.
+    """The training settings; see the estimators' parameters of the same names.
 
-    But for `device`, which is that of a device once a fit has chosen it: no 'auto'.
+    Once a fit has chosen the device, `device` is its name, not 'auto'.
     """
 
     solver: str = "adam"
@@ -40,6 +40,6 @@ class Recipe:
 
     @classmethod
     def of(cls, parameters):
-        """Return the recipe of an object that has some of these settings as attributes."""
+        """Return the recipe given by an object that has some of these settings as attributes."""
         names = [field.name for field in fields(cls) if hasattr(parameters, field.name)]
         return cls(**{name: getattr(parameters, name) for name in names})

@@ -1,4 +1,4 @@
-"""How fits and predictions share Python's lock."""
+"""Sharing of the GIL between fits and predictions."""
 
 import os
 import threading
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from ..store.notices import told_once
 
-#: The threads that are fitting something.
+#: Ids of the threads that are in a fit.
 FITTING = set()
 
 
 @contextmanager
 def fitting():
-    """Count this thread among those that fit something; what that compiles is told of once."""
+    """Register this thread as fitting; compilation during the fit is reported only once."""
     thread = threading.get_ident()
     nested = thread in FITTING
     try:
@@ -26,22 +26,22 @@ def fitting():
 
 
 def give_way():
-    """Pause for a moment if another thread fits something, and this one does not.
+    """Sleep briefly if another thread is in a fit and this one is not.
 
-    To whom Python's lock is only lent for some microseconds may not wake up in time to take it, and
-    a fit needs it again and again. Beside threads that do nothing but predict it would wait most of
-    the time.
+    A fit needs the GIL again and again. If other threads release it for only a few microseconds at
+    a time, the fitting thread may not wake up in time to take it, and next to threads that only
+    predict it would wait most of the time.
     """
     if FITTING and threading.get_ident() not in FITTING:
         time.sleep(_PAUSE)
 
 
-#: Seconds in which whoever waits for Python's lock gets it.
+#: Seconds, long enough for a waiting thread to take the GIL.
 _PAUSE = 5e-5
 
 
 def _after_fork():
-    FITTING.intersection_update({threading.get_ident()})  # the others are not in the child
+    FITTING.intersection_update({threading.get_ident()})  # the child has no other threads
 
 
 if hasattr(os, "register_at_fork"):

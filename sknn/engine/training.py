@@ -1,6 +1,6 @@
-"""The ladder of training: epochs, steps, validation, stopping.
+"""Minibatch training: epochs, steps, validation, stopping.
 
-What a fit changes is a :class:`Progress`; its owner makes it his own when all went well.
+Training changes a :class:`Progress`; the estimator stores it when the fit succeeds.
 """
 
 import zlib
@@ -18,7 +18,7 @@ from .weights import Weights
 
 
 def noise_seed(random_state):
-    """Return a seed that follows from the random state without drawing from it."""
+    """Return a seed derived from the random state without drawing from it."""
     state = random_state.get_state(legacy=False)["state"]
     return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(
         state["pos"]
@@ -29,9 +29,9 @@ def noise_seed(random_state):
 class Progress:
     """The state of training between epochs.
 
-    The curves of the data's loss, which is without the penalties of weights, and of divergences
-    are of this fit only; so is the loss of the first step, `first_loss`. Where parameters are
-    averaged, `values` are the averages, and training goes on from `raw`.
+    `data_loss_curve` (losses without weight penalties), `divergence_curve` and the loss of the
+    first step, `first_loss`, belong to this fit only. With averaging, `values` are the averaged
+    parameters, and training continues from `raw`.
     """
 
     values: list
@@ -52,19 +52,19 @@ class Progress:
     no_improvement: int = 0
 
     def validate(self, data, score, weights, n_jobs):
-        """Continue the curves of validation by the loss and score of a network's weights."""
+        """Append the loss and score of a network's weights to the validation curves."""
         loss, outputs = data.evaluate(weights, n_jobs)
         self.validation_loss_curve.append(loss)
         self.validation_scores.append(score(data, loss, outputs, weights))
 
     def copy(self, **changes):
-        """Return a state that stays as it is while this one changes, but for some changes."""
+        """Return an independent copy, with some attributes replaced."""
         curves = [f.name for f in fields(self) if f.default_factory is list]
         return replace(self, **{name: list(getattr(self, name)) for name in curves} | changes)
 
 
 class Trainer:
-    """Trains a network by minibatches.
+    """Trains a network on minibatches.
 
     Parameters
     ----------
@@ -73,15 +73,15 @@ class Trainer:
     network : Network
     dtype : dtype
     progress : Progress
-        Where to go on from; changed in place.
+        The state to continue from; changed in place.
     train, validation : Data
         `validation` may be None.
     score : callable
-        ``score(data, loss, outputs, weights)`` for early stopping and the validation scores: of
-        what `validation.evaluate` returns for a network's weights.
+        ``score(data, loss, outputs, weights)`` returns the validation score, also for early
+        stopping; `loss` and `outputs` are those that `validation.evaluate` returns.
     random_state : RandomState
     seed : int
-        Of dropout, noise and augmentation.
+        Seed of dropout, noise and augmentation.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Trainer:
             train.carries, device,
         )  # fmt: skip
         self._layout = self.program.layout
-        # What is trained, and what predicts: the same, or the averages of the former.
+        # The trained parameters, and those for prediction: the same, or their averages.
         self.packed = self._shown = device.upload(self._layout, progress.raw or progress.values)
         if recipe.average:
             self._shown = device.upload(self._layout, progress.values)
@@ -112,11 +112,11 @@ class Trainer:
     def fit(self, epochs, partial, on_epoch):
         """Train for at most `epochs` epochs.
 
-        `on_epoch` is called when one begins, and returns what is called when it ends; that returns
-        whether to stop.
+        `on_epoch` is called at the start of an epoch and returns a function to call at its end,
+        which returns whether to stop.
 
-        An interrupt ends training with a warning; the weights are those of the last whole step. A
-        second one soon after is raised.
+        An interrupt ends training with a warning and leaves the weights of the last complete step.
+        A second interrupt soon after is raised.
         """
         progress, recipe = self.progress, self.recipe
         optimizer = progress.optimizer
@@ -148,22 +148,22 @@ class Trainer:
         progress.optimizer.states = self._own_states()
 
     def current_values(self):
-        """Return copies of the parameters to predict with, as they stand."""
+        """Return copies of the current parameters for prediction."""
         return self._device.download(self._layout, self._shown)
 
     def so_far(self):
-        """Return the Progress as it would be if training ended here."""
+        """Return the Progress as if training ended now."""
         optimizer = self.progress.optimizer.copy()
         optimizer.states = self._own_states()
         changes = {"values": self.current_values(), "raw": self._raw(), "optimizer": optimizer}
         return self.progress.copy(**changes)
 
     def _raw(self):
-        """Return copies of the parameters that are averaged, if any are."""
+        """Return copies of the raw parameters, or None without averaging."""
         return self._device.download(self._layout, self.packed) if self.recipe.average else None
 
     def _own_states(self):
-        """Return copies of the optimizer's states; the average is none of them."""
+        """Return copies of the optimizer's states, without the average."""
         states = self._states[: self.program.n_states - bool(self.recipe.average)]
         return [self._device.download(self._layout, state) for state in states]
 
@@ -172,7 +172,7 @@ class Trainer:
         return shown, self._device.copy(self.packed) if self.recipe.average else shown
 
     def _show(self):
-        """Have the averages predict; what no optimizer touches is taken as it is."""
+        """Use the averages for prediction; parameters that are not trained are copied."""
         if not self.recipe.average:
             return
         self._device.write(self._shown, self._states[-1])
@@ -197,7 +197,7 @@ class Trainer:
         self._count_improvement()
         progress.optimizer.epoch_ends(recipe, progress.t, self._to_lower())
         stop = bool(finish())
-        planned = recipe.learning_rate in SCHEDULES  # goes on to its end, unless stopped early
+        planned = recipe.learning_rate in SCHEDULES  # runs to its end, unless stopped early
         waits = planned and not recipe.early_stopping
         if progress.no_improvement > recipe.n_iter_no_change and not waits:
             what = "Validation score" if recipe.early_stopping else "Training loss"
@@ -217,7 +217,7 @@ class Trainer:
         return stop
 
     def _pass(self):
-        """Go once through the training data; return the mean loss."""
+        """Make one pass over the training data; return the mean loss."""
         shuffled = not self.train.carries and self.recipe.shuffle
         once = self.train.once(self.batch, self._order() if shuffled else None)
         optimizer = self.progress.optimizer
@@ -232,7 +232,7 @@ class Trainer:
         return loss
 
     def _run(self, rows, rates, counted, bound):
-        """Train on `rows`, after `counted` steps; return the sum that the session gives."""
+        """Train on `rows`, after `counted` steps; return the session's sum of losses."""
         self._session.bind(
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
             states=self._states, seed=self.seed, **bound,
@@ -243,7 +243,7 @@ class Trainer:
         return loss
 
     def _order(self):
-        # The same draws as scikit-learn's `shuffle` of the last epoch's order, without its checks.
+        # Same random draws as scikit-learn's `shuffle` of the last order, without its checks.
         order = np.arange(self.n_samples)
         self.random_state.shuffle(order)
         self._last = order if self._last is None else self._last[order]
@@ -259,7 +259,7 @@ class Trainer:
             print(f"Validation score: {progress.validation_scores[-1]:f}")
 
     def _to_lower(self):
-        """Return what the schedule 'plateau' looks at: the less, the better."""
+        """Return the quantity that 'plateau' monitors; lower is better."""
         progress = self.progress
         if self.recipe.early_stopping:
             return -progress.validation_scores[-1]

@@ -11,7 +11,7 @@ import scipy
 import sklearn
 
 _HERE = os.path.dirname(os.path.dirname(__file__))
-#: Where the files are that a call passes through on its way here: ours, and those of what wraps it.
+#: Paths of this package, and of libraries that may be on the call stack.
 _INSIDE = (
     _HERE + os.sep,
     *(os.path.dirname(package.__file__) + os.sep for package in (sklearn, joblib, scipy)),
@@ -21,7 +21,7 @@ _INSIDE = (
 
 
 def warn(message, category=UserWarning):
-    """Warn of something, at the innermost line that is of no such file: the user's."""
+    """Warn at the innermost line outside these files: the user's code."""
     frame, level = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""The parameters of a network, packed as they are computed with."""
+"""The parameters of a network, packed for computation."""
 
 from dataclasses import replace
 
@@ -12,26 +12,26 @@ from .network import Network
 
 
 class Weights:
-    """The parameters of a network as they are computed with: packed, in one piece, on the host.
+    """The parameters of a network, packed in one array on the host.
 
-    Only those that are being trained lie on the device. Pickles hold parameters in their documented
-    shapes, which every version understands, and nothing of a device.
+    Only weights in training are on the device. Pickles contain the parameters in their documented
+    shapes, which every version understands, and nothing device-specific.
 
     Parameters
     ----------
     network : Network
     values : iterable of ndarray
-        In their documented shapes, in order.
+        The parameters in order, in their documented shapes.
     dtype : dtype
 
     Attributes
     ----------
     packed : object
-        An array of the device `home`, or a list of arrays, which are packed when they are used.
+        An array of the device `home`, or a list of arrays that are packed when used.
     home : str
-        The device that they are on.
+        Name of the device that holds them.
     device : str
-        What was asked for to predict on, 'auto' included.
+        Requested device for prediction; may be 'auto'.
     """
 
     def __init__(self, network, values, dtype):
@@ -41,14 +41,14 @@ class Weights:
 
     @classmethod
     def of_packed(cls, network, packed, dtype, home=HOST):
-        """Return weights that are packed already, or a list that is packed when it is used."""
+        """Return weights from a packed array, or from a list that is packed when used."""
         weights = object.__new__(cls)
         weights.network, weights.dtype, weights.packed = network, np.dtype(dtype), packed
         weights.home = weights.device = home
         return weights
 
     def on(self, device):
-        """Return these weights, to predict with on a device; until then none is moved."""
+        """Return these weights for prediction on a device; they are moved only when used."""
         weights = Weights.of_packed(self.network, self.packed, self.dtype, self.home)
         weights.device = device
         return weights
@@ -59,13 +59,13 @@ class Weights:
 
     @property
     def values(self):
-        """Copies of the parameters, in their documented shapes, or the list of them."""
+        """Copies of the parameters in their documented shapes, or the list itself."""
         if isinstance(self.packed, (list, tuple)):
             return self.packed
         return device_named(self.home).download(self._layout(), self.packed)
 
     def by_layer(self):
-        """Return copies of the parameters by the path of their layer, and by name."""
+        """Return copies of the parameters, by path of the layer and name."""
         values, groups = iter(self.values), self.network.parameters()
         return {
             path: {p.name: next(values) for p in group}
@@ -74,9 +74,10 @@ class Weights:
         }
 
     def of(self, network, skipped=0):
-        """Return the part of these weights that belongs to a network which is a part of this one.
+        """Return the part of these weights for a network that is a part of this one.
 
-        Its parameters are this one's, from one of them on: so many are `skipped`. None is copied.
+        Its parameters are consecutive ones of this network, after the first `skipped`. No copy is
+        made.
         """
         packed = self.packed
         if isinstance(packed, (list, tuple)):
@@ -88,7 +89,7 @@ class Weights:
         return Weights.of_packed(network, packed, self.dtype, self.home).on(self.device)
 
     def part(self, first, last=None):
-        """Return the weights of some layers, from `first` on and before `last`, as a network."""
+        """Return the weights of the layers from `first` up to, not including, `last`."""
         whole, loss = self.network, Loss("squared_error", "identity")
         before, layers = whole.layers[:first], (*whole.layers[first:last], Activation("identity"))
         if not before:
@@ -106,4 +107,4 @@ class Weights:
         self.__init__(**state)
 
     def __deepcopy__(self, memo):
-        return self  # nobody changes it
+        return self  # immutable

@@ -1,4 +1,4 @@
-"""What every estimator shares: scikit-learn's parameters, with hints in their errors."""
+"""Base of all estimators: scikit-learn's parameters, with hints in error messages."""
 
 import inspect
 import re
@@ -10,7 +10,7 @@ from ..hints import hint, name_hint
 
 
 class Estimator(BaseEstimator):
-    """scikit-learn's, whose errors about parameters say what may have been meant."""
+    """scikit-learn's base estimator, with "Did you mean ...?" in errors about parameters."""
 
     def set_params(self, **params):
         try:
@@ -32,7 +32,7 @@ class Estimator(BaseEstimator):
             raise InvalidParameterError(f"{error}{self._hint(str(error))}") from None
 
     def _hint(self, error):
-        """Return what may have been meant, as a sentence with a space before it, or ''."""
+        """Return a suggestion, as a sentence with a leading space, or ''."""
         found = re.match(r"The '(\w+)' parameter of", error)
         if not found:
             return ""
@@ -42,7 +42,7 @@ class Estimator(BaseEstimator):
             more = options.hint(value) if hasattr(options, "hint") else hint(value, options.options)
             if more:
                 return more
-        # what it is given by mistake is the value of another parameter
+        # the value may have been meant for another parameter
         parameters = inspect.signature(type(self)).parameters
         places = [k for k, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
         later = places[places.index(name) + 1 :] if name in places else []
@@ -52,13 +52,13 @@ class Estimator(BaseEstimator):
             if any(one.is_satisfied_by(value) for one in _made(valid.get(other, ()))):
                 more = f" Did you mean {other}={value!r}?"
                 if other in later:
-                    more += f" Without a name, {name} comes before it"
+                    more += f" As a positional argument, {name} comes first"
                     more += ", as in scikit-learn." if name == "loss" else "."
                 return more
         return ""
 
 
 def _made(constraints, kind=object):
-    """Return constraints as scikit-learn's objects, those of a kind."""
+    """Return the constraints of one type, as scikit-learn's objects."""
     made = map(make_constraint, constraints)
     return [one for one in made if isinstance(one, kind)]

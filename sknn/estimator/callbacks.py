@@ -1,12 +1,12 @@
-"""scikit-learn's callbacks around a fit and its epochs."""
+"""scikit-learn's callbacks for a fit and its epochs."""
 
 from .transactions import ENDING, PUBLIC, with_state
 
 
 def as_committed(fitting, commit):
-    """Return an estimator of its own, with the state that a commit gives the one that is fitting.
+    """Return a separate estimator with the state that the fitting one would have after a commit.
 
-    ``commit(estimator)`` gives an estimator what it would hold if the fit ended here.
+    ``commit(estimator)`` sets the attributes that the estimator would have if the fit ended now.
     """
     own = {PUBLIC, "_parent_callback_ctx"}
     state = {name: value for name, value in vars(fitting).items() if name not in own}
@@ -16,11 +16,11 @@ def as_committed(fitting, commit):
 
 
 class FitCallbacks:
-    """scikit-learn's callbacks around a fit and its epochs; nothing where there are none."""
+    """scikit-learn's callbacks for a fit and its epochs; does nothing if there are none."""
 
     def __init__(self, estimator, X, y, epochs):
         self._fitting, self._data = estimator, {"X": X, "y": y}
-        # What callbacks see is what everybody sees: the last fit, until this one is done.
+        # Callbacks see the public estimator: the last fit until this one is done.
         self._estimator = vars(estimator).get(PUBLIC, estimator)
         self._active = bool(getattr(estimator, "_skl_callbacks", ()))
         if self._active or hasattr(estimator, "_parent_callback_ctx"):
@@ -29,9 +29,9 @@ class FitCallbacks:
             self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def begin_epoch(self, commit):
-        """Begin an epoch; return the function that ends it and says whether to stop.
+        """Begin an epoch; return a function that ends it and returns whether to stop.
 
-        `commit`, which :func:`as_committed` takes, is for callbacks that want a fitted one.
+        `commit` is passed to :func:`as_committed`, for callbacks that need a fitted estimator.
         """
         if not self._active:
             return lambda: False
@@ -39,7 +39,7 @@ class FitCallbacks:
         context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         return lambda: context.call_on_fit_task_end(
             estimator=self._estimator,
-            # the whole state, as an attribute to be set
+            # the whole state, set as one attribute
             reconstruction_attributes=lambda: {
                 "__dict__": vars(as_committed(self._fitting, commit))
             },
@@ -47,7 +47,7 @@ class FitCallbacks:
         )
 
     def end(self):
-        """End the fit, as soon as the estimator has changed."""
+        """Call the callbacks for the end of the fit once the estimator has changed."""
         if self._active:
             vars(self._fitting)[ENDING] = self._end
 

@@ -1,4 +1,4 @@
-"""Checks of what an estimator is given."""
+"""Validation of an estimator's inputs."""
 
 import copy
 import re
@@ -13,16 +13,16 @@ from ..tape.sources import NUMBERS
 
 
 def given_dtype(dtype):
-    """Return what the parameter `dtype` names; predictions do not validate parameters."""
+    """Return the parameter `dtype` as a dtype, checked: predictions do not validate parameters."""
     if not isinstance(dtype, str) or dtype not in ("float32", "float64"):
         raise ValueError(f"dtype is {dtype!r}; expected 'float32', 'float64' or None.")
     return np.dtype(dtype)
 
 
 def computing_dtype(dtype, *arrays):
-    """Return the scalar type to compute in: `dtype`, or what X and the weights there are call for.
+    """Return the floating-point type to compute in: `dtype`, or that implied by X and the weights.
 
-    float32 stays; every other type of number becomes float64.
+    float32 is kept; every other numeric type becomes float64.
     """
     if dtype is not None:
         return given_dtype(dtype)
@@ -30,18 +30,18 @@ def computing_dtype(dtype, *arrays):
 
 
 def check_layer(w, b, inputs, w_name, b_name, i=0):
-    """Check the arrays of a dense layer's weights and biases: they may have been set by hand.
+    """Check a dense layer's weight and bias arrays, which the user may have replaced.
 
-    `w_name` and `b_name` may have a place for `i`, the layer's number.
+    `w_name` and `b_name` may be format strings with a field for `i`, the layer's index.
     """
     if w.ndim != 2 or w.shape[0] != inputs or w.dtype.kind not in "fiu":
         raise ValueError(
-            f"{w_name.format(i)} is of the type {w.dtype} and the shape {w.shape}; expected "
+            f"{w_name.format(i)} has dtype {w.dtype} and shape {w.shape}; expected "
             f"{inputs} rows of numbers."
         )
     if b.shape != w.shape[1:] or b.dtype.kind not in "fiu":
         raise ValueError(
-            f"{b_name.format(i)} is of the type {b.dtype} and the shape {b.shape}; expected "
+            f"{b_name.format(i)} has dtype {b.dtype} and shape {b.shape}; expected "
             f"{w.shape[1]} numbers."
         )
 
@@ -60,9 +60,9 @@ def check_weights(sample_weight, X, name="sample_weight"):
 
 
 def weigh_samples(class_weight, sample_weight, X, y, classes=None):
-    """Return the weights of samples, by themselves and by their classes, or None.
+    """Return sample weights multiplied by class weights, or None.
 
-    `classes` are all classes of a partial fit, which may miss some of those that have a weight.
+    `classes` are all classes of a partial fit; its data may lack some that have a weight.
     """
     weights = check_weights(sample_weight, X)
     if class_weight is None:
@@ -82,16 +82,16 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
     elif classes is not None and class_weight == "balanced":
         raise ValueError(
             "class_weight='balanced' needs all the data at once, which partial_fit never has; "
-            "compute the weights and give them as a dict."
+            "compute the weights and pass them as a dict."
         )
     by_class = compute_sample_weight(class_weight, y)
     return check_weights(by_class if weights is None else weights * by_class, X, "class_weight")
 
 
 def validated(estimator, *data, **checks):
-    """Return X, or X and y, as scikit-learn validates them, X as numbers.
+    """Return X, or X and y, validated by scikit-learn, with X numeric.
 
-    Errors about the kind of X say where that is seen, and what to do.
+    Errors about the type of X also say where the problem is and what to do.
     """
     try:
         found = validate_data(estimator, *data, **checks)
@@ -103,29 +103,29 @@ def validated(estimator, *data, **checks):
         elif "string" in told or "1D array" in told:
             more = text_in(data[0])
         elif "with dim" in told:
-            more = "X.reshape(len(X), -1) makes a row of each sample."
+            more = "X.reshape(len(X), -1) makes each sample a row."
         if not more or type(error) not in (TypeError, ValueError):
             raise
         raise type(error)(f"{told}\n{more}") from None
 
 
-def check_even(items, what="rows of one length"):
+def check_even(items, what="rows of equal length"):
     """Raise ValueError if items of X have different shapes."""
     first = shape = None
     for i, item in enumerate(items):
         try:
             shape = np.shape(item)
-        except ValueError:  # ragged by itself
+        except ValueError:  # the item itself is ragged
             return
         first = shape if i == 0 else first
         if shape != first:
             raise ValueError(
-                f"X[0] has the shape {first} and X[{i}] the shape {shape}; expected {what}."
+                f"X[0] has shape {first} and X[{i}] has shape {shape}; expected {what}."
             ) from None
 
 
 def text_in(X):
-    """Return, as a sentence, where X has a str that is no number, and what to do; or ''."""
+    """Return a sentence on where X has a non-numeric str and what to do, or ''."""
     if sp.issparse(X):
         return ""
     try:
@@ -141,20 +141,20 @@ def text_in(X):
                 found = True
                 if not _is_number(value):
                     return _where(X, values, row, column)
-    return "X has numbers as str; X.astype(float) makes numbers of an array of them." * found
+    return "X has numbers as str; an array of them can be converted by X.astype(float)." * found
 
 
 def _where(X, values, row, column):
-    """Return where X has a text, as a sentence."""
+    """Return a sentence on where X has text."""
     if values.ndim == 1:
         return (
-            f"X[{row}] is the str {values[row]!r}; expected numbers. Texts become such by "
-            "TfidfVectorizer of sklearn.feature_extraction.text; files must be read first."
+            f"X[{row}] is the str {values[row]!r}; expected numbers. Convert texts with "
+            "TfidfVectorizer of sklearn.feature_extraction.text; read files first."
         )
     name = f"Column {getattr(X, 'columns', range(column + 1))[column]!r} of X"
     return (
-        f"{name} has the str {values[row, column]!r}. Turn such columns into numbers first: "
-        "OneHotEncoder or OrdinalEncoder of sklearn.preprocessing, in a ColumnTransformer."
+        f"{name} has the str {values[row, column]!r}. Encode such columns as numbers first, with "
+        "OneHotEncoder or OrdinalEncoder of sklearn.preprocessing in a ColumnTransformer."
     )
 
 
@@ -168,12 +168,12 @@ def _is_number(text):
 
 @contextmanager
 def naming(**names):
-    """Have errors about what users know by other names than those of `fit` tell these.
+    """Replace argument names of `fit` in errors by the names that the user passed.
 
     Parameters
     ----------
     **names : dict of str to str
-        What they say, and what they are to say instead.
+        Names in the errors mapped to their replacements.
     """
     try:
         yield
@@ -198,25 +198,25 @@ def check_given(estimator, y):
 
 
 def numeric(X):
-    """Return an array; as float64 where scikit-learn lets pass what is no number yet: times."""
+    """Return X as numbers: scikit-learn accepts dates and times, which become float64."""
     return X if X.dtype.kind in NUMBERS else X.astype(np.float64)
 
 
-# --- sparse matrices, before anything goes by their indices
+# --- sparse matrices, before anything follows their indices
 
 
 def sound(X, name="X"):
-    """Return X; in place of a sparse matrix, one on the same arrays, which have been checked.
+    """Return X; if it is a sparse matrix, a new one on the same arrays, with checked indices.
 
-    SciPy's conversions, like our kernels, go where indices point, and scikit-learn does not look at
-    them. What is returned holds the arrays that were checked, whatever becomes of X.
+    SciPy's conversions and our kernels trust the indices, and scikit-learn does not check them. The
+    returned matrix holds the checked arrays even if X is modified later.
 
     Parameters
     ----------
     X : object
-        Only sparse matrices are looked at.
+        Only sparse matrices are checked.
     name : str
-        What errors call it.
+        Name of X in error messages.
     """
     if not sp.issparse(X) or X.ndim != 2:
         return X
@@ -236,7 +236,7 @@ def sound(X, name="X"):
 
 
 def _check_compressed(X, name):
-    """Check the arrays of a matrix of compressed rows, columns or rows of blocks."""
+    """Check the arrays of a CSR, CSC or BSR matrix."""
     data, indices, indptr = map(np.asarray, (X.data, X.indices, X.indptr))
     X.data, X.indices, X.indptr = data, indices, indptr
     blocks = X.blocksize if X.format == "bsr" else (1, 1)
@@ -244,11 +244,11 @@ def _check_compressed(X, name):
     if X.format == "csc":
         rows, columns = columns, rows
     if indptr.ndim != 1 or indptr.dtype.kind not in "iu" or len(indptr) != rows + 1:
-        _refuse(name, f"indptr has the shape {indptr.shape} and the type {indptr.dtype}")
+        _refuse(name, f"indptr has shape {indptr.shape} and dtype {indptr.dtype}")
     if X.format == "bsr" and data.shape[1:] != blocks:
-        _refuse(name, f"data has the shape {data.shape}")
+        _refuse(name, f"data has shape {data.shape}")
     if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-        _refuse(name, "indptr does not begin with 0, or decreases")
+        _refuse(name, "indptr does not start with 0, or decreases")
     if indptr[-1] > min(len(data), len(indices)):
         _refuse(name, f"indptr ends with {indptr[-1]}, beyond the data")
     _check_places(indices[: indptr[-1]], columns, name)
@@ -256,7 +256,7 @@ def _check_compressed(X, name):
 
 def _check_places(places, length, name):
     if places.ndim != 1 or places.dtype.kind not in "iu":
-        _refuse(name, f"its indices have the shape {places.shape} and the type {places.dtype}")
+        _refuse(name, f"its indices have shape {places.shape} and dtype {places.dtype}")
     if len(places) and not (0 <= places.min() and places.max() < length):
         _refuse(name, f"it has indices from {places.min()} to {places.max()}, beyond its {length}")
 

@@ -1,4 +1,4 @@
-"""The groups of parameters that networks share, and of what their fits leave."""
+"""Groups of parameters and fitted attributes that estimators share."""
 
 import numbers
 import os
@@ -26,11 +26,11 @@ from .weight_files import is_file
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What can be an activation of hidden layers, by its name.
+#: Names of activations for hidden layers.
 HiddenActivation = Literal[
     "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "exp"
 ]
-#: What can be computed in, by its name.
+#: Names of the floating-point types to compute in.
 Scalar = Literal["float32", "float64"]
 OutputActivation = Literal[
     "auto", "identity", "logistic", "softmax", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu",
@@ -42,22 +42,23 @@ Initializer = Literal[
 ]  # fmt: skip
 ClassificationLosses = Literal["log_loss", "squared_error"]
 RegressionLosses = Literal["squared_error", "absolute_error", "huber", "poisson", "quantile"]
-_REGRESSION = """'squared_error' (half of it), 'poisson' (half the deviance), 'absolute_error',
-    'huber' or 'quantile'"""
+_REGRESSION = """'squared_error' (half the squared error), 'poisson' (half the Poisson
+    deviance), 'absolute_error', 'huber' or 'quantile' (pinball loss)"""
 
-_SOLVERS = """'adamw' takes `alpha` as decoupled weight decay; 'rmsprop' averages squared
-    gradients with `beta_2`, 'adadelta' both of its averages with `beta_1` (and wants a
-    `learning_rate_init` near 1)"""
+_SOLVERS = """'adamw' uses `alpha` as decoupled weight decay; 'rmsprop' averages squared
+    gradients with decay rate `beta_2`; 'adadelta' uses `beta_1` for both of its averages (and
+    needs a `learning_rate_init` near 1)"""
 _INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
-    'lecun_normal', 'normal' (deviation 0.05), 'small_normal' (0.01), 'uniform' (within 0.05) or
-    'zeros'. Or the path of a safetensors file, as :meth:`save_weights` writes them: layers of which
-    it holds all tensors, by their names and shapes, begin with these (:meth:`summary` says which).
-    Or a list of arrays: the values that the first layers begin with, in the order of their
-    parameters. All other layers begin as 'auto' says"""
+    'lecun_normal', 'normal' (standard deviation 0.05), 'small_normal' (standard deviation 0.01),
+    'uniform' (in [-0.05, 0.05]) or 'zeros'. Alternatively, the path of a safetensors file such as
+    :meth:`save_weights` writes: layers whose tensors are all in the file, with matching names and
+    shapes, are initialized from it (:meth:`summary` shows which). Or a list of arrays with the
+    initial values of the first layers, in the order of their parameters. With a file or a list,
+    all other layers are initialized as with 'auto'"""
 
 
 class _DeviceNames(StrOptions):
-    """The names of devices: the last of those that are said stands for many."""
+    """The names of devices; the last of the listed names stands for a whole family."""
 
     def __init__(self):
         super().__init__(set(NAMES))
@@ -66,13 +67,13 @@ class _DeviceNames(StrOptions):
         return is_name(val)
 
     def hint(self, val):
-        """Return what may have been meant, as a sentence with a space before it, or ''."""
+        """Return a suggestion, as a sentence with a leading space, or ''."""
         meant = nearest(val)
         return "" if meant is None else f" Did you mean {meant!r}?"
 
 
 class _Initializers(StrOptions):
-    """The names of initializers, and the paths of files of weights."""
+    """The names of initializers, and paths of weight files."""
 
     def __init__(self):
         super().__init__(set(get_args(Initializer)))
@@ -84,32 +85,32 @@ class _Initializers(StrOptions):
         return f"{super().__str__()} or the path of a .safetensors file"
 
 
-#: What is valid as the parameter `initializer`.
+#: Valid values of the parameter `initializer`.
 INITIALIZERS = [_Initializers(), list]
 
 
-# --- training. The names and meanings are scikit-learn's where it has them.
+# --- training. Names and meanings follow scikit-learn where it has the parameter.
 
 
 class AnySolver(Parameters):
-    """The solvers in minibatches, and L-BFGS."""
+    """The minibatch solvers, and L-BFGS."""
 
     solver: Literal[
         "adam", "sgd", "lbfgs", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"
     ] = param(
-        f"""The optimizer. 'lbfgs' uses the whole data in each step and computes in float64; the
-    others go through it in minibatches.
+        f"""The optimizer. 'lbfgs' uses all samples in each step and computes in float64; the
+    others train on minibatches.
     {_SOLVERS}.""",
         default="adam",
     )
     max_fun: int = param(
-        "The largest number of evaluations by 'lbfgs'.",
+        "Maximum number of loss evaluations; only for 'lbfgs'.",
         default=15000, valid=[COUNT], after="n_iter_no_change",
     )
 
 
 class StepSolver(Parameters):
-    """The solvers in minibatches."""
+    """The minibatch solvers."""
 
     solver: Literal["adam", "sgd", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = param(
         f"The optimizer. {_SOLVERS}.", default="adam"
@@ -117,230 +118,240 @@ class StepSolver(Parameters):
 
 
 class Descent(Parameters):
-    """How every network is trained, whatever its layers; and what training leaves."""
+    """Training parameters that all networks share, and the attributes that training sets."""
 
     alpha: float = param(
         """
-        Strength of the L2 penalty on the weights; divided by the sum of weights of the batch.""",
+        Strength of the L2 penalty on the weights; divided by the sum of the sample weights in the
+        batch.""",
         default=1e-4, valid=[NOT_NEGATIVE],
     )
     l1: float = param(
-        "Strength of the L1 penalty on the weights; divided as `alpha` is.",
+        "Strength of the L1 penalty on the weights; divided like `alpha`.",
         default=0.0, valid=[NOT_NEGATIVE],
     )
     learning_rate: Literal[
         "constant", "invscaling", "adaptive", "cosine", "one_cycle", "plateau"
     ] = param(
         """
-        Schedule of the rate. For ``solver='sgd'``: constant; divided by ``t ** power_t``; or
-        divided by 5 each time that training no longer improves. For every solver with minibatches:
-        'cosine' falls from `learning_rate_init` to zero by half a cosine; 'one_cycle' first rises
-        to it, from a 25th, and falls to a 250,000th, as PyTorch's ``OneCycleLR`` with a constant
-        momentum. These two go by the step, over all of `max_iter` epochs: only early stopping
-        ends them before, not `tol`; and `partial_fit`, which has no end, does not take them.
-        'plateau' multiplies the rate by `plateau_factor` after each `plateau_patience` epochs in a
-        row without an improvement by `tol`, as PyTorch's ``ReduceLROnPlateau``: of the validation
-        score with early stopping, else of the loss of validation data, if there are any, else of
-        the training loss; for `partial_fit`, a call is an epoch. Training ends, as ever, after
-        `n_iter_no_change` epochs: give it more than `plateau_patience`.""",
+        Learning rate schedule. 'invscaling' and 'adaptive' are for ``solver='sgd'``: 'invscaling'
+        divides the rate by ``t ** power_t``; 'adaptive' divides it by 5 each time training stops
+        improving. The others are for all minibatch solvers. 'cosine' decays from
+        `learning_rate_init` to zero along half a cosine. 'one_cycle' rises from
+        ``learning_rate_init / 25`` to `learning_rate_init`, then falls to
+        ``learning_rate_init / 250_000``, like PyTorch's ``OneCycleLR`` with constant momentum.
+        Both change the rate at each step and span all `max_iter` epochs: early stopping can end
+        them sooner, `tol` cannot. `partial_fit` does not support them, because it has no last
+        step. 'plateau' multiplies the rate by `plateau_factor` after `plateau_patience`
+        consecutive epochs without an improvement of at least `tol`, like PyTorch's
+        ``ReduceLROnPlateau``. It monitors the validation score with early stopping, otherwise the
+        validation loss if there is validation data, otherwise the training loss; in
+        `partial_fit`, each call counts as an epoch. Training still stops after `n_iter_no_change`
+        epochs without improvement, so set that higher than `plateau_patience`.""",
         default="constant",
     )
     learning_rate_init: float = param(
-        "The initial learning rate; with 'cosine' and 'one_cycle', the largest.",
+        "The initial learning rate; with 'cosine' and 'one_cycle', the maximum.",
         default=1e-3, valid=[POSITIVE],
     )
     warmup: float | None = param(
         """
-        The part of all steps in which 'cosine' and 'one_cycle' raise the rate, the former along a
-        line. None: 0 for 'cosine', 0.3 for 'one_cycle'.""",
+        Fraction of all steps during which 'cosine' (linearly) and 'one_cycle' raise the learning
+        rate. None means 0 for 'cosine' and 0.3 for 'one_cycle'.""",
         default=None, valid=[FRACTION],
     )
     plateau_factor: float = param(
         """
-        What 'plateau' multiplies the rate by; it does not fall below a millionth of
-        `learning_rate_init`.""",
+        Factor by which 'plateau' multiplies the learning rate, down to a minimum of
+        ``1e-6 * learning_rate_init``.""",
         default=0.1, valid=[Interval(numbers.Real, 0, 1, closed="neither")],
     )
     plateau_patience: int = param(
-        "Epochs without improvement after which 'plateau' lowers the rate.",
+        "Number of epochs without improvement after which 'plateau' lowers the rate.",
         default=5, valid=[COUNT],
     )
     power_t: float = param(
-        "Exponent of the schedule 'invscaling'.", default=0.5, valid=[NOT_NEGATIVE]
+        "Exponent of the 'invscaling' schedule.", default=0.5, valid=[NOT_NEGATIVE]
     )
     max_iter: int = param(
-        "The largest number of epochs (for 'lbfgs', of iterations).", default=200, valid=[COUNT]
+        "Maximum number of epochs (for 'lbfgs', iterations).", default=200, valid=[COUNT]
     )
     random_state: int | np.random.RandomState | None = param(
         """
-        Seed of the initial weights, the validation split, the order of samples, and dropout. The
-        same int gives the same bits, whatever the number of threads.""",
+        Seed for weight initialization, the validation split, the order of samples, and dropout.
+        The same int gives bit-identical results with any number of threads.""",
         default=None,
     )
     tol: float = param(
         """
-        Training ends when the loss (with early stopping: the validation score) has not improved
-        by `tol` for `n_iter_no_change` epochs.""",
+        Training stops when the loss (with early stopping, the validation score) has not improved
+        by at least `tol` for `n_iter_no_change` consecutive epochs.""",
         default=1e-4, valid=[NOT_NEGATIVE],
     )
     verbose: bool | int = param(
         "Whether to print the loss of each epoch.", default=False, valid=["verbose"], kind="bool"
     )
     warm_start: bool = param(
-        "Whether `fit` goes on from the weights of the last fit.", default=False
+        "Whether `fit` continues from the weights of the last fit.", default=False
     )
     momentum: float = param(
         "Momentum of ``solver='sgd'``.",
         default=0.9, valid=[Interval(numbers.Real, 0, 1, closed="both")],
     )
-    nesterovs_momentum: bool = param("Whether that momentum is Nesterov's.", default=True)
+    nesterovs_momentum: bool = param("Whether to use Nesterov momentum.", default=True)
     early_stopping: bool = param(
         """
-        Whether to hold back `validation_fraction` of the data, to end training when its score no
-        longer improves, and to keep the best weights.""",
+        Whether to hold out `validation_fraction` of the data, stop training when the validation
+        score no longer improves, and keep the best weights.""",
         default=False,
     )
     validation_fraction: float = param(
-        "The part of the data that early stopping holds back.", default=0.1, valid=[FRACTION]
+        "Fraction of the data that early stopping holds out.", default=0.1, valid=[FRACTION]
     )
     scoring: str | Callable[..., float] | None = param(
         """
-        The score of validation data, by which early stopping goes. None: accuracy, or R2 in
-        regression; 'loss': minus the loss; the name of one of scikit-learn's scorers, such as
-        'roc_auc'; a callable ``scorer(estimator, X, y)``. A scorer gets an estimator with the
-        weights of the epoch, the data as `fit` got them, and `sample_weight` if it takes that.""",
+        Validation score that early stopping monitors. None: accuracy, or R2 in regression;
+        'loss': the negative loss; a str: the name of a scikit-learn scorer, such as 'roc_auc'; or
+        a callable ``scorer(estimator, X, y)``. A scorer is called with an estimator that has the
+        weights of the current epoch, the data as passed to `fit`, and `sample_weight` if it
+        accepts that.""",
         default=None, valid=[str, callable], kind="str, callable or None",
     )
     beta_1: float = param(
-        "Decay rate of the solvers' average gradient.", default=0.9, valid=[FRACTION]
+        "Decay rate of the moving average of the gradient.", default=0.9, valid=[FRACTION]
     )
     beta_2: float = param(
-        "Decay rate of the solvers' average squared gradient.", default=0.999, valid=[FRACTION]
+        "Decay rate of the moving average of the squared gradient.", default=0.999, valid=[FRACTION]
     )
     epsilon: float = param(
-        "Keeps the solvers from dividing by zero.", default=1e-8, valid=[POSITIVE]
+        "Small constant that keeps adaptive solvers from dividing by zero.",
+        default=1e-8, valid=[POSITIVE],
     )
     n_iter_no_change: float = param(
-        "Epochs without improvement after which training ends.",
+        "Number of epochs without improvement after which training stops.",
         default=10, valid=[COUNT, Options(numbers.Real, {np.inf})], kind="int",
     )
     initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
-        f"""How weights start: 'auto' (as in scikit-learn: uniform within Glorot's bound, biases
-    too), {_INITIALIZERS}.""",
+        f"""Weight initialization: 'auto' (as in scikit-learn: Glorot uniform, for biases too),
+    {_INITIALIZERS}.""",
         default="auto", valid=INITIALIZERS, kind="str, path or list of ndarray",
     )
     clip_value: float | None = param(
-        "Limit of each element of the gradient, for minibatches.", default=None, valid=[POSITIVE]
+        "Clip each element of the gradient to [-clip_value, clip_value]; for minibatch solvers.",
+        default=None, valid=[POSITIVE],
     )
     clip_norm: float | None = param(
-        "Limit of the norm of the whole gradient, for minibatches.", default=None, valid=[POSITIVE]
+        "Scale the gradient down to at most this global L2 norm; for minibatch solvers.",
+        default=None, valid=[POSITIVE],
     )
     average: bool | float = param(
         """
-        Whether the weights are averages over the steps, for minibatches: of a decay that grows to
-        0.999, or to the number given. They predict, are validated after each epoch, and are what
-        early stopping keeps; `partial_fit` and `warm_start` go on from the weights as they were
-        trained.""",
+        Whether to use an exponential moving average of the weights over the steps, for minibatch
+        solvers. Its decay grows to 0.999, or to the number given. The averaged weights are used
+        for prediction and validation and are what early stopping keeps; `partial_fit` and
+        `warm_start` continue from the raw weights.""",
         default=False, valid=["boolean", Interval(numbers.Real, 0, 1, closed="neither")],
     )
     dtype: Scalar | None = param(
-        "What is computed in; None follows X: float32 for float32, else float64.",
+        "Floating-point type of the computation. None: float32 if X is float32, else float64.",
         default=None, kind="{'float32', 'float64'} or None",
     )
     device: Literal["auto", "cpu", "cuda"] | str = param(
         """
-        Where to compute. 'cuda' is the first GPU and 'cuda:<n>' that of the number n, from 0 on;
-        without it, `fit` raises ImportError or RuntimeError, and the CPU predicts, with a warning.
-        'auto' takes the first GPU, if there is one, for what is large: to train, where a step
-        takes at least 2e7 multiply-adds (three times those of a forward pass of the batch, or of
-        all samples for solvers without minibatches); to predict, where all rows together take at
-        least 2e9. Both numbers are estimates, not measured. The CPU predicts single rows in any
-        case.""",
+        Where to compute. 'cuda' is the first GPU, 'cuda:<n>' GPU number n, counted from 0. If
+        that GPU is not available, `fit` raises ImportError or RuntimeError, while predictions run
+        on the CPU, with a warning. 'auto' uses the first GPU, if there is one, for large
+        workloads: training where a step takes at least 2e7 multiply-adds (three times those of a
+        forward pass of the batch, or of all samples for solvers without minibatches), and
+        predictions where all rows together take at least 2e9. Both thresholds are estimates, not
+        measured. Single rows are always predicted on the CPU.""",
         default="cpu", valid=[_DeviceNames()], kind="{'auto', 'cpu', 'cuda'} or 'cuda:<n>'",
     )
     n_jobs: int | None = param(
         """
-        Number of threads; it changes nothing in the result. None: all cores that the process may
-        use, one inside a worker of joblib. Negative numbers count from all cores, -1 is all.""",
+        Number of threads; results do not depend on it. None: all cores available to the process,
+        or one inside a joblib worker. Negative numbers count back from all cores: -1 uses all.""",
         default=None, valid=THREADS,
     )
 
-    loss_: float = fitted("The last loss.")
-    best_loss_: float | None = fitted("The smallest one; None with early stopping.")
-    loss_curve_: list[float] = fitted("The loss of each epoch.")
+    loss_: float = fitted("Final training loss.")
+    best_loss_: float | None = fitted("Minimum loss; None with early stopping.")
+    loss_curve_: list[float] = fitted("Loss of each epoch.")
     learning_rate_curve_: list[float] | None = fitted(
         """
-        The learning rate of each epoch, that of its last step; without the correction that 'adam'
-        and its kin make for the bias of their averages. None without minibatches."""
+        Learning rate at the last step of each epoch, without the bias correction of 'adam' and
+        similar solvers. None for solvers without minibatches."""
     )
     validation_loss_curve_: list[float] | None = fitted(
-        "With validation data: its loss after each epoch; else None."
+        "Validation loss after each epoch; None without validation data."
     )
     validation_scores_: list[float] | None = fitted(
         """
-        With validation data: its score (accuracy or R2, or what `scoring` says) after each epoch;
-        else None."""
+        Validation score (accuracy, R2, or as given by `scoring`) after each epoch; None without
+        validation data."""
     )
     best_validation_score_: float | None = fitted(
-        "The score of the weights that early stopping has kept."
+        "Validation score of the weights that early stopping kept."
     )
-    history_: "pd.DataFrame" = fitted("All of these curves, by epoch.", kind="DataFrame")
-    n_iter_: int = fitted("Epochs of the last fit.")
+    history_: "pd.DataFrame" = fitted("All of these curves, one row per epoch.", kind="DataFrame")
+    n_iter_: int = fitted("Number of epochs (for 'lbfgs', iterations) of the last fit.")
 
 
 class Minibatches(Parameters):
-    """How rows of data become minibatches."""
+    """Splitting data into minibatches."""
 
     batch_size: int | Literal["auto"] = param(
-        "Samples in a minibatch; 'auto' is ``min(200, n_samples)``.",
+        "Samples per minibatch; 'auto' is ``min(200, n_samples)``.",
         default="auto", valid=[COUNT], after="l1",
     )
     shuffle: bool = param(
-        "Whether to go through the samples in a new order in each epoch.",
+        "Whether to shuffle the samples in each epoch.",
         default=True, after="max_iter",
     )
 
 
 class Training(Minibatches, Descent, AnySolver):
-    """What every network takes for its training that learns from rows."""
+    """Training parameters of networks that learn from rows."""
 
 
 class LayeredDescent(Descent):
-    """How networks are trained that are given as layers."""
+    """Training parameters of networks that are given as layers."""
 
     initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
-        f"""How the weights begin, where a layer does not say it: 'auto' ('glorot_uniform' for the
-    output layer, uniform within ``1 / sqrt(units)`` for recurrent ones and within
-    ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for the others),
-    {_INITIALIZERS}.""",
+        f"""Weight initialization, for layers without an initializer of their own: 'auto'
+    ('glorot_uniform' for the output layer; uniform in +/- ``1 / sqrt(units)`` for recurrent
+    layers; uniform in +/- ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for
+    the others), {_INITIALIZERS}.""",
         default="auto",
     )
     dtype: Scalar | None = param(
-        "What is computed in; None: float64 where X to fit is float64, else float32.", default=None
+        "Floating-point type of the computation. None: float64 if `fit` gets X as float64, else "
+        "float32.",
+        default=None,
     )
 
-    layers_: list[Layer] = fitted("The network, from input to output layer.", kind="list of layers")
+    layers_: list[Layer] = fitted("The layers, from input to output.", kind="list of layers")
     weights_: dict[str, dict[str, Array]] = fitted(
         """
-        Copies of the parameters, by layer: 'kernel', of shape (inputs, units), in convolutions
-        (height, width, channels, filters), 'recurrent_kernel', 'bias', 'gamma', 'beta', 'mean',
+        Copies of the parameters, by layer: 'kernel' (of shape (inputs, units), or (height, width,
+        channels, filters) for convolutions), 'recurrent_kernel', 'bias', 'gamma', 'beta', 'mean',
         'variance' and so on.""",
         kind="dict of str to dict of str to ndarray",
     )
 
 
 class LayeredTraining(Minibatches, LayeredDescent, AnySolver):
-    """What networks take for their training that are given as layers."""
+    """Training parameters of networks that are given as layers and learn from rows."""
 
 
 # --- inputs and targets
 
 
 class Features(Parameters):
-    """What is known of rows of features."""
+    """Features of the input."""
 
-    n_features_in_: int = fitted("Number of features.")
-    feature_names_in_: Array = fitted("Their names, where X has them.", kind="ndarray of str")
+    n_features_in_: int = fitted("Number of features seen during `fit`.")
+    feature_names_in_: Array = fitted("Names of the features, if X has any.", kind="ndarray of str")
 
 
 class Output(Parameters):
@@ -348,21 +359,21 @@ class Output(Parameters):
 
     output_activation: OutputActivation | Activation = param(
         """
-        Activation of the output layer. 'auto': softmax for several classes, logistic for two or
-        for multilabel targets; identity in regression, exp for ``loss='poisson'``.""",
+        Activation of the output layer. 'auto': softmax for more than two classes, logistic for two
+        classes and for multilabel targets; in regression identity, exp for ``loss='poisson'``.""",
         default="auto", valid=[Activation], kind="str or Activation",
     )
 
     n_outputs_: int = fitted("Number of outputs.")
     out_activation_: str = fitted("Activation of the output layer.")
-    t_: int = fitted("Samples seen.")
+    t_: int = fitted("Number of training samples seen.")
 
 
 class ClassificationLoss(Parameters):
     """The loss in classification."""
 
     loss: ClassificationLosses = param(
-        "Cross-entropy, or half the squared error of the outputs against 0 and 1.",
+        "Cross-entropy, or half the squared error of the outputs with respect to targets 0 and 1.",
         default="log_loss",
     )
 
@@ -378,20 +389,20 @@ class EitherLoss(Parameters):
 
     loss: Literal["auto"] | ClassificationLosses | RegressionLosses = param(
         f"""'log_loss' or 'squared_error' in classification; in regression
-    {_REGRESSION}. 'auto' is the first of each.""",
+    {_REGRESSION}. 'auto' is 'log_loss' in classification and 'squared_error' in regression.""",
         default="auto", kind="str",
     )
 
 
 class LossNumbers(Parameters):
-    """The numbers that losses in regression have."""
+    """Parameters of regression losses."""
 
     quantile: float = param(
-        "The quantile of ``loss='quantile'``.",
+        "The quantile to predict with ``loss='quantile'``.",
         default=0.5, valid=[Interval(numbers.Real, 0, 1, closed="both")],
     )
     huber_delta: float = param(
-        "The error at which ``loss='huber'`` turns from squared to linear.",
+        "Absolute error at which ``loss='huber'`` changes from quadratic to linear.",
         default=1.0, valid=[POSITIVE],
     )
 
@@ -400,7 +411,7 @@ class Classes(Parameters):
     """The classes."""
 
     class_weight: Mapping[Any, float] | list[Any] | Literal["balanced"] | None = param(
-        "Weights of the classes, multiplied with `sample_weight`.",
+        "Class weights, multiplied by `sample_weight`.",
         default=None, valid=[dict, list], kind="dict, list of dict, 'balanced' or None",
     )
 
@@ -408,12 +419,12 @@ class Classes(Parameters):
 
 
 class ForClasses(Classes, Output, ClassificationLoss):
-    """What networks take that learn classes."""
+    """Parameters of classifiers."""
 
 
 class ForNumbers(LossNumbers, Output, RegressionLoss):
-    """What networks take that learn numbers."""
+    """Parameters of regressors."""
 
 
 class ForEither(Classes, LossNumbers, Output, EitherLoss):
-    """What networks take that learn the ones or the others."""
+    """Parameters of networks for classification or regression."""

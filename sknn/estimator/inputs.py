@@ -1,4 +1,4 @@
-"""Rows of numbers: what X is, where it is no image, sequence or text."""
+"""Tabular inputs: X that is not images, sequences or text."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from ..engine.prediction import predict
 from ..tape.sources import Source
 from .checks import sound, validated
 
-#: The formats in which a sparse X is taken as it is.
+#: Sparse formats that are used without conversion.
 _SPARSE = ["csr", "csc"]
 
 
 class Inputs:
-    """What rows, sequences and the like share: `values`, in which a sample is a row."""
+    """Base of tabular inputs, sequences and so on: `values` has one row per sample."""
 
     __slots__ = ()
 
@@ -25,18 +25,18 @@ class Inputs:
         return self.values.dtype
 
     def source(self):
-        """Return them as the engine reads them."""
+        """Return the inputs as a source for the engine."""
         return Source(self.values)
 
 
 class Rows(Inputs):
-    """Checked X, a sample a row.
+    """Validated X, with one row per sample.
 
     Attributes
     ----------
     values : ndarray or sparse matrix of shape (n_samples, n_features)
     inputs : int or tuple
-        The shape of a sample, as networks take it.
+        Shape of a sample, as :class:`Network` expects it.
     """
 
     __slots__ = "values", "inputs"
@@ -46,7 +46,7 @@ class Rows(Inputs):
 
     @property
     def features(self):
-        """Numbers of a sample."""
+        """Number of features of a sample."""
         return self.values.shape[1]
 
     def min(self):
@@ -56,27 +56,27 @@ class Rows(Inputs):
         return self.values.max()
 
     def part(self, rows):
-        """Return some of them."""
+        """Return the inputs of some rows."""
         return Rows(self.values[rows], self.inputs)
 
     def run(self, weights, n_jobs):
-        """Return what a network with weights gives for them, a row each."""
+        """Return the outputs of a network with these weights, one row per sample."""
         return predict(weights, self.source(), n_jobs)
 
     def shaped(self, values, network):
-        """Return what :meth:`run` gives for a network in the shape of its outputs."""
+        """Return the result of :meth:`run` in the output shape of the network."""
         return values.reshape(-1, *network.output_shape)
 
     def data(self, targets, weights, y=None):
-        """Return them as data to learn from."""
+        """Return the inputs with targets as training data."""
         return Data(self.source(), targets, weights, np.arange(self.shape[0]), y)
 
 
 class TakesRows:
-    """Reads X as rows of numbers."""
+    """Reads X as a table of numbers."""
 
     def _read(self, X, y="no_validation", reset=False, **checks):
-        """Return X as inputs, and y where there is one, both checked."""
+        """Return X as inputs, and y if given, both validated."""
         X = sound(X)
         if isinstance(y, str):
             X = validated(self, X, accept_sparse=_SPARSE, reset=reset, **checks)

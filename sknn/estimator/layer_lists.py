@@ -1,4 +1,4 @@
-"""Parameters of layers as parameters of an estimator that is given lists of layers."""
+"""Layer parameters as nested parameters of an estimator that takes lists of layers."""
 
 from dataclasses import fields, replace
 from numbers import Integral
@@ -22,9 +22,9 @@ def check_layers(layers, name="layers"):
 
 
 def _instead(value, values, name):
-    """Return what may have been meant by what is no layer, as the end of a sentence.
+    """Return a suggestion for a value that is not a layer, as the end of a sentence.
 
-    Other libraries have layers that are numbers of units, words, or classes of such names.
+    Other libraries take numbers of units, names, or their own classes as layers.
     """
     if isinstance(value, type) and issubclass(value, Layer):
         return f", with its parameters in parentheses: {value.__name__}(...)"
@@ -41,7 +41,7 @@ def _instead(value, values, name):
 
 
 def _nested(value, name):
-    """Yield name and value of every parameter of a layer, or of layers in (lists of) lists."""
+    """Yield name and value of every parameter of a layer, or of layers in (nested) lists."""
     if isinstance(value, Layer):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
     elif isinstance(value, (list, tuple)) and any(_holds_layers(part) for part in value):
@@ -60,9 +60,9 @@ def _holds_layers(value):
 
 
 def _with(whole, path, values, name):
-    """Return layers, or a layer, with some of its parts changed, all at once.
+    """Return a copy of a layer or list of layers with some parts replaced.
 
-    `path` leads to what `values` are parts of, by name or place.
+    `path` is the path (names or indices) to the object whose parts are `values`.
     """
     if path:
         key, *more = path
@@ -76,7 +76,7 @@ def _with(whole, path, values, name):
 
 
 def _part(whole, key, name):
-    """Return what a layer or a list of layers has under a name or at a place."""
+    """Return the part of a layer or list of layers with this name or index."""
     if isinstance(whole, Layer):
         valid = sorted(field.name for field in fields(whole))
         if key in valid:
@@ -84,30 +84,30 @@ def _part(whole, key, name):
         more = hint(key, valid)
         raise ValueError(f"Invalid parameter {name!r} for {whole}; valid ones are {valid}.{more}")
     if not _holds_layers(whole) or not key.isdecimal():
-        raise ValueError(f"Invalid parameter {name!r}: {key!r} is no part of {whole!r}.")
+        raise ValueError(f"Invalid parameter {name!r}: {key!r} is not a part of {whole!r}.")
     if int(key) >= len(whole):
         raise ValueError(f"Invalid parameter {name!r}: there are {len(whole)} layers.")
     return whole[int(key)]
 
 
 class LayersAsParameters:
-    """Lets ``get_params`` and ``set_params`` reach into lists of layers."""
+    """Makes ``get_params`` and ``set_params`` work on lists of layers."""
 
-    #: The parameters that may be such lists.
+    #: Names of the parameters that may be lists of layers.
     _layer_lists = ("layers",)
 
     def get_params(self, deep=True):
-        """Return the parameters.
+        """Get the parameters of this estimator.
 
         Parameters
         ----------
         deep : bool, default=True
-            Whether to return those of the layers too.
+            Whether to include the parameters of the layers.
 
         Returns
         -------
         params : dict of str to object
-            Names and values.
+            Parameter names mapped to their values.
         """
         params = super().get_params(deep=deep)
         if deep:
@@ -116,19 +116,19 @@ class LayersAsParameters:
         return params
 
     def set_params(self, **params):
-        """Set parameters, also layers, as ``layers__0``, and theirs, as ``layers__0__filters``.
+        """Set parameters, including layers (``layers__0``) and theirs (``layers__0__filters``).
 
-        Layers are never changed: the list is a new one, with other layers in it.
+        Layers are never modified: the parameter becomes a new list with new layers.
 
         Parameters
         ----------
         **params : dict of str to object
-            Names and values.
+            Parameter names mapped to new values.
 
         Returns
         -------
         self : estimator
-            The estimator.
+            The estimator itself.
         """
         inner = {k: v for k, v in params.items() if k.split("__")[0] in self._layer_lists}
         inner = {k: v for k, v in inner.items() if "__" in k}
@@ -138,7 +138,7 @@ class LayersAsParameters:
             which, *path, last = name.split("__")
             if not _holds_layers(getattr(self, which)):
                 value = getattr(self, which)
-                kind = "a name, not a list" if isinstance(value, str) else "no list of layers"
+                kind = "a name, not a list" if isinstance(value, str) else "not a list of layers"
                 raise ValueError(f"Invalid parameter {name!r}: {which}={value!r} is {kind}.")
             groups.setdefault((len(path), which, *path), {})[last] = (value, name)
         for (_, which, *path), values in sorted(groups.items()):  # whole layers first

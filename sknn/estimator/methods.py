@@ -1,4 +1,4 @@
-"""The public methods of networks that learn from targets."""
+"""Public methods of classifiers and regressors."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -12,12 +12,12 @@ from .transactions import Method, consistent, fits
 
 
 def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
-    """Do what scikit-learn's function does, without hiding a method's type."""
+    """Wrap scikit-learn's `available_if` so that the method keeps its static type."""
     return metaestimators.available_if(check)
 
 
 def partial_fits(method: Method) -> Method:
-    """Make a method a partial fit, for solvers that go on step by step."""
+    """Decorate a partial fit: only available for stochastic solvers."""
     return available_if(_goes_on)(fits(method))
 
 
@@ -36,7 +36,7 @@ def _for_classes(estimator):
 
 
 class _Predicts:
-    """What every network does that learns from targets and predicts them."""
+    """Methods that classifiers and regressors share."""
 
     @fits
     def fit(
@@ -47,71 +47,72 @@ class _Predicts:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples; networks for images also take them as (n_samples, height, width) or
-            (n_samples, height, width, channels), recurrent ones as (n_samples, time, features) or
-            a list of arrays. Read where they lie, whatever their type and order; only lists are
-            copied.
+            The training samples. Networks for images also accept shape (n_samples, height, width)
+            or (n_samples, height, width, channels), recurrent networks (n_samples, time, features)
+            or a list of arrays. Arrays of any dtype and memory layout are used without a copy;
+            only lists are copied.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, an indicator matrix of labels, or real numbers; for targets of each step,
-            (n_samples, time), (n_samples, time, n_outputs) or a list of arrays.
+            Class labels, a multilabel indicator matrix, or real numbers. For a target at each time
+            step: (n_samples, time), (n_samples, time, n_outputs) or a list of arrays.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
         X_val, y_val : array-like, default=None
-            Data to validate with after each epoch. With early stopping they take the place of the
-            part that would be held back.
+            Validation data, evaluated after each epoch. With early stopping, they are used
+            instead of holding out part of the training data.
         sample_weight_val : array-like, default=None
-            Weights of those samples.
+            Sample weights of the validation data.
         """
         return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
 
     @consistent
     def predict(self, X) -> Array:
-        """Predict class labels, or the targets of a regression.
+        """Predict class labels or regression targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predictions, for each step if y was so, and then for a list X a list of arrays. A
-            sample's are the same bits alone and in any batch.
+            The predictions. If y had a target at each time step, so have the predictions, as a
+            list of arrays if X is a list. The prediction for a sample is bit-identical whether it
+            is predicted alone or in a batch.
         """
         return self._answer(X, self._fitted_task().answer)
 
     @consistent
     def score(self, X, y, sample_weight=None) -> float:
-        """Return the accuracy, or in regression the coefficient of determination.
+        """Return the accuracy, or the coefficient of determination (R2) in regression.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets; those of steps count alike.
+            The true targets; targets at each time step all count equally.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
 
         Returns
         -------
         score : float
-            The score.
+            Accuracy or R2 of ``self.predict(X)`` with respect to `y`.
         """
         y, predictions, weights = self._to_score(X, y, sample_weight)
         return self._task().metric(y, predictions, sample_weight=weights)
 
     def _to_score(self, X, y, sample_weight):
-        """Return targets, predictions and weights, a target a row."""
+        """Return targets, predictions and weights, with one row per target."""
         return y, self.predict(X), sample_weight
 
     def _answer(self, X, convert):
-        """Return what a task makes of the network's outputs for X."""
+        """Return the network's outputs for X, converted by the task."""
         return convert(self._outputs(X))
 
     def _fitted_task(self):
-        """Return the task that the outputs of the fitted network are for."""
+        """Return the task of the fitted network."""
         return self._task()
 
     def __sklearn_tags__(self):
@@ -128,29 +129,29 @@ class _Predicts:
 
 
 class ClassifierMethods(_Predicts):
-    """What classification adds."""
+    """Methods of classifiers."""
 
     _classifies = True
 
     def _task(self):
-        """Return the task that the parameters, and what is fitted, describe."""
+        """Return the task given by the parameters and the fitted classes."""
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
         return Classification(self.loss, self.output_activation, *known, self.class_weight)
 
     @partial_fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
-        """Go once over the data given, from where training stands.
+        """Train for one pass over the given data, continuing from the current state.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The training samples.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Their classes.
+            Class labels, or a multilabel indicator matrix.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
         classes : array-like of shape (n_classes,), default=None
-            All classes there will ever be; needed at the first call, in classification.
+            All classes that any call will see; required in the first call, in classification.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
@@ -162,12 +163,12 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            Columns in the order of `classes_`.
         """
         return self._answer(X, self._fitted_task().probabilities)
 
@@ -179,12 +180,12 @@ class ClassifierMethods(_Predicts):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
 
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            Columns in the order of `classes_`.
         """
         with np.errstate(divide="ignore"):
             task = self._fitted_task()
@@ -192,26 +193,26 @@ class ClassifierMethods(_Predicts):
 
 
 class RegressorMethods(_Predicts):
-    """What regression adds."""
+    """Methods of regressors."""
 
     _classifies = False
 
     def _task(self):
-        """Return the task that the parameters describe."""
+        """Return the task given by the parameters."""
         numbers = self.quantile, self.huber_delta
         return Regression(self.loss, self.output_activation, *numbers)
 
     @partial_fits
     def partial_fit(self, X, y, sample_weight=None) -> Self:
-        """Go once over the data given, from where training stands.
+        """Train for one pass over the given data, continuing from the current state.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The training samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+            The targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Sample weights.
         """
         return self._fit(X, y, sample_weight, incremental=True)

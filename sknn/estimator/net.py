@@ -1,8 +1,8 @@
-"""The one ladder of fitting, from the parameters and data of an estimator to what it has learned.
+"""The fitting procedure of all networks.
 
-A family says what its task is (``_task``), how it reads X (``_read``), and which network its
-parameters describe (``_network``). All else is here: a fit is prepared as a :class:`Job`, which the
-engine trains, and its outcome becomes the estimator's own (``_commit``).
+Each family of estimators defines its task (``_task``), how to read X (``_read``), and the network
+that its parameters describe (``_network``). Everything else is here: a fit is prepared as a
+:class:`Job`, the engine trains it, and the result is stored on the estimator (``_commit``).
 """
 
 import zlib
@@ -49,30 +49,30 @@ from .weight_files import WeightFiles, drawn_by, is_file
 
 @dataclass
 class Job:
-    """One fit, checked and ready: what is trained, from where, how, and on which data.
+    """One validated fit: the network, its initial state, the training recipe, and the data.
 
     Attributes
     ----------
     network : Network
     recipe : Recipe
     dtype : dtype
-        What is computed in.
+        Floating-point type of the computation.
     first : bool
-        Whether it begins anew, not from the weights of the last fit.
+        Whether training starts from scratch, not from the weights of the last fit.
     incremental : bool
-        Whether it is a partial fit.
+        Whether this is a partial fit.
     score : callable
-        ``score(data, loss, outputs, weights)`` is the validation score.
+        ``score(data, loss, outputs, weights)`` returns the validation score.
     attributes : dict of str to object
-        What the estimator will remember, beside the outcome of training.
+        Attributes to set on the estimator in addition to the results of training.
     random_state : RandomState
     seed : int
-        Of dropout, noise and augmentation.
+        Seed of dropout, noise and augmentation.
     progress : Progress
     data, held : Data
-        To learn from, and to validate with, or None.
+        Training data, and validation data or None.
     interrupted : bool
-        Whether the user has ended it before it began.
+        Whether the user interrupted the fit before training began.
     """
 
     network: Network
@@ -91,7 +91,7 @@ class Job:
 
     @classmethod
     def of(cls, net, network, dtype, first, incremental, score, attributes):
-        """Return the job of training a network by an estimator's parameters."""
+        """Return the job of training a network with an estimator's parameters."""
         check_trainable(network, net.solver)
         check_scoring(net)
         if first or not incremental:
@@ -103,9 +103,9 @@ class Job:
         )  # fmt: skip
 
     def start(self, net, inputs=None, targets=None, weights=None):
-        """Choose the device, and where to begin: at first values, or where the last fit has ended.
+        """Choose the device and the initial state: initialized, or from the last fit.
 
-        The data to learn from must be known.
+        The training data must be set.
         """
         device = for_training(self.recipe.device, self._operations_of_a_step)
         self.recipe = replace(self.recipe, device=device)
@@ -116,7 +116,7 @@ class Job:
 
     @property
     def _operations_of_a_step(self):
-        """Multiply-adds of a step: the way back takes about twice as many as the way forward."""
+        """Multiply-adds of a step: the backward pass takes about twice those of the forward."""
         rows = len(self.data.rows)
         if self.recipe.solver in SOLVERS:
             wanted = self.recipe.batch_size
@@ -125,13 +125,13 @@ class Job:
 
     @property
     def epochs(self):
-        """How many epochs there are at most: of what is solved for at once, one."""
+        """Maximum number of epochs: one for direct solvers."""
         steps = self.recipe.solver == "lbfgs" or self.recipe.solver in SOLVERS
         return self.recipe.max_iter if steps and not self.incremental else 1
 
 
 def draw(net, network, random_state):
-    """Draw a network's first parameters by the parameter `initializer`."""
+    """Draw a network's initial parameters according to `initializer`."""
     name = drawn_by(net.initializer)
     drawn = [(a, shape) for _, a, shape in network.primitives if a.parameters(shape)]
     values = []
@@ -141,24 +141,24 @@ def draw(net, network, random_state):
 
 
 class Net(WeightFiles, TakesRows, NeuralEstimator):
-    """What all networks share but their parameters and their layers."""
+    """What all networks share, except their hyperparameters and layers."""
 
-    #: The attribute that holds what is fitted.
+    #: Name of the attribute that holds the fitted weights.
     _weights_in = "_weights"
-    #: How parameters are drawn.
+    #: Function that draws the initial parameters.
     _draw = staticmethod(draw)
-    #: Whether what L-BFGS has found in float64 becomes of the type that X has.
+    #: Whether the float64 result of L-BFGS is cast to the dtype of X.
     _keeps_dtype = False
-    #: Whether what is trained is also what predicts, row by row.
+    #: Whether the trained network is also the one that predicts, row by row.
     _predicts_rows = True
 
     def _fit(
         self, X, y=None, sample_weight=None, incremental=False, validation=(None, None, None),
         classes=None,
     ):  # fmt: skip
-        """Check everything, train, and make the outcome the estimator's own.
+        """Validate everything, train, and store the result on the estimator.
 
-        `validation` is X_val, y_val and their weights, `classes` those given to a partial fit.
+        `validation` is X_val, y_val and their weights; `classes` are those passed to a partial fit.
         """
         task = self._task()
         task.check()
@@ -171,7 +171,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         weights = task.weigh(sample_weight, inputs, targets, incremental)
         n_outputs = task.count_outputs(inputs, targets)
         network, remembered = self._network(task, inputs, n_outputs)
-        # What goes on goes on in the type of its weights, as in scikit-learn.
+        # A continued fit keeps the dtype of its weights, as in scikit-learn.
         dtype = self._computing_dtype(inputs if first else None)
         attributes = task.shown(network, n_outputs) | remembered
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
@@ -186,7 +186,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         return self._learn(job, X, y)
 
     def _learn(self, job, X, y):
-        """Train, and make the outcome the estimator's own; X and y are what callbacks see."""
+        """Train and store the result on the estimator; X and y are passed to callbacks."""
         callbacks = FitCallbacks(self, X, y, job.epochs)
         begin = job.progress.values
         if not job.interrupted:
@@ -199,7 +199,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         return self
 
     def _train(self, job, callbacks):
-        """Train by the solver: change the job's progress."""
+        """Train with the solver; updates the job's progress."""
         if self.solver != "lbfgs":
             train_by_minibatches(job, callbacks)
             return
@@ -208,7 +208,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             job.progress.values = [value.astype(job.dtype) for value in job.progress.values]
 
     def _commit(self, job, progress):
-        """Make a state of training the estimator's own."""
+        """Store a state of training on the estimator."""
         self.n_iter_, self.t_, self.loss_ = progress.n_iter, progress.t, progress.loss
         self.loss_curve_ = progress.loss_curve
         steps = job.recipe.solver in SOLVERS
@@ -227,7 +227,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         vars(self).update(job.attributes | self._attributes(job.network, progress.values))
         vars(self).pop("_only_loaded", None)
 
-    # --- what a fit is given
+    # --- input of a fit
 
     def _check_incremental(self):
         """Check that the parameters make sense for partial fits."""
@@ -236,13 +236,13 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         if self.solver in SOLVERS and self.learning_rate in SCHEDULES:
             raise ValueError(
                 f"partial_fit does not support learning_rate={self.learning_rate!r}, a schedule "
-                "over all steps of a fit: nobody knows how many are to come."
+                "over all steps of a fit: their number is not known in advance."
             )
 
-    # --- where training begins
+    # --- initial state of training
 
     def _first_values(self, job, inputs, y, weights):
-        """Return the first parameters: drawn, but for those that `initializer` holds."""
+        """Return the initial parameters: drawn, except for those given by `initializer`."""
         values, given = self._draw(self, job.network, job.random_state), self.initializer
         if is_file(given):
             network = job.network
@@ -258,7 +258,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         return [value.astype(job.dtype) for value in values]
 
     def _progress(self, job):
-        """Return the state that a warm start or a partial fit goes on from."""
+        """Return the state that a warm start or a partial fit continues from."""
         progress = Progress(self._values_for(job.network, job.dtype), t=getattr(self, "t_", 0))
         curves = ["loss_curve", "learning_rate_curve", "validation_loss_curve"]
         if self.early_stopping:
@@ -272,36 +272,36 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         progress.no_improvement = getattr(self, "_no_improvement_count", 0)
         progress.optimizer = getattr(self, "_optimizer", None) if job.incremental else None
         averages, raw = getattr(self, "_raw_values", None) or (None, ())
-        # only if nobody has set other averages by hand
+        # only if the averaged weights were not replaced by the user
         if averages == _checksum(progress.values):
             progress.raw = [value.astype(job.dtype) for value in raw]
         return progress
 
-    # --- what has been learned
+    # --- result of training
 
     def _check_outcome(self, job, begin):
-        """Check that training, which began with some values, has not diverged."""
+        """Check that training from the initial values `begin` has not diverged."""
         check_outcome(job, begin)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, self._weights_in)
 
     def _outputs(self, X):
-        """Return the network's outputs for X, after checks."""
+        """Return the network's outputs for X, validated."""
         if not hasattr(self, self._weights_in):
             check_is_fitted(self)
         return finite(self._predict(self._read(X)))
 
     @consistent
     def summary(self) -> Summary:
-        """Return a table of the layers: output shapes, parameters, multiply-adds.
+        """Return a table of the layers with output shapes, parameters and multiply-adds.
 
-        Of a network whose `initializer` is a file, it says which layers it was read for.
+        If `initializer` is a file, the table also shows which layers were initialized from it.
 
         Returns
         -------
         summary : :class:`~sknn.summary.Summary`
-            To print, to show in a notebook, or as a DataFrame.
+            Can be printed, displayed in a notebook, or converted to a DataFrame.
         """
         check_is_fitted(self)
         network = self._held_weights().network
@@ -315,16 +315,17 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples, as `fit` takes them.
+            The samples, in the same format as for `fit`.
         layer : int or str, default=-2
-            Its place in `layers_`, or its name; in a multilayer perceptron, the number of the
-            layer in `coefs_`. The default is what the output layer gets.
+            Index in `layers_`, or name of the layer; for a multilayer perceptron, index in
+            `coefs_`. The default is the layer before the output layer.
 
         Returns
         -------
         activations : ndarray of shape (n_samples, ...)
-            After the layer's activation function. Of images (n_samples, height, width, channels);
-            of steps (n_samples, time, units), or a list of arrays where X is a list.
+            Outputs of the layer, after its activation function: (n_samples, height, width,
+            channels) for images; (n_samples, time, units) for time steps, or a list of arrays if
+            X is a list.
         """
         check_is_fitted(self)
         inputs = self._read(X)
@@ -344,7 +345,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             columns["validation_score"] = self.validation_scores_
         if getattr(self, "learning_rate_curve_", None) is not None:  # older pickles have none
             columns["learning_rate"] = self.learning_rate_curve_
-        epochs = len(self.loss_curve_)  # validation may have begun later
+        epochs = len(self.loss_curve_)  # validation may have started later
         columns = {k: [np.nan] * (epochs - len(v)) + v for k, v in columns.items()}
         frame = pd.DataFrame(columns, dtype="float64")
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
@@ -352,10 +353,10 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
 
 class LayeredNet(Net):
-    """A network that holds its parameters as they are computed with: packed, by layer."""
+    """A network that stores its parameters packed for computation, by layer."""
 
     def _computing_dtype(self, inputs):
-        """Return the type to compute in, for inputs or (None) as the weights are."""
+        """Return the dtype to compute in: for `inputs`, or (None) that of the weights."""
         if self.dtype is not None:
             return np.dtype(self.dtype)
         if inputs is None:
@@ -364,14 +365,14 @@ class LayeredNet(Net):
         return np.dtype(np.float64 if double else np.float32)
 
     def _values_for(self, network, dtype):
-        """Return the fitted parameters to go on from, checked against the network."""
+        """Return the fitted parameters to continue from, checked against the network."""
         values = self._weights.values
         shapes = [p.shape for group in network.parameters() for p in group]
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "layers have changed since the last fit, by their own parameters or those of the "
-                "estimator: the weights do not fit the network any more. Fit anew, with "
-                "warm_start=False, or set them back."
+                "estimator: the weights do not fit the network any more. Fit from scratch, with "
+                "warm_start=False, or restore the parameters."
             )
         return [value.astype(dtype) for value in values]
 
@@ -383,7 +384,7 @@ class LayeredNet(Net):
         }
 
     def _held_weights(self):
-        """Return the weights as they lie on the host."""
+        """Return the weights on the host."""
         return self._weights
 
     def _up_to(self, layer, *inputs):
@@ -392,7 +393,7 @@ class LayeredNet(Net):
 
     @property
     def _placed_weights(self):
-        """The weights, to predict with where the parameter `device` says now."""
+        """The weights for prediction, on the current `device`."""
         return self._weights.on(self.device)
 
     def _predict(self, inputs):
@@ -402,15 +403,15 @@ class LayeredNet(Net):
     @property
     @consistent
     def weights_(self):
-        """Copies of the parameters, by layer: a dict of 'kernel', 'bias', 'gamma' and so on."""
+        """Copies of the parameters, by layer: dicts with 'kernel', 'bias', 'gamma' and so on."""
         check_is_fitted(self)
         return self._weights.by_layer()
 
 
 def hold_back(job, fraction, stratify=None, names=None):
-    """Return data to learn from, and rows held back: scikit-learn's split, of row numbers only.
+    """Return training and held-out data: scikit-learn's split, of row numbers only.
 
-    `names` are those of the two classes that `stratify` numbers.
+    `names` are the names of the two classes that `stratify` encodes.
     """
     rows = job.data.rows
     # scikit-learn's own words come first
@@ -426,19 +427,19 @@ def hold_back(job, fraction, stratify=None, names=None):
         why, held = str(error), ()
     if len(held) < 2:
         raise ValueError(
-            f"{why}\nearly_stopping holds back {np.ceil(fraction * len(rows)):g} of {len(rows)} "
+            f"{why}\nearly_stopping holds out {np.ceil(fraction * len(rows)):g} of {len(rows)} "
             f"samples, as validation_fraction={fraction} says: "
-            f"{_why_no_part(stratify, names)}. Give validation data by X_val and y_val, or fit "
+            f"{_why_no_part(stratify, names)}. Give validation data as X_val and y_val, or fit "
             "more samples, or change validation_fraction."
         )
     return job.data.part(train), job.data.part(held)
 
 
 def _why_no_part(labels, names):
-    """Return why samples of some labels, or None, cannot be parted in two."""
+    """Return why samples with these labels (or None) cannot be split in two."""
     classes, counts = np.unique([] if labels is None else labels, return_counts=True)
     if len(classes) < 2:
-        return "the validation set is too small, or what is left to train with"
+        return "the validation set is too small, or the remaining training set"
     if counts.min() < 2:
         rare = classes[counts.argmin()]
         rare = names[int(rare)] if len(names) == 2 else rare
@@ -446,13 +447,13 @@ def _why_no_part(labels, names):
     return f"both parts need samples of each of the {len(classes)} classes"
 
 
-# --- the ways to train
+# --- solvers
 
 
 def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
-    """Train by minibatches: change the job's progress; return the trainer.
+    """Train on minibatches; update the job's progress and return the trainer.
 
-    ``after_epoch(values)`` is called after each epoch, with a function that returns copies of the
+    ``after_epoch(values)`` is called after each epoch with a function that returns copies of the
     parameters.
     """
     trainer = kind(
@@ -476,7 +477,7 @@ def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
 
 
 def train_by_lbfgs(job, callbacks):
-    """Train by L-BFGS, in float64: change the job's progress."""
+    """Train with L-BFGS, in float64; update the job's progress."""
     progress = job.progress
 
     def after_iteration(values):
@@ -492,25 +493,25 @@ def train_by_lbfgs(job, callbacks):
     fit_lbfgs(job.recipe, job.network, progress, job.data, after_iteration)
 
 
-# --- what a fit begins and ends with
+# --- checks and initial values
 
 
 def begins_anew(net, incremental):
-    """Return whether a fit begins anew, not from the weights of the last one."""
+    """Return whether a fit starts from scratch, not from the weights of the last fit."""
     if not net.__sklearn_is_fitted__():
         return True
     if net.warm_start or incremental:
         return False
     if hasattr(net, "_only_loaded"):
         warn(
-            "fit begins anew: the weights that load_weights has read are lost. To train them "
+            "fit starts from scratch: the weights read by load_weights are lost. To train them "
             "further, set warm_start=True, or give the file as initializer, which clones keep."
         )
     return True
 
 
 def check_trainable(network, solver):
-    """Check that there is something to train, by a solver."""
+    """Check that the network has something to train, and that the solver can train it."""
     found = [*network.augmentation, *(layer for _, layer, _ in network.primitives)]
     if any(isinstance(a, Activation) and a.function == "step" for a in found):
         raise ValueError(
@@ -519,8 +520,8 @@ def check_trainable(network, solver):
     trained = [a for a in found if isinstance(a, BatchNormalization) and a.trainable]
     if solver == "lbfgs" and (trained or any(isinstance(a, _RANDOM) for a in found)):
         raise ValueError(
-            "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
-            "random layers, augmentation and batch normalisation are for the other solvers."
+            "solver='lbfgs' uses all samples in each step and needs a deterministic loss: "
+            "random layers, augmentation and batch normalization are for the other solvers."
         )
     if not any(layer.learns for layer in found):
         raise ValueError("No layer is left to train: all of them have trainable=False.")
@@ -530,49 +531,49 @@ _RANDOM = Augmentation, Dropout, GaussianNoise, GaussianSampling, MaskingNoise, 
 
 
 def check_names(network):
-    """Check that no two layers with parameters have one name."""
+    """Check that all layers with parameters have different names."""
     paths = [path for path, layer, shape in network.primitives if layer.parameters(shape)]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
-        raise ValueError(f"Two layers have the name {twice!r}; expected names of their own.")
+        raise ValueError(f"Two layers have the name {twice!r}; expected different names.")
 
 
 def _warn_of_schedule(schedule, solver):
-    """Warn of a schedule of the rate that a solver does not follow."""
+    """Warn about a learning rate schedule that the solver ignores."""
     followers = solvers_for(schedule)
     if schedule == "constant" or solver in followers:
         return
-    expected = "solver='sgd'" if followers == ["sgd"] else "a solver with minibatches"
+    expected = "solver='sgd'" if followers == ["sgd"] else "a minibatch solver"
     warn(
-        f"learning_rate={schedule!r} does nothing with solver={solver!r}"
+        f"learning_rate={schedule!r} has no effect with solver={solver!r}"
         f"{', as in scikit-learn' if len(followers) == 1 else ''}; it is for {expected}."
     )
 
 
 def _check_finite(path, values):
-    """Check that what a file holds can be trained on."""
+    """Check that the values read from a file are finite."""
     if not all(value is None or np.isfinite(value).all() for value in values):
         raise ValueError(f"{path}, the initializer, has tensors that are not finite.")
 
 
 def with_given(initializer, values):
-    """Return first parameters with those in place that the list `initializer` holds, checked."""
+    """Return the initial parameters, the first ones replaced by the list `initializer`, checked."""
     given = []
     for i, value in enumerate(initializer):
         try:
             given.append(np.asarray(value))
         except ValueError as error:
-            raise ValueError(f"initializer[{i}] is no array: {error}") from None
+            raise ValueError(f"initializer[{i}] is not an array: {error}") from None
     shapes = [value.shape for value in values]
     for i, value in enumerate(given):
         if i >= len(shapes) or value.shape != shapes[i]:
             raise ValueError(
-                f"initializer[{i}] is an array of shape {value.shape}; expected those of the "
-                f"first of the network's parameters, of the shapes {shapes}."
+                f"initializer[{i}] is an array of shape {value.shape}; expected the first of the "
+                f"network's parameters, which have the shapes {shapes}."
             )
         if value.dtype.kind not in "fiu":
             raise ValueError(
-                f"initializer[{i}] is of the type {value.dtype}; expected an array of numbers."
+                f"initializer[{i}] has dtype {value.dtype}; expected an array of numbers."
             )
         if not np.isfinite(value).all():
             raise ValueError(f"initializer[{i}] is not finite.")
@@ -580,7 +581,7 @@ def with_given(initializer, values):
 
 
 def place_of(layer, layers):
-    """Return the place in a list of a layer that is given by its place or name."""
+    """Return the index of a layer in a list, given its index or name."""
     names = [path_of(some, "layers", i) for i, some in enumerate(layers)]
     n = len(names)
     if isinstance(layer, str):
@@ -595,7 +596,7 @@ def place_of(layer, layers):
 
 
 def _checksum(values):
-    """Return a number that tells parameters from others."""
+    """Return a checksum of parameters."""
     checksum = 0
     for value in values:
         checksum = zlib.crc32(np.ascontiguousarray(value), checksum)

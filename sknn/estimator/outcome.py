@@ -7,9 +7,9 @@ from ..engine.optimizers import SOLVERS
 from ..engine.warn import warn
 from ..engine.weights import Weights
 
-#: How many times where it began a loss must end to count as one that has diverged.
+#: Factor by which the loss must have grown to count as diverged.
 _TOO_MUCH = 100
-#: What scikit-learn says of weights that are not finite.
+#: scikit-learn's message for weights that are not finite.
 _SCALE = "The input data may contain large values and need to be preprocessed."
 
 
@@ -19,9 +19,9 @@ def check_outcome(job, begin):
     Parameters
     ----------
     job : Job
-        Whose training is done.
+        The finished job.
     begin : list of ndarray
-        The parameters that it began with.
+        The initial parameters.
     """
     progress, tried = job.progress, _tried(job.recipe)
     if has_overflowed(job):
@@ -43,7 +43,7 @@ def check_outcome(job, begin):
 
 
 def has_overflowed(job):
-    """Whether parameters, or the sums of squares of those that are trained, are not finite."""
+    """Return whether parameters, or the sums of squares of trainable ones, are not finite."""
     values = job.progress.values
     if not all(np.isfinite(value).all() for value in values):
         return True
@@ -54,27 +54,28 @@ def has_overflowed(job):
 
 
 def _tried(recipe):
-    """Return what was tried, and what to try instead; of L-BFGS nothing."""
+    """Return the settings used and what to try instead; nothing for L-BFGS."""
     if recipe.solver not in SOLVERS:
         return ""
     return (
         f"This was with learning_rate_init={recipe.learning_rate_init:g} and "
-        f"clip_norm={recipe.clip_norm}: try a smaller rate, or a limit of gradients by clip_norm. "
+        f"clip_norm={recipe.clip_norm}: try a smaller learning rate, or clip gradients by "
+        "clip_norm. "
     )
 
 
 def _began(job, begin):
-    """Return at what loss training began, if it has diverged from there."""
+    """Return the initial loss if training has diverged from it, else None."""
     loss, first = job.progress.loss, job.progress.first_loss
-    if loss is None or first is None:  # no epoch has come to its end
+    if loss is None or first is None:  # no epoch was completed
         return None
     if not np.isfinite(loss):
         return first
-    # what tol or rounding does not tell from zero is not where a loss can be said to begin
+    # an initial loss within tol or rounding of zero is no meaningful reference
     least = max(job.recipe.tol, np.finfo(job.dtype).eps)
     if not loss > _TOO_MUCH * max(first, least):
         return None
-    # a first batch may be small, and by chance an easy one: now it is worth while to look at all
+    # the first batch may be small and easy by chance, so evaluate all data before warning
     weights = Weights(job.network, begin, job.dtype).on(job.recipe.device)
     first, _ = job.data.evaluate(weights, job.recipe.n_jobs)
     return first if loss > _TOO_MUCH * max(first, least) else None

@@ -1,8 +1,8 @@
 """Parameters and fitted attributes as annotated declarations in groups.
 
-A group is a class, and an estimator inherits from its groups. From their declarations come its
-constructor, what is valid, and the sections of its docstring; tools that do not run the code see
-the same constructor by way of ``typing.dataclass_transform``.
+A group is a class, and an estimator inherits from its groups. Its constructor, parameter
+constraints and docstring sections are generated from their declarations; static tools see the same
+constructor through ``typing.dataclass_transform``.
 """
 
 import inspect
@@ -26,7 +26,7 @@ FRACTION = Interval(numbers.Real, 0, 1, closed="left")
 COUNT = Interval(numbers.Integral, 1, None, closed="left")
 THREADS = [COUNT, Interval(numbers.Integral, None, -1, closed="right")]
 
-#: An array, as annotations say it.
+#: Annotation of an array.
 Array = NDArray[Any]
 
 _NONE = type(None)
@@ -36,7 +36,7 @@ _NAMES = {_NONE: "None", np.ndarray: "ndarray", np.random.RandomState: "RandomSt
 
 @dataclass(frozen=True)
 class _Declared:
-    """A parameter, or a fitted attribute, which has no default; None is for what is inherited."""
+    """A parameter, or a fitted attribute (without default); None means inherited."""
 
     doc: str | None
     kind: str | None
@@ -48,7 +48,7 @@ class _Declared:
     annotation: Any = None
 
     def over(self, inherited):
-        """Return what holds where this declaration overrides another one."""
+        """Return this declaration, completed from the one that it overrides."""
         own = {name: getattr(self, name) for name in ("doc", "kind", "valid", "after")}
         return replace(self, **{k: getattr(inherited, k) for k, v in own.items() if v is None})
 
@@ -58,7 +58,7 @@ class _Declared:
 
     @cached_property
     def constraints(self):
-        """What is valid: `valid`, and what follows from the type; numbers only without `valid`."""
+        """Constraints: `valid`, and those implied by the type (numbers: only without `valid`)."""
         parts = _parts(self.annotation)
         if np.random.RandomState in parts:
             return ["random_state"]
@@ -74,7 +74,7 @@ class _Declared:
 
     @cached_property
     def text(self):
-        """Its entry of a docstring."""
+        """Its entry in the docstring."""
         default = "" if self.fitted else f", default={self.default!r}"
         kind = self.kind or _type_text(self.annotation)
         text = textwrap.indent(inspect.cleandoc(self.doc), "    ")
@@ -88,7 +88,7 @@ def _parts(annotation):
 
 
 def _type_text(annotation):
-    """Return a type in numpydoc's words."""
+    """Return a type in numpydoc's notation."""
     names, parts = [], _parts(annotation)
     for part in parts:
         origin = get_origin(part) or part
@@ -114,39 +114,39 @@ def param(
 ) -> Any:
     """Declare a parameter.
 
-    One that overrides another keeps its place, and has its `doc`, `valid`, `kind` and `after` where
-    they are not given; `kw_only` is not inherited.
+    A parameter that overrides another keeps its position and inherits `doc`, `valid`, `kind` and
+    `after` if they are not given; `kw_only` is not inherited.
 
     Parameters
     ----------
     doc : str
-        What docstrings say of it.
+        Description for the docstring.
     default : object
-        Its default.
+        Default value.
     valid : list
-        Constraints as scikit-learn has them. Those of a ``Literal`` and of None follow from the
-        annotation; without this, all of them do.
+        Constraints as in scikit-learn. Those for a ``Literal`` and None follow from the
+        annotation; if `valid` is not given, all of them do.
     kind : str
-        What docstrings call its type; else that follows from the annotation.
+        Type shown in the docstring; by default, derived from the annotation.
     kw_only : bool
-        Whether it cannot be given by position.
+        Whether it is keyword-only.
     after : str
-        The parameter that it follows in signatures, where that is not the one before it.
+        The parameter that it follows in the signature, if not the one declared before it.
     """
     return _Declared(doc, kind, default, valid, kw_only, after)
 
 
 def fitted(doc: str | None = None, *, kind: str | None = None, init: Literal[False] = False) -> Any:
-    """Declare an attribute that a fit leaves: what docstrings say of it, and call its type."""
+    """Declare a fitted attribute, with its description and type for the docstring."""
     return _Declared(doc, kind)
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(param, fitted))
 class Parameters:
-    """The base of groups of parameters and fitted attributes.
+    """Base of groups of parameters and fitted attributes.
 
-    They come in the order of dataclasses: those of the last base first. What overrides another
-    declaration stands before it among the bases, or in a class of its own.
+    They are ordered as in dataclasses: those of the last base come first. An overriding declaration
+    must be in an earlier base, or in the class itself.
     """
 
     def __init_subclass__(cls, **more: Any):
@@ -154,7 +154,7 @@ class Parameters:
         hints = inspect.get_annotations(cls)
         own = {k: v for k, v in vars(cls).items() if isinstance(v, _Declared)}
         for name in own:
-            delattr(cls, name)  # no attribute of the class, or estimators would look fitted
+            delattr(cls, name)  # as class attributes they would make estimators look fitted
         cls._declared = {k: replace(v, name=k, annotation=hints[k]) for k, v in own.items()}
         declared = {}
         for base in reversed(cls.__mro__):
@@ -162,7 +162,7 @@ class Parameters:
                 declared[name] = one.over(declared[name]) if name in declared else one
         parameters = _in_order({k: one for k, one in declared.items() if not one.fitted})
         inherited = cls.__init__
-        if getattr(inherited, "is_made", inherited is object.__init__):  # else it is the user's
+        if getattr(inherited, "is_made", inherited is object.__init__):  # else the user wrote it
             for one in parameters:
                 if one.name in vars(cls):
                     raise TypeError(
@@ -176,7 +176,7 @@ class Parameters:
 
 
 def _in_order(parameters):
-    """Return parameters, given by name, as signatures have them."""
+    """Return parameters, given by name, in the order of the signature."""
     followers = {}
     for one in parameters.values():
         followers.setdefault(one.after if one.after in parameters else None, []).append(one)
@@ -220,7 +220,7 @@ def _constructor(cls, parameters):
 
 
 def _documented(text, **sections):
-    """Return a docstring with sections of declarations before its references or examples."""
+    """Insert the sections of declarations before a docstring's References or Examples."""
     clean = inspect.cleandoc(text or "")
     found = re.search(r"^(References|Examples)\n---", clean, re.MULTILINE)
     if not found:

@@ -1,4 +1,4 @@
-"""What validation data are scored by: the task's own score, the loss, or a scorer."""
+"""Validation scores: the task's default score, the loss, or a scorer."""
 
 import copy
 import inspect
@@ -15,12 +15,12 @@ from .callbacks import as_committed
 
 
 def check_scoring(net):
-    """Return what the parameter `scoring` says: None, 'loss' or a scorer."""
+    """Return the validated parameter `scoring`: None, 'loss' or a scorer."""
     scoring = net.scoring
     if scoring is None or isinstance(scoring, str) and scoring == "loss":
         return scoring
     if callable(scoring):
-        return checked(net, scoring)  # it knows metrics, which are no scorers
+        return checked(net, scoring)  # it rejects metrics, which are not scorers
     try:
         return get_scorer(scoring)
     except ValueError:
@@ -31,17 +31,17 @@ def check_scoring(net):
 
 
 def score_of(net, job, own, learned, validation):
-    """Return ``score(data, loss, outputs, weights)``, the validation score of a network's weights.
+    """Return ``score(data, loss, outputs, weights)``, which computes the validation score.
 
     Parameters
     ----------
     net : Net
-        Its parameter `scoring` says which.
+        Its parameter `scoring` selects the score.
     job : Job
     own : callable
-        ``own(data, loss, outputs)`` is the score of the task.
+        ``own(data, loss, outputs)`` returns the default score of the task.
     learned, validation : tuple of (X, y, sample_weight)
-        What `fit` was given to learn from, and to validate with, if anything.
+        Training and validation data as passed to `fit`.
     """
     scorer = check_scoring(net)
     if scorer is None or job.held is None:
@@ -55,7 +55,7 @@ def score_of(net, job, own, learned, validation):
 
 
 class _Scored:
-    """The score that a scorer gives an estimator which holds the weights of an epoch."""
+    """Calls a scorer with an estimator that has the weights of the current epoch."""
 
     def __init__(self, net, job, scorer, X, y, sample_weight):
         self._net, self._job, self._scorer = net, job, scorer
@@ -65,7 +65,7 @@ class _Scored:
 
     def __call__(self, data, loss, outputs, weights):
         if not np.isfinite(outputs).all():
-            return np.nan  # as the task's own score; there are no predictions
+            return np.nan  # like the task's default score; there are no predictions
         progress = self._job.progress.copy(values=weights.values)
         fitted = as_committed(self._net, lambda other: other._commit(self._job, progress))
         fitted.random_state = copy.deepcopy(fitted.random_state)  # it must not change the fit
@@ -74,24 +74,24 @@ class _Scored:
             score = score.item()
         if not isinstance(score, numbers.Real) or not np.isfinite(score):
             raise ValueError(
-                f"scoring={self._net.scoring!r} gives {score!r} for the validation data; expected "
-                "a finite number."
+                f"scoring={self._net.scoring!r} returned {score!r} for the validation data; "
+                "expected a finite number."
             )
         return float(score)
 
 
 def _part(some, rows):
-    """Return some rows of X, y or weights, of the kind that these are."""
+    """Return some rows of X, y or weights, keeping the container type."""
     if some is None or not hasattr(some, "__len__") and not sp.issparse(some):
         return None  # or one weight for all
     return _safe_indexing(some.tocsr() if sp.issparse(some) else some, rows)
 
 
 def _takes_weights(scorer):
-    """Whether a scorer, or the metric that it computes, takes `sample_weight`."""
+    """Return whether a scorer, or its metric, accepts `sample_weight`."""
     try:
         parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
-    except (TypeError, ValueError):  # nobody knows
+    except (TypeError, ValueError):  # no signature available
         return False
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return takes_all or "sample_weight" in parameters

@@ -1,6 +1,6 @@
-"""Tasks: what targets are, how a network is to learn them, and what its outputs say of them.
+"""Tasks: encoding of targets, output activation and loss, and decoding of outputs.
 
-An estimator makes its task anew for each call, of its parameters and of what it has fitted.
+An estimator creates its task for each call, from its parameters and fitted attributes.
 """
 
 from functools import lru_cache
@@ -29,7 +29,7 @@ _POSITIVE = ["exp", "logistic", "softplus"]
 
 
 def check_activation(value, name, allowed):
-    """Return `value` as an Activation, one of those allowed."""
+    """Return `value` as an Activation, checked to be allowed."""
     if not isinstance(value, (str, Activation)):
         more = hint(value, allowed)
         raise TypeError(f"{name} has the entry {value!r}; expected a str or an Activation.{more}")
@@ -42,24 +42,24 @@ def check_activation(value, name, allowed):
 
 @lru_cache
 def named(function):
-    """Return the Activation of a name: the same object each time, since predictions ask for it."""
+    """Return the Activation of this name; cached, since every prediction needs it."""
     return Activation(function)
 
 
 class Task:
-    """What a network learns from targets.
+    """Base of tasks.
 
     Parameters
     ----------
     loss : str
-        The parameter of the estimator: one of `losses`, or 'auto' for the first of them.
+        The estimator's parameter: one of `losses`, or 'auto' for the first of them.
     output_activation : str or Activation
-        The parameter of the estimator.
+        The estimator's parameter.
     """
 
     losses = ()
     classifies = False
-    #: What scikit-learn's validation of y is asked for.
+    #: Options for scikit-learn's validation of y.
     checks = {"multi_output": True}
 
     def __init__(self, loss="auto", output_activation="auto"):
@@ -70,7 +70,7 @@ class Task:
         return self.losses[0] if self._loss == "auto" else self._loss
 
     def check(self):
-        """Raise ValueError unless the parameters are for this task."""
+        """Raise ValueError unless the parameters fit this task."""
         if self.loss_name not in self.losses:
             raise ValueError(
                 f"loss={self._loss!r} is not for this task; expected one of {sorted(self.losses)}."
@@ -78,7 +78,7 @@ class Task:
             )
 
     def read(self, read, X, y, reset):
-        """Return X as inputs, and y, both checked; ``read(X, y, reset, **checks)`` validates."""
+        """Return X as inputs, and y, both validated by ``read(X, y, reset, **checks)``."""
         if isinstance(y, str):
             raise ValueError(f"y is the str {y!r}; expected an array of targets.")
         inputs, y = read(X, y, reset, **self.checks)
@@ -89,18 +89,18 @@ class Task:
         return inputs, y
 
     def learn(self, y, incremental, warm_start, classes=None):
-        """Learn from the targets what there is to know before training: classes."""
+        """Learn the classes from the targets, before training."""
 
     def fitted(self):
-        """Return what an estimator remembers of that, as attributes."""
+        """Return the fitted attributes that :meth:`learn` determines."""
         return {}
 
     def weigh(self, sample_weight, inputs, y, incremental):
-        """Return the weights of samples, or None."""
+        """Return the sample weights, or None."""
         return check_weights(sample_weight, inputs)
 
     def validation(self, read, X_val, y_val, weights, network):
-        """Return validation data that the caller gave, or None."""
+        """Return the user's validation data, or None."""
         if X_val is None and y_val is None:
             if weights is not None:
                 raise ValueError("sample_weight_val goes with X_val and y_val, which are missing.")
@@ -115,21 +115,21 @@ class Task:
             return self.data(inputs, y_val, weights, network)
 
     def check_known(self, y):
-        """Raise ValueError if targets to validate with have what those to fit have not."""
+        """Raise ValueError if validation targets have classes that training targets lack."""
 
     def head(self, n_outputs):
-        """Return the output's activation, and the Loss."""
+        """Return the output activation and the Loss."""
         out = self.activation()
         return out, self.make_loss(n_outputs, out)
 
     def activation(self):
-        """Return the output's activation."""
+        """Return the output activation."""
         if self.output_activation == "auto":
             return Activation(self._own_activation())
         return check_activation(self.output_activation, "output_activation", OUTPUT_ACTIVATIONS)
 
     def make_loss(self, n_outputs, out):
-        """Return the Loss for a number of outputs and their activation, if these go together."""
+        """Return the Loss for these outputs and activation, checked to be compatible."""
         if out.function == "softmax" and n_outputs == 1:
             raise ValueError(
                 "output_activation='softmax' needs several outputs, got 1; for two classes "
@@ -138,19 +138,19 @@ class Task:
         return Loss(self.loss_name, out.function)
 
     def shown(self, network, n_outputs):
-        """Return what an estimator shows of its network, as attributes."""
+        """Return the public fitted attributes about the network."""
         return {"out_activation_": network.layers[-1].function, "n_outputs_": n_outputs}
 
     def stratify(self, data, n_outputs):
-        """Return by what rows that are held back are drawn, or None."""
+        """Return the labels to stratify held-out rows by, or None."""
 
     def data(self, inputs, y, weights, network):
-        """Return what training reads, of checked X and y."""
+        """Return training data from validated X and y."""
         y = self.encode(y, network.loss, network.output_shape[-1])
         return inputs.data(targets_source(y, network.loss), weights, y)
 
     def score(self, data, loss, outputs):
-        """Return the validation score of a network's outputs for data of a mean loss."""
+        """Return the validation score of a network's outputs for data."""
         weights = None if data.weights is None else data.weights[data.rows]
         return self.score_outputs(outputs, data.y, weights)
 
@@ -170,23 +170,23 @@ def _check_columns(columns, n_outputs):
 
 
 def targets_source(y, loss):
-    """Return encoded targets as the engine reads them."""
+    """Return encoded targets as a source for the engine."""
     return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
 
 
 class Classification(Task):
-    """Of one class a sample, or of several labels in columns.
+    """Classification with one class per sample, or multilabel with labels in columns.
 
     Parameters
     ----------
     loss, output_activation
-        As those of :class:`Task`.
+        As in :class:`Task`.
     binarizer : LabelBinarizer or None
-        Fitted to the classes; None: they are not known yet.
+        Fitted to the classes; None if they are not known yet.
     classes : ndarray or None
-        The classes as the estimator shows them.
+        The estimator's `classes_`.
     class_weight : dict, list of dict, 'balanced' or None
-        The parameter of the estimator.
+        The estimator's parameter.
     """
 
     losses = "log_loss", "squared_error"
@@ -208,7 +208,7 @@ class Classification(Task):
 
     @property
     def exclusive(self):
-        """Whether a sample has one class, of several."""
+        """Whether the task is multiclass: one of more than two classes per sample."""
         return self._kind == "multiclass"
 
     def learn(self, y, incremental, warm_start, classes=None):
@@ -234,7 +234,7 @@ class Classification(Task):
             )
 
     def _check_labels(self, y):
-        """Raise ValueError if targets are no classes."""
+        """Raise ValueError if the targets are not class labels."""
         if y.dtype == object:
             text = [isinstance(label, str) for label in y.ravel()]
             if any(text) and not all(text):
@@ -270,17 +270,17 @@ class Classification(Task):
             )
         if loss.counts_classes and not self.exclusive:
             raise ValueError(
-                "output_activation='softmax' needs classes that exclude each other, got "
+                "output_activation='softmax' needs mutually exclusive classes, got "
                 f"{self._kind} targets; expected 'logistic'."
             )
         return loss
 
     def encode(self, y, loss, n_outputs):
-        """Return the targets as the numbers of classes, or as columns."""
+        """Return the targets as class indices, or as columns."""
         several = y.ndim == 2
         if several != self._kind.startswith("multilabel"):
             raise ValueError(
-                f"The targets are {'labels in columns' if several else 'one class a sample'}, "
+                f"The targets are {'labels in columns' if several else 'one class per sample'}, "
                 "unlike those that the network was fitted to."
             )
         if loss.counts_classes:
@@ -304,7 +304,7 @@ class Classification(Task):
         return y, outputs > 0.5
 
     def answer(self, outputs):
-        """Return the labels for outputs."""
+        """Return the predicted labels for outputs."""
         n = outputs.shape[1]
         if self.exclusive and n > 1:
             if len(self.classes_) != n:
@@ -323,14 +323,14 @@ class Classification(Task):
 
 
 class Regression(Task):
-    """Of one real number a sample, or of several.
+    """Regression with one or several real targets per sample.
 
     Parameters
     ----------
     loss, output_activation
-        As those of :class:`Task`.
+        As in :class:`Task`.
     quantile, huber_delta : float
-        Of the losses of these names.
+        Parameters of the losses 'quantile' and 'huber'.
     """
 
     losses = "squared_error", "absolute_error", "huber", "poisson", "quantile"
@@ -373,27 +373,27 @@ class Regression(Task):
 
 
 def _as_numbers(y):
-    """Return the targets of a regression, if they are numbers, or strings of such."""
+    """Return regression targets as numbers; strings of numbers are converted."""
     if y.dtype.kind == "c":
         raise ValueError("y is complex; expected real numbers.")
     try:
         return numeric(y)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"y is of the type {y.dtype}; expected numbers: {error}. Classes are for classifiers."
+            f"y has dtype {y.dtype}; expected numbers: {error}. Classes are for classifiers."
         ) from None
 
 
 class Wrapper:
-    """A task that differs from another in some ways, and in the others is that one."""
+    """A task that overrides parts of another task and delegates the rest to it."""
 
     def __init__(self, task):
         self.task = task
 
     def validation(self, *given):
-        return type(self.task).validation(self, *given)  # of data as the wrapper makes them
+        return type(self.task).validation(self, *given)  # with the wrapper's data
 
     def __getattr__(self, name):
-        if name == "task":  # not there yet: a copy is being made
+        if name == "task":  # not set yet: the object is being copied
             raise AttributeError(name)
         return getattr(self.task, name)

@@ -1,4 +1,4 @@
-"""Fits change an estimator at once or not at all; predictions see one state of it."""
+"""Fits change an estimator atomically; predictions see one consistent state of it."""
 
 import inspect
 import weakref
@@ -14,22 +14,22 @@ from ..engine.threads import fitting
 from ..hints import wrong_call
 from .base import Estimator
 
-#: A method: tools see that decorators keep its signature.
+#: A method; type checkers see that decorators keep its signature.
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def all_or_nothing(method: Method) -> Method:
-    """Make a method change the estimator at once, when it has come to its end, or not at all.
+    """Make a method atomic: it changes the estimator only when it succeeds, all at once.
 
-    It works on a copy that nobody else sees. Until it is done, the estimator is what it was before,
-    for other threads and for callbacks too; only the last of these, at the end of a fit, find it
-    changed. If the method or a callback raises, it is what it was. New state is made of new
-    objects, so that what the estimator held before is a whole.
+    The method works on a private copy. Until it returns, other threads and callbacks see the old
+    state of the estimator; only the callbacks at the end of a fit see the new one. If the method or
+    a callback raises, the old state remains. New state consists of new objects, so the old state
+    stays intact.
     """
 
     @wraps(method)
     def wrapper(self, *args, **kwargs):
-        if PUBLIC in vars(self):  # called by such a method
+        if PUBLIC in vars(self):  # called by another atomic method
             return method(self, *args, **kwargs)
         old = dict(vars(self))
         before = {name: _plain(value) for name, value in old.items()}
@@ -48,17 +48,17 @@ def all_or_nothing(method: Method) -> Method:
             for name, value in after.items():
                 if name not in before or before[name] is not value:
                     state[name] = value
-            self.__dict__ = state  # in one go: others see the old state or the new one
+            self.__dict__ = state  # atomic: others see the old state or the new one
             if end is not None:
                 end()
             return self if result is worker else result
 
         try:
             with fitting():
-                # callbacks are set up and torn down with the estimator that others see
+                # callbacks are set up and torn down with the public estimator
                 return with_callbacks(run)(self)
         except BaseException as error:
-            if PUBLIC not in vars(worker):  # it has changed already
+            if PUBLIC not in vars(worker):  # the new state is already visible
                 self.__dict__ = old
             if isinstance(error, TypeError):
                 _check_call(self, method, args, kwargs)
@@ -68,15 +68,15 @@ def all_or_nothing(method: Method) -> Method:
 
 
 def consistent(method: Method) -> Method:
-    """Make a method see the estimator as it is when the call begins.
+    """Make a method see the state that the estimator has when the call starts.
 
-    So a prediction is that of one fit, whatever another thread or a callback does meanwhile.
+    A prediction then uses one fit, whatever other threads or callbacks do in the meantime.
     """
 
     @wraps(method)
     def wrapper(self, *args, **kwargs):
         state = vars(self)
-        state = vars(state.get(PUBLIC, self))  # in a callback: what the last fit has left
+        state = vars(state.get(PUBLIC, self))  # in a callback: the result of the last fit
         try:
             return method(with_state(self, dict(state)), *args, **kwargs)
         except TypeError:
@@ -87,7 +87,7 @@ def consistent(method: Method) -> Method:
 
 
 def _check_call(estimator, method, args, kwargs):
-    """Raise TypeError, in words of the estimator's class, if a method cannot be called so."""
+    """Raise a TypeError that names the estimator's class if the arguments do not fit."""
     signature = inspect.signature(method)
     own = signature.replace(parameters=list(signature.parameters.values())[1:])
     why = wrong_call(type(estimator), method, own, args, kwargs)
@@ -95,7 +95,7 @@ def _check_call(estimator, method, args, kwargs):
         raise TypeError(why) from None
 
 
-#: What the docstring of every fit ends with.
+#: Final sections of the docstring of every fit.
 _OUTCOME = """
 
 Returns
@@ -106,27 +106,27 @@ self : estimator
 Raises
 ------
 ValueError
-    If a parameter or the data are not valid, or if weights are no longer finite after training;
-    the estimator is then as it was before.
+    If a parameter or the data are invalid, or if weights are not finite after training. The
+    estimator is then unchanged.
 """
 
 
 def fits(method: Method) -> Method:
-    """Make a method a fit: of valid parameters, all or nothing, and documented as such."""
+    """Make a method a fit: it validates parameters, is atomic, and is documented as such."""
     made = all_or_nothing(_fit_context(prefer_skip_nested_validation=True)(method))
-    if made.__doc__:  # with -OO there is none
+    if made.__doc__:  # None with python -OO
         made.__doc__ = inspect.cleandoc(made.__doc__) + _OUTCOME
     return made
 
 
-#: The parameters that a partial fit has last found valid, by estimator.
+#: Parameter values that the last partial fit validated, by estimator.
 _valid = weakref.WeakKeyDictionary()
 
 
 def _validate_changes(estimator, worker):
-    """Validate the parameters if any of them is another object than at the last partial fit.
+    """Validate the parameters if any of them is a different object than in the last partial fit.
 
-    scikit-learn leaves that out once an estimator is fitted, for the time that it takes.
+    scikit-learn skips validation in partial fits of a fitted estimator, to save time.
     """
     values = [getattr(estimator, name) for name in type(estimator)._parameter_constraints]
     before = _valid.get(estimator, ())
@@ -135,28 +135,28 @@ def _validate_changes(estimator, worker):
         _valid[estimator] = values
 
 
-#: Where the copy that a fit works on holds the estimator that others see.
+#: Attribute of a fit's private copy that holds the public estimator.
 PUBLIC = "_public"
-#: Where it holds what remains to be called when the estimator has changed.
+#: Attribute that holds the function to call once the estimator has changed.
 ENDING = "_ending"
 
 
 def with_state(estimator, state):
-    """Return an estimator of the same class with a state of its own."""
+    """Return an estimator of the same class with the given state."""
     other = object.__new__(type(estimator))
     other.__dict__ = state
     return other
 
 
 def _plain(value):
-    """Return a NumPy number as Python's, which does not overflow: ``int8(100) * 2`` is -56."""
+    """Convert a NumPy scalar to a Python number, which cannot overflow (int8(100) * 2 is -56)."""
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return float(value) if value.dtype.kind == "f" else value.item()
     return value
 
 
 class NeuralEstimator(CallbackSupportMixin, Estimator):
-    """The base of all estimators: callbacks, and pickles that hold host arrays only."""
+    """Base of all estimators: callbacks, and pickles that hold host arrays only."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -165,7 +165,7 @@ class NeuralEstimator(CallbackSupportMixin, Estimator):
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        # What came after the version that has pickled it has its default.
+        # Parameters added since the pickle was written get their defaults.
         for name, parameter in inspect.signature(type(self)).parameters.items():
             if name not in vars(self):
                 setattr(self, name, parameter.default)

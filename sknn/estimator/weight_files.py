@@ -1,4 +1,4 @@
-"""What estimators do with files of weights: write them, read them, begin with them."""
+"""Writing, reading, and initializing from weight files."""
 
 import os
 from typing import Self
@@ -13,7 +13,7 @@ from ..layers import Dropout
 from .inputs import Rows
 from .transactions import all_or_nothing, consistent
 
-#: What fits leave beside the network, which loading another one forgets.
+#: Attributes that fits set besides the network; loading weights deletes them.
 _LEFT_BY_FITS = (
     "loss_", "best_loss_", "loss_curve_", "learning_rate_curve_", "validation_loss_curve_",
     "validation_scores_", "best_validation_score_", "n_iter_", "t_", "feature_names_in_",
@@ -23,16 +23,16 @@ _LEFT_BY_FITS = (
 
 
 class WeightFiles:
-    """Weights in safetensors files, for networks."""
+    """Saving and loading weights as safetensors files."""
 
     @consistent
     def save_weights(self, path) -> None:
-        """Write the parameters to a safetensors file, under PyTorch's names and layouts.
+        """Save the parameters to a safetensors file, with PyTorch's names and layouts.
 
         Parameters
         ----------
         path : str or path-like
-            The file.
+            File to write.
         """
         check_is_fitted(self)
         weights = self._held_weights()
@@ -41,37 +41,37 @@ class WeightFiles:
 
     @all_or_nothing
     def load_weights(self, path, classes=None, ignore=()) -> Self:
-        """Read the parameters from a safetensors file; the estimator is then fitted.
+        """Load the parameters from a safetensors file; the estimator is then fitted.
 
-        Tensors have the names that PyTorch gives them, and torchvision's for the architectures
-        here. The parameters of the estimator say which network it is (for images, with
-        `image_shape`); the numbers of features and outputs are those of the last fit, or else the
-        file's. A network of two classes has one output: of two in the file it becomes the
-        difference. It computes in `dtype`, or as the last fit did, or in float32. To train it
-        further on the same classes, set ``warm_start=True``, or give the path as `initializer`,
-        which clones keep; else `fit` begins anew. Models of text must be fitted before, so that
-        their characters are known.
+        The tensors must have PyTorch's names, and torchvision's for the predefined architectures.
+        The parameters of the estimator define the network (for images, set `image_shape` too); the
+        numbers of features and outputs are those of the last fit, or else of the file. A network
+        for two classes has one output: if the file has two, it becomes their difference. The
+        network computes in `dtype`; with None, in that of the last fit, or else in float32. To
+        continue training on the same classes, set ``warm_start=True``, or pass the path as
+        `initializer`, which clones keep; otherwise `fit` starts from scratch. Text models must be
+        fitted first, so that their vocabulary is known.
 
         Parameters
         ----------
         path : str or path-like
-            The file.
+            File to read.
         classes : array-like of shape (n_classes,), default=None
-            The labels of a classifier's outputs; None: those of the last fit, or 0, 1, 2, ...
+            Class labels of a classifier's outputs; None: those of the last fit, or 0, 1, 2, ...
         ignore : list of str, default=()
-            Layers, by the beginnings of their names, that are not read but start at random, such
-            as the output layer of another task.
+            Prefixes of the names of layers that are not read but initialized at random, such as
+            the output layer of a different task.
 
         Returns
         -------
         self : estimator
-            The estimator.
+            The estimator with the loaded weights.
 
         Raises
         ------
         ValueError
-            If a tensor is missing, too many, or of another shape; the first is named, and nothing
-            has changed.
+            If a tensor is missing, unexpected, or of the wrong shape. The message names the first
+            one, and the estimator is unchanged.
         """
         self._validate_params()
         with safetensors.opened(path) as file:
@@ -92,10 +92,10 @@ class WeightFiles:
         self._only_loaded = True
         return self
 
-    # --- what a file is for
+    # --- the network of a file
 
     def _layers_in_files(self, network):
-        """Return a network's layers as files count them: dropout changes no names."""
+        """Return a network's layers as numbered in files: dropout layers do not count."""
         return [layer for layer in network.layers if not isinstance(layer, Dropout)]
 
     def _single_output(self, network):
@@ -105,19 +105,19 @@ class WeightFiles:
         return safetensors.parts(self._layers_in_files(network), network.start_shape)[-1].path
 
     def _dtype_to_load(self):
-        """Return the type of the parameters to be read."""
+        """Return the dtype of the parameters to load."""
         if self.dtype is None and self.__sklearn_is_fitted__():
             return self._computing_dtype(None)
         return np.dtype(self.dtype or np.float32)
 
     def _to_load(self, sizes, classes):
-        """Return the network that a file with tensors of some sizes is for, and its attributes.
+        """Return the network for a file with tensors of these sizes, and its attributes.
 
-        What a fit would have learned from data is then known.
+        Sets the attributes that a fit would have learned from data.
         """
         if classes is not None:
             if not getattr(self, "_classifies", False):
-                raise ValueError(f"classes is {classes!r}; expected None: there are no classes.")
+                raise ValueError(f"classes is {classes!r}; expected None: it is no classifier.")
             self._know_classes(classes)
         inputs = self._inputs_to_load(sizes)
         n_outputs = self._outputs_to_load(sizes, inputs, classes)
@@ -133,13 +133,13 @@ class WeightFiles:
         self.classes_ = self._label_binarizer.classes_
 
     def _inputs_to_load(self, sizes):
-        """Return inputs of one sample, of as many features as the fit's, or else the file's."""
+        """Return a dummy input sample with the features of the last fit, or else of the file."""
         if not self.__sklearn_is_fitted__():
             self.n_features_in_ = self._size_in(sizes, Rows(np.zeros((1, 1)), 1), 0, 1)
         return Rows(np.zeros((1, self.n_features_in_)), self.n_features_in_)
 
     def _outputs_to_load(self, sizes, inputs, classes):
-        """Return the number of outputs: that of classes, or the fit's, or else the file's."""
+        """Return the number of outputs: from `classes`, the last fit, or else the file."""
         if classes is not None:
             return _outputs_of(self.classes_)
         if self.__sklearn_is_fitted__():
@@ -151,11 +151,11 @@ class WeightFiles:
         return _outputs_of(self.classes_)
 
     def _size_in(self, sizes, inputs, which, axis):
-        """Return a side of the first (0) or last (-1) layer's matrix in a file; 1: it has none."""
+        """Return a side of the first (0) or last (-1) layer's matrix in a file; 1 without one."""
         n_outputs = 1
         if getattr(self, "_classifies", False):
             if not hasattr(self, "classes_"):
-                self._know_classes([0, 1])  # only to see what layers are called
+                self._know_classes([0, 1])  # only to get the layers' names
             n_outputs = _outputs_of(self.classes_)
         network, _ = self._network(self._task(), inputs, n_outputs)
         some = safetensors.parts(self._layers_in_files(network), network.start_shape)[which]
@@ -164,17 +164,17 @@ class WeightFiles:
 
 
 def _outputs_of(classes):
-    """Return how many outputs a network of some classes has."""
+    """Return the number of outputs of a network for these classes."""
     return 1 if len(classes) == 2 else len(classes)
 
 
 def is_file(initializer):
-    """Return whether the parameter `initializer` is the path of a file of weights."""
+    """Return whether the parameter `initializer` is the path of a weight file."""
     if isinstance(initializer, str):
         return initializer.endswith(".safetensors")
     return isinstance(initializer, os.PathLike)
 
 
 def drawn_by(initializer):
-    """Return the name by which parameters are drawn that `initializer` does not hold."""
+    """Return the initializer name for parameters that `initializer` does not provide."""
     return "auto" if isinstance(initializer, list) or is_file(initializer) else initializer

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: drop-in for scikit-learn's, and one whose task is a parameter."""
+"""Multilayer perceptrons: drop-ins for scikit-learn's, and one with the task as a parameter."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -33,54 +33,55 @@ from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
 
 HIDDEN = sorted(set(ACTIVATIONS) - {"softmax", "step"})
-#: With the one that is for prediction only.
+#: Includes 'step', which is for prediction only.
 _OR_STEP = [*HIDDEN, "step"]
-#: What batch normalisation keeps of a layer.
+#: Parameters of a layer's batch normalization.
 _NORM = "gamma", "beta", "mean", "variance"
 _Activation = HiddenActivation | Literal["step"] | Activation
 
 
 class HiddenLayers(Features):
-    """The layers of multilayer perceptrons, and their parameters."""
+    """Hidden layers of multilayer perceptrons."""
 
     hidden_layer_sizes: int | Sequence[int] | Array = param(
-        "Units of each hidden layer; an empty tuple for none.",
+        "Number of units in each hidden layer; an empty tuple means no hidden layers.",
         default=(100,), valid=["array-like", COUNT], kind="int or array-like of int", kw_only=False,
     )
     activation: _Activation | Sequence[_Activation] = param(
         """
-        The hidden layers' activation, or one for each: 'identity', 'logistic', 'tanh', 'relu',
-        'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus', 'exp'; an
-        :class:`~sknn.layers.Activation` to set the slope of 'leaky_relu' (else 0.3) or the limit
-        of 'elu'. 'step' is for prediction only: set it on a network fitted with another.""",
+        Activation of the hidden layers, or a list with one for each: 'identity', 'logistic',
+        'tanh', 'relu', 'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus',
+        'exp'. Use an :class:`~sknn.layers.Activation` to set the negative slope of 'leaky_relu'
+        (default 0.3) or the alpha of 'elu'. 'step' is for prediction only: set it on a network
+        fitted with a different activation.""",
         default="relu", valid=[StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
         kind="str, Activation, or list of them", kw_only=False,
     )
     dropout: float | Sequence[float] | Array = param(
         """
-        Probability that an output of a hidden layer is dropped in training, or one for each
-        hidden layer.""",
+        Dropout rate of the hidden layers in training, or a list with one for each hidden
+        layer.""",
         default=0.0, valid=[FRACTION, "array-like"], kind="float or array-like of float",
         after="output_activation",
     )
     batch_norm: bool = param(
-        "Whether to normalise each hidden layer over the batch, before its activation.",
+        "Whether to apply batch normalization in each hidden layer, before its activation.",
         default=False, after="dropout",
     )
 
-    coefs_: list[Array] = fitted("Weights of each layer, of shape (inputs, units).")
-    intercepts_: list[Array] = fitted("Biases of each layer.")
+    coefs_: list[Array] = fitted("Weight matrices of the layers, of shape (inputs, units).")
+    intercepts_: list[Array] = fitted("Bias vectors of the layers.")
     batch_norm_: list[dict[str, Array]] = fitted(
         """
-        With `batch_norm`: 'gamma', 'beta' and the running 'mean' and 'variance' of each hidden
-        layer.""",
+        Batch normalization parameters of each hidden layer: 'gamma', 'beta' and the running
+        'mean' and 'variance'. Only with `batch_norm`.""",
         kind="list of dict of str to ndarray",
     )
-    n_layers_: int = fitted("Number of layers, input and output included.")
+    n_layers_: int = fitted("Number of layers, including the input and output layers.")
 
 
 def hidden_sizes(sizes, name):
-    """Return numbers of units as a list of int, checked."""
+    """Return layer sizes as a validated list of int."""
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if not all(isinstance(size, Integral) for size in sizes):
         raise TypeError(f"{name} must be integers, got {sizes}.")
@@ -103,13 +104,13 @@ def per_layer(value, n_layers, name):
 
 
 def hidden_activations(value, n_layers, name="activation", allowed=HIDDEN):
-    """Return the hidden layers' activations as objects, checked."""
+    """Return the hidden layers' activations as objects, validated."""
     entries = per_layer(value, n_layers, name)
     return tuple(check_activation(entry, name, allowed) for entry in entries)
 
 
 def _hidden_layers(sizes, activations, batch_norm, rates):
-    """Return the specifications of hidden layers."""
+    """Return the hidden layers as layer objects."""
     layers = []
     for i, (size, activation, rate) in enumerate(zip(sizes, activations, rates, strict=True)):
         layers.append(Dense(size))
@@ -123,32 +124,32 @@ def _hidden_layers(sizes, activations, batch_norm, rates):
 
 @lru_cache(maxsize=256)
 def _prediction_network(inputs, sizes, activations, batch_norm, out):
-    """Return a Network to predict with: the same object for the same arguments."""
+    """Return a Network for prediction: the same object for the same arguments."""
     layers = _hidden_layers(sizes[:-1], activations, batch_norm, [0.0] * len(activations))
     loss = Loss("squared_error", out.function)
     return Network((*layers, Dense(sizes[-1]), out), inputs, loss)
 
 
 def _check_norm(norm, units, name):
-    """Return what batch normalisation keeps of a layer, checked."""
+    """Return the batch normalization parameters of a layer, validated."""
     values = [np.asarray(norm.get(key, ())) for key in _NORM]
     for key, value in zip(_NORM, values):
         if value.shape != (units,) or value.dtype.kind not in "fiu":
             raise ValueError(
-                f"{name}[{key!r}] is of the type {value.dtype} and the shape {value.shape}; "
+                f"{name}[{key!r}] has dtype {value.dtype} and shape {value.shape}; "
                 f"expected {units} numbers."
             )
     return values
 
 
 def _draw(net, network, random_state):
-    """Draw a network's first parameters, as scikit-learn does."""
+    """Draw a network's initial parameters, as scikit-learn does."""
     values, name = [], drawn_by(net.initializer)
     for i, group in enumerate(network.parameters()):
         layer = network.layers[i]
         if isinstance(layer, Dense):
             following = [a for a in network.layers[i:] if isinstance(a, Activation)]
-            # scikit-learn looks at the hidden activation for the output layer too
+            # scikit-learn uses the hidden activation for the output layer too
             activation = net.activation if isinstance(net.activation, str) else ""
             activation = activation or following[0].function
             values += draw_dense(name, random_state, *group[0].shape, activation)
@@ -159,13 +160,13 @@ def _draw(net, network, random_state):
 
 
 class _BaseMLPNet(Net):
-    """What the three multilayer perceptrons share: all but the constructor."""
+    """Everything but the constructor, shared by the three multilayer perceptrons."""
 
     _weights_in = "coefs_"
     _draw = staticmethod(_draw)
 
     def _network(self, task, inputs, n_outputs):
-        """Return the Network that the parameters describe, and nothing to remember of it."""
+        """Return the Network that the parameters describe, and no attributes to set."""
         out, loss = task.head(n_outputs)
         sizes = hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
         rates = per_layer(self.dropout, len(sizes), "dropout")
@@ -176,22 +177,22 @@ class _BaseMLPNet(Net):
         if any(activation.function == "step" for activation in activations):
             raise ValueError(
                 "activation='step' has no useful derivative, so a network cannot be trained with "
-                "it; train with another one, or fit a PerceptronClassifier."
+                "it; train with a different activation, or fit a PerceptronClassifier."
             )
         if self.solver == "lbfgs" and (self.batch_norm or np.any(self.dropout)):
             raise ValueError(
-                "solver='lbfgs' goes over all samples at once and needs the same loss each time: "
+                "solver='lbfgs' uses all samples in each step and needs a deterministic loss: "
                 "dropout and batch_norm are for the other solvers."
             )
         layers = _hidden_layers(sizes, activations, self.batch_norm, rates)
         return Network((*layers, Dense(n_outputs), out), inputs.inputs, loss), {}
 
     def _fitted(self):
-        """Return the Network of the fitted parameters, for predicting, and these.
+        """Return the Network for prediction, and the fitted parameters.
 
-        They may have been set by hand, so their shapes are checked; they are looked at once. As in
-        scikit-learn, the hidden activation is what the parameter says now; so 'step' can be set on
-        a network that was trained with another.
+        The user may have replaced the parameters, so their shapes are checked; each attribute is
+        read only once. As in scikit-learn, the hidden activation is the current value of the
+        parameter, so 'step' can be set on a network that was trained with another activation.
         """
         coefs, intercepts = list(self.coefs_), list(self.intercepts_)
         norms = list(getattr(self, "batch_norm_", ()))
@@ -222,7 +223,7 @@ class _BaseMLPNet(Net):
         return network, values
 
     def _computing_dtype(self, inputs):
-        """Return the type to compute in, of inputs or (None) of the fitted weights."""
+        """Return the dtype to compute in, from the inputs or (None) the fitted weights."""
         return computing_dtype(self.dtype, *(self.coefs_ if inputs is None else [inputs]))
 
     def _predict(self, inputs):
@@ -230,20 +231,20 @@ class _BaseMLPNet(Net):
         return inputs.run(self._held_weights(inputs).on(self.device), self.n_jobs)
 
     def _held_weights(self, *inputs):
-        """Return the weights, in the type to compute in: theirs, and that of inputs."""
+        """Return the weights in the dtype to compute in, given that of weights and inputs."""
         network, values = self._fitted()
         dtype = computing_dtype(self.dtype, *inputs, *(v for v in values if v.ndim == 2))
         values = [np.asarray(value, dtype) for value in values]
         return Weights.of_packed(network, values, dtype)
 
     def _up_to(self, layer, *inputs):
-        """Return the weights of the network up to a layer of `coefs_`, its activation included."""
+        """Return the network's weights up to a layer of `coefs_`, including its activation."""
         weights = self._held_weights(*inputs)
         ends = [i for i, a in enumerate(weights.network.layers) if isinstance(a, Activation)]
         return weights.part(0, ends[place_of(layer, ends)] + 1).on(self.device)
 
     def _values_for(self, network, dtype):
-        """Return the fitted parameters to go on from, checked against the network."""
+        """Return the fitted parameters to continue from, checked against the network."""
         values, norms = [], getattr(self, "batch_norm_", ())
         for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             values += [w, b, *(norms[i][k] for k in _NORM if i < len(norms))]
@@ -252,10 +253,10 @@ class _BaseMLPNet(Net):
         if [value.shape for value in values] != shapes:
             raise ValueError(
                 "hidden_layer_sizes or batch_norm have changed since the last fit: its parameters "
-                f"have the shapes {[v.shape for v in values]}, the network needs {shapes}."
+                f"have shapes {[v.shape for v in values]}, but the network needs {shapes}."
             )
         if not all(np.isfinite(value).all() for value in values):
-            raise ValueError("coefs_ and intercepts_ to go on from must be finite.")
+            raise ValueError("coefs_ and intercepts_ must be finite to continue training.")
         return values
 
     def _commit(self, job, progress):
@@ -284,8 +285,8 @@ class MLPNetClassifier(
 ):
     """A multilayer perceptron for classification.
 
-    Takes what :class:`sklearn.neural_network.MLPClassifier` takes, and from the same
-    `random_state` reproduces the loss curve.
+    Accepts the parameters of :class:`sklearn.neural_network.MLPClassifier` and, with the same
+    `random_state`, reproduces its loss curve.
 
     Examples
     --------
@@ -304,8 +305,8 @@ class MLPNetRegressor(
 ):
     """A multilayer perceptron for regression.
 
-    Takes what :class:`sklearn.neural_network.MLPRegressor` takes, and from the same
-    `random_state` reproduces the loss curve.
+    Accepts the parameters of :class:`sklearn.neural_network.MLPRegressor` and, with the same
+    `random_state`, reproduces its loss curve.
 
     Examples
     --------
@@ -321,10 +322,10 @@ class MLPNetRegressor(
 
 
 class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
-    """A multilayer perceptron whose task is a parameter.
+    """A multilayer perceptron for classification or regression, chosen by a parameter.
 
-    ``MLPNet(task="classification")`` is :class:`MLPNetClassifier`, ``MLPNet(task="regression")``
-    is :class:`MLPNetRegressor`.
+    ``MLPNet(task="classification")`` works like :class:`MLPNetClassifier`,
+    ``MLPNet(task="regression")`` like :class:`MLPNetRegressor`.
 
     Examples
     --------
@@ -337,7 +338,7 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
     """
 
     task: Literal["classification", "regression"] = param(
-        "What the network is for; estimator type, methods and scorer follow it.",
+        "Task of the network. It determines the estimator type, methods and score.",
         default="classification", kw_only=False,
     )
     hidden_layer_sizes: int | Sequence[int] | Array = param(default=(100,))
@@ -346,7 +347,7 @@ class MLPNet(ForEither, Training, HiddenLayers, ClassifierMethods, _BaseMLPNet):
     classes_: Array = fitted("The class labels, in classification.")
 
     def _task(self):
-        """Return the task that the parameters, and what is fitted, describe."""
+        """Return the task given by the parameters and the fitted classes."""
         return (ClassifierMethods if self._classifies else RegressorMethods)._task(self)
 
     @property

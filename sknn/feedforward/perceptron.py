@@ -30,12 +30,12 @@ from ..tape.sources import ClassNumbers, Source
 
 
 class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
-    """Rosenblatt's perceptron; several classes one against the rest.
+    """Rosenblatt's perceptron; one-vs-rest for more than two classes.
 
-    A neuron fires where its weighted sum is at least 0. Samples come one by one: with the error
-    e = target - output, the weights gain ``learning_rate * e * x`` and the bias
-    ``learning_rate * e``. From zero weights, on any set that a hyperplane separates, this ends
-    after finitely many errors.
+    A neuron fires if its weighted sum is at least 0. It is trained on one sample at a time: with
+    the error e = target - output, ``learning_rate_init * e * x`` is added to the weights and
+    ``learning_rate_init * e`` to the bias. On linearly separable data, this converges after
+    finitely many errors. The initial weights are zero.
 
     References
     ----------
@@ -53,28 +53,28 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
     """
 
     learning_rate_init: float = param(
-        "The learning rate. From zero weights it scales them and changes nothing else.",
+        "The learning rate. Since the initial weights are zero, it only scales the weights.",
         default=1.0, valid=[POSITIVE],
     )
-    fit_intercept: bool = param("Whether the neurons have a bias.", default=True)
+    fit_intercept: bool = param("Whether to learn a bias.", default=True)
     max_iter: int = param(
-        "The largest number of epochs. Training ends with the first one without an error.",
+        "Maximum number of epochs. Training stops after the first epoch without errors.",
         default=1000, valid=[COUNT],
     )
     shuffle: bool = param(
-        "Whether to go through the samples in a new order in each epoch.", default=True
+        "Whether to shuffle the samples in each epoch.", default=True
     )
     random_state: int | np.random.RandomState | None = param(
-        "Seed of the order of samples.", default=None
+        "Seed for the order of samples.", default=None
     )
     average: bool = param(
         """
-        Whether `coef_` and `intercept_` are the averages over all steps instead of the last ones;
-        on data that no hyperplane separates they predict better.""",
+        Whether `coef_` and `intercept_` are averages over all steps instead of the final values
+        (averaged perceptron). This predicts better on data that are not linearly separable.""",
         default=False,
     )
     class_weight: Mapping[Any, float] | Literal["balanced"] | None = param(
-        "Weights of the classes, multiplied with `sample_weight`.",
+        "Class weights, multiplied by `sample_weight`.",
         default=None, valid=[dict], kind="dict, 'balanced' or None",
     )
     verbose: bool | int = param(
@@ -82,32 +82,33 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         default=False, valid=["verbose"], kind="bool",
     )
     warm_start: bool = param(
-        "Whether `fit` goes on from the weights of the last fit.", default=False
+        "Whether `fit` continues from the weights of the last fit.", default=False
     )
     dtype: Scalar | None = param(
-        "What is computed in; None follows X: float32 for float32, else float64.", default=None
+        "Floating-point type of the computation. None: float32 if X is float32, else float64.",
+        default=None,
     )
     n_jobs: int | None = param(
-        "Number of threads to predict with; training goes sample by sample.",
+        "Number of threads for prediction; training is sequential.",
         default=None, valid=THREADS,
     )
 
     classes_: Array = fitted(
-        "The class labels. With two, the neuron fires for the second.",
+        "The class labels. With two classes, the neuron fires for the second.",
         kind="ndarray of shape (n_classes,)",
     )
     coef_: Array = fitted(
         "Weights.", kind="ndarray of shape (1, n_features) or (n_classes, n_features)"
     )
     intercept_: Array = fitted("Biases.", kind="ndarray of shape (1,) or (n_classes,)")
-    n_iter_: int = fitted("Epochs of the last fit.")
-    errors_: list[int] = fitted("Wrong outputs in each epoch.")
+    n_iter_: int = fitted("Number of epochs of the last fit.")
+    errors_: list[int] = fitted("Number of wrong outputs in each epoch.")
     loss_curve_: list[float] = fitted(
         """
-        The perceptron criterion in each epoch: the mean over samples of the size of the sums that
-        were on the wrong side."""
+        Perceptron criterion in each epoch: the absolute weighted sums of the wrong outputs,
+        averaged over the samples."""
     )
-    t_: int = fitted("Samples seen.")
+    t_: int = fitted("Number of training samples seen.")
 
     @fits
     def fit(self, X, y, sample_weight=None) -> Self:
@@ -116,35 +117,35 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The training samples.
         y : array-like of shape (n_samples,)
-            Their classes.
+            Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Factors of the samples' learning rate; a sample of weight 0 is passed over.
+            Sample weights, which multiply the learning rate; samples with weight 0 are skipped.
         """
         first = not (self.warm_start and hasattr(self, "coef_"))
         return self._fit(X, y, sample_weight, self.max_iter, first)
 
     @fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
-        """Go once over the data given, from where training stands.
+        """Train for one pass over the given data, continuing from the current state.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The samples.
+            The training samples.
         y : array-like of shape (n_samples,)
-            Their classes.
+            Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Factors of the samples' learning rate.
+            Sample weights, which multiply the learning rate.
         classes : array-like of shape (n_classes,), default=None
-            All classes there will ever be; needed at the first call.
+            All classes that any call will see; required in the first call.
         """
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, None, not hasattr(self, "coef_"))
 
     def _fit(self, X, y, sample_weight, epochs, first):
-        """Train for at most `epochs` epochs; None is one pass over part of the data."""
+        """Train for at most `epochs` epochs; None is one pass of a partial fit."""
         X, y = validated(self, sound(X), y, accept_sparse="csr", reset=first)
         check_classification_targets(y)
         numbers = self._class_numbers(y, known=epochs is None or not first)
@@ -188,8 +189,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
                     break
                 if epoch + 1 == epochs:
                     warn(
-                        f"Maximum number of epochs ({epochs}) reached, still with {errors[-1]} "
-                        "errors in the last one; the classes may not be linearly separable.",
+                        f"Maximum number of epochs ({epochs}) reached, with {errors[-1]} "
+                        "errors in the last epoch; the classes may not be linearly separable.",
                         ConvergenceWarning,
                     )
         except KeyboardInterrupt as interrupt:
@@ -210,7 +211,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         )
 
     def _class_numbers(self, y, known):
-        """Return the number of each sample's class, after learning the classes if need be."""
+        """Return the class index of each sample, setting `classes_` if not `known`."""
         labels, numbers = np.unique(y, return_inverse=True)
         if not known:
             self.classes_ = labels
@@ -240,7 +241,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         Returns
         -------
         sums : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes, at least 0 means the second.
+            Weighted sums. For two classes, values of at least 0 mean the second class.
         """
         check_is_fitted(self)
         X = validated(self, sound(X), accept_sparse="csr", reset=False)
@@ -250,7 +251,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         inputs, units = w.shape
         expected = 1 if len(self.classes_) == 2 else len(self.classes_)
         if units != expected:
-            raise ValueError(f"coef_ has {units} rows; expected {expected}, as classes_ say.")
+            raise ValueError(f"coef_ has {units} rows; expected {expected} for these classes_.")
         values = [w.astype(dtype), b.astype(dtype)]
         weights = Weights.of_packed(_network(inputs, units), values, dtype)
         sums = finite(predict(weights, Source(X), self.n_jobs))
@@ -258,7 +259,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
     @consistent
     def predict(self, X) -> Array:
-        """Predict classes.
+        """Predict class labels.
 
         Parameters
         ----------
@@ -268,7 +269,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Their classes.
+            Predicted class labels.
         """
         sums = self.decision_function(X)
         numbers = (sums >= 0).astype(int) if sums.ndim == 1 else sums.argmax(axis=1)
@@ -276,13 +277,13 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
 
 def _network(inputs, units):
-    """Return the neurons' weighted sums as a network."""
+    """Return the network that computes the neurons' weighted sums."""
     layers = Dense(units), Activation("identity")
     return Network(layers, inputs, Loss("squared_error", "identity"))
 
 
 class _State:
-    """Weights as a device wants them: ``[inputs][units]``, units rounded up to a vector."""
+    """Weights in the device layout: ``[inputs][units]``, units padded to a SIMD vector."""
 
     def __init__(self, units, padded, inputs, dtype, average):
         self.units, self.dtype, self.seen = units, dtype, 0
@@ -291,19 +292,19 @@ class _State:
         self.bias_moments = np.zeros_like(self.biases) if average else None
 
     def __getstate__(self):
-        """Return what is kept: without what rounds the units up."""
+        """Return the state to pickle, without the padding."""
         found = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
         return vars(self) | {k: v[..., : self.units] for k, v in found.items()}
 
     def restore(self, estimator):
-        """Go on from a fitted estimator, with the weights that it shows."""
+        """Continue from a fitted estimator and its public weights."""
         old = estimator._state
         found = [old.weights, old.biases]
-        if old.moments is None:  # they may have been set by hand
+        if old.moments is None:  # the user may have set them
             found = [estimator.coef_.T, estimator.intercept_]
         if found[0].shape[0] != len(self.weights) or len(estimator.coef_) != self.units:
             raise ValueError(
-                f"coef_ has the shape {estimator.coef_.shape}; expected "
+                f"coef_ has shape {estimator.coef_.shape}; expected "
                 f"{(self.units, self.weights.shape[0])}."
             )
         own = [self.weights, self.biases]
@@ -315,10 +316,10 @@ class _State:
         self.seen = old.seen
 
     def attributes(self):
-        """Return `coef_` and `intercept_`, averaged if that is asked for."""
+        """Return `coef_` and `intercept_`, averaged if requested."""
         weights, biases = self.weights, self.biases
         if self.moments is not None and self.seen:
-            # the average over steps is w minus each change times the share of steps before it
+            # the average over steps is w minus each update times the fraction of steps before it
             weights = weights - self.moments / self.seen
             biases = biases - self.bias_moments / self.seen
         return {

@@ -1,10 +1,10 @@
-"""Weights in safetensors files, under PyTorch's names and in its layouts.
+"""Weights in safetensors files, with PyTorch's names and layouts.
 
-A layer's tensors are called by its name, or by where it stands ('layers.3'): with '.weight' and
-'.bias', for batch normalization also '.running_mean' and '.running_var', for recurrent layers
-'.weight_ih_l0', '.weight_hh_l0', '.bias_ih_l0' and '.bias_hh_l0'. PyTorch has a kernel's axes as
-(units, inputs) and (filters, channels, height, width); and where an image becomes a row of numbers,
-PyTorch goes through it by (channels, height, width).
+The names of a layer's tensors start with the name of the layer, or its position ('layers.3'),
+followed by '.weight' and '.bias'; for batch normalization also '.running_mean' and '.running_var';
+for recurrent layers '.weight_ih_l0', '.weight_hh_l0', '.bias_ih_l0' and '.bias_hh_l0'. In PyTorch,
+kernels have axes (units, inputs) or (filters, channels, height, width), and images are flattened in
+(channels, height, width) order.
 """
 
 import os
@@ -38,27 +38,27 @@ _ENDINGS = {
     "widths": "widths",
 }
 
-#: PyTorch's axes among ours, for each number of them.
+#: PyTorch's axes as indices of ours, by number of axes.
 _AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
-#: What is read and written, as a file calls it.
+#: Types that are read and written, by their names in files.
 _FLOATS = {"F16": "float16", "F32": "float32", "F64": "float64"}
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A parameter as PyTorch has it.
+    """A parameter in PyTorch's layout.
 
     Attributes
     ----------
     name : str
     shape : tuple
     own_shape : tuple
-        The parameter's shape here.
+        Shape of the parameter in this package.
     order : ndarray or None
-        PyTorch's row for each of ours, where the rows are the elements of an image.
+        PyTorch's row for each of ours, if the rows are elements of a flattened image.
     transposed : bool
-        Whether PyTorch has the axes of a kernel in another order.
+        Whether the order of a kernel's axes differs in PyTorch.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Tensor:
 
     @property
     def axes(self):
-        """PyTorch's axes among ours."""
+        """PyTorch's axes as indices of ours."""
         return _axes(self.own_shape) if self.transposed else tuple(range(len(self.own_shape)))
 
 
@@ -79,12 +79,12 @@ def _axes(shape):
 
 @dataclass(frozen=True, eq=False)
 class Plain:
-    """A layer with a tensor for each of its parameters.
+    """A layer with one tensor per parameter.
 
     Attributes
     ----------
     path : str
-        Its name, or where it stands.
+        Name or position of the layer.
     tensors : list of Tensor
     """
 
@@ -93,7 +93,7 @@ class Plain:
 
     @property
     def own_shapes(self):
-        """The parameters' shapes here."""
+        """Shapes of the parameters in this package."""
         return [tensor.own_shape for tensor in self.tensors]
 
     @property
@@ -112,19 +112,19 @@ class Plain:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A recurrent layer: PyTorch has a matrix of inputs, one of states, and a bias for each.
+    """A recurrent layer: in PyTorch, input and recurrent weights, each with a bias.
 
-    It adds up its two biases, of which there is one here; written are this one and zeros.
+    PyTorch adds the two biases. Here there is only one; the second is written as zeros.
 
     Attributes
     ----------
     path : str
-        Its name, or where it stands.
+        Name or position of the layer.
     prefix, suffix : str
-        What the names of the tensors begin and end with.
+        Start and end of the names of the tensors.
     layer : SimpleRNN, LSTM or GRU
     own_shapes : list of tuple
-        The parameters' shapes here.
+        Shapes of the parameters in this package.
     """
 
     path: str
@@ -135,7 +135,7 @@ class Cell:
 
     @property
     def _resets_before(self):
-        """Whether it is the textbook's GRU, of which PyTorch has none: without a second bias."""
+        """Whether it is the original GRU, which PyTorch lacks; it has no second bias."""
         return isinstance(self.layer, GRU) and not self.layer.reset_after
 
     @property
@@ -150,7 +150,7 @@ class Cell:
         return {f"{self.prefix}.{name}_l0{self.suffix}": shape for name, shape in found.items()}
 
     def _reordered(self, array):
-        """Return an array with its gates, in rows, in PyTorch's order instead of ours, or back."""
+        """Convert the order of gates (in rows) between ours and PyTorch's; its own inverse."""
         if not isinstance(self.layer, GRU):
             return array
         parts = np.split(array, len(array) // self.layer.units)
@@ -164,7 +164,7 @@ class Cell:
         arrays, biases = [kernel, np.concatenate(matrices)], values[n:]
         if biases:
             rest = np.zeros_like(biases[0])
-            if len(biases) == 2:  # that of the GRU's candidate
+            if len(biases) == 2:  # of the GRU's candidate state
                 rest[-self.layer.units :] = biases[1]
             arrays += [biases[0], rest][: 1 if self._resets_before else 2]
         return [np.ascontiguousarray(self._reordered(array)) for array in arrays]
@@ -184,7 +184,7 @@ class Cell:
 
 
 def parts(layers, input_shape):
-    """Return what a file holds of each layer that has parameters, in their order.
+    """Return the tensors that a file has for each layer with parameters, in order.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def parts(layers, input_shape):
         else:
             part = Plain(path, [_tensor(path, layer, p, order) for p in parameters])
         if not names.isdisjoint(part.shapes):
-            raise ValueError(f"Two layers are named {path!r}; needs different names.")
+            raise ValueError(f"Two layers are named {path!r}; expected different names.")
         names.update(part.shapes)
         result.append(part)
     return result
@@ -217,10 +217,10 @@ def parts(layers, input_shape):
 
 def _tensor(path, layer, parameter, order):
     if parameter.name not in _ENDINGS:
-        raise ValueError(f"{path}: {layer} has no names in PyTorch that are known here.")
+        raise ValueError(f"{path}: {layer} has no known names in PyTorch.")
     own, moved = parameter.shape, not isinstance(layer, Embedding)
     theirs = tuple(own[axis] for axis in _axes(own)) if moved else own
-    # A bias and widths go by the layer's outputs, all else on a row by its inputs.
+    # Biases and widths are per output of the layer; all else has one row per input.
     rows = None if parameter.name in ("bias", "widths") else order
     return Tensor(f"{path}.{_ENDINGS[parameter.name]}", theirs, own, rows, moved)
 
@@ -236,9 +236,9 @@ def _cell(path, layer, parameters):
 
 
 def _orders(layers, shape, order):
-    """Return PyTorch's place for each element of a row that was an image, or None for the same.
+    """Return PyTorch's index for each element of a flattened image, or None if it is the same.
 
-    For the input of each of the primitives (of an image: if it is made a row), and for the output.
+    For the input of each primitive layer (images: if the layer flattens them), and for the output.
     """
     orders = []
     for layer in layers:
@@ -252,7 +252,7 @@ def _orders(layers, shape, order):
             sides = (*shape, 1, 1)[:3], (*layer.output_shape(shape), 1, 1)[:3]
             moved = any(_image_order(side) is not None for side in sides)
             if isinstance(layer, Reshape) and moved:
-                raise ValueError(f"{layer} has an order of its own in PyTorch; none is known here.")
+                raise ValueError(f"{layer} orders elements differently in PyTorch; not supported.")
         else:
             parts = [_orders(some, start, order) for _, some, start in inner]
             for part, _ in parts:
@@ -270,7 +270,7 @@ def _image_order(shape):
 
 
 def _joined(layer, shape, orders):
-    """Return the order of what a layer of layers gives, from those of what is inside."""
+    """Return the order of a container's output, from those of its parts."""
     if all(order is None for order in orders):
         return None
     if isinstance(layer, Concatenate):
@@ -281,20 +281,20 @@ def _joined(layer, shape, orders):
     if isinstance(layer, Residual) and not np.array_equal(*orders):
         raise ValueError(
             f"{layer.name or 'A Residual'} adds the elements of an image to the units of a layer, "
-            "which go in different orders in PyTorch; needs Flatten outside, and Dense after it."
+            "which are ordered differently in PyTorch; use Flatten outside and Dense after it."
         )
     return orders[0]
 
 
 def to_torch(value, tensor):
-    """Return the array of a parameter in PyTorch's layout."""
+    """Return a parameter's array in PyTorch's layout."""
     if tensor.order is not None:
         value = value[np.argsort(tensor.order)]
     return np.ascontiguousarray(value.transpose(tensor.axes))
 
 
 def from_torch(value, tensor):
-    """Return an array in PyTorch's layout as the parameter has it."""
+    """Return an array in PyTorch's layout in the parameter's own layout."""
     value = value.transpose(np.argsort(tensor.axes))
     if tensor.order is not None:
         value = value[tensor.order]
@@ -305,10 +305,10 @@ def from_torch(value, tensor):
 
 
 class _File:
-    """The tensors of an open file, each as the network takes it.
+    """The tensors of an open file, as the network needs them.
 
-    A head of two outputs is one output, the logistic of their difference, where `single` names the
-    layer that has it.
+    If `single` names the output layer and the file has two outputs for it, they become one, their
+    difference, for the logistic function.
     """
 
     def __init__(self, path, file, single):
@@ -320,7 +320,7 @@ class _File:
         return name in self.shapes
 
     def kind(self, name):
-        """Return a tensor's type."""
+        """Return a tensor's dtype."""
         return self._slices[name].get_dtype()
 
     def _halves(self, name, shape):
@@ -329,13 +329,13 @@ class _File:
         return several and shape[:1] == (1,) and given == (2, *shape[1:])
 
     def fits(self, name, shape):
-        """Whether the file has a tensor of a name and shape, in floating-point numbers."""
+        """Return whether the file has a floating-point tensor with this name and shape."""
         if name not in self or self.kind(name) not in _FLOATS:
             return False
         return self.shapes[name] == shape or self._halves(name, shape)
 
     def get(self, name, shape):
-        """Return such a tensor."""
+        """Return the tensor with this name and shape."""
         value = self._file.get_tensor(name)
         return value[1:] - value[:1] if self._halves(name, shape) else value
 
@@ -357,8 +357,8 @@ def opened(path, single=None):
 def load(path, layers, input_shape, ignore=(), first=None, single=None):
     """Return the values of a network's parameters from a file.
 
-    The file must hold a tensor for each of them, of its shape, and no others but those called
-    'num_batches_tracked', which nothing here needs.
+    The file must have a tensor of the right shape for each parameter and no others, except
+    'num_batches_tracked', which is ignored.
 
     Parameters
     ----------
@@ -367,21 +367,21 @@ def load(path, layers, input_shape, ignore=(), first=None, single=None):
     layers, input_shape
         As in :func:`parts`.
     ignore : list of str, default=()
-        Layers, by their names or the beginnings of them, that are not read.
+        Layers that are not read, by name or prefix of the name.
     first : list of ndarray, default=None
-        Values of all parameters; those of ignored layers are taken from here.
+        Values of all parameters; used for ignored layers.
     single : str or None, default=None
-        The layer with one output that may have two in the file, whose difference it becomes.
+        Name of the layer with one output that may have two in the file; it gets their difference.
 
     Returns
     -------
     values : list of ndarray
-        In the shapes and the order of the parameters; of the file's floating-point type.
+        In the order and shapes of the parameters, with the dtype of the file.
 
     Raises
     ------
     ValueError
-        Naming the first tensor that is missing, does not fit or is left over.
+        Names the first tensor that is missing, does not fit, or is not needed.
     """
     ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     needed = parts(layers, input_shape)
@@ -396,7 +396,7 @@ def load(path, layers, input_shape, ignore=(), first=None, single=None):
 
 
 def load_fitting(path, layers, input_shape, single=None):
-    """Return values from a file for those layers of which it holds all tensors, of their shapes.
+    """Return values for the layers whose tensors are all in the file, with the right shapes.
 
     Parameters
     ----------
@@ -408,12 +408,12 @@ def load_fitting(path, layers, input_shape, single=None):
     values : list of ndarray or None
         In the order of the parameters; None for those of other layers.
     read : list of bool
-        Which of the layers that have parameters were read.
+        For each layer with parameters, whether it was read.
 
     Raises
     ------
     ValueError
-        If none was.
+        If no layer was read.
     """
     needed, values, read = parts(layers, input_shape), [], []
     with opened(path, single) as file:
@@ -432,13 +432,13 @@ def load_fitting(path, layers, input_shape, single=None):
 
 
 def _some(shapes):
-    """Return the first of some tensors in words."""
+    """Return a description of the first of these tensors."""
     shown = [f"{name!r} of {shape}" for name, shape in list(shapes.items())[:3]]
     return ", ".join(shown + ["..."] * (len(shapes) > 3)) or "no tensors"
 
 
 def _begins(name, beginnings):
-    """Return whether a tensor's name begins with one of some layers' names."""
+    """Return whether a tensor belongs to one of these layers, by name or prefix."""
     return any(f"{name}.".startswith(f"{some.rstrip('.')}.") for some in beginnings)
 
 
@@ -464,21 +464,21 @@ def _check_file(file, needed, ignore):
 
 
 def save(path, layers, input_shape, values):
-    """Write the values of a network's parameters to a file, which :func:`load` reads.
+    """Write the values of a network's parameters to a file for :func:`load`.
 
     Parameters
     ----------
     path : str or path-like
-        Where to; a file that is there is replaced.
+        The file; an existing one is replaced.
     layers, input_shape
         As in :func:`parts`.
     values : list of array
-        In the shapes and the order of the parameters; float16, float32 or float64.
+        In the order and shapes of the parameters; float16, float32 or float64.
 
     Raises
     ------
     ValueError
-        Naming the first layer that a value is missing for or does not fit; nothing is written.
+        Names the first layer for which a value is missing or does not fit; nothing is written.
     OSError
         If the file cannot be written.
     """
@@ -505,7 +505,7 @@ def save(path, layers, input_shape, values):
         raise OSError(f"{path} cannot be written: {error}") from None
 
 
-#: What other files of weights begin with, and what they are.
+#: First bytes of other kinds of weight files.
 _KINDS = {
     b"PK\x03\x04": "a zip file, as PyTorch and Keras write them",
     b"\x80": "a pickle, as PyTorch writes them",
@@ -514,7 +514,7 @@ _KINDS = {
 
 
 def _check_kind(path):
-    """Raise ValueError, with how to convert it, if a file is of another kind that holds weights."""
+    """Raise ValueError, with a way to convert it, if this is another kind of weight file."""
     with open(path, "rb") as file:
         start = file.read(4)
     for begins, kind in _KINDS.items():
@@ -530,6 +530,6 @@ def _library():
         import safetensors
     except ImportError as error:
         raise ImportError(
-            'Files of weights need the library safetensors: pip install "sknn[weights]".'
+            'Weight files need the library safetensors: pip install "sknn[weights]".'
         ) from error
     return safetensors
