@@ -294,7 +294,7 @@ def test_what_a_gpu_has_fitted_predicts_elsewhere(name, missing, monkeypatch):
     assert b"cuda" not in pickle.dumps(net.set_params(device="cpu"))
     monkeypatch.delitem(DEVICES, "cuda")
     other = pickle.loads(saved)
-    with pytest.warns(UserWarning, match=r"device='cuda' not available.* predicts: .*sknn\[cuda\]"):
+    with pytest.warns(UserWarning, match=r"'cuda' is not available.* predicts: .*sknn\[cuda\]"):
         found = outputs(other)
     np.testing.assert_allclose(found, expected, 1e-4, 1e-5)
     with warnings.catch_warnings():
