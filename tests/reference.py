@@ -615,14 +615,14 @@ def normalize_gradient(
     return gamma * deviation * (dy - dbeta / count - xhat * dgamma / count)
 
 
-def _neighbours(channels, size):
+def _neighbors(channels, size):
     """Return which channels (columns) are summed for each channel (rows)."""
     apart = np.arange(channels)[None, :] - np.arange(channels)[:, None]
     return ((-(size // 2) <= apart) & (apart <= (size - 1) // 2)) * 1.0
 
 
 def local_response(at, x, positions, channels, size, alpha, beta, k):
-    energy = _neighbours(channels, size) @ _by_channel(x, positions, channels) ** 2
+    energy = _neighbors(channels, size) @ _by_channel(x, positions, channels) ** 2
     scale = (k + alpha / size * energy).reshape(x.shape)
     return x * scale**-beta, scale
 
@@ -630,7 +630,7 @@ def local_response(at, x, positions, channels, size, alpha, beta, k):
 def local_response_gradient(at, x, y, scale, dy, positions, channels, size, alpha, beta, k):
     # what a channel's scale takes from its output, at each channel that is summed in it
     taken = _by_channel(dy * y / scale, positions, channels)
-    inner = (_neighbours(channels, size).T @ taken).reshape(x.shape)
+    inner = (_neighbors(channels, size).T @ taken).reshape(x.shape)
     return dy * scale**-beta - 2 * alpha * beta / size * x * inner
 
 

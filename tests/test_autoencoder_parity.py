@@ -45,7 +45,7 @@ X = RANDOM.normal(size=(SAMPLES, FEATURES))
 GRAY = RANDOM.uniform(size=(SAMPLES, FEATURES))
 WEIGHTS = RANDOM.uniform(0.5, 2.0, SAMPLES)
 IMAGES = RANDOM.uniform(size=(SAMPLES, 8, 8))
-COLOURS = RANDOM.uniform(size=(SAMPLES, 6, 4, 3))
+COLORS = RANDOM.uniform(size=(SAMPLES, 6, 4, 3))
 
 SOLVERS = {
     "sgd": {"solver": "sgd", "learning_rate_init": 0.01},  # with Nesterov's momentum, 0.9
@@ -478,7 +478,7 @@ def test_in_float32_too(solver):
     precision = 1e-4
     check(small(**(DENSE["all of it"] | params)), GRAY, precision=precision)
     net = small(ConvAutoencoderTransformer, **own_layers(), **params, noise=0.3)
-    check(net, COLOURS, precision=precision)
+    check(net, COLORS, precision=precision)
     net = small(VariationalAutoencoderTransformer, hidden_layer_sizes=5, **params)
     check(net, X, precision=precision)
 
@@ -508,12 +508,12 @@ CONVOLUTIONAL = {
     "textbook": (IMAGES, {}),
     "textbook, log loss": (IMAGES, LOG_LOSS),
     "textbook, cut": (IMAGES[:, :7, :6], LOG_LOSS),
-    "own layers": (COLOURS, own_layers()),
-    "own layers, log loss": (COLOURS, own_layers() | LOG_LOSS),
+    "own layers": (COLORS, own_layers()),
+    "own layers, log loss": (COLORS, own_layers() | LOG_LOSS),
     "a dense code": (IMAGES, dense_code() | {"output_activation": "relu"}),
-    "penalties": (COLOURS, own_layers() | {"alpha": 0.3, "l1": 0.05, "activity_l1": 0.03}),
-    "gaussian noise": (COLOURS, own_layers() | {"noise": 0.3} | LOG_LOSS),
-    "masking noise": (COLOURS, own_layers() | {"noise": 0.3, "noise_kind": "masking"}),
+    "penalties": (COLORS, own_layers() | {"alpha": 0.3, "l1": 0.05, "activity_l1": 0.03}),
+    "gaussian noise": (COLORS, own_layers() | {"noise": 0.3} | LOG_LOSS),
+    "masking noise": (COLORS, own_layers() | {"noise": 0.3, "noise_kind": "masking"}),
     "salt and pepper": (
         IMAGES, dense_code() | {"noise": 0.3, "noise_kind": "salt_and_pepper"} | LOG_LOSS,
     ),
@@ -530,7 +530,7 @@ def test_convolutional_autoencoders_are_pytorch_s(name, solver):
 
 def test_clean_images_and_weights_of_samples():
     net = small(ConvAutoencoderTransformer, **own_layers(), **LOG_LOSS, activity_l1=0.03)
-    check(net, COLOURS - 0.5, COLOURS[::-1].copy(), WEIGHTS)
+    check(net, COLORS - 0.5, COLORS[::-1].copy(), WEIGHTS)
 
 
 def test_textbook_layers_on_rows_are_those_on_lines():

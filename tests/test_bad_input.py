@@ -897,7 +897,7 @@ SHAPES = {
     "no image to enlarge": (
         [Flatten(), UpSampling2D()], r"layers\.1: UpSampling2D.* 64 units; needs an image",
     ),
-    "no image to normalise": (
+    "no image to normalize": (
         [Flatten(), LocalResponseNormalization()], r"layers\.1: LocalResponse.* 64 units; needs an",
     ),
     "no image to mirror": ([Flatten(), RandomFlip()], r"layers\.1: RandomFlip.* 64 units; needs"),

@@ -1331,7 +1331,7 @@ def test_frozen_from_the_beginning():
         assert nets[1].loss_ < nets[0].loss_
 
 
-def test_frozen_batch_normalisation_uses_its_running_averages():
+def test_frozen_batch_normalization_uses_its_running_averages():
     net = small(layers=MIXED[:4], warm_start=True, max_iter=10).fit(IMAGES, DIGIT)
     frozen = copy.deepcopy(net).set_params(
         layers__1__trainable=False, layers__3__block__1__trainable=False,
@@ -1494,8 +1494,8 @@ def test_a_crop_predicts_from_the_center():
     assert_same_bits(net.predict_proba(IMAGES[:1]), plain.predict_proba(center[:1]))
     assert_same_bits(net.predict_proba(DIGITS), plain.predict_proba(center))
     assert len(set(net.loss_curve_)) == 2
-    learnt = small(augmentation=RandomCrop(6, 6), **QUICK)
-    assert learnt.fit(IMAGES, DIGIT).score(IMAGES, DIGIT) > 0.75
+    learned = small(augmentation=RandomCrop(6, 6), **QUICK)
+    assert learned.fit(IMAGES, DIGIT).score(IMAGES, DIGIT) > 0.75
     whole = small(augmentation=RandomCrop(8, 8)).fit(IMAGES, DIGIT)
     assert_same_bits(whole, small().fit(IMAGES, DIGIT))
     features = ConvNetTransformer(net, 0).fit(IMAGES).transform(IMAGES)

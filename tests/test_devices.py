@@ -102,7 +102,7 @@ ESTIMATORS = {
     "two classes": (lambda: mlp(activation="relu").fit(X, Y == 1), ["predict_proba"]),
     "lbfgs": (lambda: mlp(solver="lbfgs", l1=0.01).fit(X, Y, WEIGHTS), ["predict_proba"]),
     "clipped": (solved("adam", clip_norm=0.1, clip_value=0.05, l1=0.01), []),
-    "normalised": (solved("adam", batch_norm=True, dropout=0.2, average=True), ["predict_proba"]),
+    "normalized": (solved("adam", batch_norm=True, dropout=0.2, average=True), ["predict_proba"]),
     "sparse": (
         lambda: mlp(early_stopping=True, validation_fraction=0.2).fit(sp.csr_array(X), Y, WEIGHTS),
         ["predict_proba"],

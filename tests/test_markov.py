@@ -172,7 +172,7 @@ def test_counts_are_numbered_as_documented():
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
-def test_transition_matrix_is_the_matrix_of_counts_normalised(order):
+def test_transition_matrix_is_the_matrix_of_counts_normalized(order):
     chain = fitted(3)
     reference = Dictionaries(DOCUMENTS, 3, chain.vocabulary_).counts
     contexts, matrix = chain.transition_matrix(order)

@@ -206,7 +206,7 @@ def test_dropout_is_off_in_prediction():
     np.testing.assert_allclose(net.predict_proba(DIGITS), e / e.sum(axis=1, keepdims=True))
 
 
-def test_dropout_regularises():
+def test_dropout_regularizes():
     random_state = np.random.RandomState(0)
     X = random_state.normal(size=(400, 20))
     y = X[:, 0] + random_state.normal(size=400)

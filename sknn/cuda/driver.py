@@ -34,7 +34,7 @@ _FORKED = (
 )
 
 #: The process that has initialized CUDA; in its forked children CUDA cannot be used.
-_initialised_by = None
+_initialized_by = None
 
 
 class OutOfMemory(MemoryError):
@@ -145,10 +145,10 @@ class _Turn:
             self._lock.release()
 
 
-def _initialise(context):
+def _initialize(context):
     """Initialize CUDA; return how many GPUs there are, at least one."""
-    global _initialised_by
-    if _initialised_by not in (None, os.getpid()):
+    global _initialized_by
+    if _initialized_by not in (None, os.getpid()):
         raise RuntimeError(_FORKED)
     try:
         context.call("cuInit", 0)
@@ -170,7 +170,7 @@ def _initialise(context):
             "There is an NVIDIA driver, but no GPU for it: none is built in, or none is visible "
             "(see the environment variable CUDA_VISIBLE_DEVICES)."
         )
-    _initialised_by = os.getpid()
+    _initialized_by = os.getpid()
     return n_gpus
 
 
@@ -277,7 +277,7 @@ class Driver:
         cuda, self._compiling = _packages()
         self._context = _Context(cuda)
         self._call, self._kernels = self._context.call, {}
-        n_gpus = _initialise(self._context)
+        n_gpus = _initialize(self._context)
         if not 0 <= index < n_gpus:
             raise ValueError(
                 f"device: there is no GPU {index}. There are {n_gpus}, with numbers from 0."

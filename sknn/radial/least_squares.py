@@ -49,16 +49,16 @@ class Moments:
         """
         with one_thread():
             means = self.sums / self.weight
-            centred = self.products - np.outer(means, self.sums)
-            if not np.isfinite(centred).all():
+            centered = self.products - np.outer(means, self.sums)
+            if not np.isfinite(centered).all():
                 raise ValueError(
                     "The sums for least squares are not finite: the values of X, y or "
                     "sample_weight are too large; scale them."
                 )
-            w = _ridge(centred[:k, :k], centred[:k, k:], alpha)
+            w = _ridge(centered[:k, :k], centered[:k, k:], alpha)
             residual = np.vstack([w, -np.eye(w.shape[1])])
-            errors = (residual * (centred @ residual)).sum(axis=0)
-            size = (np.abs(residual) * (np.abs(centred) @ np.abs(residual))).sum(axis=0)
+            errors = (residual * (centered @ residual)).sum(axis=0)
+            size = (np.abs(residual) * (np.abs(centered) @ np.abs(residual))).sum(axis=0)
             certain = (errors > _UNCERTAIN * np.finfo(float).eps * size).all()
             means = means + self.shifts
             return w, means[k:] - means[:k] @ w, errors / self.weight if certain else None

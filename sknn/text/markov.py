@@ -275,10 +275,10 @@ def _add(tables, others):
 
 def _spell(tables, order):
     """Return the characters of all contexts of an order, as an array (n_contexts, order)."""
-    spelt = np.empty((1, 0), np.int64)
+    spelled = np.empty((1, 0), np.int64)
     for table in tables[:order]:
-        spelt = np.column_stack([spelt[_rows(table)], table.indices])
-    return spelt
+        spelled = np.column_stack([spelled[_rows(table)], table.indices])
+    return spelled
 
 
 # --- probabilities
