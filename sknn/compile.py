@@ -8,7 +8,6 @@ these are multiples of. The fits have layers of all of these sizes.
 """
 
 import argparse
-import difflib
 import sys
 import time
 import warnings
@@ -22,6 +21,7 @@ import scipy.sparse as sp
 import sknn
 
 from .engine.devices import DEVICES, HOST
+from .hints import hint
 from .layers import (
     Activation,
     BatchNormalization,
@@ -320,10 +320,8 @@ def _tried(what, *fit):
 def _estimator(name):
     if name in USUAL:
         return name
-    by_case = {known.lower(): known for known in USUAL}
-    near = difflib.get_close_matches(name.lower(), by_case, n=1)
-    hint = f"did you mean {by_case[near[0]]}?" if near else f"there are {', '.join(USUAL)}."
-    raise argparse.ArgumentTypeError(f"there is no estimator {name!r}; {hint}")
+    near = hint(name, USUAL) or f" There are {', '.join(USUAL)}."
+    raise argparse.ArgumentTypeError(f"there is no estimator {name!r}.{near}")
 
 
 def _count(text):

@@ -188,8 +188,8 @@ def test_usual_fits_work(name):
 
 def test_what_the_command_refuses(capsys, monkeypatch):
     for arguments, expected in {
-        "mlpnetclasifier": "no estimator 'mlpnetclasifier'; did you mean MLPNetClassifier?",
-        "something": "there are AutoencoderTransformer, ",
+        "mlpnetclasifier": "no estimator 'mlpnetclasifier'. Did you mean 'MLPNetClassifier'?",
+        "something": "There are AutoencoderTransformer, ",
         "MLPNet --dtype float16": "invalid choice: 'float16'",
         "MLPNet --jobs 0": "'0' is not a positive integer.",
     }.items():

@@ -24,7 +24,7 @@ BELOW = {
     "estimator": {"hints", "tape", "layers", "engine", "summary", "files"},
 }
 BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
-BELOW["compile"] = {"sknn", "engine", "layers"}
+BELOW["compile"] = {"sknn", "engine", "layers", "hints"}
 BELOW["text"] = BELOW["text"] | {"sequences"}
 BELOW["autoencoders"] = BELOW["autoencoders"] | {"feedforward", "images", "sequences"}
 MODULES = sorted(HERE.rglob("*.py"))

@@ -592,6 +592,29 @@ def test_an_interrupt_after_training_is_raised(clock, monkeypatch):
     assert not hasattr(net, "coefs_")
 
 
+@quiet
+@pytest.mark.parametrize("kind", [MLPNetClassifier, PerceptronClassifier])
+def test_what_is_prepared_after_a_fit_cannot_lose_it(kind, clock, monkeypatch):
+    """Kernels for single rows are compiled last: an error, or Ctrl-C, leaves the fitted model."""
+    raised = [MemoryError("no space"), KeyboardInterrupt()]
+
+    def compile_ahead(*args):
+        raise raised[0]
+
+    module = "feedforward.perceptron" if kind is PerceptronClassifier else "estimator.net"
+    monkeypatch.setattr(f"sknn.{module}.compile_ahead", compile_ahead)
+    net = kind(max_iter=2, random_state=0).fit(DIGITS, DIGIT)
+    expected = net.predict(DIGITS)
+    raised.pop(0)
+    with pytest.warns(UserWarning, match="interrupted"):
+        other = kind(max_iter=2, random_state=0).fit(DIGITS, DIGIT)
+    np.testing.assert_array_equal(other.predict(DIGITS), expected)
+    third = kind(max_iter=2, random_state=0)
+    with pytest.raises(KeyboardInterrupt):  # a second one is raised, but there is the fit
+        third.fit(DIGITS, DIGIT)
+    np.testing.assert_array_equal(third.predict(DIGITS), expected)
+
+
 def test_an_interrupt_while_threads_come_to_their_end_is_a_second_one(clock):
     """The thread pool waits for its threads in any case; exceptions are raised after that."""
 

@@ -106,6 +106,41 @@ def test_outputs_are_those_of_the_file(path):
         MLPNetClassifier((6,)).save_weights(path)
 
 
+def test_labels_are_those_of_the_outputs(path):
+    """`classes_` is sorted, as everywhere; so the outputs are, too."""
+    net = MLPNetClassifier((20,), solver="lbfgs", max_iter=100, random_state=0).fit(X, Y)
+    net.save_weights(path)
+    names = [*"jihgfedcba"]
+    named = MLPNetClassifier((20,)).load_weights(path, names)
+    assert named.classes_.tolist() == sorted(names)
+    assert named.predict(X).tolist() == [names[i] for i in net.predict(X)]
+    two = MLPNetClassifier((6,), **SHORT).fit(X, Y > 4)
+    two.save_weights(path)
+    named = MLPNetClassifier((6,)).load_weights(path, ["low", "high"])
+    assert named.predict(X).tolist() == [["low", "high"][i] for i in two.predict(X).astype(int)]
+    with pytest.raises(ValueError, match="each of them once"):
+        MLPNetClassifier((6,)).load_weights(path, ["low", "low"])
+
+
+def test_loading_forgets_what_fits_have_left(path):
+    for name, (net, X, y) in NETS.items():
+        data = (X,) if y is None else (X, y)
+        fitted = clone(net).fit(*data)
+        fitted.save_weights(path)
+        fresh = clone(net).load_weights(path, getattr(fitted, "classes_", None))
+        fitted.load_weights(path)
+        left = set(vars(fitted)) - set(vars(fresh)) - {"noise_range_"}
+        assert not left, (name, left)
+
+
+def test_noise_is_that_of_the_data_after_loading(path):
+    data = RNG.uniform(-50, 50, size=(40, 4))
+    net = AutoencoderTransformer(3, noise=0.1, noise_kind="salt_and_pepper", **SHORT).fit(data)
+    net.save_weights(path)
+    loaded = clone(net).load_weights(path).partial_fit(data)
+    assert loaded.noise_range_ == net.noise_range_
+
+
 def test_models_of_text(path):
     texts = ["abcab", "bca", "cab"] * 5
     net = CharRNN("gru", 4, seq_len=4, batch_size=2, **SHORT).fit(texts)
@@ -225,12 +260,39 @@ def test_layers_that_do_not_fit_are_drawn(path):
     # the drawn ones are those without a file
     drawn = MLPNetClassifier((8, 6), **{**still, "initializer": "auto"}).fit(X, Y % 3)
     np.testing.assert_allclose(net.coefs_[2], drawn.coefs_[2], atol=1e-6)
-    with pytest.raises(ValueError, match=r"holds nothing for this network.*\(8, 64\).*\(5, 64\)"):
+    with pytest.raises(ValueError, match=r"holds nothing for this network: it .*; the .*\(5, 64\)"):
         MLPNetClassifier((5,), **still).fit(X, Y)
     with pytest.raises(FileNotFoundError):
         MLPNetClassifier((5,), initializer="missing.safetensors").fit(X, Y)
     with pytest.raises(ValueError, match="'initializer' parameter"):
         MLPNetClassifier((5,), initializer="missing.pt").fit(X, Y)
+
+
+def test_a_layer_with_more_tensors_is_another(path):
+    """A GRU with a second bias, more layers of an LSTM, a bias that nothing takes."""
+    from safetensors.numpy import load_file, save_file
+
+    net = RNNRegressor("gru", 4, reset_after=True, **SHORT).fit(SEQUENCES, Y[:12])
+    net.save_weights(path)
+    held = load_file(path)
+    still = {"initializer": path, "max_iter": 1, "random_state": 0}
+    begun = RNNRegressor("gru", 4, **still).fit(SEQUENCES, Y[:12])
+    assert begun.summary().to_frame()["first"].tolist() == ["drawn", "read"]
+    save_file(held | {"layers.0.weight_ih_l1": np.ones((12, 4))}, path)
+    begun = RNNRegressor("gru", 4, reset_after=True, **still).fit(SEQUENCES, Y[:12])
+    assert begun.summary().to_frame()["first"].tolist() == ["drawn", "read"]
+    del held["layers.1.weight"]
+    save_file(held, path)
+    with pytest.raises(ValueError, match="holds nothing for this network.*layers.0.bias_hh_l0"):
+        RNNRegressor("gru", 4, **still).fit(SEQUENCES, Y[:12])
+
+
+def test_a_summary_tells_of_the_last_fit(path):
+    net = MLPNetClassifier((6,), **SHORT).fit(X, Y)
+    net.save_weights(path)
+    net.set_params(initializer=path).fit(X, Y)
+    assert "read" in str(net.summary())
+    assert "read" not in str(net.set_params(initializer="auto").fit(X, Y).summary())
 
 
 def test_a_fit_that_forgets_loaded_weights_warns(path, recwarn):
@@ -256,6 +318,9 @@ def test_activations_of_a_perceptron():
     hidden = np.tanh(hidden @ net.coefs_[1] + net.intercepts_[1])
     np.testing.assert_allclose(net.activations(X), hidden)
     np.testing.assert_array_equal(net.activations(X, -1), net.predict_proba(X))
+    # names are those of the summary and of files
+    assert net.summary().to_frame()["path"].tolist()[:3] == ["layers.0", "layers.1", "layers.2"]
+    np.testing.assert_array_equal(net.activations(X, "layers.2"), net.activations(X, 1))
     for layer, error in ((3, ValueError), (1.0, TypeError), ("conv1", ValueError)):
         with pytest.raises(error, match="layer is"):
             net.activations(X, layer)

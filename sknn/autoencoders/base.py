@@ -296,6 +296,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     def _outputs_to_load(self, sizes, inputs, classes):
         return inputs.features
 
+    def _to_load(self, sizes, classes):
+        network, attributes = super()._to_load(sizes, classes)
+        if not hasattr(self, "_range") and attributes.pop("_range", None):
+            del attributes["noise_range_"]  # the next fit learns them from data
+        return network, attributes
+
     # --- the data
 
     def _read_clean(self, clean, name, inputs):

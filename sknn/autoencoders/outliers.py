@@ -5,14 +5,15 @@ from typing import Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_features, check_is_fitted
 
+from ..estimator.base import Estimator
 from ..estimator.groups import Features
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
+from ..estimator.wrapping import take_features, thawed
 from .base import Autoencoder
 from .dense import AutoencoderTransformer
 
@@ -20,7 +21,7 @@ from .dense import AutoencoderTransformer
 _MOST_UNITS = 32
 
 
-class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
+class ReconstructionOutlierDetector(Features, OutlierMixin, Estimator):
     """Detects outliers by the reconstruction error of an autoencoder.
 
     Samples that the autoencoder reconstructs poorly are unlike its training data. Any autoencoder
@@ -33,7 +34,7 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
 
     References
     ----------
-    J. W. Tukey, "Exploratory data analysis", 1977.
+    Tukey, J. W., "Exploratory data analysis", 1977.
 
     Examples
     --------
@@ -96,10 +97,7 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
         else:
             self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.autoencoder_ = net
-        for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
-            if hasattr(net, name):
-                setattr(self, name, getattr(net, name))
+        take_features(self, net)
         return self
 
     def _unfitted(self, X):
@@ -111,7 +109,7 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
             except TypeError:  # it has none, which fit will say
                 width = 1
             return AutoencoderTransformer(min(max(width // 2, 1), _MOST_UNITS), random_state=0)
-        if not isinstance(_thawed(net), Autoencoder):
+        if not isinstance(thawed(net), Autoencoder):
             raise TypeError(
                 f"autoencoder is {net!r}; expected an autoencoder of this package, a "
                 "FrozenEstimator that holds one, or None."
@@ -172,15 +170,10 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        net = _thawed(self.autoencoder)
+        net = thawed(self.autoencoder)
         known = net if isinstance(net, Autoencoder) else AutoencoderTransformer()
         tags.input_tags = get_tags(known).input_tags
         return tags
-
-
-def _thawed(net):
-    """Return the estimator that scikit-learn's FrozenEstimator holds."""
-    return net.estimator if isinstance(net, FrozenEstimator) else net
 
 
 def _fence(scores):

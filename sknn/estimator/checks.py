@@ -182,7 +182,9 @@ def naming(**names):
         known = any(re.search(rf"\b{name}\b", told) for name in names.values())
         if known or type(error) not in (TypeError, ValueError):
             raise
-        said = re.sub(rf"\b({'|'.join(names)})\b", lambda found: names[found[0]], told)
+        first, *others = told.split("\n")  # those that follow list names of columns
+        first = re.sub(rf"\b({'|'.join(names)})\b", lambda found: names[found[0]], first)
+        said = "\n".join([first, *others])
         if said == told:
             said = f"{', '.join(names.values())}: {told}"
         raise type(error)(said) from None

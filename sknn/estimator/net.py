@@ -7,6 +7,7 @@ that its parameters describe (``_network``). Everything else is here: a fit is p
 
 import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -43,7 +44,7 @@ from .inputs import TakesRows
 from .outcome import check_outcome
 from .parameters import Array
 from .scoring import check_scoring, score_of
-from .transactions import NeuralEstimator, consistent
+from .transactions import LATER, NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
 
 
@@ -110,6 +111,7 @@ class Job:
         device = for_training(self.recipe.device, self._operations_of_a_step)
         self.recipe = replace(self.recipe, device=device)
         if self.first:
+            self.attributes["_initialized"] = None  # unless a file says otherwise
             self.progress = Progress(net._first_values(self, inputs, targets, weights))
         else:
             self.progress = net._progress(self)
@@ -195,7 +197,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         self._commit(job, job.progress)
         callbacks.end()
         if job.first and self._predicts_rows:
-            compile_ahead(job.network, job.progress.values[0].dtype, job.data.source.key)
+            dtype = job.progress.values[0].dtype
+            vars(self)[LATER] = partial(compile_ahead, job.network, dtype, job.data.source.key)
         return self
 
     def _train(self, job, callbacks):
@@ -318,7 +321,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             The samples, in the same format as for `fit`.
         layer : int or str, default=-2
             Index in `layers_`, or name of the layer; for a multilayer perceptron, index in
-            `coefs_`. The default is the layer before the output layer.
+            `coefs_`. The default is the layer before the output layer; the last, -1, is the output
+            layer, in a multilayer perceptron with its activation function, elsewhere without.
 
         Returns
         -------

@@ -242,6 +242,11 @@ class Classification(Task):
                 raise ValueError(
                     f"y has str and {other!r}; expected labels of one type, none of them missing."
                 )
+            if not any(text) and type_of_target(y) == "unknown":
+                raise ValueError(
+                    f"y has dtype object, with labels such as {y.ravel()[0]!r}; expected numbers "
+                    "or str: y.astype(int), for instance."
+                )
         check_classification_targets(y)
 
     def weigh(self, sample_weight, inputs, y, incremental):

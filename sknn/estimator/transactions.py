@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
+from ..engine import interrupts
 from ..engine.threads import fitting
 from ..hints import wrong_call
 from .base import Estimator
@@ -41,7 +42,7 @@ def all_or_nothing(method: Method) -> Method:
             result = method(worker, *args, **kwargs)
             after = vars(worker)
             del after[PUBLIC]
-            end = after.pop(ENDING, None)
+            end, prepare = after.pop(ENDING, None), after.pop(LATER, None)
             state = dict(vars(self))
             for name in before.keys() - after.keys():
                 state.pop(name, None)
@@ -51,20 +52,33 @@ def all_or_nothing(method: Method) -> Method:
             self.__dict__ = state  # atomic: others see the old state or the new one
             if end is not None:
                 end()
-            return self if result is worker else result
+            return (self if result is worker else result), prepare
 
-        try:
-            with fitting():
+        with fitting():
+            try:
                 # callbacks are set up and torn down with the public estimator
-                return with_callbacks(run)(self)
-        except BaseException as error:
-            if PUBLIC not in vars(worker):  # the new state is already visible
-                self.__dict__ = old
-            if isinstance(error, TypeError):
-                _check_call(self, method, args, kwargs)
-            raise
+                result, prepare = with_callbacks(run)(self)
+            except BaseException as error:
+                if PUBLIC not in vars(worker):  # the new state is already visible
+                    self.__dict__ = old
+                if isinstance(error, TypeError):
+                    _check_call(self, method, args, kwargs)
+                raise
+            if prepare is not None:
+                _prepare(prepare)
+        return result
 
     return wrapper
+
+
+def _prepare(prepare):
+    """Do what later calls would otherwise wait for. Whatever comes of it, the fit is done."""
+    try:
+        prepare()
+    except KeyboardInterrupt as interrupt:
+        interrupts.take(interrupt)
+    except Exception:  # the call that needs it will do it itself, or say what is wrong
+        return
 
 
 def consistent(method: Method) -> Method:
@@ -139,6 +153,8 @@ def _validate_changes(estimator, worker):
 PUBLIC = "_public"
 #: Attribute that holds the function to call once the estimator has changed.
 ENDING = "_ending"
+#: Attribute that holds a function that may prepare later calls, once the fit is done.
+LATER = "_later"
 
 
 def with_state(estimator, state):

@@ -19,6 +19,7 @@ _LEFT_BY_FITS = (
     "validation_scores_", "best_validation_score_", "n_iter_", "t_", "feature_names_in_",
     "_optimizer", "_no_improvement_count", "_raw_values", "_initialized",
     "pretraining_loss_curves_", "step_loss_curve_", "_moments",
+    "kl_curve_", "reconstruction_curve_", "_found_with",
 )  # fmt: skip
 
 
@@ -57,7 +58,9 @@ class WeightFiles:
         path : str or path-like
             File to read.
         classes : array-like of shape (n_classes,), default=None
-            Class labels of a classifier's outputs; None: those of the last fit, or 0, 1, 2, ...
+            Class labels of a classifier's outputs, in their order in the file; None: those of the
+            last fit, or 0, 1, 2, ... (`classes_` is sorted, as in scikit-learn, and the outputs
+            with it.) For multilabel targets, fit first.
         ignore : list of str, default=()
             Prefixes of the names of layers that are not read but initialized at random, such as
             the output layer of a different task.
@@ -88,6 +91,8 @@ class WeightFiles:
         for name in _LEFT_BY_FITS:
             vars(self).pop(name, None)
         values = [value.astype(dtype) for value in values]
+        if classes is not None:
+            values = _sorted_by_class(values, network, np.asarray(classes))
         vars(self).update(attributes | self._attributes(network, values))
         self._only_loaded = True
         return self
@@ -126,9 +131,13 @@ class WeightFiles:
         return network, task.shown(network, n_outputs) | remembered
 
     def _know_classes(self, classes):
+        """Remember class labels; those of `classes_` are sorted, as in scikit-learn."""
         classes = np.asarray(classes)
-        if classes.ndim != 1 or len(classes) < 2:
-            raise ValueError(f"classes has the shape {classes.shape}; expected at least 2 labels.")
+        if classes.ndim != 1 or len(classes) < 2 or len(set(classes.tolist())) < len(classes):
+            raise ValueError(
+                f"classes is {classes.tolist()!r:.200}; expected at least 2 labels, each of them "
+                "once."
+            )
         self._label_binarizer = LabelBinarizer().fit(classes)
         self.classes_ = self._label_binarizer.classes_
 
@@ -166,6 +175,21 @@ class WeightFiles:
 def _outputs_of(classes):
     """Return the number of outputs of a network for these classes."""
     return 1 if len(classes) == 2 else len(classes)
+
+
+def _sorted_by_class(values, network, classes):
+    """Return parameters with the output layer's units in the order of sorted labels.
+
+    `classes` are the labels in the file's order. The one output for two is that of the second.
+    """
+    order = np.argsort(classes)
+    if (order == np.arange(len(order))).all():
+        return values
+    last = len([group for group in network.parameters() if group][-1])
+    head = values[len(values) - last :]
+    if network.outputs == 1:
+        return [*values[: len(values) - last], *(-value for value in head)]
+    return [*values[: len(values) - last], *(value[..., order] for value in head)]
 
 
 def is_file(initializer):

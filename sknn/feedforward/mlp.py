@@ -240,8 +240,14 @@ class _BaseMLPNet(Net):
     def _up_to(self, layer, *inputs):
         """Return the network's weights up to a layer of `coefs_`, including its activation."""
         weights = self._held_weights(*inputs)
-        ends = [i for i, a in enumerate(weights.network.layers) if isinstance(a, Activation)]
-        return weights.part(0, ends[place_of(layer, ends)] + 1).on(self.device)
+        layers = weights.network.layers
+        ends = [i for i, a in enumerate(layers) if isinstance(a, Activation)]
+        if isinstance(layer, str):  # as `summary` has it
+            first = place_of(layer, layers)
+            last = next(i for i in ends if i >= first)
+        else:
+            last = ends[place_of(layer, ends)]
+        return weights.part(0, last + 1).on(self.device)
 
     def _values_for(self, network, dtype):
         """Return the fitted parameters to continue from, checked against the network."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, validated, weigh_samples
 from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
-from ..estimator.transactions import NeuralEstimator, consistent, fits
+from ..estimator.transactions import LATER, NeuralEstimator, consistent, fits
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
 from ..tape.packing import rounded
@@ -200,7 +201,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             raise self._diverged()
         callbacks.end()
         if first:
-            compile_ahead(_network(X.shape[1], units), dtype, Source(X).key)
+            network = _network(X.shape[1], units)
+            vars(self)[LATER] = partial(compile_ahead, network, dtype, Source(X).key)
         return self
 
     def _diverged(self):

@@ -417,18 +417,36 @@ def load_fitting(path, layers, input_shape, single=None):
     """
     needed, values, read = parts(layers, input_shape), [], []
     with opened(path, single) as file:
+        known = {name for part in needed for name in part.shapes}
+        left = {name for name in file.shapes if name not in known and not _is_count(name)}
         for part in needed:
-            read.append(all(file.fits(*tensor) for tensor in part.shapes.items()))
+            # a layer with more tensors is another one, such as a GRU with a second bias
+            more = {_layer_of(name) for name in left} & {_layer_of(n) for n in part.shapes}
+            fits = all(file.fits(*tensor) for tensor in part.shapes.items())
+            read.append(fits and not more)
             if read[-1]:
                 values += part.from_torch([file.get(*tensor) for tensor in part.shapes.items()])
             else:
                 values += [None] * len(part.own_shapes)
         if not any(read):
+            wanted = {name: shape for part in needed for name, shape in part.shapes.items()}
+            kinds = {file.kind(name) for name in wanted if name in file} - set(_FLOATS)
+            held = sorted(file.shapes, key=lambda name: (name not in left, name))
             raise ValueError(
-                f"{file.path} holds nothing for this network: it has {_some(file.shapes)}, the "
-                f"network {_some({k: v for part in needed for k, v in part.shapes.items()})}."
+                f"{file.path} holds nothing for this network: it has "
+                f"{_some({name: file.shapes[name] for name in held})}"
+                f"{f', of {min(kinds)}' if kinds else ''}; the network has {_some(wanted)}."
             )
     return values, read
+
+
+def _layer_of(name):
+    return name.rpartition(".")[0]
+
+
+def _is_count(name):
+    """Whether a tensor is PyTorch's count of batches, which nothing here needs."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _some(shapes):
@@ -456,8 +474,7 @@ def _check_file(file, needed, ignore):
         if not file.fits(name, shape):
             raise ValueError(f"{file.path}: {name!r} has the shape {given}; needs {shape}.")
     for name, shape in sorted(file.shapes.items()):
-        counts = name.split(".")[-1] == "num_batches_tracked"
-        if not (counts or name in known or _begins(name, ignore)):
+        if not (_is_count(name) or name in known or _begins(name, ignore)):
             raise ValueError(
                 f"{file.path} has a tensor {name!r} of {shape}; needs none: no layer takes it."
             )

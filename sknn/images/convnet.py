@@ -90,10 +90,11 @@ class _BaseConvNet(LayersAsParameters, TakesImages, LayeredNet):
         if last.units != n_outputs:
             n, what = n_outputs, "target"
             if self._classifies and hasattr(self, "classes_"):
-                n, what = len(self.classes_), "classe"
+                n, what = len(self.classes_), "class"
+            plural = "" if n == 1 else "es" if what == "class" else "s"
             raise ValueError(
                 f"layers end with {last}; a last Dense without activation is the output layer, and "
-                f"there {'is' if n == 1 else 'are'} {n} {what}{'s' * (n > 1)}: expected "
+                f"there {'is' if n == 1 else 'are'} {n} {what}{plural}: expected "
                 f"Dense({n_outputs}), or none, since one is added, or activation='identity' for a "
                 "linear hidden layer."
             )

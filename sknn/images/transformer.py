@@ -10,7 +10,6 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite
@@ -20,6 +19,7 @@ from ..estimator.groups import Features
 from ..estimator.inputs import Rows
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
+from ..estimator.wrapping import take_features, thawed
 from .convnet import ConvNetClassifier, ConvNetRegressor, _BaseConvNet
 from .inputs import as_images
 
@@ -90,7 +90,7 @@ class ConvNetTransformer(
         ValueError
             If the network is not fitted yet and y is None.
         """
-        net = ConvNetClassifier(random_state=0) if self.net is None else _thawed(self.net)
+        net = ConvNetClassifier(random_state=0) if self.net is None else thawed(self.net)
         if not isinstance(net, _BaseConvNet):
             raise TypeError(f"net is {net!r}; expected a ConvNetClassifier or ConvNetRegressor.")
         net = copy.copy(net)  # its present state: fitting it later must not change this one
@@ -106,10 +106,7 @@ class ConvNetTransformer(
         weights = net._up_to(self.layer)
         self.net_, self._weights = net, weights
         self._n_features_out = weights.network.outputs
-        for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)
-            if hasattr(net, name):
-                setattr(self, name, getattr(net, name))
+        take_features(self, net)
         return self
 
     @consistent
@@ -126,7 +123,7 @@ class ConvNetTransformer(
         features : ndarray of shape (n_samples, n_outputs)
             One row per sample; images are flattened in the order (height, width, channels).
         """
-        check_is_fitted(self, msg=_UNFITTED[_is_fitted(_thawed(self.net))])
+        check_is_fitted(self, msg=_UNFITTED[_is_fitted(thawed(self.net))])
         X = sound(as_images(X))
         if X.ndim < 3:
             X = validated(self, X, accept_sparse=["csr", "csc"], reset=False)
@@ -138,7 +135,7 @@ class ConvNetTransformer(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.target_tags.required = not _is_fitted(_thawed(self.net))
+        tags.target_tags.required = not _is_fitted(thawed(self.net))
         return tags
 
 
@@ -157,8 +154,3 @@ _UNFITTED = {
 def _is_fitted(net):
     """Return whether an estimator is a convolutional network that is fitted."""
     return isinstance(net, _BaseConvNet) and net.__sklearn_is_fitted__()
-
-
-def _thawed(net):
-    """Return the estimator in scikit-learn's FrozenEstimator, or the estimator itself."""
-    return net.estimator if isinstance(net, FrozenEstimator) else net
