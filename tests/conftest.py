@@ -34,3 +34,15 @@ def interrupts_of_their_own():
     """Make each test's first interrupt count as the first, however soon after another test's."""
     if (interrupts := sys.modules.get("sknn.engine.interrupts")) is not None:
         interrupts.forget()
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_ahead(request, monkeypatch):
+    """Leave out the kernels for single rows that fits compile, unless a test is about them.
+
+    They would be a quarter of all that the tests compile.
+    """
+    if "compiles_ahead" not in request.keywords:
+        for name in "sknn.estimator.net", "sknn.feedforward.perceptron":
+            if name in sys.modules:
+                monkeypatch.setattr(f"{name}.compile_ahead", lambda *args: None)

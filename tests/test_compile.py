@@ -21,6 +21,8 @@ from sknn.layers import Activation, Dense
 from sknn.store.notices import compiling, told_once
 from sknn.tape.losses import Loss
 
+pytestmark = pytest.mark.compiles_ahead
+
 #: Runs the inserted statements; prints, after each, what was logged, and how many kernels
 #: have been compiled so far.
 SCRIPT = """

@@ -244,8 +244,8 @@ class Classification(Task):
                 )
             if not any(text) and type_of_target(y) == "unknown":
                 raise ValueError(
-                    f"y has dtype object, with labels such as {y.ravel()[0]!r}; expected numbers "
-                    "or str: y.astype(int), for instance."
+                    "Unknown label type: y has dtype object, with labels such as "
+                    f"{y.ravel()[0]!r}; expected numbers or str: y.astype(int), for instance."
                 )
         check_classification_targets(y)
 
