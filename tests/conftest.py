@@ -38,10 +38,7 @@ def interrupts_of_their_own():
 
 @pytest.fixture(autouse=True)
 def nothing_compiled_ahead(request, monkeypatch):
-    """Leave out the kernels for single rows that fits compile, unless a test is about them.
-
-    They would be a quarter of all that the tests compile.
-    """
+    """Leave out the kernels for single rows that fits compile, unless a test is about them."""
     if "compiles_ahead" not in request.keywords:
         for name in "sknn.estimator.net", "sknn.feedforward.perceptron":
             if name in sys.modules:
