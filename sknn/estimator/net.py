@@ -69,6 +69,8 @@ class Job:
     random_state : RandomState
     seed : int
         Seed of dropout, noise and augmentation.
+    scorer : None, 'loss' or callable
+        The validated parameter `scoring`.
     progress : Progress
     data, held : Data
         Training data, and validation data or None.
@@ -85,6 +87,7 @@ class Job:
     attributes: dict
     random_state: np.random.RandomState
     seed: int
+    scorer: object
     progress: Progress | None = None
     data: Data | None = None
     held: Data | None = None
@@ -94,13 +97,13 @@ class Job:
     def of(cls, net, network, dtype, first, incremental, score, attributes):
         """Return the job of training a network with an estimator's parameters."""
         check_trainable(network, net.solver)
-        check_scoring(net)
+        scorer = check_scoring(net)
         if first or not incremental:
             _warn_of_schedule(net.learning_rate, net.solver)
         random_state = check_random_state(net.random_state)
         return cls(
             network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
-            noise_seed(random_state),
+            noise_seed(random_state), scorer,
         )  # fmt: skip
 
     def start(self, net, inputs=None, targets=None, weights=None):

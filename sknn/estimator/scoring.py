@@ -30,6 +30,11 @@ def check_scoring(net):
         ) from None
 
 
+def minus_loss(data, loss, outputs, weights):
+    """Return the score of ``scoring='loss'``."""
+    return -loss
+
+
 def score_of(net, job, own, learned, validation):
     """Return ``score(data, loss, outputs, weights)``, which computes the validation score.
 
@@ -43,11 +48,11 @@ def score_of(net, job, own, learned, validation):
     learned, validation : tuple of (X, y, sample_weight)
         Training and validation data as passed to `fit`.
     """
-    scorer = check_scoring(net)
+    scorer = job.scorer
     if scorer is None or job.held is None:
         return lambda data, loss, outputs, weights: own(data, loss, outputs)
     if scorer == "loss":
-        return lambda data, loss, outputs, weights: -loss
+        return minus_loss
     X, y, weights = validation
     if X is None:
         X, y, weights = (_part(some, job.held.rows) for some in learned)

@@ -26,6 +26,9 @@ _LEFT_BY_FITS = (
 class WeightFiles:
     """Saving and loading weights as safetensors files."""
 
+    #: Whether the network is a classifier; the methods of classifiers override it.
+    _classifies = False
+
     @consistent
     def save_weights(self, path) -> None:
         """Save the parameters to a safetensors file, with PyTorch's names and layouts.
@@ -105,7 +108,7 @@ class WeightFiles:
 
     def _single_output(self, network):
         """Return the name of the output layer if it has one output for two classes, or None."""
-        if not getattr(self, "_classifies", False) or network.outputs != 1:
+        if not self._classifies or network.outputs != 1:
             return None
         return safetensors.parts(self._layers_in_files(network), network.start_shape)[-1].path
 
@@ -121,7 +124,7 @@ class WeightFiles:
         Sets the attributes that a fit would have learned from data.
         """
         if classes is not None:
-            if not getattr(self, "_classifies", False):
+            if not self._classifies:
                 raise ValueError(f"classes is {classes!r}; expected None: it is no classifier.")
             self._know_classes(classes)
         inputs = self._inputs_to_load(sizes)
@@ -162,7 +165,7 @@ class WeightFiles:
     def _size_in(self, sizes, inputs, which, axis):
         """Return a side of the first (0) or last (-1) layer's matrix in a file; 1 without one."""
         n_outputs = 1
-        if getattr(self, "_classifies", False):
+        if self._classifies:
             if not hasattr(self, "classes_"):
                 self._know_classes([0, 1])  # only to get the layers' names
             n_outputs = _outputs_of(self.classes_)

@@ -18,6 +18,7 @@ from ..engine.weights import Weights
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
 from ..estimator.net import Job, begins_anew, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
+from ..estimator.scoring import minus_loss
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
 from ..sequences.cells import Cells
@@ -29,7 +30,6 @@ from .streams import (
     StepRecorder,
     all_outputs,
     final_states,
-    likelihood,
     log_likelihoods,
     make_streams,
     next_probabilities,
@@ -257,7 +257,7 @@ class CharRNN(
         train, held = self._read_texts(as_texts(X, to_fit=True), X_val, first)
         network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
-        job = Job.of(self, network, dtype, first, incremental, likelihood, {})
+        job = Job.of(self, network, dtype, first, incremental, minus_loss, {})
         how = network, dtype, self.batch_size, self.reduction
         job.data = make_streams(train, "X", *how)
         job.held = None if held is None else make_streams(held, "X_val", *how)

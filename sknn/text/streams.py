@@ -166,11 +166,6 @@ class StepRecorder(Trainer):
         return total
 
 
-def likelihood(data, loss, outputs, weights):
-    """Return the score of streams, the mean log-likelihood per symbol."""
-    return -loss
-
-
 def make_streams(texts, name, network, dtype, n_streams, reduction):
     """Return texts as streams for a network that reads chunks.
 
