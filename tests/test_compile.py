@@ -21,6 +21,8 @@ from sknn.layers import Activation, Dense
 from sknn.store.notices import compiling, told_once
 from sknn.tape.losses import Loss
 
+ESTIMATORS = [name for name in sknn.__all__ if isinstance(getattr(sknn, name), type)]
+
 pytestmark = pytest.mark.compiles_ahead
 
 #: Runs the inserted statements; prints, after each, what was logged, and how many kernels
@@ -172,16 +174,16 @@ def test_layers_of_all_sizes_are_of_all_sizes(dtype):
 
 
 def test_all_estimators_have_usual_fits(capsys):
-    assert sorted(ahead.USUAL) == sorted(sknn.__all__)
+    assert sorted(ahead.USUAL) == sorted(ESTIMATORS)
     assert ahead.main(["--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert len(listed) == len(set(listed)) > 100
     found = {tuple(line.split(": ")[0].split(", ")) for line in listed}
-    compiled = set(sknn.__all__) - {"CharMarkovChain"}
+    compiled = set(ESTIMATORS) - {"CharMarkovChain"}
     assert found == {(name, dtype) for name in compiled for dtype in ("float32", "float64")}
 
 
-@pytest.mark.parametrize("name", sorted(set(sknn.__all__) - {"CharMarkovChain"}))
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"CharMarkovChain"}))
 def test_usual_fits_work(name):
     _, *fit = ahead.usual_fits(name, "float32")[-1]
     ahead.use(*fit)

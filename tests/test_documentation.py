@@ -12,9 +12,10 @@ import pytest
 import sknn
 from sknn import layers
 from sknn.architectures import ARCHITECTURES
+from sknn.compile import USUAL
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLIC = [getattr(sknn, name) for name in sknn.__all__]
+PUBLIC = [getattr(sknn, name) for name in sorted(USUAL)]
 
 # --- code blocks
 

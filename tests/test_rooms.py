@@ -24,6 +24,12 @@ BELOW = {
     "estimator": {"hints", "tape", "layers", "engine", "summary", "files"},
 }
 BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
+BELOW["callbacks"] = {"engine", "layers", "files", "estimator"}
+BELOW["display"] = {"hints", "engine", "layers", "estimator", *FAMILIES}
+BELOW["diagnosis"] = {"hints", "tape", "engine", "layers", "summary", "estimator"}
+BELOW["datasets"] = {"hints", "engine", "estimator"}
+BELOW["export"] = {"hints", "tape", "engine", "layers", "estimator", *FAMILIES}
+BELOW["distributed"] = {"hints", "tape", "engine", "layers", "files", "estimator", *FAMILIES}
 BELOW["compile"] = {"sknn", "engine", "layers", "hints"}
 BELOW["text"] = BELOW["text"] | {"sequences"}
 BELOW["autoencoders"] = BELOW["autoencoders"] | {"feedforward", "images", "sequences"}
