@@ -216,6 +216,18 @@ def check_types(name, values):
             raise TypeError(f"{key} of {name} is {value!r:.200}; expected another type.")
 
 
+#: The largest count in a file, so that no sum of some overflows.
+_MOST = 2**53
+
+
+def check_counts(name, **values):
+    """Raise TypeError or ValueError if values are no counts."""
+    check_types(name, {key: (value, int) for key, value in values.items()})
+    for key, value in values.items():
+        if not 0 <= value <= _MOST:
+            raise ValueError(f"{key} of {name} is {value!s:.100}; expected a count.")
+
+
 def _float(value):
     if value not in ("nan", "inf", "-inf"):
         raise ValueError(f"A float is {value!r}; expected 'nan', 'inf' or '-inf'.")
