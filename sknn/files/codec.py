@@ -16,7 +16,7 @@ raises ValueError or TypeError.
 
 import math
 import pathlib
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
@@ -208,11 +208,16 @@ def _refusal(obj, path):
 # --- what is built in
 
 
+#: Types of numbers, which NumPy's are of, too.
+_NUMBERS = {int: Integral, float: Real}
+
+
 def check_types(name, values):
     """Raise TypeError if a value is not of a type; `values` are pairs of the two, by name."""
     for key, (value, kind) in values.items():
-        good = isinstance(value, Integral if kind is int else kind)
-        if not good or kind is int and isinstance(value, bool):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        good = isinstance(value, tuple(_NUMBERS.get(one, one) for one in kinds))
+        if not good or isinstance(value, bool) and bool not in kinds:
             raise TypeError(f"{key} of {name} is {value!r:.200}; expected another type.")
 
 

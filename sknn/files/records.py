@@ -6,6 +6,7 @@ engine relies on it: a network's layers fit each other, and weights the network.
 
 from dataclasses import fields
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def _progress(**state):
     curves = [f.name for f in fields(Progress) if f.default_factory is list]
     for name in curves:
         curve = getattr(made, name)
-        if type(curve) is not list or not all(isinstance(value, float) for value in curve):
+        if type(curve) is not list or not all(isinstance(value, Real) for value in curve):
             raise TypeError(f"{name} of Progress is {curve!r:.100}; expected a list of float.")
     check_counts("Progress", n_iter=made.n_iter, t=made.t, no_improvement=made.no_improvement)
     kinds = {"best_loss": float, "best_validation_score": float, "loss": (float, type(None))}

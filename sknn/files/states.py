@@ -37,7 +37,7 @@ _CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{64})"')
 _NAMES = {name: kind for kind, name in DTYPES.items()}
 
 
-def write(path, obj, kind):
+def write(path, obj, kind, new=False):
     """Write an object to a file, which replaces an existing one only when it is complete.
 
     Parameters
@@ -47,6 +47,8 @@ def write(path, obj, kind):
         What :func:`~sknn.files.codec.encode` takes.
     kind : str
         What the file holds, such as 'model'; :func:`read` wants the same.
+    new : bool
+        Whether an existing file is an error, FileExistsError.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def write(path, obj, kind):
     OSError
         If the file cannot be written; an existing one is unchanged.
     """
-    replace(path, pack(obj, kind))
+    replace(path, pack(obj, kind), new)
 
 
 def read(path, kind):
@@ -123,15 +125,12 @@ def unpack(data, kind):
 def _read(file, kind):
     """Return the object of an open file. Only what has the right header is read to its end."""
     start = file.read(8)
-    size, other = int.from_bytes(start, "little"), kind_of(start)
+    size = int.from_bytes(start, "little")
+    text = file.read(size) if size <= _LONGEST_HEADER else b""
     expected = f"expected a file of the format 'sknn {kind}'"
-    if other is not None:
-        raise ValueError(f"is {other}; {expected}.")
-    if not 2 <= size <= _LONGEST_HEADER:
-        raise ValueError(f"is no safetensors file, or its start is damaged; {expected}.")
-    text = file.read(size)
     if not text.startswith(b"{"):
-        raise ValueError(f"is no safetensors file, or its start is damaged; {expected}.")
+        what = kind_of(start) or "no safetensors file, or its start is damaged"
+        raise ValueError(f"is {what}; {expected}.")
     if len(text) < size:
         raise ValueError("is truncated: its header is incomplete.")
     try:
@@ -203,8 +202,11 @@ def _tensors(header, content):
     return found
 
 
-def replace(path, parts):
-    """Write bytes to a file that replaces an existing one when it is complete, on the disk."""
+def replace(path, parts, new=False):
+    """Write bytes to a file that replaces an existing one when it is complete, on the disk.
+
+    If it has to be `new`, an existing one is an error.
+    """
     path = os.path.realpath(os.fsdecode(path))  # a link stays one
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(f"{path} is not a regular file, and is not replaced.")
@@ -217,12 +219,27 @@ def replace(path, parts):
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        if not (new and _links(beside, path)):
+            os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(beside)
         raise
     _sync(folder)
+
+
+def _links(beside, path):
+    """Give a file a new name, which no other file has; return False where there are no links."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        return False
+    os.unlink(beside)
+    return True
 
 
 def _sync(folder):
