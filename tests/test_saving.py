@@ -4,7 +4,6 @@
 """
 
 import copy
-import io
 import json
 import os
 import pathlib
@@ -14,6 +13,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import joblib
 import numpy as np
@@ -23,11 +23,11 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_pickles import TEXTS, X, Y, data_for, estimators, outputs
+from test_pickles import X, Y, data_for, estimators, outputs
 
 import sknn
 from sknn.files import codec, states
-from sknn.layers import Conv2D, Embedding
+from sknn.layers import Embedding
 
 HERE = pathlib.Path(__file__).parent
 MODELS = HERE / "models"
@@ -390,7 +390,7 @@ def test_foreign_files(fitted, path, tmp_path):
         (b"PK\x03\x04" + bytes(100), "is a zip file, as PyTorch"),
         (b"", "is no safetensors file"),
         (b"\x02\0\0\0\0\0\0\0{}", "is a safetensors file, but none of sknn"),
-        (b"".join(states.pack(net, "other")), "is a file of the format 'sknn other'; expected .*'sknn model'"),
+        (b"".join(states.pack(net, "other")), "is a file of the format 'sknn other'; expected"),
         (b"".join(states.pack([1], "model")), "holds a list; expected an estimator"),
         (with_header(newer, content), "has version 7 of the format, written by sknn 9.1.*upgrade"),
         (with_header(odd, content), "has the version 'one'"),
@@ -465,8 +465,6 @@ NUMBER = {"type": "array", "tensor": "a"}
     ],
 )  # fmt: skip
 def test_invalid_states(tree, tensors):
-    import tracemalloc
-
     data = b"".join(states.packed(tree, tensors, "model"))
     tracemalloc.start()
     try:
@@ -516,10 +514,11 @@ def test_invalid_json(state):
     "value",
     [
         None, -5, 10**30, 0.1, np.nan, -np.inf, "\ud83d\ude00", (1, [2, (3,)]), {1: "a", None: ()},
-        {"type": 1}, np.float16(1.5), np.bool_(True), np.str_("a"), np.array(3), np.array(["a", ""]),
+        {"type": 1}, np.float16(1.5), np.bool_(True), np.str_("a"), np.array(3),
         np.zeros((0, 5), bool), np.arange(6.0).reshape(2, 3).T, np.arange(10)[::3],
         np.arange(3, dtype=">f8"), np.array(["x", 1, None], object), np.dtype("float32"),
-        np.array([[0.1, np.nan]], np.float16), pathlib.Path("a/b"), [], "",
+        np.array([[0.1, np.nan]], np.float16), np.array(["a", "\ud83d"]),
+        pathlib.Path("a/b"), [], "",
     ],
     ids=repr,
 )  # fmt: skip
@@ -527,14 +526,22 @@ def test_values(value):
     tree, tensors = codec.encode(value)
     found = states.unpack(b"".join(states.packed(tree, tensors, "x")), "x")
     assert type(found) is type(value)
-    assert repr(found) == repr(value.astype(value.dtype.newbyteorder("=")) if isinstance(
-        value, np.ndarray) else value)  # fmt: skip
-    if isinstance(value, np.ndarray) and value.size:
-        assert found.flags.f_contiguous == np.asarray(value, order="K").flags.f_contiguous or (
-            value.ndim == 1
-        )
-        assert found.flags.writeable
-        assert found.flags.owndata or found.base.flags.owndata
+    if not isinstance(value, np.ndarray):
+        assert repr(found) == repr(value)
+        return
+    np.testing.assert_array_equal(found, value)
+    assert found.dtype == value.dtype.newbyteorder("=")
+    assert found.shape == value.shape
+    assert found.flags.writeable
+    ordered = value.flags.c_contiguous or value.flags.f_contiguous
+    assert not ordered or found.flags.f_contiguous == value.flags.f_contiguous
+
+
+def test_many_colliding_keys_are_refused():
+    items = [[i * (2**61 - 1), 0] for i in range(40_000)]
+    data = b"".join(states.packed({"type": "dict", "items": items}, {}, "x"))
+    with pytest.raises(ValueError, match="expected at most"):
+        states.unpack(data, "x")
 
 
 def test_ten_thousand_damaged_files(fitted, tmp_path):

@@ -30,6 +30,8 @@ DTYPES = {
 _NUMERIC = frozenset(DTYPES.values())
 #: How each registered class is taken apart, and by name, how it is made.
 _STATES, _MAKERS = {}, {}
+#: The most keys of a dict with others than str: a file could have many of the same hash, to hang.
+_MOST_KEYS = 2**15
 #: The JSON objects' key for the name of a type.
 _TYPE = "type"
 
@@ -49,7 +51,8 @@ def storable(cls, state, make=None, name=None):
         Its name in files; None: that of the class.
     """
     name = name or cls.__name__
-    if name in _MAKERS:
+    own = {str(known) for known, (of, _) in _STATES.items() if of == name}
+    if name in _MAKERS and str(cls) not in own:  # else its module is reloaded
         raise ValueError(f"Two types are named {name!r}; expected different names.")
     _STATES[cls], _MAKERS[name] = (name, state), make or cls
     return cls
@@ -239,6 +242,12 @@ def _float(value):
     return float(value)
 
 
+def _dict(items):
+    if len(items) > _MOST_KEYS:
+        raise ValueError(f"A dict has {len(items)} keys; expected at most {_MOST_KEYS}.")
+    return {key: value for key, value in items}
+
+
 def _scalar(dtype, value):
     if dtype == "str":
         return np.str_(value) if type(value) is str else _float(value)
@@ -312,7 +321,7 @@ for _name, _maker in {
     "float": _float,
     "str": lambda points: "".join(map(chr, points)),
     "tuple": lambda items: tuple(items),
-    "dict": lambda items: {key: value for key, value in items},
+    "dict": _dict,
     "scalar": _scalar,
     "dtype": _dtype,
     "objects": _objects,

@@ -106,7 +106,7 @@ def packed(tree, tensors, kind):
         begin, end = end, end + array.nbytes
         about = {"dtype": _NAMES[array.dtype.name], "shape": list(array.shape)}
         header[name] = about | {"data_offsets": [begin, end]}
-        parts.append(array.tobytes())
+        parts.append(array.reshape(-1).view(np.uint8).data)  # no copy
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > _LONGEST_HEADER:
