@@ -530,16 +530,20 @@ _KINDS = {
 }
 
 
+def kind_of(start):
+    """Return what kind of weight file begins with these bytes, as text, or None."""
+    return next((kind for begins, kind in _KINDS.items() if start.startswith(begins)), None)
+
+
 def _check_kind(path):
     """Raise ValueError, with a way to convert it, if this is another kind of weight file."""
     with open(path, "rb") as file:
-        start = file.read(4)
-    for begins, kind in _KINDS.items():
-        if start.startswith(begins):
-            raise ValueError(
-                f"{path} is {kind}; expected a safetensors file. A PyTorch model writes one by "
-                'safetensors.torch.save_file(model.state_dict(), "x.safetensors").'
-            ) from None
+        kind = kind_of(file.read(4))
+    if kind is not None:
+        raise ValueError(
+            f"{path} is {kind}; expected a safetensors file. A PyTorch model writes one by "
+            'safetensors.torch.save_file(model.state_dict(), "x.safetensors").'
+        ) from None
 
 
 def _library():
