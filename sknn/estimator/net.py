@@ -5,9 +5,10 @@ that its parameters describe (``_network``). Everything else is here: a fit is p
 :class:`Job`, the engine trains it, and the result is stored on the estimator (``_commit``).
 """
 
+import copy
 import zlib
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 
 import numpy as np
@@ -43,7 +44,7 @@ from .callbacks import FitCallbacks
 from .inputs import TakesRows
 from .outcome import check_outcome
 from .parameters import Array
-from .resuming import Record, resume
+from .resuming import Record, resume, traits_of
 from .scoring import check_scoring, score_of
 from .transactions import LATER, NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
@@ -79,8 +80,8 @@ class Job:
         Whether the user interrupted the fit before training began.
     resumed : Record or None
         The state of training to go on from, besides that of the estimator.
-    split : dict or None
-        State of the generator before it drew the data to hold back.
+    split : RandomState or None
+        The generator before it drew the data to hold back.
     """
 
     network: Network
@@ -98,7 +99,7 @@ class Job:
     held: Data | None = None
     interrupted: bool = False
     resumed: Record | None = None
-    split: dict | None = None
+    split: np.random.RandomState | None = None
 
     @classmethod
     def of(cls, net, network, dtype, first, incremental, score, attributes):
@@ -127,7 +128,7 @@ class Job:
             self.progress = net._progress(self)
         if self.resumed is not None:
             self.seed = self.resumed.seed
-            self.progress = self.resumed.progress_of(self.progress, net)
+            self.progress = self.resumed.progress_of(net, self.progress)
 
     @property
     def _operations_of_a_step(self):
@@ -137,6 +138,11 @@ class Job:
             wanted = self.recipe.batch_size
             rows = self.data.batch_size(wanted if wanted == "auto" else min(wanted, rows))
         return 3 * self.network.operations * rows
+
+    @cached_property
+    def traits(self):
+        """What its data are recognized by, when a fit is resumed."""
+        return traits_of(self.data, self.held)
 
     @property
     def epochs(self):
@@ -218,7 +224,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         self._check_outcome(job, begin)
         self._commit(job, job.progress)
         callbacks.end()
-        if job.first and self._predicts_rows:
+        if self._predicts_rows and (job.first or job.resumed is not None):
             dtype = job.progress.values[0].dtype
             vars(self)[LATER] = partial(compile_ahead, job.network, dtype, job.data.source.key)
         return self
@@ -441,9 +447,9 @@ def hold_back(job, fraction, stratify=None, names=None):
     """
     rows = job.data.rows
     # scikit-learn's own words come first
-    if job.resumed is not None:
-        job.random_state.set_state(job.resumed.split)
-    job.split = job.random_state.get_state(legacy=False)
+    if job.resumed is not None and job.resumed.split is not None:
+        _set_state(job.random_state, job.resumed.split)
+    job.split = copy.deepcopy(job.random_state)
     why = (
         "The validation set is too small. Increase 'validation_fraction' or the size of your "
         "dataset."
@@ -462,6 +468,11 @@ def hold_back(job, fraction, stratify=None, names=None):
             "more samples, or change validation_fraction."
         )
     return job.data.part(train), job.data.part(held)
+
+
+def _set_state(random_state, other):
+    """Give a generator the state of another one."""
+    random_state.set_state(other.get_state(legacy=False))
 
 
 def _why_no_part(labels, names):
@@ -489,9 +500,9 @@ def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
         job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
         job.random_state, job.seed,
     )  # fmt: skip
-    if job.resumed is not None:
+    if job.resumed is not None:  # also the user's generator, or NumPy's, goes on from there
         trainer.resume(job.resumed.trainer)
-        job.random_state.set_state(job.resumed.random_state)
+        _set_state(job.random_state, job.resumed.random_state)
     record = None if job.incremental else partial(Record.of, job, trainer)
 
     def begin_epoch():

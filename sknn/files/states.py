@@ -34,7 +34,7 @@ _CHECKSUM = re.compile(rb'"checksum":"([0-9a-f]{64})"')
 _NAMES = {name: kind for kind, name in DTYPES.items()}
 
 
-def write(path, obj, kind):
+def write(path, obj, kind, new=False):
     """Write an object to a file, which replaces an existing one only when it is complete.
 
     Parameters
@@ -44,6 +44,8 @@ def write(path, obj, kind):
         What :func:`~sknn.files.codec.encode` takes.
     kind : str
         What the file holds, such as 'model'; :func:`read` wants the same.
+    new : bool
+        Whether an existing file is an error, FileExistsError.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def write(path, obj, kind):
     OSError
         If the file cannot be written; an existing one is unchanged.
     """
-    replace(path, pack(obj, kind))
+    replace(path, pack(obj, kind), new)
 
 
 def read(path, kind):
@@ -192,8 +194,11 @@ def _tensors(header, content):
     return found
 
 
-def replace(path, parts):
-    """Write bytes to a file that replaces an existing one when it is complete, on the disk."""
+def replace(path, parts, new=False):
+    """Write bytes to a file that replaces an existing one when it is complete, on the disk.
+
+    If it has to be `new`, an existing one is an error.
+    """
     path = os.path.realpath(os.fsdecode(path))  # a link stays one
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
@@ -202,12 +207,25 @@ def replace(path, parts):
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            _create(beside, path)
         os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(beside)
         raise
     _sync(folder)
+
+
+def _create(beside, path):
+    """Make a file known under a new path, too; raise FileExistsError if there is another one."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
 
 
 def _sync(folder):

@@ -1,0 +1,225 @@
+"""Fits that go on from a checkpoint, to the same bits as if they had never been stopped.
+
+A checkpoint is a fitted estimator, as of the end of an epoch, and a :class:`Record` of the rest of
+the state of training. To resume a fit is a warm start from that estimator which goes on with what
+a warm start begins anew: the optimizer, the order of the samples, the generator, the counts.
+"""
+
+import copy
+import os
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..engine.training import Progress
+from ..files import states
+from .transactions import PUBLIC
+
+#: A parameter that is a path.
+File = str | os.PathLike[str] | None
+#: What kind of file a checkpoint is.
+_KIND = "checkpoint"
+#: Parameters that may change: they have no effect on the epochs that are done.
+_FREE = {"max_iter", "n_jobs", "device", "verbose", "warm_start", "sample_chars"}
+#: Attributes of an estimator that are neither parameters nor set by a fit.
+_OWN = {
+    PUBLIC, "_parent_callback_ctx", "_skl_callbacks", "_callback_fit_ctx",
+    "_skl_callbacks_to_teardown", "_metadata_request", "_sklearn_output_config",
+}  # fmt: skip
+#: Larger arrays are recognized by so many bytes of them, in so many blocks.
+_BYTES, _BLOCKS = 16 * 2**20, 16
+
+
+@dataclass
+class Record:
+    """The state of training at the end of an epoch, besides that of the estimator.
+
+    Attributes
+    ----------
+    seed : int
+        Of dropout, noise and augmentation.
+    random_state : RandomState
+        The generator as it is now.
+    split : RandomState or None
+        The generator before it drew the data that were held back, if any were.
+    progress : Progress
+        Without parameters and optimizer, which the estimator has.
+    trainer : dict of str to object
+        What :meth:`~sknn.engine.training.Trainer.state` returned.
+    traits : dict of str to object
+        What the data are recognized by.
+    path : path or None
+        The file that it was read from.
+    """
+
+    seed: int
+    random_state: np.random.RandomState
+    split: np.random.RandomState | None
+    progress: Progress
+    trainer: dict[str, Any]
+    traits: dict[str, Any]
+    path: File = None
+
+    @classmethod
+    def of(cls, job, trainer):
+        """Return the record of a job, given its trainer at the end of an epoch."""
+        now = copy.deepcopy(job.random_state)
+        progress = job.progress.copy(values=[], raw=None, optimizer=None)
+        return cls(job.seed, now, job.split, progress, trainer.state(), job.traits)
+
+    def progress_of(self, net, started):
+        """Return the Progress to go on with, given that of a warm start of the estimator."""
+        return replace(
+            self.progress, values=started.values, raw=started.raw, optimizer=net._optimizer
+        )
+
+    def check(self, job):
+        """Raise ValueError unless the job's data, and what it trains, are those of the record."""
+        for name, ours in job.traits.items():
+            theirs = self.traits.get(name)
+            if ours != theirs:
+                raise ValueError(
+                    f"resume_from is {self.path!s}, but {name} {_difference(ours, theirs)}; "
+                    "expected the data of the fit that the checkpoint is of."
+                )
+        done, most = self.progress.n_iter, job.epochs
+        if done > most:
+            raise ValueError(
+                f"max_iter is {most}, but {done} epochs are done in the checkpoint {self.path!s}; "
+                "expected at least as many."
+            )
+        values, best = job.progress.values, self.trainer["best"]
+        whole = done > 0 and job.progress.optimizer.matches(job.recipe, values)
+        whole &= (best is not None) == bool(job.recipe.early_stopping)
+        for some in best or ():
+            whole &= [(v.shape, v.dtype) for v in some] == [(v.shape, v.dtype) for v in values]
+        whole &= best is None or len(best) == 1 + bool(job.recipe.average)
+        whole &= _is_order(self.trainer["order"], len(job.data.rows))
+        if not whole:
+            raise ValueError(f"{self.path!s} is no checkpoint of this network; it may be altered.")
+
+
+def write(path, estimator, record, new):
+    """Write a checkpoint; an existing file is replaced, or, if it has to be `new`, an error."""
+    states.write(path, {"estimator": estimator, "training": vars(record)}, _KIND, new)
+
+
+def resume(net, path):
+    """Give an estimator the fitted state in a checkpoint, and return the record beside it.
+
+    Returns None if `path` is None.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If it is no path, if there is no such file, if it is damaged or something else, or if it is
+        of another estimator, or one with other parameters.
+    """
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"resume_from is {path!r}; expected a path, or None.")
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"resume_from is {path!s}, which does not exist; expected a checkpoint, or None to "
+            "begin: resume_from=path if path.exists() else None."
+        )
+    read = states.read(path, _KIND)
+    estimator, record = read["estimator"], Record(**read["training"])
+    record.path = path
+    if type(estimator) is not type(net):
+        raise ValueError(
+            f"resume_from is {path!s}, a checkpoint of {type(estimator).__name__}; expected one of "
+            f"{type(net).__name__}."
+        )
+    parameters = estimator.get_params(deep=False)
+    for name, theirs in parameters.items():
+        ours = getattr(net, name)
+        if name not in _FREE and not _same(ours, theirs):
+            raise ValueError(
+                f"{name} is {ours!r}, but {theirs!r} in the checkpoint {path!s}; expected the same "
+                f"parameters, except for {', '.join(sorted(_FREE & {*parameters}))}."
+            )
+    for name in vars(net).keys() - _OWN - parameters.keys():
+        delattr(net, name)
+    fitted = vars(estimator).items()
+    vars(net).update({k: v for k, v in fitted if k not in _OWN and k not in parameters})
+    return record
+
+
+def _same(one, other):
+    """Return whether two values of a parameter are the same, as far as they are stored."""
+    if isinstance(one, np.random.RandomState):  # the record has its state
+        return isinstance(other, np.random.RandomState)
+    if callable(one):  # a scorer, which is not stored
+        return other is None
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _is_order(order, n):
+    """Return whether it is None or the numbers below n in any order."""
+    if order is None:
+        return True
+    if not isinstance(order, np.ndarray) or order.dtype.kind != "u" or order.shape != (n,):
+        return False
+    return bool(order.max() < n and np.bincount(order.astype(np.intp), minlength=n).all())
+
+
+# --- recognizing data
+
+
+def traits_of(data, held):
+    """Return what training and validation data are recognized by: shapes, types, checksums."""
+    found = {"the training rows": _traits(data.rows)}
+    for start, some in (("", data), ("the validation data's ", held)):
+        if some is not None and (some is data or some.source is not data.source):
+            found |= {
+                f"{start}X": _traits(*_arrays(some.source)),
+                f"{start}y": _traits(*_arrays(some.targets)),
+                f"{start}sample_weight": _traits(some.weights),
+                f"the number of steps of {start}X": _traits(some.lengths),
+            }
+    return found
+
+
+def _arrays(source):
+    """Return the arrays that a source gathers rows from."""
+    if getattr(source, "among", None) is not None:
+        return (source.among,)
+    return (source.numbers,) if hasattr(source, "numbers") else source.arrays
+
+
+def _traits(*arrays):
+    return [
+        {"shape": list(a.shape), "dtype": a.dtype.str, "checksum": _checksum(a)}
+        for a in arrays
+        if a is not None
+    ]
+
+
+def _checksum(array):
+    """Return a checksum of an array, or, if it is large, of blocks all over it."""
+    n, checksum = len(array), 0
+    rows = max(1, n * _BYTES // _BLOCKS // max(array.nbytes, 1))
+    if rows * _BLOCKS >= n:
+        return zlib.crc32(np.ascontiguousarray(array))
+    for first in np.linspace(0, n - rows, _BLOCKS).astype(int):
+        checksum = zlib.crc32(np.ascontiguousarray(array[first : first + rows]), checksum)
+    return checksum
+
+
+def _difference(ours, theirs):
+    """Return how data differ from those of a checkpoint, given the traits of both."""
+    if not ours or not theirs or len(ours) != len(theirs):
+        return "is given only now" if not theirs else "is missing or of another type now"
+    for name, what in (("shape", "has the shape"), ("dtype", "has the dtype")):
+        mine, other = ([one[name] for one in some] for some in (ours, theirs))
+        if mine != other:
+            return f"{what} {mine}, not {other} as there"
+    return "has other values than there"
