@@ -214,7 +214,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""
         if job.resumed is not None:
-            job.resumed.check(job)
+            job.resumed.check_job(job)
         callbacks = FitCallbacks(
             self, X, y, job.epochs, job.progress.n_iter, job.resumed and job.resumed.path
         )
@@ -447,8 +447,8 @@ def hold_back(job, fraction, stratify=None, names=None):
     """
     rows = job.data.rows
     # scikit-learn's own words come first
-    if job.resumed is not None and job.resumed.split is not None:
-        _set_state(job.random_state, job.resumed.split)
+    if job.resumed is not None:
+        job.resumed.restore_before_split(job.random_state)
     job.split = copy.deepcopy(job.random_state)
     why = (
         "The validation set is too small. Increase 'validation_fraction' or the size of your "
@@ -468,11 +468,6 @@ def hold_back(job, fraction, stratify=None, names=None):
             "more samples, or change validation_fraction."
         )
     return job.data.part(train), job.data.part(held)
-
-
-def _set_state(random_state, other):
-    """Give a generator the state of another one."""
-    random_state.set_state(other.get_state(legacy=False))
 
 
 def _why_no_part(labels, names):
@@ -500,9 +495,9 @@ def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
         job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
         job.random_state, job.seed,
     )  # fmt: skip
-    if job.resumed is not None:  # also the user's generator, or NumPy's, goes on from there
+    if job.resumed is not None:
         trainer.resume(job.resumed.trainer)
-        _set_state(job.random_state, job.resumed.random_state)
+        job.resumed.restore(job.random_state)
     record = None if job.incremental else partial(Record.of, job, trainer)
 
     def begin_epoch():

@@ -69,29 +69,42 @@ class Record:
         progress = job.progress.copy(values=[], raw=None, optimizer=None)
         return cls(job.seed, now, job.split, progress, trainer.state(), job.traits)
 
+    def restore(self, random_state):
+        """Give a generator the state that it had: also the user's, or NumPy's, goes on from it."""
+        _set_state(random_state, self.random_state)
+
+    def restore_before_split(self, random_state):
+        """Give a generator the state that it had before it drew the data to hold back."""
+        if self.split is not None:
+            _set_state(random_state, self.split)
+
     def progress_of(self, net, started):
         """Return the Progress to go on with, given that of a warm start of the estimator."""
         return replace(
             self.progress, values=started.values, raw=started.raw, optimizer=net._optimizer
         )
 
-    def check(self, job):
-        """Raise ValueError unless the job's data, and what it trains, are those of the record."""
-        for name, ours in job.traits.items():
+    def check(self, traits, epochs):
+        """Raise ValueError unless data have these traits, and are to be trained for more epochs."""
+        for name, ours in traits.items():
             theirs = self.traits.get(name)
             if ours != theirs:
                 raise ValueError(
                     f"resume_from is {self.path!s}, but {name} {_difference(ours, theirs)}; "
                     "expected the data of the fit that the checkpoint is of."
                 )
-        done, most = self.progress.n_iter, job.epochs
-        if done > most:
+        done = self.progress.n_iter
+        if done > epochs:
             raise ValueError(
-                f"max_iter is {most}, but {done} epochs are done in the checkpoint {self.path!s}; "
-                "expected at least as many."
+                f"max_iter is {epochs}, but {done} epochs are done in the checkpoint "
+                f"{self.path!s}; expected at least as many."
             )
+
+    def check_job(self, job):
+        """Raise ValueError unless the job's data and network are those of the record."""
+        self.check(job.traits, job.epochs)
         values, best = job.progress.values, self.trainer["best"]
-        whole = done > 0 and job.progress.optimizer.matches(job.recipe, values)
+        whole = self.progress.n_iter > 0 and job.progress.optimizer.matches(job.recipe, values)
         whole &= (best is not None) == bool(job.recipe.early_stopping)
         for some in best or ():
             whole &= [(v.shape, v.dtype) for v in some] == [(v.shape, v.dtype) for v in values]
@@ -169,6 +182,10 @@ def _is_order(order, n):
     if not isinstance(order, np.ndarray) or order.dtype.kind != "u" or order.shape != (n,):
         return False
     return bool(order.max() < n and np.bincount(order.astype(np.intp), minlength=n).all())
+
+
+def _set_state(random_state, other):
+    random_state.set_state(other.get_state(legacy=False))
 
 
 # --- recognizing data
