@@ -14,6 +14,7 @@ from ..engine.network import Network
 from ..engine.prediction import finite
 from ..engine.warn import warn
 from ..engine.weights import Weights
+from ..estimator.base import agree
 from ..estimator.checks import check_weights, naming, numeric, sound
 from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, OutputActivation
 from ..estimator.inputs import Rows
@@ -226,6 +227,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     """Base class of the autoencoders: all but the constructor and ``_parts``."""
 
     _keeps_dtype = True
+    _remembered = {
+        "_bounds": tuple[int, int], "_n_features_out": int, "_range": tuple[float, float]
+    }  # fmt: skip
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        network, (first, end) = self._weights.network, self._bounds
+        agree("_bounds", 0 <= first < end < len(network.layers), True)
+        self._encoder(), self._decoder()
+        code = output_shape(network.layers[:end], network.start_shape)
+        agree("_n_features_out", self._n_features_out, size(code))
 
     def _task(self):
         """Return the task that the parameters describe."""

@@ -9,7 +9,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_features, check_is_fitted
 
-from ..estimator.base import Estimator
+from ..estimator.base import Estimator, agree
 from ..estimator.groups import Features
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import all_or_nothing, consistent
@@ -72,6 +72,11 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, Estimator):
     offset_: float = fitted(
         "The threshold: outliers are samples with a lower score, by `decision_function` below 0."
     )
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        net = thawed(self.autoencoder_)
+        agree("autoencoder_", isinstance(net, Autoencoder) and net.__sklearn_is_fitted__(), True)
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=False)

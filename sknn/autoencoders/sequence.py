@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite, predict
+from ..estimator.base import agree
 from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
 from ..estimator.transactions import consistent
 from ..layers import ActivityRegularization, Dense, RepeatVector
@@ -114,6 +115,11 @@ class SequenceAutoencoderTransformer(
     """
 
     embedding = None  # X has numbers
+    _remembered = {"_plain": bool}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        agree("n_steps_", 1 <= self.n_steps_ <= MOST, True)
 
     def _task(self):
         """Return the task that the parameters describe."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.data import Data
 from ..engine.prediction import finite
+from ..estimator.base import agree
 from ..estimator.checks import check_weights
 from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
 from ..estimator.inputs import Rows
@@ -220,6 +221,11 @@ class VariationalAutoencoderTransformer(
 
     _layer_lists = ("encoder", "decoder")
     _default_sees_areas = False
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        last = self._weights.network.layers[self._bounds[1] - 1]
+        agree("The encoder's end", type(last), GaussianSampling)
 
     def _task(self):
         settings = self._read_clean, self.beta, self.n_jobs

@@ -7,10 +7,21 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions, make_constraint
 
 from ..hints import hint, name_hint
+from .parameters import Parameters
+from .records import register
 
 
 class Estimator(BaseEstimator):
     """scikit-learn's base estimator, with "Did you mean ...?" in errors about parameters."""
+
+    #: Types of the attributes that fits set besides the documented ones, by name.
+    _remembered = {}
+
+    def __init_subclass__(cls, **more):
+        super().__init_subclass__(**more)
+        # of this package only: a file runs no other code
+        if issubclass(cls, Parameters) and cls.__module__.startswith("sknn."):
+            register(cls)
 
     def set_params(self, **params):
         try:
@@ -30,6 +41,18 @@ class Estimator(BaseEstimator):
             super()._validate_params()
         except InvalidParameterError as error:
             raise InvalidParameterError(f"{error}{self._hint(str(error))}") from None
+
+    def _check_loaded(self):
+        """Raise an exception if the fitted attributes, read from a file, do not fit each other.
+
+        Every attribute has its type. Each class checks what its predictions rely on.
+        """
+        names = getattr(self, "feature_names_in_", None)
+        if hasattr(self, "n_features_in_"):
+            agree("n_features_in_", self.n_features_in_ >= 1, True)
+        if names is not None:
+            agree("feature_names_in_", names.shape, (self.n_features_in_,))
+            agree("feature_names_in_", {type(name) for name in names.tolist()}, {str})
 
     def _hint(self, error):
         """Return a suggestion, as a sentence with a leading space, or ''."""
@@ -56,6 +79,12 @@ class Estimator(BaseEstimator):
                     more += ", as in scikit-learn." if name == "loss" else "."
                 return more
         return ""
+
+
+def agree(what, found, expected):
+    """Raise ValueError if two fitted attributes that belong together do not fit."""
+    if found != expected:
+        raise ValueError(f"{what} gives {found!r:.200}; the rest of the model needs {expected!r}.")
 
 
 def _made(constraints, kind=object):

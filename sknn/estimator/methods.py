@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import ClassifierTags, RegressorTags, metaestimators
 
+from .base import agree
 from .parameters import Array
 from .resuming import File
 from .tasks import Classification, Regression
@@ -135,6 +137,16 @@ class ClassifierMethods(_Predicts):
     """Methods of classifiers."""
 
     _classifies = True
+    _remembered = {"_label_binarizer": LabelBinarizer}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        if not self._classifies:
+            return
+        known, classes = self._label_binarizer, self.classes_
+        agree("classes_", classes.shape, known.classes_.shape)
+        one = known.y_type_ == "binary" or len(classes) == 1
+        agree("n_outputs_", self.n_outputs_, 1 if one else len(classes))
 
     def _task(self):
         """Return the task given by the parameters and the fitted classes."""

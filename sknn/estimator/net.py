@@ -21,7 +21,7 @@ from ..engine.devices import for_training
 from ..engine.lbfgs import fit_lbfgs
 from ..engine.lowering import compile_ahead
 from ..engine.network import Network
-from ..engine.optimizers import SCHEDULES, SOLVERS, solvers_for
+from ..engine.optimizers import SCHEDULES, SOLVERS, Optimizer, solvers_for
 from ..engine.prediction import finite
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
@@ -40,6 +40,7 @@ from ..layers import (
 from ..layers.augmentation import Augmentation
 from ..layers.base import path_of
 from ..summary import Summary, summarize
+from .base import agree
 from .callbacks import FitCallbacks
 from .inputs import TakesRows
 from .outcome import check_outcome
@@ -48,6 +49,9 @@ from .resuming import Record, resume, traits_of
 from .scoring import check_scoring, score_of
 from .transactions import LATER, NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
+
+#: The curves beside `loss_curve_`.
+_CURVES = "learning_rate_curve_", "validation_loss_curve_", "validation_scores_"
 
 
 @dataclass
@@ -166,6 +170,10 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
     #: Name of the attribute that holds the fitted weights.
     _weights_in = "_weights"
+    _remembered = {
+        "_raw_values": tuple[int, list[Array]] | None, "_no_improvement_count": int,
+        "_optimizer": Optimizer | None, "_initialized": list[bool] | None, "_only_loaded": bool,
+    }  # fmt: skip
     #: Function that draws the initial parameters.
     _draw = staticmethod(draw)
     #: Whether the float64 result of L-BFGS is cast to the dtype of X.
@@ -308,6 +316,17 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             progress.raw = [value.astype(job.dtype) for value in raw]
         return progress
 
+    def _check_loaded(self):
+        super()._check_loaded()
+        values = self._held_weights().values
+        if getattr(self, "_raw_values", None) is not None:
+            _, raw = self._raw_values
+            agree("_raw_values", [value.shape for value in raw], [value.shape for value in values])
+        curves = ("loss_curve_", *_CURVES)
+        agree("Its curves", sum(hasattr(self, name) for name in curves) in (0, len(curves)), True)
+        counts = (getattr(self, name, 0) for name in ("n_iter_", "t_", "_no_improvement_count"))
+        agree("A count", min(counts) >= 0, True)
+
     # --- result of training
 
     def _check_outcome(self, job, begin):
@@ -386,6 +405,25 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
 class LayeredNet(Net):
     """A network that stores its parameters packed for computation, by layer."""
+
+    _remembered = {"_weights": Weights}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        network = self._weights.network
+        agree("layers_", self.layers_, list(network.layers[:-1]))
+        agree("The input of the network", network.inputs, self._network_inputs(network))
+        outputs = network.output_shape[-1] if network.steps else network.outputs
+        found = outputs, network.layers[-1].function
+        agree("The output of the network", found, self._network_outputs())
+
+    def _network_inputs(self, network):
+        """Return the `inputs` that the network has according to the other attributes."""
+        return self.n_features_in_
+
+    def _network_outputs(self):
+        """Return the same for the number of outputs, and the output activation."""
+        return self.n_outputs_, self.out_activation_
 
     def _computing_dtype(self, inputs):
         """Return the dtype to compute in: for `inputs`, or (None) that of the weights."""

@@ -21,12 +21,15 @@ from ..engine.prediction import finite, predict
 from ..engine.training import Progress
 from ..engine.warn import warn
 from ..engine.weights import Weights
+from ..estimator.base import agree
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, validated, weigh_samples
 from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
 from ..estimator.resuming import File, Record, resume, traits_of
 from ..estimator.transactions import LATER, NeuralEstimator, consistent, fits
+from ..files.codec import check_types, storable
+from ..files.records import check_arrays
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
 from ..tape.packing import rounded
@@ -113,6 +116,17 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         averaged over the samples."""
     )
     t_: int = fitted("Number of training samples seen.")
+
+    _remembered = {"_state": object}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        units = 1 if len(self.classes_) == 2 else len(self.classes_)
+        agree("classes_", self.classes_.ndim, 1)
+        agree("coef_", np.shape(self.coef_), (units, self.n_features_in_))
+        agree("intercept_", np.shape(self.intercept_), (units,))
+        agree("_state", type(self._state), _State)
+        agree("_state", self._state.weights.shape, (self.n_features_in_, units))
 
     @fits
     def fit(self, X, y, sample_weight=None, *, resume_from: File = None) -> Self:
@@ -314,6 +328,19 @@ class _State:
         found = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
         return vars(self) | {k: v[..., : self.units] for k, v in found.items()}
 
+    @classmethod
+    def loaded(cls, **state):
+        """Return the state that a file describes, checked."""
+        made = object.__new__(cls)
+        vars(made).update(state)
+        check_types("_State", {"units": (made.units, int), "seen": (made.seen, int)})
+        weights, dtype = made.weights, np.dtype(made.dtype)
+        shapes = [(*weights.shape[:1], made.units), (made.units,)]
+        check_arrays("_State", [weights, made.biases], shapes, [dtype])
+        if made.moments is not None:
+            check_arrays("_State", [made.moments, made.bias_moments], shapes, [dtype])
+        return made
+
     def restore(self, estimator):
         """Continue from a fitted estimator and its public weights."""
         old = estimator._state
@@ -344,3 +371,6 @@ class _State:
             "coef_": weights[:, : self.units].T.copy(),
             "intercept_": biases[: self.units].copy(),
         }
+
+
+storable(_State, _State.__getstate__, _State.loaded, "PerceptronState")

@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from contextlib import suppress
 from math import prod
 
@@ -80,15 +81,18 @@ def read(path, kind):
 
 
 def pack(obj, kind):
-    """Return the content of a file, as bytes."""
-    from .. import __version__
+    """Return the content of a file, as a list of bytes."""
+    return packed(*encode(obj), kind)
 
-    tree, tensors = encode(obj)
+
+def packed(tree, tensors, kind):
+    """Return the content of a file of an encoded object, as a list of bytes."""
+    package = sys.modules[__name__.partition(".")[0]]
     header = {
         "__metadata__": {
             "format": f"sknn {kind}",
             "version": str(VERSIONS[-1]),
-            "sknn": __version__,
+            "sknn": package.__version__,
             "checksum": "0" * 64,
             "state": json.dumps(tree, allow_nan=False, separators=(",", ":")),
         }

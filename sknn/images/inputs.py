@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, check_X_y
 
 from ..engine.warn import warn
+from ..estimator.base import agree
 from ..estimator.checks import check_even, numeric
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows, TakesRows
@@ -89,6 +90,7 @@ class TakesImages(TakesRows):
 
     #: Whether the layers that a parameter of None stands for have windows of several lines.
     _default_sees_areas = True
+    _remembered = {"_given_shape": tuple[int, ...]}
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as inputs, and y where there is one, both checked.
@@ -127,6 +129,12 @@ class TakesImages(TakesRows):
             self.image_shape_, self._given_shape = shape, given
         rows = Rows(X, shape)
         return (rows, *more) if more else rows
+
+    def _network_inputs(self, network):
+        shape = check_image_shape(self.image_shape_)
+        agree("image_shape_", size(shape), self.n_features_in_)
+        agree("_given_shape", size(self._given_shape), self.n_features_in_)
+        return shape
 
     def _inputs_to_load(self, sizes):
         if self.image_shape is not None:

@@ -13,7 +13,8 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.prediction import finite
-from ..estimator.base import Estimator
+from ..engine.weights import Weights
+from ..estimator.base import Estimator, agree
 from ..estimator.checks import sound, validated
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows
@@ -60,6 +61,16 @@ class ConvNetTransformer(
     )
 
     net_: ConvNetClassifier | ConvNetRegressor = fitted("The fitted network.", kind="estimator")
+
+    _remembered = {"_weights": Weights, "_n_features_out": int}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        agree("net_", _is_fitted(self.net_), True)
+        agree("n_features_in_", self.n_features_in_, self.net_.n_features_in_)
+        network = self._weights.network
+        agree("_weights", network.inputs, self.net_.image_shape_)
+        agree("_n_features_out", self._n_features_out, network.outputs)
 
     def __sklearn_clone__(self):
         net = self.net

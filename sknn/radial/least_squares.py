@@ -8,6 +8,8 @@ import scipy.linalg
 
 from ..engine.blas import one_thread
 from ..engine.lowering import gather
+from ..files.codec import check_types, storable
+from ..files.records import check_arrays
 from ..layers.weighted import transpose
 from ..tape.sources import Y
 from ..tape.tape import Parameter
@@ -62,6 +64,17 @@ class Moments:
             certain = (errors > _UNCERTAIN * np.finfo(float).eps * size).all()
             means = means + self.shifts
             return w, means[k:] - means[:k] @ w, errors / self.weight if certain else None
+
+
+def _loaded(shifts, sums, products, weight):
+    """Return the moments that a file describes, checked."""
+    check_types("Moments", {"weight": (weight, float)})
+    check_arrays("Moments", [shifts, sums], [sums.shape] * 2, [np.dtype(np.float64)])
+    check_arrays("Moments", [products], [(*sums.shape, *sums.shape)], [np.dtype(np.float64)])
+    return Moments(shifts, sums, products, weight)
+
+
+storable(Moments, vars, _loaded)
 
 
 def add_moments(network, centers, widths, data, n_jobs, device, before=None):

@@ -6,7 +6,7 @@ Sources: Broomhead and Lowe, 1988; Moody and Darken, 1989 (centers by k-means).
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -17,6 +17,7 @@ from ..engine.devices import device_named
 from ..engine.network import Network
 from ..engine.warn import warn
 from ..engine.weights import Weights
+from ..estimator.base import agree
 from ..estimator.groups import (
     Features,
     ForClasses,
@@ -35,7 +36,7 @@ from ..estimator.transactions import consistent
 from ..layers import Activation, Dense, Layer, RadialBasis
 from ..tape.losses import Loss
 from .centers import distinct_rows, find_centers
-from .least_squares import add_moments
+from .least_squares import Moments, add_moments
 from .widths import cluster_widths, shared_width, wide_enough
 
 #: Rows per center that centers and widths are found from: more hardly change a mean.
@@ -208,6 +209,16 @@ class LeastSquares(Wrapper):
 
 class _BaseRBFNet(LayeredNet):
     """Base class of both networks: everything except the constructor."""
+
+    _remembered = {"_found_with": dict[str, Any], "_moments": Moments | None}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        basis, dense, _ = self._weights.network.layers
+        agree("The layers", (type(basis), type(dense)), (RadialBasis, Dense))
+        agree("_found_with", set(self._found_with), set(_FOUND_WITH))
+        if getattr(self, "_moments", None) is not None:
+            agree("_moments", self._moments.sums.shape, (basis.units + dense.units,))
 
     @property
     def _solves(self):

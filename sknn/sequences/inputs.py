@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from ..engine.data import Data
 from ..engine.prediction import predict
+from ..estimator.base import agree
 from ..estimator.checks import numeric, sound, validated
 from ..estimator.inputs import Inputs
 from ..estimator.parameters import Array, Parameters, fitted, param
@@ -289,6 +290,16 @@ class TakesSequences:
     The estimator has the parameters `mask_value` and `embedding`, which is None where X has numbers
     rather than tokens.
     """
+
+    _remembered = {"_step_features": int | None, "_columns": bool}
+
+    def _network_inputs(self, network):
+        time = network.input_shape[0]
+        if self._step_features is not None:
+            return time, self._step_features
+        _, first, _ = network.primitives[0]
+        agree("n_tokens_", self.n_tokens_, first.n_tokens)
+        return time
 
     def _sequences(self, X, reset):
         """Return X as Sequences, checked; if `reset`, store their number of features."""

@@ -15,6 +15,7 @@ from ..engine.network import Network
 from ..engine.prediction import finite
 from ..engine.training import Trainer
 from ..engine.weights import Weights
+from ..estimator.base import agree
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
 from ..estimator.net import Job, begins_anew, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
@@ -22,6 +23,7 @@ from ..estimator.resuming import File, resume
 from ..estimator.scoring import minus_loss
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
+from ..layers.recurrent import Recurrent
 from ..sequences.cells import Cells
 from ..tape.losses import Loss
 from .characters import Characters, TextModel, Vocabulary, as_texts, most_probable
@@ -216,6 +218,25 @@ class CharRNN(
         "Number of occurrences of each character in the training texts.",
         kind="ndarray of shape (n_vocabulary,)",
     )
+
+    _remembered = {"_characters": Characters, "_n_features_out": int}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        *coder, _, _ = self._weights.network.layers
+        self._check_coder(coder, len(self.vocabulary_))
+        steps = {layer.return_sequences for layer in coder if isinstance(layer, Recurrent)}
+        agree("return_sequences", steps, {True})
+        agree("_n_features_out", self._n_features_out, coder[-1].units)
+        symbols = list(self._characters.symbols)
+        agree("vocabulary_", self.vocabulary_.tolist() in (symbols, [*symbols, ""]), True)
+        counts = self.character_counts_
+        agree("character_counts_", counts.shape, self.vocabulary_.shape)
+        agree("character_counts_", counts.dtype.kind, "i")
+        agree("character_counts_", counts.min() >= 0 and counts.sum() > 0, True)
+
+    def _network_outputs(self):
+        return len(self.vocabulary_), "softmax"
 
     # --- fitting
 

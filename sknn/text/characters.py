@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..engine.warn import warn
 from ..estimator.parameters import Array, Parameters, param
 from ..estimator.transactions import consistent
+from ..files.codec import check_types, storable
 from ..layers.base import MOST
 
 _COUNT = Interval(Integral, 1, MOST, closed="both")
@@ -167,6 +168,16 @@ class Characters:
             points = np.union1d(points, ord(unknown))
         return cls(_text_of(points), unknown)
 
+    @classmethod
+    def loaded(cls, symbols, unknown):
+        """Return the vocabulary that a file describes, checked."""
+        check_types("Characters", {"symbols": (symbols, str)})
+        if not symbols or list(symbols) != sorted(set(symbols)):
+            raise ValueError(f"Its symbols are {symbols!r:.200}; expected sorted characters.")
+        if unknown is not None and unknown not in set(symbols):
+            raise ValueError(f"unknown is {unknown!r:.200}; expected one of the characters.")
+        return cls(symbols, unknown)
+
     def __len__(self):
         return len(self.symbols)
 
@@ -220,6 +231,9 @@ class Characters:
     def decode(self, codes):
         """Return the text of an array of numbers."""
         return _text_of(self._points[codes])
+
+
+storable(Characters, vars, Characters.loaded)
 
 
 def _code_points(text):

@@ -15,10 +15,13 @@ import scipy.sparse as sp
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ..estimator.base import Estimator
+from ..estimator.base import Estimator, agree
 from ..estimator.parameters import Array, fitted, param
 from ..estimator.transactions import consistent, fits
 from .characters import Characters, TextModel, Vocabulary, as_texts, draw, most_probable
+
+#: The largest count in a file, so that no sum overflows.
+_MOST = 2**48
 
 
 class CharMarkovChain(Vocabulary, TextModel, Estimator):
@@ -72,6 +75,17 @@ class CharMarkovChain(Vocabulary, TextModel, Estimator):
         of the preceding matrix, in the same order: context (row there) plus next character (column
         there)."""
     )
+
+    _remembered = {"_characters": Characters}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        agree("vocabulary_", self.vocabulary_.tolist(), list(self._characters.symbols))
+        for table in self._checked_counts():
+            counts = table.data
+            agree("counts_", counts.dtype.kind, "i")
+            agree("counts_", 1 <= counts.min(initial=1) <= counts.max(initial=1) <= _MOST, True)
+            agree("counts_", table.has_canonical_format, True)
 
     @fits
     def fit(self, X, y=None) -> Self:

@@ -3,15 +3,31 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..estimator.base import agree
 from ..estimator.net import LayeredNet
-from ..layers import Embedding
+from ..layers import GRU, LSTM, Dropout, Embedding, SimpleRNN
+from ..layers.recurrent import Recurrent
 from ..sequences.cells import stack
+
+#: The layers of an encoder or decoder.
+_KINDS = {SimpleRNN, LSTM, GRU, Embedding, Dropout}
 
 
 class TextNet(LayeredNet):
     """A network of recurrent layers that reads characters."""
 
     _predicts_rows = False  # it predicts characters, one after the other
+
+    def _network_inputs(self, network):
+        return network.inputs  # the number of steps, which is any
+
+    @staticmethod
+    def _check_coder(layers, n_symbols):
+        """Check layers that read symbols, and carry states from one to the next."""
+        agree("The layers", {type(layer) for layer in layers} <= _KINDS, True)
+        agree("The first layer", layers[0].n_tokens, n_symbols)
+        own = [layer for layer in layers if isinstance(layer, Recurrent)]
+        agree("The layers", bool(own) and not any(layer.reverse for layer in own), True)
 
     def _computing_dtype(self, texts):
         """Return the type to compute in, for texts, or for None, the type of the weights."""

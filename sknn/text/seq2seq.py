@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
+from ..estimator.base import agree
 from ..estimator.checks import check_given
 from ..estimator.groups import LayeredTraining, Scalar
 from ..estimator.methods import partial_fits
@@ -216,6 +217,21 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
             The outputs, one per input.
         """
         return self._fit(X, y, incremental=True)
+
+    _remembered = {"_input_characters": Characters, "_output_characters": Characters}
+
+    def _check_loaded(self):
+        super()._check_loaded()
+        coder, _, _ = self._weights.network.layers
+        n_inputs, n_outputs = len(self._input_characters), len(self._output_characters)
+        self._check_coder(coder.encoder, n_inputs)
+        self._check_coder(coder.decoder, n_outputs + 1)
+        agree("input_vocabulary_", self.input_vocabulary_.shape, (n_inputs,))
+        agree("output_vocabulary_", self.output_vocabulary_.shape, (n_outputs,))
+        agree("longest_output_", 0 <= self.longest_output_ <= MOST, True)
+
+    def _network_outputs(self):
+        return len(self._output_characters) + 1, "softmax"
 
     def _task(self):
         """Return the task, which has no parameters."""
