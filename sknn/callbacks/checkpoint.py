@@ -5,7 +5,7 @@ import os
 from numbers import Integral
 
 from ..estimator.callbacks import epoch_of
-from ..estimator.resuming import write
+from ..estimator.resuming import check_storable, write
 
 
 class Checkpoint:
@@ -98,6 +98,7 @@ class Checkpoint:
                 "with a solver by minibatches, not for 'lbfgs', 'lstsq' or partial_fit. Remove it "
                 "by set_callbacks(), and keep the estimator by sknn.save."
             )
+        check_storable(estimator)
         if not self._resumes(epoch) and os.path.lexists(self.path):
             raise self._exists()
 

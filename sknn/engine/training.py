@@ -175,10 +175,10 @@ class Trainer:
 
     def resume(self, state):
         """Take over what :meth:`state` returned, before :meth:`fit`."""
-        if state["best"] is not None:
+        if state.get("best") is not None:
             best = [self._device.upload(self._layout, values) for values in state["best"]]
             self._best = best[0], best[-1]
-        if state["order"] is not None:
+        if state.get("order") is not None:
             self._last = state["order"].astype(np.intp)
 
     def _raw(self):

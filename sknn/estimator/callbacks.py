@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from .transactions import ENDING, PUBLIC, with_state
 
@@ -44,13 +43,13 @@ class Epoch:
     checkpoint: Callable | None
 
 
-#: The epochs whose callbacks are called, by their contexts.
-_epochs = WeakKeyDictionary()
-
-
 def epoch_of(context):
     """Return the Epoch of a callback's context, or None if it is something else's."""
-    return _epochs.get(context)
+    return vars(context).get(_EPOCH)
+
+
+#: Attribute of an epoch's context that holds its Epoch.
+_EPOCH = "_sknn_epoch"
 
 
 class FitCallbacks:
@@ -109,9 +108,9 @@ class FitCallbacks:
                     **self._data,
                 )
             finally:
-                del _epochs[context]
+                del vars(context)[_EPOCH]
 
-        _epochs[context] = Epoch(
+        vars(context)[_EPOCH] = Epoch(
             self._begun, self._done + 1, self._epochs, self._resumed_from,
             None if record is None else lambda: (committed(), record()),
         )  # fmt: skip

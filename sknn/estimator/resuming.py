@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, clone
 
 from ..engine.training import Progress
-from ..files import states
+from ..files import codec, states
 from .transactions import PUBLIC
 
 #: A parameter that is a path.
 File = str | os.PathLike[str] | None
-#: What kind of file a checkpoint is.
-_KIND = "checkpoint"
 #: Parameters that may change: they have no effect on the epochs that are done.
 _FREE = {"max_iter", "n_jobs", "device", "verbose", "warm_start", "sample_chars"}
 #: Attributes of an estimator that are neither parameters nor set by a fit.
@@ -103,20 +102,34 @@ class Record:
     def check_job(self, job):
         """Raise ValueError unless the job's data and network are those of the record."""
         self.check(job.traits, job.epochs)
-        values, best = job.progress.values, self.trainer["best"]
+        values, best = job.progress.values, self.trainer.get("best")
         whole = self.progress.n_iter > 0 and job.progress.optimizer.matches(job.recipe, values)
         whole &= (best is not None) == bool(job.recipe.early_stopping)
         for some in best or ():
             whole &= [(v.shape, v.dtype) for v in some] == [(v.shape, v.dtype) for v in values]
         whole &= best is None or len(best) == 1 + bool(job.recipe.average)
-        whole &= _is_order(self.trainer["order"], len(job.data.rows))
+        whole &= _is_order(self.trainer.get("order"), len(job.data.rows))
         if not whole:
             raise ValueError(f"{self.path!s} is no checkpoint of this network; it may be altered.")
 
 
 def write(path, estimator, record, new):
     """Write a checkpoint; an existing file is replaced, or, if it has to be `new`, an error."""
-    states.write(path, {"estimator": estimator, "training": vars(record)}, _KIND, new)
+    content = {"estimator": _storable(estimator), "training": vars(record)}
+    states.write(path, content, "model", new)
+
+
+def check_storable(estimator):
+    """Raise TypeError or ValueError if an estimator of these parameters cannot be stored."""
+    codec.encode(_storable(clone(estimator)))
+
+
+def _storable(estimator):
+    """Return an estimator without a function as its scorer, which the resumed one has again."""
+    if callable(getattr(estimator, "scoring", None)):
+        estimator = copy.copy(estimator)
+        estimator.scoring = None
+    return estimator
 
 
 def resume(net, path):
@@ -139,9 +152,7 @@ def resume(net, path):
             f"resume_from is {path!s}, which does not exist; expected a checkpoint, or None to "
             "begin: resume_from=path if path.exists() else None."
         )
-    read = states.read(path, _KIND)
-    estimator, record = read["estimator"], Record(**read["training"])
-    record.path = path
+    estimator, record = _read(path)
     if type(estimator) is not type(net):
         raise ValueError(
             f"resume_from is {path!s}, a checkpoint of {type(estimator).__name__}; expected one of "
@@ -160,6 +171,27 @@ def resume(net, path):
     fitted = vars(estimator).items()
     vars(net).update({k: v for k, v in fitted if k not in _OWN and k not in parameters})
     return record
+
+
+def _read(path):
+    """Return the estimator in a checkpoint, and the record."""
+    found = states.read(path, "model")
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"resume_from is {path!s}, a saved model without the state of its training; expected a "
+            "checkpoint. To train it further, load it, and fit with warm_start=True."
+        )
+    try:
+        estimator, record = found["estimator"], Record(**found["training"])
+        types = (estimator, BaseEstimator), (record.progress, Progress), (record.traits, dict)
+        types += (record.random_state, np.random.RandomState), (record.seed, int)
+        types += (record.split, (np.random.RandomState, type(None))), (record.trainer, dict)
+        if not all(isinstance(*one) for one in types):
+            raise TypeError
+    except (KeyError, TypeError):
+        raise ValueError(f"{path!s} has no valid state of training.") from None
+    record.path = path
+    return estimator, record
 
 
 def _same(one, other):

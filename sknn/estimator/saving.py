@@ -50,7 +50,7 @@ def save(estimator, path) -> None:
 
 
 def load(path):
-    """Return the estimator that :func:`save` saved to a file.
+    """Return the estimator that :func:`save` saved to a file, or that is in a checkpoint.
 
     No file makes it run code, and it takes no more memory than a few times the size of the file.
 
@@ -73,6 +73,8 @@ def load(path):
         If the file cannot be read.
     """
     estimator = states.read(path, "model")
+    if isinstance(estimator, dict):  # a checkpoint, which has a record of training, too
+        estimator = estimator.get("estimator")
     if not isinstance(estimator, Estimator):
         raise ValueError(f"{path} holds a {type(estimator).__name__}; expected an estimator.")
     return estimator

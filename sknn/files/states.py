@@ -122,11 +122,11 @@ def packed(tree, tensors, kind):
 def unpack(data, kind):
     """Return the object of a file's content; a ValueError continues '<path> ...'."""
     size = int.from_bytes(data[:8], "little")
-    other = kind_of(data[:8])
     expected = f"expected a file of the format 'sknn {kind}'"
-    if other is not None:
-        raise ValueError(f"is {other}; {expected}.")
     if not 2 <= size <= _LONGEST_HEADER or data[8:9] != b"{":
+        other = kind_of(data[:8])
+        if other is not None:
+            raise ValueError(f"is {other}; {expected}.")
         raise ValueError(f"is no safetensors file, or its start is damaged; {expected}.")
     if len(data) < 8 + size:
         raise ValueError("is truncated: its header is incomplete.")
