@@ -29,6 +29,8 @@ _OWN = {
 }  # fmt: skip
 #: Larger arrays are recognized by so many bytes of them, in so many blocks.
 _BYTES, _BLOCKS = 16 * 2**20, 16
+#: What comes before the checksums in the traits of arrays.
+_SUMS = "; checksums "
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Record:
         Without parameters and optimizer, which the estimator has.
     trainer : dict of str to object
         What :meth:`~sknn.engine.training.Trainer.state` returned.
-    traits : dict of str to object
+    traits : dict of str to str
         What the data are recognized by.
     path : path or None
         The file that it was read from.
@@ -58,7 +60,7 @@ class Record:
     split: np.random.RandomState | None
     progress: Progress
     trainer: dict[str, Any]
-    traits: dict[str, Any]
+    traits: dict[str, str]
     path: File = None
 
     @classmethod
@@ -85,12 +87,12 @@ class Record:
 
     def check(self, traits, epochs):
         """Raise ValueError unless data have these traits, and are to be trained for more epochs."""
-        for name, ours in traits.items():
-            theirs = self.traits.get(name)
+        for name in traits | self.traits:
+            ours, theirs = traits.get(name), self.traits.get(name)
             if ours != theirs:
                 raise ValueError(
-                    f"resume_from is {self.path!s}, but {name} {_difference(ours, theirs)}; "
-                    "expected the data of the fit that the checkpoint is of."
+                    f"resume_from is {self.path!s}, of a fit to other data: {name} "
+                    f"{_difference(ours, theirs)}; expected the same data."
                 )
         done = self.progress.n_iter
         if done > epochs:
@@ -186,6 +188,7 @@ def _read(path):
         types = (estimator, BaseEstimator), (record.progress, Progress), (record.traits, dict)
         types += (record.random_state, np.random.RandomState), (record.seed, int)
         types += (record.split, (np.random.RandomState, type(None))), (record.trainer, dict)
+        types += tuple((one, str) for one in record.traits.values())
         if not all(isinstance(*one) for one in types):
             raise TypeError
     except (KeyError, TypeError):
@@ -225,16 +228,16 @@ def _set_state(random_state, other):
 
 def traits_of(data, held):
     """Return what training and validation data are recognized by: shapes, types, checksums."""
-    found = {"the training rows": _traits(data.rows)}
-    for start, some in (("", data), ("the validation data's ", held)):
+    found = {}
+    for start, some in (("", data), ("validation data: ", held)):
         if some is not None and (some is data or some.source is not data.source):
             found |= {
                 f"{start}X": _traits(*_arrays(some.source)),
                 f"{start}y": _traits(*_arrays(some.targets)),
                 f"{start}sample_weight": _traits(some.weights),
-                f"the number of steps of {start}X": _traits(some.lengths),
+                f"{start}lengths": _traits(some.lengths),
             }
-    return found
+    return found | {"the selection of rows": _traits(data.rows)}
 
 
 def _arrays(source):
@@ -245,11 +248,12 @@ def _arrays(source):
 
 
 def _traits(*arrays):
-    return [
-        {"shape": list(a.shape), "dtype": a.dtype.str, "checksum": _checksum(a)}
-        for a in arrays
-        if a is not None
-    ]
+    """Return the types, shapes and checksums of arrays, some of them None, as text."""
+    given = [array for array in arrays if array is not None]
+    if not given:
+        return ""
+    what = [f"{array.dtype.name} of the shape {array.shape}" for array in given]
+    return f"{', '.join(what)}{_SUMS}{' '.join(str(_checksum(array)) for array in given)}"
 
 
 def _checksum(array):
@@ -264,11 +268,6 @@ def _checksum(array):
 
 
 def _difference(ours, theirs):
-    """Return how data differ from those of a checkpoint, given the traits of both."""
-    if not ours or not theirs or len(ours) != len(theirs):
-        return "is given only now" if not theirs else "is missing or of another type now"
-    for name, what in (("shape", "has the shape"), ("dtype", "has the dtype")):
-        mine, other = ([one[name] for one in some] for some in (ours, theirs))
-        if mine != other:
-            return f"{what} {mine}, not {other} as there"
-    return "has other values than there"
+    """Return how data differ, given their traits now, and in a checkpoint."""
+    now, then = (traits.partition(_SUMS)[0] or "not given" for traits in (ours or "", theirs or ""))
+    return "has other values" if now == then else f"is {now}, and was {then}"

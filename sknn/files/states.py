@@ -211,9 +211,8 @@ def replace(path, parts, new=False):
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        if new:
-            _create(beside, path)
-        os.replace(beside, path)
+        if not new or not _linked(beside, path):
+            os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(beside)
@@ -221,15 +220,21 @@ def replace(path, parts, new=False):
     _sync(folder)
 
 
-def _create(beside, path):
-    """Make a file known under a new path, too; raise FileExistsError if there is another one."""
+def _linked(beside, path):
+    """Move a file to a new path, and return True, or False if the file system has no links.
+
+    Raises FileExistsError if there is another file at the path.
+    """
     try:
         os.link(beside, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError:
         if os.path.lexists(path):
             raise FileExistsError(path) from None
+        return False
+    os.unlink(beside)
+    return True
 
 
 def _sync(folder):
