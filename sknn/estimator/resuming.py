@@ -82,8 +82,9 @@ class Record:
     def progress_of(self, net, started):
         """Return the Progress to go on with, given that of a warm start of the estimator."""
         return replace(
-            self.progress, values=started.values, raw=started.raw, optimizer=net._optimizer
-        )
+            self.progress, values=started.values, raw=started.raw,
+            optimizer=getattr(net, "_optimizer", None),
+        )  # fmt: skip
 
     def check(self, traits, epochs):
         """Raise ValueError unless data have these traits, and are to be trained for more epochs."""
@@ -105,33 +106,39 @@ class Record:
         """Raise ValueError unless the job's data and network are those of the record."""
         self.check(job.traits, job.epochs)
         values, best = job.progress.values, self.trainer.get("best")
-        whole = self.progress.n_iter > 0 and job.progress.optimizer.matches(job.recipe, values)
-        whole &= (best is not None) == bool(job.recipe.early_stopping)
-        for some in best or ():
-            whole &= [(v.shape, v.dtype) for v in some] == [(v.shape, v.dtype) for v in values]
-        whole &= best is None or len(best) == 1 + bool(job.recipe.average)
-        whole &= _is_order(self.trainer.get("order"), len(job.data.rows))
+        n_best = (1 + bool(job.recipe.average)) * bool(job.recipe.early_stopping)
+        try:  # it may be anything, and the engine relies on it
+            whole = self.progress.n_iter > 0 and 0 <= self.seed < 2**63
+            whole &= job.progress.optimizer.matches(job.recipe, values)
+            whole &= len(best or ()) == n_best and (best is None) == (n_best == 0)
+            for some in best or ():
+                whole &= [(v.shape, v.dtype) for v in some] == [(v.shape, v.dtype) for v in values]
+            whole &= _is_order(self.trainer.get("order"), len(job.data.rows))
+        except (AttributeError, IndexError, TypeError):
+            whole = False
         if not whole:
-            raise ValueError(f"{self.path!s} is no checkpoint of this network; it may be altered.")
+            raise ValueError(f"{self.path!s} has no valid state of training of this network.")
 
 
 def write(path, estimator, record, new):
     """Write a checkpoint; an existing file is replaced, or, if it has to be `new`, an error."""
-    content = {"estimator": _storable(estimator), "training": vars(record)}
+    stored, functions = _storable(estimator)
+    content = {"estimator": stored, "functions": functions, "training": vars(record)}
     states.write(path, content, "model", new)
 
 
 def check_storable(estimator):
     """Raise TypeError or ValueError if an estimator of these parameters cannot be stored."""
-    codec.encode(_storable(clone(estimator)))
+    codec.encode(_storable(clone(estimator))[0])
 
 
 def _storable(estimator):
-    """Return an estimator without a function as its scorer, which the resumed one has again."""
-    if callable(getattr(estimator, "scoring", None)):
+    """Return an estimator without the function `scoring`, which is given again; and their names."""
+    functions = [name for name in ("scoring",) if callable(getattr(estimator, name, None))]
+    if functions:
         estimator = copy.copy(estimator)
-        estimator.scoring = None
-    return estimator
+        vars(estimator).update(dict.fromkeys(functions))
+    return estimator, functions
 
 
 def resume(net, path):
@@ -154,7 +161,7 @@ def resume(net, path):
             f"resume_from is {path!s}, which does not exist; expected a checkpoint, or None to "
             "begin: resume_from=path if path.exists() else None."
         )
-    estimator, record = _read(path)
+    estimator, functions, record = _read(path)
     if type(estimator) is not type(net):
         raise ValueError(
             f"resume_from is {path!s}, a checkpoint of {type(estimator).__name__}; expected one of "
@@ -163,7 +170,10 @@ def resume(net, path):
     parameters = estimator.get_params(deep=False)
     for name, theirs in parameters.items():
         ours = getattr(net, name)
-        if name not in _FREE and not _same(ours, theirs):
+        same = callable(ours) if name in functions else _same(ours, theirs)
+        if name in functions:
+            theirs = "a function"
+        if name not in _FREE and not same:
             raise ValueError(
                 f"{name} is {ours!r}, but {theirs!r} in the checkpoint {path!s}; expected the same "
                 f"parameters, except for {', '.join(sorted(_FREE & {*parameters}))}."
@@ -176,7 +186,7 @@ def resume(net, path):
 
 
 def _read(path):
-    """Return the estimator in a checkpoint, and the record."""
+    """Return the estimator in a checkpoint, its parameters that are functions, and the record."""
     found = states.read(path, "model")
     if not isinstance(found, dict):
         raise ValueError(
@@ -184,25 +194,25 @@ def _read(path):
             "checkpoint. To train it further, load it, and fit with warm_start=True."
         )
     try:
-        estimator, record = found["estimator"], Record(**found["training"])
-        types = (estimator, BaseEstimator), (record.progress, Progress), (record.traits, dict)
+        estimator, functions = found["estimator"], found["functions"]
+        record = Record(**found["training"])
+        types = (estimator, BaseEstimator), (functions, list), (record.progress, Progress)
+        types += ((record.traits, dict),)
         types += (record.random_state, np.random.RandomState), (record.seed, int)
         types += (record.split, (np.random.RandomState, type(None))), (record.trainer, dict)
         types += tuple((one, str) for one in record.traits.values())
         if not all(isinstance(*one) for one in types):
             raise TypeError
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{path!s} has no valid state of training.") from None
     record.path = path
-    return estimator, record
+    return estimator, functions, record
 
 
 def _same(one, other):
-    """Return whether two values of a parameter are the same, as far as they are stored."""
+    """Return whether two values of a parameter are the same, or both are generators."""
     if isinstance(one, np.random.RandomState):  # the record has its state
         return isinstance(other, np.random.RandomState)
-    if callable(one):  # a scorer, which is not stored
-        return other is None
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
