@@ -64,7 +64,7 @@ class Checkpoint:
     True
     """
 
-    def __init__(self, path, *, every=1):
+    def __init__(self, path: str | os.PathLike[str], *, every: int = 1):
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path is {path!r}; expected a str or a path.")
         if not isinstance(every, Integral) or isinstance(every, bool):
