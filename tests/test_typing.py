@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import sknn
+from sknn.callbacks import Checkpoint
 from sknn.layers import Activation, Conv2D, Dense, Flatten, Layer, Residual
 
 X, y = np.zeros((4, 3)), [0, 1, 0, 1]
@@ -29,6 +30,7 @@ net = sknn.MLPNetClassifier((3, 4), ["tanh", Activation("elu")], alpha=1, dropou
 assert_type(net.fit(X, y), sknn.MLPNetClassifier)
 assert_type(net.fit(X, y, X_val=X, y_val=y).predict(X), NDArray[Any])
 assert_type(net.partial_fit(X, y).predict_proba(X), NDArray[Any])
+net.set_callbacks(Checkpoint("net.checkpoint", every=2)).fit(X, y, resume_from="net.checkpoint")
 assert_type(net.coefs_, list[NDArray[Any]])
 assert_type(net.loss_curve_, list[float])
 assert_type(net.validation_scores_, list[float] | None)
@@ -72,6 +74,7 @@ assert_type(Mine(3).fit(X, y), Mine)
 #: Each line is wrong, by the rule that its comment names.
 WRONG = """
 import sknn
+from sknn.callbacks import Checkpoint
 
 sknn.MLPNetClassifier(hiden_layer_sizes=(3,))  # reportCallIssue
 sknn.MLPNetClassifier((3,), "relu", "adam")  # reportCallIssue
@@ -85,6 +88,8 @@ sknn.ConvNetClassifier("lenet6")  # reportArgumentType
 sknn.MLPNetRegressor(max_iter=1.5)  # reportArgumentType
 sknn.PerceptronClassifier().coefs_  # reportAttributeAccessIssue
 sknn.MLPNetClassifier().fit([[1]], [0]).predict()  # reportCallIssue
+sknn.CharRNN().fit("text", resume_from=3)  # reportArgumentType
+Checkpoint("file", every="2")  # reportArgumentType
 """
 
 

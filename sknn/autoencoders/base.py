@@ -21,6 +21,7 @@ from ..estimator.inputs import Rows
 from ..estimator.methods import partial_fits
 from ..estimator.net import LayeredNet, check_names
 from ..estimator.parameters import NOT_NEGATIVE, Array, Parameters, fitted, param
+from ..estimator.resuming import File
 from ..estimator.tasks import Task
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
@@ -356,7 +357,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
     @fits
     def fit(
         self, X, y=None, sample_weight=None, *, X_clean=None, X_val=None, X_val_clean=None,
-        sample_weight_val=None,
+        sample_weight_val=None, resume_from: File = None,
     ) -> Self:  # fmt: skip
         """Fit the network to reconstruct X.
 
@@ -381,7 +382,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
         """
         clean = self._clean(X, y, X_clean)
         validation = X_val, X_val_clean, sample_weight_val
-        return self._fit(X, clean, sample_weight, validation=validation)
+        return self._fit(X, clean, sample_weight, validation=validation, resume_from=resume_from)
 
     @partial_fits
     def partial_fit(self, X, y=None, sample_weight=None, *, X_clean=None) -> Self:

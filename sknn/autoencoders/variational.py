@@ -17,6 +17,7 @@ from ..estimator.groups import HiddenActivation, Minibatches, StepSolver
 from ..estimator.inputs import Rows
 from ..estimator.layer_lists import LayersAsParameters
 from ..estimator.parameters import COUNT, NOT_NEGATIVE, Array, Parameters, fitted, param
+from ..estimator.resuming import File
 from ..estimator.transactions import consistent, fits
 from ..feedforward.mlp import hidden_activations, hidden_sizes
 from ..images.inputs import ImageShape, TakesImages
@@ -263,7 +264,7 @@ class VariationalAutoencoderTransformer(
     # --- fitting
 
     @fits
-    def fit(self, X, y=None, *, X_val=None) -> Self:
+    def fit(self, X, y=None, *, X_val=None, resume_from: File = None) -> Self:
         """Fit the network.
 
         Parameters
@@ -276,7 +277,7 @@ class VariationalAutoencoderTransformer(
             Validation data, scored after each epoch. With early stopping they are used in place of
             held-back data.
         """
-        return self._fit(X, validation=(X_val, None, None))
+        return self._fit(X, validation=(X_val, None, None), resume_from=resume_from)
 
     @fits
     def partial_fit(self, X, y=None) -> Self:

@@ -30,8 +30,9 @@ class Progress:
     """The state of training between epochs.
 
     `data_loss_curve` (losses without weight penalties), `divergence_curve` and the loss of the
-    first step, `first_loss`, belong to this fit only. With averaging, `values` are the averaged
-    parameters, and training continues from `raw`.
+    first step, `first_loss`, belong to this fit only. `step_loss_curve` is empty unless the trainer
+    records steps. With averaging, `values` are the averaged parameters, and training continues from
+    `raw`. With `n_iter` epochs done, training is that of a fit that was stopped after them.
     """
 
     values: list
@@ -47,6 +48,7 @@ class Progress:
     validation_scores: list = field(default_factory=list)
     data_loss_curve: list = field(default_factory=list)
     divergence_curve: list = field(default_factory=list)
+    step_loss_curve: list = field(default_factory=list)
     best_loss: float = np.inf
     best_validation_score: float = -np.inf
     no_improvement: int = 0
@@ -131,12 +133,11 @@ class Trainer:
         if recipe.average:
             self._device.write(self._states[-1], self._shown)
         progress.optimizer.states = None  # until training ends
-        progress.n_iter = 0
         try:
             with self._device.session(self.program, self.batch, self._threads) as self._session:
-                for _ in range(epochs):
-                    if self._epoch(partial, on_epoch):
-                        break
+                stop = progress.n_iter > 0 and self._ends(partial)
+                while not stop and progress.n_iter < epochs:
+                    stop = self._epoch(partial, on_epoch)
         except KeyboardInterrupt as interrupt:
             self.interrupted = True
             interrupts.take(interrupt)
@@ -157,6 +158,28 @@ class Trainer:
         optimizer.states = self._own_states()
         changes = {"values": self.current_values(), "raw": self._raw(), "optimizer": optimizer}
         return self.progress.copy(**changes)
+
+    def state(self):
+        """Return what a trainer has besides its Progress: arrays and None, in a dict.
+
+        At the end of an epoch. Another trainer of the same network and data goes on from there,
+        given the Progress of :meth:`so_far` and this state, by :meth:`resume`.
+        """
+        best, order = self._best, self._last
+        if best is not None:
+            best = best[: 1 + bool(self.recipe.average)]
+            best = [self._device.download(self._layout, packed) for packed in best]
+        if order is not None:
+            order = order.astype(np.min_scalar_type(len(order)))
+        return {"best": best, "order": order}
+
+    def resume(self, state):
+        """Take over what :meth:`state` returned, before :meth:`fit`."""
+        if state.get("best") is not None:
+            best = [self._device.upload(self._layout, values) for values in state["best"]]
+            self._best = best[0], best[-1]
+        if state.get("order") is not None:
+            self._last = state["order"].astype(np.intp)
 
     def _raw(self):
         """Return copies of the raw parameters, or None without averaging."""
@@ -196,7 +219,11 @@ class Trainer:
         self._validate()
         self._count_improvement()
         progress.optimizer.epoch_ends(recipe, progress.t, self._to_lower())
-        stop = bool(finish())
+        return self._ends(partial, bool(finish()))
+
+    def _ends(self, partial, stop=False):
+        """Return whether training ends after the last epoch; `stop`: a callback said so."""
+        progress, recipe = self.progress, self.recipe
         planned = recipe.learning_rate in SCHEDULES  # runs to its end, unless stopped early
         waits = planned and not recipe.early_stopping
         if progress.no_improvement > recipe.n_iter_no_change and not waits:

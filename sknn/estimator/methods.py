@@ -9,6 +9,7 @@ from sklearn.utils import ClassifierTags, RegressorTags, metaestimators
 
 from .base import agree
 from .parameters import Array
+from .resuming import File
 from .tasks import Classification, Regression
 from .transactions import Method, consistent, fits
 
@@ -42,8 +43,9 @@ class _Predicts:
 
     @fits
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
-    ) -> Self:
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
+        resume_from: File = None,
+    ) -> Self:  # fmt: skip
         """Fit the network.
 
         Parameters
@@ -64,7 +66,8 @@ class _Predicts:
         sample_weight_val : array-like, default=None
             Sample weights of the validation data.
         """
-        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation=validation, resume_from=resume_from)
 
     @consistent
     def predict(self, X) -> Array:

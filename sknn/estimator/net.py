@@ -5,9 +5,10 @@ that its parameters describe (``_network``). Everything else is here: a fit is p
 :class:`Job`, the engine trains it, and the result is stored on the estimator (``_commit``).
 """
 
+import copy
 import zlib
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from numbers import Integral
 
 import numpy as np
@@ -45,6 +46,7 @@ from .callbacks import FitCallbacks
 from .inputs import TakesRows
 from .outcome import check_outcome
 from .parameters import Array
+from .resuming import Record, resume, traits_of
 from .scoring import check_scoring, score_of
 from .transactions import LATER, NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
@@ -81,6 +83,10 @@ class Job:
         Training data, and validation data or None.
     interrupted : bool
         Whether the user interrupted the fit before training began.
+    resumed : Record or None
+        The state of training to go on from, besides that of the estimator.
+    split : RandomState or None
+        The generator before it drew the data to hold back.
     """
 
     network: Network
@@ -97,6 +103,8 @@ class Job:
     data: Data | None = None
     held: Data | None = None
     interrupted: bool = False
+    resumed: Record | None = None
+    split: np.random.RandomState | None = None
 
     @classmethod
     def of(cls, net, network, dtype, first, incremental, score, attributes):
@@ -123,6 +131,9 @@ class Job:
             self.progress = Progress(net._first_values(self, inputs, targets, weights))
         else:
             self.progress = net._progress(self)
+        if self.resumed is not None:
+            self.seed = self.resumed.seed
+            self.progress = self.resumed.progress_of(net, self.progress)
 
     @property
     def _operations_of_a_step(self):
@@ -132,6 +143,11 @@ class Job:
             wanted = self.recipe.batch_size
             rows = self.data.batch_size(wanted if wanted == "auto" else min(wanted, rows))
         return 3 * self.network.operations * rows
+
+    @cached_property
+    def traits(self):
+        """What its data are recognized by, when a fit is resumed."""
+        return traits_of(self.data, self.held)
 
     @property
     def epochs(self):
@@ -168,19 +184,23 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
     def _fit(
         self, X, y=None, sample_weight=None, incremental=False, validation=(None, None, None),
-        classes=None,
+        classes=None, resume_from=None,
     ):  # fmt: skip
         """Validate everything, train, and store the result on the estimator.
 
         `validation` is X_val, y_val and their weights; `classes` are those passed to a partial fit.
+        To resume a fit is a warm start from the estimator in a checkpoint, and a record of what a
+        warm start does not continue.
         """
+        resumed = resume(self, resume_from)
         task = self._task()
         task.check()
         if incremental:
             self._check_incremental()
-        first = begins_anew(self, incremental)
+        first = resumed is None and begins_anew(self, incremental)
         inputs, targets = task.read(self._read, X, y, reset=first)
-        task.learn(targets, incremental, self.warm_start, classes)
+        if resumed is None:
+            task.learn(targets, incremental, self.warm_start, classes)
         vars(self).update(task.fitted())
         weights = task.weigh(sample_weight, inputs, targets, incremental)
         n_outputs = task.count_outputs(inputs, targets)
@@ -191,6 +211,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
         job.data = task.data(inputs, targets, weights, network)
         job.held = task.validation(self._read, *validation, network)
+        job.resumed = resumed
         job.start(self, inputs, targets, weights)
         if self.early_stopping and self.solver != "lbfgs" and job.held is None:
             stratify = task.stratify(job.data, network.outputs)
@@ -201,14 +222,18 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""
-        callbacks = FitCallbacks(self, X, y, job.epochs)
+        if job.resumed is not None:
+            job.resumed.check_job(job)
+        callbacks = FitCallbacks(
+            self, X, y, job.epochs, job.progress.n_iter, job.resumed and job.resumed.path
+        )
         begin = job.progress.values
         if not job.interrupted:
             self._train(job, callbacks)
         self._check_outcome(job, begin)
         self._commit(job, job.progress)
         callbacks.end()
-        if job.first and self._predicts_rows:
+        if self._predicts_rows and (job.first or job.resumed is not None):
             dtype = job.progress.values[0].dtype
             vars(self)[LATER] = partial(compile_ahead, job.network, dtype, job.data.source.key)
         return self
@@ -461,6 +486,9 @@ def hold_back(job, fraction, stratify=None, names=None):
     """
     rows = job.data.rows
     # scikit-learn's own words come first
+    if job.resumed is not None:
+        job.resumed.restore_before_split(job.random_state)
+    job.split = copy.deepcopy(job.random_state)
     why = (
         "The validation set is too small. Increase 'validation_fraction' or the size of your "
         "dataset."
@@ -506,9 +534,13 @@ def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
         job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
         job.random_state, job.seed,
     )  # fmt: skip
+    if job.resumed is not None:
+        trainer.resume(job.resumed.trainer)
+        job.resumed.restore(job.random_state)
+    record = None if job.incremental else partial(Record.of, job, trainer)
 
     def begin_epoch():
-        finish = callbacks.begin_epoch(lambda other: other._commit(job, trainer.so_far()))
+        finish = callbacks.begin_epoch(lambda other: other._commit(job, trainer.so_far()), record)
         if after_epoch is None:
             return finish
 

@@ -109,6 +109,12 @@ def _check_call(estimator, method, args, kwargs):
         raise TypeError(why) from None
 
 
+#: The last parameter in the docstring of every fit that can be resumed.
+_RESUMES = """
+resume_from : str or path-like, default=None
+    A checkpoint (see :class:`sknn.callbacks.Checkpoint`) of a fit of the same data with the same
+    parameters, to go on with, to the same bits as if that fit had not been stopped; a fit that was
+    complete is returned. `max_iter`, `n_jobs`, `device` and `verbose` may differ. None: begin."""
 #: Final sections of the docstring of every fit.
 _OUTCOME = """
 
@@ -129,7 +135,8 @@ def fits(method: Method) -> Method:
     """Make a method a fit: it validates parameters, is atomic, and is documented as such."""
     made = all_or_nothing(_fit_context(prefer_skip_nested_validation=True)(method))
     if made.__doc__:  # None with python -OO
-        made.__doc__ = inspect.cleandoc(made.__doc__) + _OUTCOME
+        more = _RESUMES if "resume_from" in inspect.signature(method).parameters else ""
+        made.__doc__ = inspect.cleandoc(made.__doc__) + more + _OUTCOME
     return made
 
 

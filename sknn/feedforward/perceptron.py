@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,10 +13,12 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine import interrupts
+from ..engine.data import Data
 from ..engine.devices import HOST, device_named
 from ..engine.lowering import compile_ahead
 from ..engine.network import Network
 from ..engine.prediction import finite, predict
+from ..engine.training import Progress
 from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..estimator.base import agree
@@ -24,6 +26,7 @@ from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, validated, weigh_samples
 from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
+from ..estimator.resuming import File, Record, resume, traits_of
 from ..estimator.transactions import LATER, NeuralEstimator, consistent, fits
 from ..files.codec import check_counts, storable
 from ..files.records import check_arrays
@@ -127,7 +130,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         agree("_state", self._state.weights.shape, (self.n_features_in_, units))
 
     @fits
-    def fit(self, X, y, sample_weight=None) -> Self:
+    def fit(self, X, y, sample_weight=None, *, resume_from: File = None) -> Self:
         """Fit the perceptron.
 
         Parameters
@@ -139,8 +142,9 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights, which multiply the learning rate; samples with weight 0 are skipped.
         """
-        first = not (self.warm_start and hasattr(self, "coef_"))
-        return self._fit(X, y, sample_weight, self.max_iter, first)
+        resumed = resume(self, resume_from)
+        first = resumed is None and not (self.warm_start and hasattr(self, "coef_"))
+        return self._fit(X, y, sample_weight, self.max_iter, first, resumed)
 
     @fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
@@ -160,7 +164,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, None, not hasattr(self, "coef_"))
 
-    def _fit(self, X, y, sample_weight, epochs, first):
+    def _fit(self, X, y, sample_weight, epochs, first, resumed=None):
         """Train for at most `epochs` epochs; None is one pass of a partial fit."""
         X, y = validated(self, sound(X), y, accept_sparse="csr", reset=first)
         check_classification_targets(y)
@@ -178,11 +182,23 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         pass_over = device.perceptron(
             state, Source(X), numbers, weights, self.learning_rate_init, self.fit_intercept
         )
-        callbacks = FitCallbacks(self, X, y, epochs or 1)
         random_state = check_random_state(self.random_state)
         order = np.arange(X.shape[0])
-        errors, losses = [], []
+        traits = cache(lambda: traits_of(Data(Source(X), numbers, weights, order), None))
+        done = 0
+        if resumed is not None:
+            resumed.check(traits(), epochs)
+            resumed.restore(random_state)
+            done = resumed.progress.n_iter
+        callbacks = FitCallbacks(self, X, y, epochs or 1, done, resumed and resumed.path)
         before = ([], []) if first else (self.errors_, self.loss_curve_)
+        errors, losses = ([] if not done else curve[-done:] for curve in before)
+        before = [curve[: len(curve) - done] for curve in before]
+        converged = errors[-1:] == [0]
+
+        def record():
+            now = copy.deepcopy(random_state)
+            return Record(0, now, None, Progress([], n_iter=len(errors)), {}, traits())
 
         def commit(other):
             vars(other).update(state.attributes())
@@ -191,8 +207,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             other.errors_, other.loss_curve_ = before[0] + errors, before[1] + losses
 
         try:
-            for epoch in range(epochs or 1):
-                finish = callbacks.begin_epoch(commit)
+            for epoch in range(done, done if converged else epochs or 1):
+                finish = callbacks.begin_epoch(commit, record if epochs else None)
                 rows = random_state.permutation(order) if self.shuffle else order
                 wrong, loss = pass_over(rows)
                 if not np.isfinite([wrong, loss]).all():

@@ -19,6 +19,7 @@ from ..estimator.base import agree
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
 from ..estimator.net import Job, begins_anew, train_by_minibatches
 from ..estimator.parameters import COUNT, FRACTION, Array, Parameters, fitted, param
+from ..estimator.resuming import File, resume
 from ..estimator.scoring import minus_loss
 from ..estimator.transactions import consistent, fits
 from ..layers import LSTM, Activation, Dense
@@ -240,7 +241,7 @@ class CharRNN(
     # --- fitting
 
     @fits
-    def fit(self, X, y=None, *, X_val=None) -> Self:
+    def fit(self, X, y=None, *, X_val=None, resume_from: File = None) -> Self:
         """Learn the vocabulary and fit the network.
 
         Parameters
@@ -255,7 +256,7 @@ class CharRNN(
             Validation texts, scored after each epoch. With early stopping they are used in place of
             held-back text.
         """
-        return self._fit(X, y, X_val, False)
+        return self._fit(X, y, X_val, resume_from=resume_from)
 
     @fits
     def partial_fit(self, X, y=None) -> Self:
@@ -268,25 +269,30 @@ class CharRNN(
         y : Ignored
             Not used, present for API consistency by convention.
         """
-        return self._fit(X, y, None, True)
+        return self._fit(X, y, incremental=True)
 
-    def _fit(self, X, y, X_val, incremental):
+    def _fit(self, X, y, X_val=None, incremental=False, resume_from=None):
         """Check everything, then train."""
         if incremental:
             self._check_incremental()
-        first = begins_anew(self, incremental)
-        train, held = self._read_texts(as_texts(X, to_fit=True), X_val, first)
+        resumed = resume(self, resume_from)
+        first = resumed is None and begins_anew(self, incremental)
+        train, held = self._read_texts(as_texts(X, to_fit=True), X_val, first, resumed is None)
         network = self._network(max((len(text) - 1 for text in train), default=1))
         dtype = self._computing_dtype(train if first else None)
         job = Job.of(self, network, dtype, first, incremental, minus_loss, {})
         how = network, dtype, self.batch_size, self.reduction
         job.data = make_streams(train, "X", *how)
         job.held = None if held is None else make_streams(held, "X_val", *how)
+        job.resumed = resumed
         job.start(self)
         return self._learn(job, X, y)
 
-    def _read_texts(self, texts, X_val, first):
-        """Return training and validation texts as numbers; learn or check the vocabulary."""
+    def _read_texts(self, texts, X_val, first, count):
+        """Return training and validation texts as numbers; learn or check the vocabulary.
+
+        `count` says whether to count their characters.
+        """
         if first:
             self._characters = Characters.learn(texts, self.unknown, self.min_count)
             ends = [""] if self.boundaries else []
@@ -297,7 +303,8 @@ class CharRNN(
         counts = np.bincount(np.concatenate(codes), minlength=len(self.vocabulary_))
         if self.boundaries:
             counts[-1] -= len(texts)  # the same token starts and ends a text; only ends count
-        self.character_counts_ = counts if first else self.character_counts_ + counts
+        if count:
+            self.character_counts_ = counts if first else self.character_counts_ + counts
         if X_val is not None:
             return codes, self._numbers(as_texts(X_val, "X_val", to_fit=True), "X_val")
         return self._hold_back(codes) if self.early_stopping else (codes, None)
@@ -362,12 +369,16 @@ class CharRNN(
             _print("".join(map(characters.decode, codes)))
 
         kind = StepRecorder if self.record_steps else Trainer
-        trainer = train_by_minibatches(
-            job, callbacks, kind, print_sample if self.sample_chars else None
-        )
-        before = None if job.first else getattr(self, "step_loss_curve_", None)
-        losses = (before or []) + trainer.step_losses if self.record_steps else None
-        job.attributes["step_loss_curve_"] = losses
+        train_by_minibatches(job, callbacks, kind, print_sample if self.sample_chars else None)
+
+    def _progress(self, job):
+        progress = super()._progress(job)
+        progress.step_loss_curve = list(getattr(self, "step_loss_curve_", None) or ())
+        return progress
+
+    def _commit(self, job, progress):
+        super()._commit(job, progress)
+        self.step_loss_curve_ = progress.step_loss_curve if self.record_steps else None
 
     def _attributes(self, network, values):
         return super()._attributes(network, values) | {"_n_features_out": int(self.hidden_size)}

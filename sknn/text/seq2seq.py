@@ -17,6 +17,7 @@ from ..estimator.checks import check_given
 from ..estimator.groups import LayeredTraining, Scalar
 from ..estimator.methods import partial_fits
 from ..estimator.parameters import COUNT, Array, Parameters, fitted, param
+from ..estimator.resuming import File
 from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, EncoderDecoder, Layer
 from ..layers.base import MOST
@@ -188,7 +189,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
     # --- fitting
 
     @fits
-    def fit(self, X, y, *, X_val=None, y_val=None) -> Self:
+    def fit(self, X, y, *, X_val=None, y_val=None, resume_from: File = None) -> Self:
         """Learn the vocabularies and fit the network.
 
         Parameters
@@ -202,7 +203,7 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
             Validation pairs, scored after each epoch. With early stopping they are used in place of
             held-back pairs.
         """
-        return self._fit(X, y, validation=(X_val, y_val, None))
+        return self._fit(X, y, validation=(X_val, y_val, None), resume_from=resume_from)
 
     @partial_fits
     def partial_fit(self, X, y) -> Self:

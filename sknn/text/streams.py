@@ -144,16 +144,7 @@ class Streams(Data):
 
 
 class StepRecorder(Trainer):
-    """A Trainer of streams that records the loss of each step, the mean over its symbols.
-
-    Attributes
-    ----------
-    step_losses : list of float
-    """
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.step_losses = []
+    """A Trainer of streams that records the loss of each step, the mean over its symbols."""
 
     def _run(self, rows, rates, counted, bound):
         total = 0.0
@@ -161,7 +152,8 @@ class StepRecorder(Trainer):
             part = slice(step * self.batch, (step + 1) * self.batch)
             here = bound | {name: bound[name][part] for name in ("lengths", "resets")}
             loss = super()._run(rows[part], rates[step : step + 1], counted + step, here)
-            self.step_losses.append(float(loss) / int(here["lengths"].sum()))
+            mean = float(loss) / int(here["lengths"].sum())
+            self.progress.step_loss_curve.append(mean)
             total += loss
         return total
 

@@ -1,0 +1,5 @@
+"""Callbacks to follow a long fit, through scikit-learn's protocol: ``net.set_callbacks(...)``."""
+
+from .checkpoint import Checkpoint
+
+__all__ = ["Checkpoint"]
