@@ -1,6 +1,7 @@
 """A diagnosis of training: what the units, the gradients and the steps of each layer are like."""
 
 from dataclasses import dataclass, fields
+from html import escape
 from os import PathLike
 
 import numpy as np
@@ -107,15 +108,16 @@ class Diagnosis:
         return frame
 
     def __str__(self):
-        return as_text(_HEADER, self._cells(), _SIDES, self._foot())
+        return as_text(_HEADER, self._cells(), _SIDES, self._sentences())
 
     def _repr_html_(self):
-        return framed(as_html(_HEADER, self._cells(), self._foot()))
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self._sentences())
+        return framed(as_html(_HEADER, self._cells(), [])) + said
 
     def _cells(self):
         return [[_shown(getattr(row, name)) for name in _COLUMNS] for row in self.rows]
 
-    def _foot(self):
+    def _sentences(self):
         loss = [] if self.loss is None else [f"The loss is {self.loss:.4g}."]
         return [*loss, *(self.findings or ["Nothing looks wrong."])]
 
@@ -179,11 +181,11 @@ def diagnose(estimator, X, y=None, *, sample_weight=None) -> Diagnosis:
     >>> from sklearn.datasets import load_iris
     >>> from sknn import MLPNetClassifier, diagnose
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = MLPNetClassifier((5, 5), max_iter=500, random_state=0).fit(X, y)
-    >>> net.intercepts_[0][:4] = -100  # these will not respond to any sample
+    >>> net = MLPNetClassifier((10,), solver="lbfgs", max_iter=500, random_state=1).fit(X, y)
+    >>> net.intercepts_[0][:] = [-100] * 8 + [9, 9]  # eight will not respond to any sample
     >>> layer, what, *advice = diagnose(net, X, y).findings[0].split(": ")
     >>> print(layer, what, sep=": ")
-    layers.0: 4 of 5 units are dead for these samples
+    layers.0: 8 of 10 units are dead for these samples
     """
     net = _network_of(estimator)
     check_is_fitted(estimator)
