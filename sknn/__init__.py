@@ -5,6 +5,7 @@ from .autoencoders.dense import AutoencoderTransformer
 from .autoencoders.outliers import ReconstructionOutlierDetector
 from .autoencoders.sequence import SequenceAutoencoderTransformer
 from .autoencoders.variational import VariationalAutoencoderTransformer
+from .diagnosis.diagnose import diagnose
 from .estimator.saving import load, save
 from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
 from .feedforward.perceptron import PerceptronClassifier
@@ -38,6 +39,7 @@ __all__ = [
     "Seq2SeqRNN",
     "SequenceAutoencoderTransformer",
     "VariationalAutoencoderTransformer",
+    "diagnose",
     "load",
     "save",
 ]

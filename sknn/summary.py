@@ -77,7 +77,7 @@ class Summary:
         """Return the rows as a pandas DataFrame, with layers as text."""
         import pandas as pd
 
-        rows = [row._replace(layer=_words(row.layer)) for row in self.rows]
+        rows = [row._replace(layer=words(row.layer)) for row in self.rows]
         frame = pd.DataFrame(rows, columns=Row._fields)
         return frame if self._from_file else frame.drop(columns="first")
 
@@ -90,31 +90,16 @@ class Summary:
         return (*_HEADER, "first values") if self._from_file else _HEADER
 
     def __str__(self):
-        table = [self._header, *self._cells()]
-        widths = [max(map(len, column)) for column in zip(*table)]
-        lines = [
-            "  ".join(map("{:{}{}}".format, cells, _SIDES, widths)).rstrip() for cells in table
-        ]
-        rule = "-" * max(map(len, lines))
-        return "\n".join([lines[0], rule, *lines[1:], rule, self._totals()])
+        return as_text(self._header, self._cells(), _SIDES, [self._totals()])
 
     def _repr_html_(self):
-        head = "".join(f"<th>{escape(name)}</th>" for name in self._header)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-            for cells in self._cells()
-        )
-        foot = f'<td colspan="{len(self._header)}">{escape(self._totals())}</td>'
-        return (
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-            f"<tfoot><tr>{foot}</tr></tfoot></table>"
-        )
+        return as_html(self._header, self._cells(), [self._totals()])
 
     def _cells(self):
         return [
             (
                 row.path,
-                _words(row.layer),
+                words(row.layer),
                 " x ".join(map(str, row.output_shape)),
                 f"{row.parameters:,}",
                 f"{row.multiply_adds:,}",
@@ -133,11 +118,61 @@ class Summary:
 _HEADER, _SIDES = ("name", "layer", "output shape", "parameters", "multiply-adds"), "<<<>><"
 
 
-def _words(layer):
+def words(layer):
     """Return a layer's class name, with its activation in parentheses."""
     function = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
     function = getattr(function, "function", function)
     return type(layer).__name__ + (f"({function})" if function else "")
+
+
+def as_text(header, rows, sides, foot):
+    """Return a table as text.
+
+    Parameters
+    ----------
+    header : sequence of str
+    rows : list of sequences of str
+    sides : str
+        For each column '<' or '>', the side that it is aligned to.
+    foot : list of str
+        Lines below the table.
+    """
+    table = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    lines = ["  ".join(map("{:{}{}}".format, cells, sides, widths)).rstrip() for cells in table]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:], rule, *foot])
+
+
+def as_html(header, rows, foot):
+    """Return the table of :func:`as_text` as HTML, in the style of the page."""
+
+    def line(kind, cells):
+        return f"<tr>{''.join(f'<{kind}>{escape(cell)}</{kind}>' for cell in cells)}</tr>"
+
+    body = "".join(line("td", cells) for cells in rows)
+    foot = "".join(f'<tr><td colspan="{len(header)}">{escape(text)}</td></tr>' for text in foot)
+    return (
+        f"<table><thead>{line('th', header)}</thead><tbody>{body}</tbody>"
+        f"<tfoot>{foot}</tfoot></table>"
+    )
+
+
+def framed(table):
+    """Return an HTML table in a frame of its own style, in which a wide one scrolls."""
+    return f'<style>{_STYLE}</style><div class="sknn-table">{table}</div>'
+
+
+#: Names and layers are aligned to the left, numbers to the right, whatever the page does.
+_STYLE = """
+.sknn-table { overflow-x: auto; margin: 0.5em 0; }
+.sknn-table table { border-collapse: collapse; font-size: 0.9em; margin: 0; }
+.sknn-table th, .sknn-table td { padding: 0.2em 0.7em; text-align: right; white-space: nowrap; }
+.sknn-table :is(th, td):nth-child(-n + 2), .sknn-table tfoot td { text-align: left; }
+.sknn-table thead th { border-bottom: 1px solid; }
+.sknn-table tbody tr:last-child td { border-bottom: 1px solid; }
+.sknn-table tfoot td { white-space: normal; }
+"""
 
 
 def summarize(layers, input_shape, read=None):

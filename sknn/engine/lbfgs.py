@@ -6,13 +6,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from . import interrupts
 from .blas import one_thread
-from .devices import device_named
-from .lowering import program
-from .prediction import CHUNK, amounts
+from .gradients import LossSum
+from .prediction import amounts
 from .warn import warn
-
-#: Bytes for the activations of a chunk, which the backward pass needs.
-_CHUNK_BYTES = 32 * 2**20
 
 
 class Objective:
@@ -22,42 +18,23 @@ class Objective:
 
     Attributes
     ----------
-    layout : Layout
-    size : int
-        Number of variables, without the padding after the last parameter: NumPy releases the GIL
-        for arrays of more than 500 elements.
-    session : object
-        The device's session; the objective can be called in its context.
+    losses : LossSum
+        The sum of the losses; the objective can be called in the context of its session.
     """
 
     def __init__(self, recipe, network, data):
-        self._device = device = device_named(recipe.device)
-        self._n_rows = len(data.rows)
-        width = device.training_width(network, self._n_rows, np.dtype(float))
-        keys = data.source.key, data.targets.key
-        made = program(network, "float64", width, "gradient", *keys, device=device)
-        self._chunk = min(self._n_rows, CHUNK, made.rows_within(_CHUNK_BYTES))
-        self.layout, parts = made.layout, {p: made.layout.part(p) for p in made.layout.parameters}
-        self.size = max(part.stop for part in parts.values())
-        packed, gradient = device.zeros(self.layout), device.zeros(self.layout)
-        self._packed, self._gradient = packed[: self.size], gradient[: self.size]
-        threads = device.threads(network, min(self._n_rows, CHUNK), recipe.n_jobs)
-        self.session = device.session(made, self._chunk, threads, gradient)
-        once = data.once(self._chunk)
-        self.session.bind(packed, data.source, data.targets, data.weights, once.rows, **once.bound)
+        self.losses = LossSum(network, np.dtype(float), data, recipe)
+        layout = self.losses.layout
         self._sum = amounts(data.weights, data.steps, data.rows).sum()
         self._penalized = [
-            (part, *p.penalties(recipe.alpha, recipe.l1))
-            for p, part in parts.items()
+            (layout.part(p), *p.penalties(recipe.alpha, recipe.l1))
+            for p in layout.parameters
             if p.penalized and p.trainable
         ]
 
     def __call__(self, packed):
         """Return the loss and a new array with its gradient."""
-        self._device.write(self._packed, packed)
-        self._device.write(self._gradient, 0.0)
-        loss = self.session.run(self._n_rows, self._chunk, accumulate=True)  # sums, not means
-        gradient = self._device.read(self._gradient)
+        loss, gradient = self.losses(packed)
         for part, l2, l1 in self._penalized:
             w = packed[part]
             loss += 0.5 * l2 * (w @ w) + l1 * np.abs(w).sum()
@@ -68,9 +45,9 @@ class Objective:
 def fit_lbfgs(recipe, network, progress, train, on_step):
     """Train with full-batch L-BFGS, in float64."""
     objective = Objective(recipe, network, train)
-    layout = objective.layout
-    with objective.session, one_thread():
-        first = layout.pack(progress.values, np.zeros(layout.size))[: objective.size]
+    layout, size = objective.losses.layout, objective.losses.size
+    with objective.losses.session, one_thread():
+        first = layout.pack(progress.values, np.zeros(layout.size))[:size]
         last = [first]
         options = {"maxfun": recipe.max_fun, "maxiter": recipe.max_iter, "gtol": recipe.tol}
 

@@ -40,7 +40,7 @@ from ..layers import (
 )
 from ..layers.augmentation import Augmentation
 from ..layers.base import path_of
-from ..summary import Summary, summarize
+from ..summary import Summary, framed, summarize
 from .base import agree
 from .callbacks import FitCallbacks
 from .inputs import TakesRows
@@ -383,6 +383,25 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         inputs = self._read(X)
         weights = self._up_to(layer, inputs)
         return inputs.shaped(finite(inputs.run(weights, self.n_jobs)), weights.network)
+
+    def _runner(self, X, y=None):
+        """Return a function that returns what a part of the network, given its weights, outputs.
+
+        The outputs are those for X, in the form of :meth:`activations`; they may not be finite. y
+        is for networks that read it.
+        """
+        inputs = self._read(X)
+        return lambda weights: inputs.shaped(inputs.run(weights, self.n_jobs), weights.network)
+
+    def _html_repr(self):
+        """Return scikit-learn's diagram, for a fitted network with its table of layers below."""
+        diagram = super()._html_repr()
+        if not self.__sklearn_is_fitted__():
+            return diagram
+        try:
+            return diagram + framed(self.summary()._repr_html_())
+        except ValueError:  # the user has replaced weights by others that do not fit
+            return diagram
 
     @property
     @consistent

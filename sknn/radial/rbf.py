@@ -267,6 +267,7 @@ class _BaseRBFNet(LayeredNet):
             )
         weights = self._first_weights(len(centers), network.outputs, random_state)
         values = [centers.T, widths, *weights]
+        job.network = _sized(network, values)
         return [np.ascontiguousarray(value, job.dtype) for value in values]
 
     @property
@@ -325,6 +326,11 @@ class _BaseRBFNet(LayeredNet):
                 )
         return super()._values_for(_sized(network, self._weights.values), dtype)
 
+    def _progress(self, job):
+        progress = super()._progress(job)
+        job.network = _sized(job.network, progress.values)
+        return progress
+
     # --- training
 
     def _check_outcome(self, job, begin):
@@ -337,7 +343,6 @@ class _BaseRBFNet(LayeredNet):
             )
 
     def _train(self, job, callbacks):
-        job.network = _sized(job.network, job.progress.values)
         if self._solves:
             self._solve(job, callbacks)
             return

@@ -458,8 +458,11 @@ class CharRNN(
             One array per text; with `boundaries` the first row belongs to the start token.
         """
         check_is_fitted(self)
+        return [finite(some) for some in self._runner(X)(self._up_to(layer))]
+
+    def _runner(self, X, y=None):
         texts = self._numbers(as_texts(X), ends=False)
-        return [finite(some) for some in all_outputs(self._up_to(layer), texts, self.n_jobs)]
+        return lambda weights: all_outputs(weights, texts, self.n_jobs)
 
     def _write(self, n_chars, prime, temperature, top_k, random_state):
         """Yield the numbers of sampled characters, some at a time."""

@@ -364,8 +364,12 @@ class Seq2SeqRNN(_PairsTraining, Vocabulary, _Search, TextLayers, TextNet):
             For each pair, one row before each character of the output and one before its end.
         """
         check_is_fitted(self)
-        outputs = self._pairs(*_as_pairs(X, y)).outputs(self._up_to(layer), self.n_jobs)
-        return [finite(some) for some in outputs]
+        return [finite(some) for some in self._runner(X, y)(self._up_to(layer))]
+
+    def _runner(self, X, y=None):
+        check_given(self, y)
+        pairs = self._pairs(*_as_pairs(X, y))
+        return lambda weights: pairs.outputs(weights, self.n_jobs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -119,6 +119,10 @@ class Streams(Data):
 
     carries = True
 
+    def part(self, places):
+        by_place = {name: getattr(self, name)[places] for name in ("rows", "lengths", "resets")}
+        return replace(self, **by_place)
+
     def batch_size(self, wanted):
         return len(self.carry)
 

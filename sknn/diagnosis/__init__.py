@@ -1,0 +1,1 @@
+"""What may be wrong with the training of a network."""
