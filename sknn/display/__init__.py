@@ -8,7 +8,7 @@ from .activations import ActivationMapDisplay
 from .codes import CodeDisplay, LatentGridDisplay
 from .curves import LossCurveDisplay
 from .filters import FilterDisplay
-from .reconstructions import ReconstructionDisplay
+from .reconstructions import ReconstructionDisplay, SequenceReconstructionDisplay
 from .text import TextProbabilityDisplay
 from .units import DecisionRegionDisplay, RadialUnitsDisplay
 
@@ -21,5 +21,6 @@ __all__ = [
     "LossCurveDisplay",
     "RadialUnitsDisplay",
     "ReconstructionDisplay",
+    "SequenceReconstructionDisplay",
     "TextProbabilityDisplay",
 ]

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from ..estimator.net import place_of
 from ..layers import Activation, BatchNormalization
 from ..layers.base import path_of
-from .base import Display, add_scale, check_choice, network_in, pyplot, wrong_estimator
+from .base import Display, add_scale, check_choice, check_count, network_in, pyplot, wrong_estimator
 from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, value_range, wrapped
 
 #: Maps in a line.
@@ -69,6 +70,7 @@ class ActivationMapDisplay(Display):
             This display.
         """
         check_choice("scale", scale, {"layer", "map"})
+        check_count("n_maps", n_maps, 1)
         images = as_images(self.images, name="images")
         mosaics, titles = [], []
         for name, maps in self.maps.items():
@@ -164,9 +166,10 @@ class ActivationMapDisplay(Display):
         _, X = network_in(estimator, X)
         names = _image_layers(net) if layers is None else layers
         maps = {}
-        for layer in [names] if isinstance(names, (int, str)) else names:
-            name = layer if isinstance(layer, str) else path_of(net.layers_[layer], "layers", layer)
-            maps[name] = net.activations(X, layer)
+        for layer in [names] if np.ndim(names) == 0 else names:
+            place = place_of(layer, net.layers_)
+            name = path_of(net.layers_[place], "layers", place)
+            maps[name] = net.activations(X, place)
             if maps[name].ndim != 4:
                 raise ValueError(
                     f"The outputs of layer {layer!r} have the shape {maps[name].shape[1:]}; "

@@ -1,5 +1,7 @@
 """What all displays share: matplotlib, axes and their division, the network in an estimator."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -98,11 +100,11 @@ def add_scale(ax, artist, label, below=False):
     return bar
 
 
-def legend_above(ax):
+def legend_above(ax, height=1.0, **kwargs):
     """Draw the legend above the axes, where it hides nothing."""
     ax.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, frameon=False, fontsize="small",
-        columnspacing=1.2, handletextpad=0.5,
+        loc="lower center", bbox_to_anchor=(0.5, height), ncols=6, frameon=False, fontsize="small",
+        columnspacing=1.2, handletextpad=0.5, **kwargs,
     )  # fmt: skip
 
 
@@ -110,6 +112,12 @@ def check_choice(name, value, options):
     """Raise ValueError if a parameter is none of its options."""
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} is {value!r}; expected one of {sorted(options)}.")
+
+
+def check_count(name, value, least):
+    """Raise ValueError if a parameter is not an integer of at least `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; expected an int of at least {least}.")
 
 
 class Display:
@@ -123,8 +131,11 @@ class Display:
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 
-    def _grid(self, ax, figsize, rows, columns, **ratios):
-        """Return axes in a grid: those given, or parts of the given one or of a new figure."""
+    def _grid(self, ax, figsize, rows, columns, sharex=False, sharey=False, **ratios):
+        """Return axes in a grid: those given, or parts of the given one or of a new figure.
+
+        Axes that are made here share their scales and the labels of these, if asked for.
+        """
         pyplot(type(self).__name__)
         from matplotlib.axes import Axes
         from matplotlib.gridspec import GridSpecFromSubplotSpec
@@ -150,5 +161,13 @@ class Display:
         grid = GridSpecFromSubplotSpec(rows, columns, subplot_spec=place, **ratios)
         self.axes_ = np.empty((rows, columns), dtype=object)
         for where in np.ndindex(rows, columns):
-            self.axes_[where] = ax.figure.add_subplot(grid[where])
+            first = self.axes_[0, 0]
+            panel = ax.figure.add_subplot(
+                grid[where], sharex=first if sharex else None, sharey=first if sharey else None
+            )
+            panel.tick_params(
+                labelbottom=not sharex or where[0] == rows - 1,
+                labelleft=not sharey or where[1] == 0,
+            )
+            self.axes_[where] = panel
         return self.axes_

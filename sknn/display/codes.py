@@ -4,13 +4,14 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from ..autoencoders.variational import VariationalAutoencoderTransformer
-from .base import Display, class_colors, network_in, pyplot, wrong_estimator
+from .base import Display, check_count, class_colors, network_in, pyplot, wrong_estimator
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
 
+#: Most different numbers that are taken as classes.
+_MOST_CLASSES = 20
 #: Share of the codes on either side of the grid, in percent.
 _OUTSIDE = 2
 
@@ -23,7 +24,7 @@ class CodeDisplay(Display):
     places : array-like of shape (n_samples, 2)
         The places of the samples.
     y : array-like of shape (n_samples,) or None, default=None
-        Classes, or numbers if they are float.
+        Classes, or numbers, if there are more than 20 different ones.
     names : pair of str, default=("code 1", "code 2")
         Names of the dimensions.
 
@@ -81,8 +82,8 @@ class CodeDisplay(Display):
             self.points_.append(ax.scatter(*places.T, **{"color": "C0", **options}))
         else:
             check_consistent_length(places, self.y)
-            y = np.asarray(self.y)
-            if type_of_target(y) == "continuous":
+            y = column_or_1d(self.y)
+            if y.dtype.kind in "fiu" and len(np.unique(y)) > _MOST_CLASSES:
                 self.points_.append(ax.scatter(*places.T, c=y, **options))
                 self.colorbar_ = ax.figure.colorbar(self.points_[0], ax=ax, label=label)
                 self.colorbar_.outline.set_visible(False)
@@ -119,7 +120,7 @@ class CodeDisplay(Display):
         X : array-like
             The samples, in any form that `transform` accepts.
         y : array-like of shape (n_samples,) or None, default=None
-            Classes, or numbers if they are float.
+            Classes, or numbers, if there are more than 20 different ones.
         reducer, label, ax, **kwargs
             As in :meth:`from_predictions`.
 
@@ -144,7 +145,7 @@ class CodeDisplay(Display):
         codes : array-like of shape (n_samples, n_components)
             The codes.
         y : array-like of shape (n_samples,) or None, default=None
-            Classes, or numbers if they are float.
+            Classes, or numbers, if there are more than 20 different ones.
         reducer : transformer or None, default=None
             What takes codes of more than two dimensions to two: a clone of it is fitted to the
             codes. None: principal components.
@@ -289,6 +290,7 @@ class LatentGridDisplay(Display):
             The display, drawn.
         """
         pyplot(f"{cls.__name__}.from_estimator")
+        check_count("n", n, 1)
         net, _ = network_in(estimator)
         if not (hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform")):
             raise wrong_estimator(cls, estimator, "an autoencoder")

@@ -83,7 +83,7 @@ class LossCurveDisplay(Display):
         kinds = _chosen(history, curves)
         ratios = [2 if kind == "loss" else 1 for kind in kinds]
         figsize = (6.4, 1.3 + 1.35 * sum(ratios) if len(kinds) > 1 else 4.2)
-        axes = self._grid(ax, figsize, len(kinds), 1, height_ratios=ratios)
+        axes = self._grid(ax, figsize, len(kinds), 1, True, height_ratios=ratios)
         self.lines_, self.best_lines_ = {}, []
         single = {"marker": "o"} if len(history) == 1 else {}
         for panel, (kind, names) in zip(axes.flat, kinds.items()):
@@ -106,13 +106,9 @@ class LossCurveDisplay(Display):
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
-            if panel is not axes[0, 0]:
-                panel.sharex(axes[0, 0])
-        for panel in axes[:-1].flat:
-            panel.tick_params(labelbottom=False)
+            if len(history) > 1:
+                panel.set_xlim(history.index[0], history.index[-1])
         axes[-1, 0].set_xlabel("epoch")
-        if len(history) > 1:
-            axes[0, 0].set_xlim(history.index[0], history.index[-1])
         if len(axes[0, 0].lines) > 1:
             axes[0, 0].legend(frameon=False)
         return self

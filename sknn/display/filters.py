@@ -5,7 +5,7 @@ import numpy as np
 from ..estimator.net import place_of
 from ..layers import Conv2DTranspose
 from ..layers.base import path_of, size
-from .base import Display, add_scale, check_choice, network_in, pyplot, wrong_estimator
+from .base import Display, add_scale, check_choice, check_count, network_in, pyplot, wrong_estimator
 from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, wrapped
 
 _CHANNELS = {"auto", "rgb", "each", "mean"}
@@ -81,6 +81,8 @@ class FilterDisplay(Display):
             This display.
         """
         check_choice("channels", channels, _CHANNELS)
+        if n_columns is not None:
+            check_count("n_columns", n_columns, 1)
         filters = as_images(self.filters, name="filters")
         n, n_channels = len(filters), filters.shape[-1]
         if channels == "auto":
@@ -220,7 +222,7 @@ def _as_filters(kernel, filters_last, image_shape):
     seen = image_shape is None or size(tuple(image_shape)) != kernel.shape[1]
     if kernel.shape[0] == kernel.shape[1] or seen:
         kernel = kernel.T
-    return as_images(kernel, image_shape, "The layer's weights")
+    return as_images(kernel, image_shape, "kernel")
 
 
 def _classes(net, n):

@@ -129,8 +129,9 @@ class Mosaic:
     @property
     def aspect(self):
         """Width over height."""
-        height, width = self.pixels.shape[:2]
-        return width / height
+        lines, columns, height, width = self.images.shape[:4]
+        down, across = self.gap
+        return (columns * (width + across) - across) / (lines * (height + down) - down)
 
     def show(self, ax, **kwargs):
         """Draw the mosaic on axes without ticks; returns the image."""

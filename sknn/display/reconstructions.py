@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 
-from .base import Display, network_in, pyplot, wrong_estimator
+from .base import Display, check_count, legend_above, network_in, pyplot, wrong_estimator
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
 
 #: Images drawn unless others are chosen.
@@ -84,10 +84,7 @@ width)
             This display.
         """
         originals = as_images(self.originals, name="originals")
-        rows = np.arange(len(originals))
-        rows = rows[:samples] if isinstance(samples, Integral) else rows[np.asarray(samples)]
-        if not len(rows):
-            raise ValueError(f"samples is {samples!r}; expected at least one sample.")
+        rows = _chosen(len(originals), samples)
         lines = {"original": originals}
         if self.noisy is not None:
             lines["noisy"] = as_images(self.noisy, name="noisy")
@@ -150,17 +147,7 @@ width)
         net, _ = network_in(estimator)
         if image_shape is None:
             image_shape = getattr(net, "image_shape_", None)
-        given = X if X_noisy is None else X_noisy
-        if hasattr(estimator, "reconstruct"):
-            found = estimator.reconstruct(given)
-        elif hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform"):
-            found = estimator.inverse_transform(estimator.transform(given))
-        elif hasattr(net, "reconstruct") and net is not estimator:
-            found = net.reconstruct(given)
-        else:
-            raise wrong_estimator(
-                cls, estimator, "an autoencoder, or a transformer with an inverse_transform"
-            )
+        X, X_noisy, found = _reconstructed(cls, estimator, X, X_noisy)
         return cls.from_predictions(
             X, found, X_noisy=X_noisy, image_shape=image_shape, samples=samples, labels=labels,
             show_errors=show_errors, ax=ax, **kwargs,
@@ -203,6 +190,193 @@ width)
         return display.plot(
             ax=ax, samples=samples, labels=labels, show_errors=show_errors, **kwargs
         )
+
+
+class SequenceReconstructionDisplay(Display):
+    """Sequences, or rows of features, as curves, and their reconstructions over them.
+
+    Parameters
+    ----------
+    originals : list of array-like of shape (n_steps,) or (n_steps, n_features)
+        The sequences, of any lengths.
+    reconstructions : list of array-like
+        Their reconstructions, of the same shapes.
+
+    Attributes
+    ----------
+    errors : ndarray of shape (n_sequences,)
+        The mean squared error of each reconstruction.
+    axes_ : ndarray of Axes of shape (n_lines, n_columns)
+        One for each sequence that is drawn.
+    lines_ : list of Line2D
+        The curves, for each sequence the originals, then the reconstructions.
+    ax_ : Axes
+        The axes that were divided; None if several were given.
+    figure_ : Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from sknn.display import SequenceReconstructionDisplay
+    >>> display = SequenceReconstructionDisplay.from_predictions([[0, 1, 2], [4]], [[0, 1, 1], [2]])
+    >>> display.errors
+    array([0.33333333, 4.        ])
+    """
+
+    def __init__(self, *, originals, reconstructions):
+        self.originals = originals
+        self.reconstructions = reconstructions
+
+    @property
+    def errors(self):
+        """The mean squared error of each reconstruction."""
+        return np.array([
+            np.mean((np.asarray(found, np.float64) - wanted) ** 2)
+            for found, wanted in zip(self.reconstructions, self.originals)
+        ])  # fmt: skip
+
+    def plot(self, ax=None, *, samples=9, labels=None, n_columns=3, **kwargs):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : Axes or array of Axes, default=None
+            Axes to divide, or one for each sequence. None: a new figure.
+        samples : int or array-like of int, default=9
+            The sequences to draw: how many of the first, or which.
+        labels : array-like of shape (n_sequences,), default=None
+            A label for each sequence of the data.
+        n_columns : int, default=3
+            Number of sequences side by side.
+        **kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.plot` for the reconstructions.
+
+        Returns
+        -------
+        display : SequenceReconstructionDisplay
+            This display.
+        """
+        check_count("n_columns", n_columns, 1)
+        _check_alike(self.originals, self.reconstructions)
+        rows = _chosen(len(self.originals), samples)
+        columns = min(n_columns, len(rows))
+        lines = -(-len(rows) // columns)
+        axes = self._grid(ax, (3.0 * columns + 0.4, 1.7 * lines + 0.6), lines, columns, True, True)
+        errors, self.lines_ = self.errors, []
+        for panel, row in zip(axes.flat, rows):
+            given = {"color": "0.6", "linewidth": 3, "label": "original"}
+            found = {"color": "C3", "linewidth": 1, "label": "reconstruction", **kwargs}
+            self.lines_ += panel.plot(np.asarray(self.originals[row]), **given)
+            self.lines_ += panel.plot(np.asarray(self.reconstructions[row]), **found)
+            title = f"MSE {_short(errors[row])}"
+            title = title if labels is None else f"{np.asarray(labels)[row]}, {title}"
+            panel.set_title(title, fontsize="medium")
+            panel.spines[["top", "right"]].set_visible(False)
+        for panel in axes.flat[len(rows) :]:
+            panel.set_axis_off()
+        for panel in axes[-1]:
+            panel.set_xlabel("step")
+        first = axes[0, 0]
+        handles = [self.lines_[0], next(a for a in first.lines if a.get_label() != "original")]
+        legend_above(first, 1.15, handles=handles)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, *, samples=9, labels=None, n_columns=3, ax=None, **kwargs
+    ):
+        """Reconstruct sequences and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted autoencoder for sequences or for rows, or another transformer with an
+            `inverse_transform`.
+        X : list of array-like, or array-like of shape (n_sequences, n_steps[, n_features])
+            The sequences, in any form that the estimator accepts.
+        samples, labels, n_columns, ax, **kwargs
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : SequenceReconstructionDisplay
+            The display, drawn.
+        """
+        pyplot(f"{cls.__name__}.from_estimator")
+        network_in(estimator)  # which checks that it is fitted
+        X, _, found = _reconstructed(cls, estimator, X, None)
+        return cls.from_predictions(
+            X, found, samples=samples, labels=labels, n_columns=n_columns, ax=ax, **kwargs
+        )
+
+    @classmethod
+    def from_predictions(
+        cls, X, X_reconstructed, *, samples=9, labels=None, n_columns=3, ax=None, **kwargs
+    ):
+        """Draw sequences and given reconstructions.
+
+        Parameters
+        ----------
+        X : list of array-like, or array-like of shape (n_sequences, n_steps[, n_features])
+            The sequences.
+        X_reconstructed : list or array-like of the shapes of X
+            Their reconstructions.
+        samples, labels, n_columns, ax, **kwargs
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : SequenceReconstructionDisplay
+            The display, drawn.
+        """
+        originals, found = (
+            [np.asarray(one) for one in (some.to_numpy() if hasattr(some, "to_numpy") else some)]
+            for some in (X, X_reconstructed)
+        )
+        display = cls(originals=originals, reconstructions=found)
+        return display.plot(ax=ax, samples=samples, labels=labels, n_columns=n_columns, **kwargs)
+
+
+def _check_alike(originals, reconstructions):
+    """Raise ValueError if sequences and reconstructions are of different shapes."""
+    if len(originals) != len(reconstructions):
+        raise ValueError(
+            f"There are {len(reconstructions)} reconstructions; expected {len(originals)}."
+        )
+    for i, (wanted, found) in enumerate(zip(originals, reconstructions)):
+        if np.shape(wanted) != np.shape(found) or np.ndim(wanted) not in (1, 2):
+            raise ValueError(
+                f"Sequence {i} has the shape {np.shape(wanted)}, its reconstruction "
+                f"{np.shape(found)}; expected the same, (n_steps,) or (n_steps, n_features)."
+            )
+
+
+def _chosen(n, samples):
+    """Return the numbers of the samples to draw: of the first ones, or those given."""
+    rows = np.arange(n)
+    rows = rows[: max(samples, 0)] if isinstance(samples, Integral) else rows[np.asarray(samples)]
+    if not len(rows):
+        raise ValueError(f"samples is {samples!r}; expected at least one sample.")
+    return rows
+
+
+def _reconstructed(cls, estimator, X, X_noisy):
+    """Return originals, their noisy versions or None, and the reconstructions of these or those.
+
+    Where a pipeline cannot go back to what it was given, all three are as its network sees them.
+    """
+    given = X if X_noisy is None else X_noisy
+    if hasattr(estimator, "reconstruct"):
+        return X, X_noisy, estimator.reconstruct(given)
+    if hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform"):
+        return X, X_noisy, estimator.inverse_transform(estimator.transform(given))
+    net, given = network_in(estimator, given)
+    if not hasattr(net, "reconstruct"):
+        raise wrong_estimator(
+            cls, net, "an autoencoder, or a transformer with an inverse_transform"
+        )
+    X = network_in(estimator, X)[1]
+    return X, None if X_noisy is None else given, net.reconstruct(given)
 
 
 def _short(error):

@@ -7,6 +7,7 @@ from .base import (
     Display,
     add_scale,
     check_choice,
+    check_count,
     contrast,
     ink,
     network_in,
@@ -85,6 +86,7 @@ class TextProbabilityDisplay(Display):
             This display.
         """
         check_choice("scale", scale, {"probability", "surprise"})
+        check_count("width", width, 1)
         if not self.text:
             raise ValueError("text is empty; expected at least one character.")
         probabilities = np.asarray(self.probabilities, np.float64)
@@ -93,6 +95,8 @@ class TextProbabilityDisplay(Display):
                 f"probabilities has the shape {probabilities.shape}; expected ({len(self.text)},), "
                 "one for each character of text."
             )
+        if not ((probabilities >= 0) & (probabilities <= 1)).all():
+            raise ValueError("probabilities has values that are not in [0, 1].")
         rows = [(list(self.text), probabilities)]
         if self.alternatives is not None:
             rows += zip(
@@ -237,6 +241,7 @@ class TextProbabilityDisplay(Display):
         display : TextProbabilityDisplay
             The display, drawn.
         """
+        check_count("alternatives", alternatives, 0)
         probabilities = np.asarray(probabilities)
         others = {}
         if probabilities.ndim == 2:

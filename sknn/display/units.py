@@ -140,7 +140,7 @@ class RadialUnitsDisplay(Display):
             The display, drawn.
         """
         pyplot(f"{cls.__name__}.from_estimator")
-        net, inner = network_in(estimator, X)
+        net, given = network_in(estimator, X)
         if not hasattr(net, "centers_"):
             raise wrong_estimator(cls, net, "an RBFNetRegressor or an RBFNetClassifier")
         if net.n_features_in_ != 1:
@@ -148,13 +148,14 @@ class RadialUnitsDisplay(Display):
                 f"{type(net).__name__} was fitted to {net.n_features_in_} features; expected 1. "
                 "For 2, DecisionRegionDisplay draws the units."
             )
-        names = [_columns(inner, 1)[0] or "x", "output"]
-        inner = check_array(inner, input_name="X")[:, 0]
+        inner = check_array(given, input_name="X")[:, 0]
+        names = [str(given.columns[0]) if hasattr(given, "columns") else "x", "output"]
         coef, intercept = np.atleast_2d(net.coef_), np.ravel(net.intercept_)
         if not -len(coef) <= target < len(coef):
             raise ValueError(f"target is {target}; expected one of {len(coef)} outputs.")
         x = np.linspace(inner.min(), inner.max(), grid_resolution)
-        units = net.activations(x[:, None].astype(coef.dtype), 0) * coef[target]
+        rows = _named(x[:, None].astype(coef.dtype), given)
+        units = net.activations(rows, 0) * coef[target]
         display = cls(
             x=x, units=units, intercept=float(intercept[target]), centers=net.centers_[:, 0],
             X=inner, y=None if y is None else _targets(net, y, target), names=names,
@@ -171,9 +172,11 @@ def _targets(net, y, target):
     return y if y.ndim == 1 else y[:, target]
 
 
-def _columns(X, n):
-    """Return the names of the columns of a DataFrame, or empty ones."""
-    return list(map(str, X.columns)) if hasattr(X, "columns") else [""] * n
+def _named(X, given):
+    """Return X with the names that the columns of another X have."""
+    import pandas as pd
+
+    return pd.DataFrame(X, columns=list(given.columns)) if hasattr(given, "columns") else X
 
 
 class DecisionRegionDisplay(Display):
