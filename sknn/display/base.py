@@ -69,6 +69,16 @@ def network_in(estimator, X=None):
             return estimator, X
 
 
+def image_shape_of(net):
+    """Return the shape of the images to which a network was fitted, or None.
+
+    Rows of features, without a shape, are images with a height of 1 to some networks.
+    """
+    shape = getattr(net, "image_shape_", None)
+    rows = shape is not None and shape[0] == 1 and net.image_shape is None
+    return None if rows else shape
+
+
 def wrong_estimator(cls, estimator, expected):
     """Return the TypeError for an estimator that a display is not for."""
     return TypeError(

@@ -7,7 +7,15 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from ..autoencoders.variational import VariationalAutoencoderTransformer
-from .base import Display, check_count, class_colors, network_in, pyplot, wrong_estimator
+from .base import (
+    Display,
+    check_count,
+    class_colors,
+    image_shape_of,
+    network_in,
+    pyplot,
+    wrong_estimator,
+)
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
 
 #: Most different numbers that are taken as classes.
@@ -310,7 +318,7 @@ class LatentGridDisplay(Display):
         grid = np.tile(middle, (n, n, 1))
         grid[..., first], grid[..., second] = across, down[::-1, None]
         if image_shape is None:
-            image_shape = getattr(net, "image_shape_", None)
+            image_shape = image_shape_of(net)
         images = estimator.inverse_transform(grid.reshape(n * n, -1))
         images = as_images(images, image_shape, "The decoder's output")
         names = [f"code {i + 1}" for i in (first, second)]

@@ -5,7 +5,16 @@ import numpy as np
 from ..estimator.net import place_of
 from ..layers import Conv2DTranspose
 from ..layers.base import path_of, size
-from .base import Display, add_scale, check_choice, check_count, network_in, pyplot, wrong_estimator
+from .base import (
+    Display,
+    add_scale,
+    check_choice,
+    check_count,
+    image_shape_of,
+    network_in,
+    pyplot,
+    wrong_estimator,
+)
 from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, wrapped
 
 _CHANNELS = {"auto", "rgb", "each", "mean"}
@@ -160,7 +169,7 @@ class FilterDisplay(Display):
         pyplot(f"{cls.__name__}.from_estimator")
         net, _ = network_in(estimator)
         if image_shape is None:
-            image_shape = getattr(net, "image_shape_", None)
+            image_shape = image_shape_of(net)
         if hasattr(net, "centers_") and layer is None:
             filters = as_images(net.centers_, image_shape, "centers_")
             symmetric = bool(filters.min() < -_LEAST * filters.max())

@@ -4,7 +4,15 @@ from numbers import Integral
 
 import numpy as np
 
-from .base import Display, check_count, legend_above, network_in, pyplot, wrong_estimator
+from .base import (
+    Display,
+    check_count,
+    image_shape_of,
+    legend_above,
+    network_in,
+    pyplot,
+    wrong_estimator,
+)
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
 
 #: Images drawn unless others are chosen.
@@ -146,7 +154,7 @@ width)
         pyplot(f"{cls.__name__}.from_estimator")
         net, _ = network_in(estimator)
         if image_shape is None:
-            image_shape = getattr(net, "image_shape_", None)
+            image_shape = image_shape_of(net)
         X, X_noisy, found = _reconstructed(cls, estimator, X, X_noisy)
         return cls.from_predictions(
             X, found, X_noisy=X_noisy, image_shape=image_shape, samples=samples, labels=labels,
