@@ -110,12 +110,9 @@ def add_scale(ax, artist, label, below=False):
     return bar
 
 
-def legend_above(ax, height=1.0, **kwargs):
-    """Draw the legend above the axes, where it hides nothing."""
-    ax.legend(
-        loc="lower center", bbox_to_anchor=(0.5, height), ncols=6, frameon=False, fontsize="small",
-        columnspacing=1.2, handletextpad=0.5, **kwargs,
-    )  # fmt: skip
+def legend_beside(ax):
+    """Draw the legend at the right of the axes, where it hides neither data nor a title."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small")
 
 
 def check_choice(name, value, options):

@@ -108,7 +108,8 @@ class LossCurveDisplay(Display):
             panel.spines[["top", "right"]].set_visible(False)
             if len(history) > 1:
                 panel.set_xlim(history.index[0], history.index[-1])
-        axes[-1, 0].set_xlabel("epoch")
+        for panel in axes[-1:, 0] if self.ax_ is not None else axes.flat:
+            panel.set_xlabel("epoch")
         if len(axes[0, 0].lines) > 1:
             axes[0, 0].legend(frameon=False)
         return self

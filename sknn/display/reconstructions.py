@@ -8,7 +8,6 @@ from .base import (
     Display,
     check_count,
     image_shape_of,
-    legend_above,
     network_in,
     pyplot,
     wrong_estimator,
@@ -286,7 +285,10 @@ class SequenceReconstructionDisplay(Display):
             panel.set_xlabel("step")
         first = axes[0, 0]
         handles = [self.lines_[0], next(a for a in first.lines if a.get_label() != "original")]
-        legend_above(first, 1.15, handles=handles)
+        first.legend(
+            handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.15), frameon=False,
+            fontsize="small", borderpad=0,
+        )  # fmt: skip
         return self
 
     @classmethod

@@ -5,7 +5,10 @@ from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.utils import check_array, check_consistent_length
 
 from ..layers import BatchNormalization
-from .base import Display, class_colors, ink, legend_above, network_in, pyplot, wrong_estimator
+from .base import Display, class_colors, ink, legend_beside, network_in, pyplot, wrong_estimator
+
+#: Inches of a figure with a legend at the right.
+_FIGSIZE = 7.4, 4.8
 
 
 class RadialUnitsDisplay(Display):
@@ -77,7 +80,7 @@ class RadialUnitsDisplay(Display):
         ax : Axes, default=None
             The axes; None: of a new figure.
         legend : bool, default=True
-            Whether to draw a legend, above the axes.
+            Whether to draw a legend, at the right of the axes.
         **kwargs : dict
             Passed to :meth:`matplotlib.axes.Axes.plot` for the units.
 
@@ -86,7 +89,7 @@ class RadialUnitsDisplay(Display):
         display : RadialUnitsDisplay
             This display.
         """
-        ax = self._axes(ax, (6.4, 4.2))
+        ax = self._axes(ax, (7.4, 4.2))
         self.points_ = None
         if self.X is not None and self.y is not None:
             (self.points_,) = ax.plot(
@@ -108,7 +111,7 @@ class RadialUnitsDisplay(Display):
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
         if legend:
-            legend_above(ax)
+            legend_beside(ax)
         return self
 
     @classmethod
@@ -251,7 +254,7 @@ class DecisionRegionDisplay(Display):
         plot_method : {'contourf', 'contour', 'pcolormesh'}, default='contourf'
             How to draw the regions.
         legend : bool, default=True
-            Whether to draw a legend, above the axes.
+            Whether to draw a legend, at the right of the axes.
         **kwargs : dict
             Passed to that method of the axes.
 
@@ -260,7 +263,7 @@ class DecisionRegionDisplay(Display):
         display : DecisionRegionDisplay
             This display.
         """
-        ax = self._axes(ax)
+        ax = self._axes(ax, _FIGSIZE)
         options = _colors(self.classes, self.method, plot_method)
         self.regions.plot(plot_method, ax, **{**options, **kwargs})
         return self._overlay(legend)
@@ -274,7 +277,7 @@ class DecisionRegionDisplay(Display):
         self._show_units(ax)
         self._show_data(ax)
         if legend and ax.get_legend_handles_labels()[0]:
-            legend_above(ax)
+            legend_beside(ax)
         return self
 
     def _show_units(self, ax):
@@ -291,7 +294,7 @@ class DecisionRegionDisplay(Display):
                 self.unit_lines_.append(ax.axline(foot, other, label=label, **style))
         for *center, width in () if self.circles is None else self.circles:
             self.circles_.append(ax.add_patch(Circle(center, width, fill=False, **style)))
-            label = None if len(self.circles_) > 1 else "centers and widths of units"
+            label = None if len(self.circles_) > 1 else "units: center\nand width"
             ax.plot(*center, "+", color=ink(), markersize=8, label=label)
             ax.set_aspect("equal")
 
@@ -337,7 +340,7 @@ class DecisionRegionDisplay(Display):
             As in :meth:`sklearn.inspection.DecisionBoundaryDisplay.from_estimator`, which has
             others, such as `class_of_interest`.
         legend : bool, default=True
-            Whether to draw a legend, above the axes.
+            Whether to draw a legend, at the right of the axes.
         ax : Axes, default=None
             The axes; None: of a new figure.
 
@@ -366,10 +369,11 @@ class DecisionRegionDisplay(Display):
             regions=None, lines=lines, circles=circles, X=points, y=y, classes=classes,
             method=response_method,
         )  # fmt: skip
+        options = {**_colors(classes, response_method, plot_method), **kwargs}
         display.regions = DecisionBoundaryDisplay.from_estimator(
             net, inner if hasattr(inner, "columns") else points, grid_resolution=grid_resolution,
             eps=eps, plot_method=plot_method, response_method=response_method,
-            ax=display._axes(ax), **{**_colors(classes, response_method, plot_method), **kwargs},
+            ax=display._axes(ax, _FIGSIZE), **options,
         )  # fmt: skip
         return display._overlay(legend)
 
