@@ -5,6 +5,7 @@ from .autoencoders.dense import AutoencoderTransformer
 from .autoencoders.outliers import ReconstructionOutlierDetector
 from .autoencoders.sequence import SequenceAutoencoderTransformer
 from .autoencoders.variational import VariationalAutoencoderTransformer
+from .export.conversion import to_onnx
 from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
 from .feedforward.perceptron import PerceptronClassifier
 from .images.convnet import ConvNetClassifier, ConvNetRegressor
@@ -37,4 +38,5 @@ __all__ = [
     "Seq2SeqRNN",
     "SequenceAutoencoderTransformer",
     "VariationalAutoencoderTransformer",
+    "to_onnx",
 ]
