@@ -294,6 +294,7 @@ LABELS = {
     "two": Y > 0,
     "two str": np.array(["yes", "no"])[(Y > 0) * 1],
     "floats": Y * 2.0 - 1,
+    "one": np.full(17, "only"),
     "small": (Y + 3).astype("int8"),
     "multilabel": np.eye(3, dtype=int)[Y] | (X[:, :3] > 3),
 }
@@ -303,8 +304,8 @@ LABELS = {
 def test_labels(name, defined):
     labels = LABELS[name]
     for kind in (sknn.MLPNetClassifier, sknn.RBFNetClassifier, sknn.PerceptronClassifier):
-        if name == "multilabel" and kind is sknn.PerceptronClassifier:
-            continue
+        if name in ("multilabel", "one") and kind is sknn.PerceptronClassifier:
+            continue  # it does not take them
         size = "n_centers" if kind is sknn.RBFNetClassifier else "max_iter"
         net = kind(random_state=0, **{size: 3}).fit(X, labels)
         for dtype in DTYPES:
@@ -380,6 +381,9 @@ def test_masks(mask, defined):
     ).fit(data, data[:, :, 0] * 0 + 1 if mask == -1 else np.ones(data.shape[:2]))
     for dtype in DTYPES:
         assert_exports(net, data, dtype)
+    tokens = padded([some.astype(float) for some in TOKENS], mask)
+    net = sknn.RNNClassifier("rnn", 3, embedding=2, mask_value=mask, max_iter=1).fit(tokens, Y)
+    assert_exports(net, tokens, "float64")
 
 
 def test_steps(defined):
@@ -400,7 +404,7 @@ def test_tokens(embedding, defined):
     ).fit(TOKENS, Y)
     inputs = {"X": padded(TOKENS), "lengths": LENGTHS}
     assert_all_same(sknn.to_onnx(net, TOKENS), expectation(net, "predict", TOKENS), inputs)
-    inputs["X"] = inputs["X"].astype("float32")  # type of the outputs, too
+    inputs["X"] = padded(TOKENS, -9).astype("float32")  # the type of the outputs, too
     model = sknn.to_onnx(net, inputs["X"], lengths=True)
     assert_all_same(model, expectation(net, "predict", TOKENS), inputs)
 
@@ -548,6 +552,15 @@ def test_searches_and_ensembles(defined):
         assert_all_same(sknn.to_onnx(model, X), expected, {"X": X})
     frozen = FrozenEstimator(grid)
     assert_all_same(sknn.to_onnx(frozen, X), [grid.predict(X), grid.predict_proba(X)], {"X": X})
+
+
+def test_methods_in_pipelines(defined):
+    scaler, net = MinMaxScaler().fit(X), sknn.AutoencoderTransformer(2, max_iter=1)
+    data = scaler.transform(X)
+    model = make_pipeline(scaler, net.fit(data))
+    for method in ("transform", "reconstruct", "score_samples"):
+        expected = [getattr(net, method)(data)]
+        assert_all_same(sknn.to_onnx(model, X, method=method), expected, {"X": X})
 
 
 class Derived(sknn.MLPNetRegressor):

@@ -37,8 +37,8 @@ def to_onnx(
     package nor Python. Inputs and outputs have the names that skl2onnx gives them:
 
     - ``X`` has the type and the shape of the argument. Sequences of different lengths are padded
-      with anything at their ends, and ``lengths``, int64 of shape (n,), says where they end; for an
-      estimator with a `mask_value`, the model finds that out itself.
+      at their ends, with any numbers, and ``lengths``, int64 of shape (n,), says where they end, at
+      least 1 each; for an estimator with a `mask_value`, the model finds that out itself.
     - Classifiers return ``label``, int64 or str, and ``probabilities``, in the order of `classes_`.
       (For :class:`~sknn.PerceptronClassifier`, these are the weighted sums, and with two classes
       their negatives come first.)

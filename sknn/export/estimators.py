@@ -16,14 +16,13 @@ from ..images.inputs import TakesImages
 from ..images.transformer import ConvNetTransformer
 from ..layers import RadialBasis
 from ..layers.base import describe, size
-from ..layers.recurrent import Recurrent
 from ..radial.rbf import LeastSquares
 from ..sequences.inputs import TakesSequences
 from ..text.char_rnn import CharRNN
 from ..text.seq2seq import Seq2SeqRNN
 from .graph import Graph, Value
 from .layers import Export
-from .recurrent import inputs_of, run, step
+from .text import next_character, state, translation
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,10 @@ def build(estimator, method, inputs, unique):
         method = next(iter(methods))
     if method not in methods:
         raise ValueError(f"method is {method!r}; expected one of {list(methods)}.")
-    some = _Program(estimator, inputs, unique)
-    return some.graph, [
-        (some.finished(name, dtype), Tensor(title, dtype, tuple(shape)))
-        for title, name, dtype, shape in methods[method](some)
+    to = _Target(estimator, inputs, unique)
+    return to.graph, [
+        (to.finished(name, dtype), Tensor(title, dtype, tuple(shape)))
+        for title, name, dtype, shape in methods[method](to)
     ]
 
 
@@ -126,18 +125,20 @@ def input_of(estimator, method=None):
     return Tensor("X", floats, (None, net.n_features_in_))
 
 
-class _Program:
+class _Target:
     """The graph of an estimator, as it is built.
 
     Attributes
     ----------
     graph : Graph
-    x : Value
-        What the network reads.
+    net : estimator
+        The one that reads X.
     dtype : dtype
         Floating-point type of the outputs: that of X; for integers, that of the weights.
     time, live
         As in :class:`Export`.
+    steps, lengths : str
+        With `live`: the numbers of the steps, and a column of the sequences' lengths.
     """
 
     def __init__(self, estimator, inputs, unique):
@@ -191,22 +192,22 @@ class _Program:
         g, x = self.graph, self.inputs[0]
         self.time = g.size(x.name, 1)
         features = getattr(self.net, "_step_features", None)
-        if features is None:
-            if len(x.shape) != 2:
-                raise ValueError(f"X has {len(x.shape)} dimensions; expected (n, time) of tokens.")
-            found = Value(g.cast(x.name, np.int64), (1,))
-        else:
+        tokens = features is None
+        if tokens and len(x.shape) != 2:
+            raise ValueError(f"X has {len(x.shape)} dimensions; expected (n, time) of tokens.")
+        if not tokens:
             self._check_features(x.shape, features)
-            name = self.floats()
-            name = name if len(x.shape) == 3 else g.op("Unsqueeze", name, [2])
-            found = Value(name, (1, features))
-        ends = self._ends(found)
+        ends, name = self._ends(), g.cast(x.name, np.int64) if tokens else self.floats()
         if ends is not None:
             self.steps = g.op("Range", 0, g.op("Squeeze", self.time, [0]), 1)
             self.lengths = g.op("Unsqueeze", ends, [1])
-            self.real = g.op("Less", self.steps, self.lengths)
-            self.live = g.op("Unsqueeze", self.real, [2])
-        return found
+            real = g.op("Less", self.steps, self.lengths)
+            self.live = g.op("Unsqueeze", real, [2])
+            name = g.op("Where", real, name, 0) if tokens else name
+        if tokens:
+            return Value(name, (1,))
+        name = name if len(x.shape) == 3 else g.op("Unsqueeze", name, [2])
+        return Value(name, (1, features))
 
     def _check_features(self, shape, features):
         given = shape[2] if len(shape) == 3 else 1
@@ -215,7 +216,7 @@ class _Program:
                 f"X has the shape {shape}; expected (n, time, features) with {features} features."
             )
 
-    def _ends(self, x):
+    def _ends(self):
         """Return the lengths of the sequences, a tensor of shape (n,); None: all are complete."""
         g, mask = self.graph, getattr(self.net, "mask_value", None)
         if len(self.inputs) > 1:
@@ -223,13 +224,14 @@ class _Program:
         if mask is None:
             return None
         # trailing steps whose features all equal the mask are padding
-        equal = g.op("IsNaN", x.name) if np.isnan(mask) else g.op("Equal", x.name, float(mask))
+        x = self.floats()
+        equal = g.op("IsNaN", x) if np.isnan(mask) else g.op("Equal", x, float(mask))
         real = g.cast(g.op("Not", equal), np.int64)
-        if len(x.shape) == 2:
+        if len(self.inputs[0].shape) == 3:
             real = g.op("Sign", g.op("ReduceSum", real, [2], keepdims=0))
-        last = g.op("Range", 1, g.op("Add", g.op("Squeeze", self.time, [0]), 1), 1)
-        places = g.op("Mul", real, last)
-        return g.op("Squeeze", g.op("TopK", places, [1], outputs=2, axis=1)[0], [1])
+        places = g.op("Range", 1, g.op("Add", g.op("Squeeze", self.time, [0]), 1), 1)
+        last, _ = g.op("TopK", g.op("Mul", real, places), [1], outputs=2, axis=1)
+        return g.op("Squeeze", last, [1])
 
     # --- networks
 
@@ -239,9 +241,8 @@ class _Program:
 
     def outputs(self, weights, x):
         """Return a network's outputs."""
-        network = weights.network
-        to = self.export(weights)
-        return to.plain(to.run((*network.augmentation, *network.layers), x))
+        network, export = weights.network, self.export(weights)
+        return export.plain(export.run((*network.augmentation, *network.layers), x))
 
     def as_before(self, name):
         """Return outputs by step, where padded steps repeat the last one."""
@@ -255,22 +256,22 @@ class _Program:
 # --- methods: each yields the outputs' titles, names, types and shapes
 
 
-def _answer(some):
+def _answer(to):
     """Return what `predict` does: labels and probabilities, or numbers."""
-    net = some.net
-    y = some.outputs(weights_of(net), some.read())
+    net = to.net
+    y = to.outputs(weights_of(net), to.read())
     time = (None,) * (len(y.shape) - 1)
-    name, n = some.as_before(y.name) if time else y.name, y.shape[-1]
+    name, n = to.as_before(y.name) if time else y.name, y.shape[-1]
     task = net._fitted_task()
     if not net._classifies:
         if n == 1 and time:
-            return [("variable", some.graph.op("Squeeze", name, [2]), some.dtype, (None, *time))]
-        return [("variable", name, some.dtype, (None, *time, n))]
-    label, dtype, columns = _labels(some.graph, task, name, n, labels_of(net))
-    shares = _probabilities(some.graph, task, name, n)
+            return [("variable", to.graph.op("Squeeze", name, [2]), to.dtype, (None, *time))]
+        return [("variable", name, to.dtype, (None, *time, n))]
+    label, dtype, columns = _labels(to.graph, task, name, n, labels_of(net))
+    shares = _probabilities(to.graph, task, name, n)
     return [
         ("label", label, dtype, (None, *time, *columns)),
-        ("probabilities", shares, some.dtype, (None, *time, max(n, 2))),
+        ("probabilities", shares, to.dtype, (None, *time, max(n, 2))),
     ]
 
 
@@ -315,11 +316,11 @@ def _probabilities(g, task, outputs, n):
     return outputs
 
 
-def _perceptron(some):
+def _perceptron(to):
     """Return labels, and the weighted sums, as scikit-learn's converters do for its own."""
-    net, g = some.net, some.graph
+    net, g = to.net, to.graph
     coef, classes = np.asarray(net.coef_), labels_of(net)
-    sums = g.op("Add", g.op("MatMul", some.read().name, coef.T), np.asarray(net.intercept_))
+    sums = g.op("Add", g.op("MatMul", to.read().name, coef.T), np.asarray(net.intercept_))
     if len(coef) == 1:
         fires = g.cast(g.op("GreaterOrEqual", g.op("Squeeze", sums, [-1]), 0.0), np.int64)
         sums = g.op("Concat", g.op("Neg", sums), sums, axis=-1)
@@ -328,65 +329,65 @@ def _perceptron(some):
     label, dtype = _named(g, fires, classes)
     return [
         ("label", label, dtype, (None,)),
-        ("probabilities", sums, some.dtype, (None, len(classes))),
+        ("probabilities", sums, to.dtype, (None, len(classes))),
     ]
 
 
-def _features(some):
+def _features(to):
     """Return the activations of a layer."""
-    y = some.outputs(some.estimator._weights, some.read())
-    name = Export(some.graph, ()).flat(y).name
-    return [("variable", name, some.dtype, (None, size(y.shape)))]
+    y = to.outputs(to.estimator._weights, to.read())
+    name = Export(to.graph, ()).flat(y).name
+    return [("variable", name, to.dtype, (None, size(y.shape)))]
 
 
-def _code(some):
-    net = some.net
+def _code(to):
+    net = to.net
     if isinstance(net, VariationalAutoencoderTransformer) and net.codes == "sample":
         raise ValueError("codes='sample' draws at random; a graph has codes='mean' only.")
-    y = some.outputs(net._encoder(), some.read())
-    name = Export(some.graph, ()).flat(y).name
-    return [("variable", name, some.dtype, (None, net._n_features_out))]
+    y = to.outputs(net._encoder(), to.read())
+    name = Export(to.graph, ()).flat(y).name
+    return [("variable", name, to.dtype, (None, net._n_features_out))]
 
 
-def _reconstructed(some):
+def _reconstructed(to):
     """Return what an autoencoder reads, and its outputs, both as the network has them."""
-    x = some.read()
-    return x, some.outputs(some.net._held_weights(), x)
+    x = to.read()
+    return x, to.outputs(to.net._held_weights(), x)
 
 
-def _reconstruction(some):
-    x, y = _reconstructed(some)
-    g, name, shape = some.graph, y.name, some.inputs[0].shape
-    if isinstance(some.net, SequenceAutoencoderTransformer):
-        if some.live is not None:
-            padding = some.net.mask_value if len(some.inputs) < 2 else 0.0
-            name = g.op("Where", some.live, name, float(padding))
+def _reconstruction(to):
+    x, y = _reconstructed(to)
+    g, name, shape = to.graph, y.name, to.inputs[0].shape
+    if isinstance(to.net, SequenceAutoencoderTransformer):
+        if to.live is not None:
+            padding = to.net.mask_value if len(to.inputs) < 2 else 0.0
+            name = g.op("Where", to.live, name, float(padding))
         if len(shape) == 2:
             name = g.op("Squeeze", name, [2])
     else:
         name = g.op("Reshape", name, [0, *shape[1:]])
-    return [("variable", name, some.dtype, shape)]
+    return [("variable", name, to.dtype, shape)]
 
 
-def _decoded(some):
-    net, g = some.net, some.graph
-    weights, codes = net._decoder(), Value(some.floats(), (net._n_features_out,))
+def _decoded(to):
+    net, g = to.net, to.graph
+    weights, codes = net._decoder(), Value(to.floats(), (net._n_features_out,))
     shape = getattr(net, "_given_shape", (net.n_features_in_,))
     if isinstance(net, SequenceAutoencoderTransformer):
-        some.time = g.constant([net.n_steps_])
+        to.time = g.constant([net.n_steps_])
         shape = (net.n_steps_, net._step_features)[: 1 + (not net._plain)]
     start = weights.network.start_shape
     if start != codes.shape:
         codes = Value(g.op("Reshape", codes.name, [0, *start]), start)
-    name = g.op("Reshape", some.outputs(weights, codes).name, [0, *shape])
-    return [("variable", name, some.dtype, (None, *shape))]
+    name = g.op("Reshape", to.outputs(weights, codes).name, [0, *shape])
+    return [("variable", name, to.dtype, (None, *shape))]
 
 
-def _scores(some):
-    """Return minus the reconstruction error of each sample, a column."""
-    (x, y), g = _reconstructed(some), some.graph
+def _errors(to):
+    """Return the reconstruction errors of all values, zero beyond the end of a sequence."""
+    (x, y), g = _reconstructed(to), to.graph
     x = Export(g, ()).flat(x) if len(y.shape) == 1 else x
-    if some.net.loss == "squared_error":
+    if to.net.loss == "squared_error":
         apart = g.op("Sub", y.name, x.name)
         errors = g.op("Mul", apart, apart)
     else:
@@ -395,112 +396,35 @@ def _scores(some):
         one = g.op("Mul", x, g.op("Log", y))
         other = g.op("Mul", g.op("Sub", 1.0, x), g.op("Log", g.op("Sub", 1.0, y)))
         errors = g.op("Neg", g.op("Add", one, other))
-    if some.live is not None:
-        errors = g.op("Where", some.live, errors, 0.0)
+    if to.live is not None:
+        errors = g.op("Where", to.live, errors, 0.0)
     return errors
 
 
-def _minus_mean(some):
-    g, sequences = some.graph, isinstance(some.net, SequenceAutoencoderTransformer)
-    errors = g.op("Flatten", _scores(some))
+def _minus_mean(to):
+    """Return minus the mean reconstruction error of each sample, a column."""
+    g, sequences = to.graph, isinstance(to.net, SequenceAutoencoderTransformer)
+    errors = g.op("Flatten", _errors(to))
     total = g.op("ReduceSum", errors, [1], keepdims=1)
     if not sequences:
-        return g.op("Div", total, -float(size(some.net._held_weights().network.start_shape)))
-    steps = some.time if some.live is None else some.lengths
-    return g.op("Div", total, g.op("Mul", g.cast(steps, g.dtype), -float(some.net._step_features)))
+        return g.op("Div", total, -float(size(to.net._held_weights().network.start_shape)))
+    steps = to.time if to.live is None else to.lengths
+    return g.op("Div", total, g.op("Mul", g.cast(steps, g.dtype), -float(to.net._step_features)))
 
 
-def _score_samples(some):
-    return [("score_samples", _minus_mean(some), some.dtype, (None, 1))]
+def _score_samples(to):
+    return [("score_samples", _minus_mean(to), to.dtype, (None, 1))]
 
 
-def _outliers(some):
+def _outliers(to):
     """Return labels and distances from the threshold, as scikit-learn's converters do."""
-    g = some.graph
-    distance = g.op("Sub", _minus_mean(some), float(some.estimator.offset_))
+    g = to.graph
+    distance = g.op("Sub", _minus_mean(to), float(to.estimator.offset_))
     label = g.op("Where", g.op("Less", distance, 0.0), -1, 1)
     return [
         ("label", label, np.dtype(np.int64), (None, 1)),
-        ("scores", distance, some.dtype, (None, 1)),
+        ("scores", distance, to.dtype, (None, 1)),
     ]
-
-
-# --- text
-
-
-def _after_text(some):
-    """Return the export of a network that has read texts, and the last layer's final state."""
-    x, weights = some.read(), some.net._weights
-    to, layers = some.export(weights), weights.network.layers
-    end = 1 + max(i for i, layer in enumerate(layers) if isinstance(layer, Recurrent))
-    y = to.run(layers[:end], x)
-    # a state is kept beyond the end of a text
-    name = some.graph.op("Squeeze", some.graph.op("Slice", y.name, [-1], [2**31], [1]), [1])
-    return to, layers[end:], Value(name, y.shape[-1:])
-
-
-def _next_character(some):
-    to, layers, state = _after_text(some)
-    y = to.run(layers, state)
-    return [("probabilities", y.name, some.dtype, (None, *y.shape))]
-
-
-def _state(some):
-    _, _, state = _after_text(some)
-    return [("variable", state.name, some.dtype, (None, *state.shape))]
-
-
-def _translation(some):
-    """Return the tokens that greedy search finds, as a loop over the decoder's steps."""
-    net, g, x = some.net, some.graph, some.read()
-    if net.beam_width != 1:
-        raise ValueError(f"beam_width is {net.beam_width}; a graph has greedy search only, with 1.")
-    coder, *rest = net._weights.network.layers
-    to, n_symbols = some.export(net._weights), net._weights.network.output_shape[-1]
-    states = []
-    for layer in coder.encoder:
-        if isinstance(layer, Recurrent):
-            outputs, final = run(to, layer, x)
-            states += final
-            x = Value(outputs, layer.output_shape(x.shape))
-        else:
-            x = to.add(layer, x)
-    mark, longest = n_symbols - 1, int(net.max_length or 2 * net.longest_output_)
-    inner = Graph(g.dtype, g.unique)
-    inside = Export(inner, to.values)
-    names = [g.unique(name) for name in ("round", "going", "token", "ended")]
-    before = [g.unique("state") for _ in states]
-    _, _, token, ended = names
-    y, after, shape = token, [], (1,)
-    for layer in coder.decoder:
-        if not isinstance(layer, Recurrent):
-            y = inside.add(layer, Value(y, shape)).name
-        else:
-            own = inside.take(layer, shape)
-            own_states = before[len(after) :][: len(layer._states)]
-            after += step(inner, layer, own, inputs_of(inner, layer, own, y), own_states)
-            y = after[-len(layer._states)]
-        shape = layer.output_shape(shape)
-    y = inside.run(rest[:1], Value(y, shape[-1:])).name
-    best = inner.op("ArgMax", y, axis=-1, keepdims=0)
-    found = inner.op("Where", ended, mark, best)
-    over = inner.op("Equal", found, mark)
-    left = inner.op("ReduceMax", inner.cast(inner.op("Not", over), np.int64), keepdims=0)
-    goes_on = inner.cast(left, np.bool_)
-    floats, number, flag = g.dtype, np.dtype(np.int64), np.dtype(np.bool_)
-    given = [*zip(names, (number, flag), ((), ())), *zip(names[2:], (number, flag))]
-    given += [(name, floats) for name in before]
-    results = [(goes_on, flag, ()), (found, number), (over, flag)]
-    results += [(name, floats) for name in after]
-    results.append((inner.op("Identity", found), number))
-    batch = g.size(some.inputs[0].name, 0)
-    first = g.op("Expand", mark, batch)
-    *_, tokens = g.op(
-        "Loop", longest, True, first, g.op("Expand", False, batch), *states,
-        outputs=len(states) + 3, body=inner.body("decoder", given, results),
-    )  # fmt: skip
-    name = g.op("Transpose", tokens, perm=[1, 0])
-    return [("tokens", name, number, (None, None))]
 
 
 #: The methods of each kind of estimator; the first is the default.
@@ -514,7 +438,7 @@ _METHODS = {
         "inverse_transform": _decoded,
         "score_samples": _score_samples,
     },
-    CharRNN: {"predict_proba": _next_character, "transform": _state},
-    Seq2SeqRNN: {"predict": _translation},
+    CharRNN: {"predict_proba": next_character, "transform": state},
+    Seq2SeqRNN: {"predict": translation},
     _Predicts: {"predict": _answer},
 }
