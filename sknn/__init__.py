@@ -7,6 +7,7 @@ from .autoencoders.sequence import SequenceAutoencoderTransformer
 from .autoencoders.variational import VariationalAutoencoderTransformer
 from .diagnosis.diagnose import diagnose
 from .estimator.saving import load, save
+from .export.conversion import to_onnx
 from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
 from .feedforward.perceptron import PerceptronClassifier
 from .images.convnet import ConvNetClassifier, ConvNetRegressor
@@ -42,4 +43,5 @@ __all__ = [
     "diagnose",
     "load",
     "save",
+    "to_onnx",
 ]

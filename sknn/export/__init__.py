@@ -1,0 +1,1 @@
+"""Export of fitted estimators to ONNX."""
