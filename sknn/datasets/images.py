@@ -196,7 +196,8 @@ _PARAMETERS = """\
     subset : {{'train', 'test', 'all'}}, default='train'
         Which images: those for training, those for tests, or both, in this order.
     path : path-like, default=None
-        {path} None: the file in `data_home`, downloaded from https://www.openml.org if it does not
+        {path}
+        None: the file in `data_home`, downloaded from https://www.openml.org if it does not
         exist{more}.
     data_home : path-like, default=None
         The folder for downloads; None: that of :func:`sklearn.datasets.get_data_home`.
@@ -274,7 +275,7 @@ def fetch_fashion_mnist(
         "        version is not read: it consists of pickles, which could run code."
     ),
     shape="(n, 32, 32, 3)",
-    more=", which takes about 3 GB of memory once",
+    more=", which takes some GB of memory, once",
 )
 def fetch_cifar10(
     *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
