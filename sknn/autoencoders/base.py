@@ -15,7 +15,7 @@ from ..engine.prediction import finite
 from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..estimator.base import agree
-from ..estimator.checks import check_weights, naming, numeric, sound
+from ..estimator.checks import check_numbers, check_weights, naming, numeric, sound
 from ..estimator.groups import AnySolver, LayeredDescent, Minibatches, Output, OutputActivation
 from ..estimator.inputs import Rows
 from ..estimator.methods import partial_fits
@@ -27,6 +27,7 @@ from ..estimator.transactions import consistent, fits
 from ..layers import Activation, Dense, GaussianNoise, MaskingNoise, SaltAndPepperNoise, TiedDense
 from ..layers.base import describe, output_shape, size
 from ..tape.losses import Loss
+from ..tape.on_demand import read_on_demand
 from ..tape.sources import INPUTS
 
 #: Number of rows whose errors are computed at a time.
@@ -213,7 +214,7 @@ class Reconstruction(Task):
 
     def data(self, inputs, clean, weights, network):
         """Return the training data, given checked inputs and clean targets, or None."""
-        return inputs.data(INPUTS if clean is None else clean.source(), weights)
+        return inputs.data(INPUTS if clean is None else clean.source(repeatedly=True), weights)
 
     def amounts(self, inputs, weights):
         """Return the weight of each input in a score, or None."""
@@ -323,9 +324,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LayeredNet)
             return self._read(clean)
         if hasattr(clean, "columns") and hasattr(self, "feature_names_in_"):
             _check_feature_names(self, clean, reset=False)
-        clean = check_array(
-            sound(clean, name), accept_sparse=["csr", "csc"], input_name=name, estimator=self
-        )
+        clean = check_numbers(
+            sound(read_on_demand(clean), name),
+            accept_sparse=["csr", "csc"], input_name=name, estimator=self,
+        )  # fmt: skip
         if clean.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"{name} has {clean.shape[1]} features; expected {self.n_features_in_}, as X has."

@@ -69,7 +69,7 @@ class _OfSequences(Reconstruction):
         return inputs.steps if weights is None else inputs.steps * weights
 
     def data(self, inputs, clean, weights, network):
-        targets = INPUTS if clean is None else clean.source()
+        targets = INPUTS if clean is None else clean.source(repeatedly=True)
         return inputs.data(targets, weights, steps=inputs.steps)
 
 

@@ -122,12 +122,16 @@ class _Bound:
         heads = inputs.run(weights.part(0, self.end - 1), self.n_jobs)
         return np.hsplit(heads.astype(np.float64, copy=False), 2)
 
-    def parts(self, weights, inputs, n_samples, random_state):
-        """Return the mean reconstruction loss and the KL divergence of each input."""
+    def parts(self, weights, inputs, n_samples, random_state, among=None):
+        """Return the mean reconstruction loss and the KL divergence of each input.
+
+        `among` are the numbers of the inputs to take; None: all.
+        """
         decoder, losses, divergences = decoder_of(weights, self.end), [], []
         factor = 0.5 if self.loss == "squared_error" else 1.0
-        for start in range(0, inputs.shape[0], CHUNK):
-            rows = inputs.part(slice(start, start + CHUNK))
+        for start in range(0, inputs.shape[0] if among is None else len(among), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            rows = inputs.part(chunk if among is None else among[chunk])
             mean, spread = self.distributions(weights, rows)
             wanted, loss = dense(rows.values), np.zeros(len(mean))
             for _ in range(n_samples):
@@ -151,7 +155,7 @@ class _VariationalData(Data):
     def evaluate(self, weights, n_jobs):
         """Return the mean loss, and the two terms of each row's loss."""
         random_state = np.random.RandomState(0)  # the same each time
-        error, divergence = self.bound.parts(weights, self.inputs.part(self.rows), 1, random_state)
+        error, divergence = self.bound.parts(weights, self.inputs, 1, random_state, self.rows)
         return float(np.mean(error + self.beta * divergence)), (error, divergence)
 
 
@@ -176,8 +180,9 @@ class _Variational(Reconstruction):
         end = names.index(_HEAD) + 2  # the next layer samples the codes
         bound = _Bound(self.loss_name, end, self._n_jobs)
         rows = np.arange(inputs.shape[0])
+        source = inputs.source(repeatedly=True)
         return _VariationalData(
-            inputs.source(), INPUTS, weights, rows, inputs=inputs, beta=self._beta, bound=bound
+            source, INPUTS, weights, rows, inputs=inputs, beta=self._beta, bound=bound
         )
 
     def score(self, data, loss, outputs):

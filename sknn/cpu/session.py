@@ -4,12 +4,13 @@ import ctypes
 import os
 import threading
 import time
+from contextlib import closing
 from functools import cache
 
 import joblib
 import numpy as np
 
-from ..tape import wall
+from ..tape import on_demand, wall
 from ..tape.packing import fill
 from ..tape.sources import X
 from .kernels import frame as f
@@ -56,6 +57,30 @@ def fields_of(source):
     if len(addresses) == 3:
         return addresses, min(array.size for array in source.arrays[:2])
     return (*addresses, *source.strides) or (0, 0, 0), 0
+
+
+def rows_in_window(*sources):
+    """Return how many rows to read at a time of the sources that are read on demand."""
+    unread = [some.on_demand for some in sources if some is not None]
+    n_bytes = sum(-(-rows.nbytes // len(rows)) for rows in unread if rows is not None)
+    return max(1, on_demand.WINDOW // max(1, n_bytes))
+
+
+def read_ahead(source, targets, weights, rows, n_rows, total, each):
+    """Yield source, targets and weights of `each` of `total` positions at a time, read ahead."""
+
+    def read(i):
+        first, last = i * each, min((i + 1) * each, total)
+        some = np.arange(first, last) if rows is None else rows[first:last]
+        if not 0 <= some.min() <= some.max() < n_rows:
+            raise ValueError("The index of a row to read is out of bounds.")
+        return (
+            source.take(some),
+            None if targets is None else targets.take(some),
+            None if weights is None else weights[some],
+        )
+
+    return on_demand.ahead(read, -(-total // each))
 
 
 class Session:
@@ -122,7 +147,7 @@ class Session:
         self._pointers = [frame.ctypes.data_as(POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
-        self._bound, self._positions, self._own = {}, 0, None
+        self._bound, self._positions, self._own, self._unread = {}, 0, None, None
         self.data_loss = self.divergence = self.first_loss = 0.0
 
     def __enter__(self):
@@ -141,7 +166,7 @@ class Session:
         learns = program.needs.changes or program.whole_gradient
         if kind is not None or learns or n_bytes > _MOST_IDLE_BYTES:
             return
-        self._bound, self._positions = {}, 0
+        self._bound, self._positions, self._unread = {}, 0, None
         if _idle_lock.acquire(blocking=False):
             try:
                 _idle.append(self)
@@ -160,6 +185,7 @@ class Session:
         parameters : ndarray
             The packed parameters; updated by a program that ends with an update.
         source, targets : Source
+            Rows that are read on demand are read in :meth:`run`.
         weights : ndarray of float64, or None
             By row of the source.
         rows : ndarray of int64, or None
@@ -178,21 +204,12 @@ class Session:
         carry : ndarray of shape (n_streams, network.state_size), or None
             The initial states of recurrent layers, which are overwritten by the final ones.
         """
-        frame, needs, bound = self._frame, self.program.needs, self._bound
-        self._bound, self._positions = {}, 0  # if a check fails
+        frame, needs = self._frame, self.program.needs
+        bound = self._bound if self._unread is None else {}  # else addresses are those of a window
+        self._bound, self._positions, self._unread = {}, 0, None  # if a check fails
         if parameters is not bound.get("parameters", self):
             needs.check_parameters(parameters)
             frame[f.PARAMETERS] = address_of(parameters)
-        if source is not bound.get("source", self):
-            needs.check_source(X, source)
-            frame[f.X : f.X + 3], frame[f.X_STORED] = fields_of(source)
-        if targets is not bound.get("targets", self):
-            needs.check_targets(targets)
-            if targets is not None:
-                frame[f.Y : f.Y + 3], frame[f.Y_STORED] = fields_of(targets)
-        if weights is not bound.get("weights", self):
-            wall.check_by_row("weights", weights)
-            frame[f.WEIGHT] = address_of(weights)
         if states is not bound.get("states", self):
             needs.check_states(states)
             frame[f.STATE] = address_of(states)
@@ -202,12 +219,7 @@ class Session:
             frame[f.CARRY] = address_of(carry)
             frame[f.CARRY_STRIDE] = 0 if carry is None else carry.strides[0]
             frame[f.CARRY_ROWS] = 1 if carry is None else len(carry)
-        n_rows = source.n_rows
-        if targets is not None:
-            n_rows = min(n_rows, targets.n_rows)
-        if weights is not None:
-            n_rows = min(n_rows, len(weights))
-        self._header[header.N_ROWS] = n_rows
+        n_rows = self._bind_rows(source, targets, weights, bound)
         # how many positions there are of what is read by position
         self._positions = needs.check_positions(n_rows, rows, out, lengths, resets)
         frame[f.ROWS] = address_of(rows)
@@ -220,6 +232,29 @@ class Session:
             "parameters": parameters, "source": source, "targets": targets, "weights": weights,
             "states": states, "carry": carry, "others": (rows, out, lengths, resets),
         }  # fmt: skip
+        waits = any(one is not None and one.on_demand is not None for one in (source, targets))
+        self._unread = (source, targets, weights, rows, n_rows) if waits else None
+
+    def _bind_rows(self, source, targets, weights, bound):
+        """Set the arrays that are read by row; return how many rows there are of each."""
+        frame, needs = self._frame, self.program.needs
+        if source is not bound.get("source", self):
+            needs.check_source(X, source)
+            frame[f.X : f.X + 3], frame[f.X_STORED] = fields_of(source)
+        if targets is not bound.get("targets", self):
+            needs.check_targets(targets)
+            if targets is not None:
+                frame[f.Y : f.Y + 3], frame[f.Y_STORED] = fields_of(targets)
+        if weights is not bound.get("weights", self):
+            wall.check_by_row("weights", weights)
+            frame[f.WEIGHT] = address_of(weights)
+        n_rows = source.n_rows
+        if targets is not None:
+            n_rows = min(n_rows, targets.n_rows)
+        if weights is not None:
+            n_rows = min(n_rows, len(weights))
+        self._header[header.N_ROWS] = n_rows
+        return n_rows
 
     def pack(self, values):
         """Return parameters packed into the session's own memory, overwriting earlier ones."""
@@ -245,7 +280,7 @@ class Session:
         prediction releases it, so that other threads get their turn.
         """
         wall.check_run(total, batch, self._positions, self.most_rows)
-        steps = -(-total // batch)
+        steps, alone = -(-total // batch), rates is None and not self.program.keeps_blocks
         if rates is None:
             rates = _ONES if steps == 1 else np.ones((steps, 2))
         if rates is not _ONES or self.program.needs.rates > 2:
@@ -257,7 +292,15 @@ class Session:
         self._header[header.STRAY] = 0
         self._frame[f.ACCUMULATE] = accumulate
         self._result[:] = 0.0
-        step = 0
+        if self._unread is None:
+            self._steps(0, steps, batch, total, again)
+        else:
+            self._read_and_run(steps, batch, total, alone)
+        _, self.data_loss, self.divergence = self._result
+        return self._result[0]
+
+    def _steps(self, step, steps, batch, total, again):
+        """Run the steps from `step` to before `steps`."""
         while step < steps:
             last = min(steps, step + self._steps_per_call)
             self._header[header.FIRST], self._header[header.LAST] = step, last
@@ -274,8 +317,48 @@ class Session:
             elif seconds > 0.15:
                 self._steps_per_call = max(1, self._steps_per_call // 2)
             step = last
-        _, self.data_loss, self.divergence = self._result
-        return self._result[0]
+
+    def _read_and_run(self, steps, batch, total, alone):
+        """Run all steps, a window of rows at a time; a thread reads the next one meanwhile.
+
+        A window has whole steps. If the rows of a step are computed independently (`alone`), they
+        may also be divided among several windows.
+        """
+        most = rows_in_window(*self._unread[:2])
+        part = max(self.program.width, 1 << most.bit_length() - 1)
+        cut = alone and part < batch and (steps == 1 or batch % part == 0)
+        each = part if cut else max(1, most // batch) * batch
+
+        # windows lie in the same places: what is read by row is now read by place in a window
+        places = np.arange(total) % each
+        self._frame[f.ROWS] = address_of(places)
+        if cut:
+            ones = np.ones((-(-total // each), 2))
+            self._header[header.STEP_RATES] = address_of(ones)
+        with closing(read_ahead(*self._unread, total, each)) as windows:
+            for i, window in enumerate(windows):
+                self._bind_rows(*window, {})
+                if cut:
+                    self._part_of_step(i, part, batch, total)
+                else:
+                    first = i * each // batch
+                    self._steps(first, min(steps, first + each // batch), batch, total, False)
+
+    def _part_of_step(self, i, part, batch, total):
+        """Run the `i`-th part of all steps; sum losses in the same order as in whole steps."""
+        head, result, rows = self._header, self._result.copy(), min(part, total - i * part)
+        head[header.BATCH], head[header.FIRST], head[header.LAST] = part, i, i + 1
+        self._frames[:, : f.N_FIELDS] = self._frame
+        self._call(rows, False)
+        blocks = -(-rows // self.program.width)
+        losses = self._losses[(i & 1) * head[header.MOST_BLOCKS] :][:blocks]
+        if i * part % batch == 0:
+            self._sum_of_step = 0.0
+        for loss in losses.tolist():
+            self._sum_of_step += loss
+        if (i + 1) * part % batch == 0 or (i + 1) * part >= total:
+            result[:2] += self._sum_of_step
+        self._result[:2] = result[:2]
 
     def _call(self, rows, again):
         """Run the steps in the header, with so many rows in total."""

@@ -17,21 +17,13 @@ def arrays_of(source, dtype, rows=None):
 
     Dense ones are rows of columns. Sparse ones are values, indices, and places where rows begin.
     """
-    if source.n_classes is not None:
-        numbers = source.numbers if rows is None else source.numbers[rows]
-        return [np.ascontiguousarray(numbers)]
-    if len(source.arrays) == 1:
-        (matrix,) = source.arrays
-        return [np.ascontiguousarray(matrix if rows is None else matrix[rows], dtype)]
-    values, indices, begins = source.arrays
     if rows is not None:
-        # checked by hand: the caller may change it meanwhile, and SciPy takes it as it is
-        stored = min(len(values), len(indices))
-        first = np.clip(begins[rows], 0, stored)
-        counts = np.clip(begins[rows + 1], first, stored) - first
-        begins = np.append(0, np.cumsum(counts, dtype=np.int64))
-        places = np.arange(begins[-1]) + np.repeat(first - begins[:-1], counts)
-        values, indices = values[places], indices[places]
+        source = source.take(rows)
+    if source.n_classes is not None:
+        return [np.ascontiguousarray(source.numbers)]
+    if len(source.arrays) == 1:
+        return [np.ascontiguousarray(source.arrays[0], dtype)]
+    values, indices, begins = source.arrays
     return [values.astype(dtype), indices.astype(np.int64), begins.astype(np.int64)]
 
 
@@ -53,7 +45,7 @@ def bytes_of(source, dtype):
     size = np.dtype(dtype).itemsize
     if source.n_classes is not None:
         return 8 * source.numbers.size
-    if len(source.arrays) == 1:
+    if source.operation == "gather":
         return source.n_rows * source.n_columns * size
     values, indices, begins = source.arrays
     return values.size * size + 8 * (indices.size + begins.size)

@@ -244,6 +244,8 @@ class Session:
         learns = self.program.needs.changes or self._gradient is not None
         if self.program.needs.draws:  # what it reads, it has written
             return False
+        if any(source.on_demand is not None for source in sources):
+            return False
         for source in sources:
             again, free = learns or source in device.seen, self.driver.free_bytes()
             device.seen.add(source)
@@ -272,6 +274,10 @@ class Session:
         if rates is None:  # the sums are of all rows, whatever a step is
             if not self.program.keeps_blocks:
                 batch = min(batch, self.blocks * self.program.width)
+                if self.bound.source.on_demand is not None:
+                    width = self.program.width
+                    most = _SPAN_BYTES // self.bound.row_bytes // width * width
+                    batch = min(batch, max(width, most))
             rates = np.ones((-(-total // batch), 2))
         if batch > self.blocks * self.program.width:  # less memory was free
             raise self._no_memory("The GPU has no room for so many rows at a time.")

@@ -7,9 +7,14 @@ from contextlib import contextmanager
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
 
-from ..tape.sources import NUMBERS
+from ..tape.on_demand import NUMBERS, OnDemand
 
 
 def given_dtype(dtype):
@@ -91,9 +96,12 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
 def validated(estimator, *data, **checks):
     """Return X, or X and y, validated by scikit-learn, with X numeric.
 
-    Errors about the type of X also say where the problem is and what to do.
+    Errors about the type of X also say where the problem is and what to do. Rows that are read on
+    demand are checked when they are read, except for the first.
     """
     try:
+        if isinstance(data[0], OnDemand):
+            return _validated_on_demand(estimator, *data, **checks)
         found = validate_data(estimator, *data, **checks)
         return (numeric(found[0]), *found[1:]) if isinstance(found, tuple) else numeric(found)
     except (TypeError, ValueError) as error:
@@ -107,6 +115,24 @@ def validated(estimator, *data, **checks):
         if not more or type(error) not in (TypeError, ValueError):
             raise
         raise type(error)(f"{told}\n{more}") from None
+
+
+def _validated_on_demand(estimator, X, *y, reset=True, **checks):
+    of_y = {name: checks.pop(name) for name in ("multi_output", "y_numeric") if name in checks}
+    validate_data(estimator, X[:1], "no_validation", reset=reset, **checks)
+    return (X, checked_targets(estimator, X, *y, **of_y)) if y else X
+
+
+def checked_targets(estimator, X, y, **checks):
+    """Return y, validated by scikit-learn, for an X that is validated separately."""
+    y = validate_data(estimator, "no_validation", y, **checks)
+    check_consistent_length(X, y)
+    return y
+
+
+def check_numbers(X, **checks):
+    """Return X as scikit-learn's `check_array` does; rows on demand are checked when read."""
+    return X if isinstance(X, OnDemand) else check_array(X, **checks)
 
 
 def check_even(items, what="rows of equal length"):

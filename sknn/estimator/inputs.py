@@ -4,6 +4,7 @@ import numpy as np
 
 from ..engine.data import Data
 from ..engine.prediction import predict
+from ..tape.on_demand import OnDemand, read_on_demand
 from ..tape.sources import Source
 from .checks import sound, validated
 
@@ -24,8 +25,13 @@ class Inputs:
     def dtype(self):
         return self.values.dtype
 
-    def source(self):
-        """Return the inputs as a source for the engine."""
+    def source(self, repeatedly=False):
+        """Return the inputs as a source for the engine.
+
+        `repeatedly` says that rows will be read more than once, and in any order.
+        """
+        if repeatedly and isinstance(self.values, OnDemand):
+            self.values.prepare()
         return Source(self.values)
 
 
@@ -34,7 +40,7 @@ class Rows(Inputs):
 
     Attributes
     ----------
-    values : ndarray or sparse matrix of shape (n_samples, n_features)
+    values : ndarray, sparse matrix or OnDemand, of shape (n_samples, n_features)
     inputs : int or tuple
         Shape of a sample, as :class:`Network` expects it.
     """
@@ -69,7 +75,8 @@ class Rows(Inputs):
 
     def data(self, targets, weights, y=None):
         """Return the inputs with targets as training data."""
-        return Data(self.source(), targets, weights, np.arange(self.shape[0]), y)
+        source = self.source(repeatedly=True)
+        return Data(source, targets, weights, np.arange(self.shape[0]), y)
 
 
 class TakesRows:
@@ -77,7 +84,7 @@ class TakesRows:
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X as inputs, and y if given, both validated."""
-        X = sound(X)
+        X = sound(read_on_demand(X))
         if isinstance(y, str):
             X = validated(self, X, accept_sparse=_SPARSE, reset=reset, **checks)
             return Rows(X, X.shape[1])

@@ -41,6 +41,7 @@ from ..layers import (
 from ..layers.augmentation import Augmentation
 from ..layers.base import path_of
 from ..summary import Summary, framed, summarize
+from ..tape.on_demand import read_on_demand
 from .base import agree
 from .callbacks import FitCallbacks
 from .inputs import TakesRows
@@ -198,6 +199,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         if incremental:
             self._check_incremental()
         first = resumed is None and begins_anew(self, incremental)
+        given, X = X, read_on_demand(X)
         inputs, targets = task.read(self._read, X, y, reset=first)
         if resumed is None:
             task.learn(targets, incremental, self.warm_start, classes)
@@ -218,7 +220,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             names = getattr(self, "classes_", None)
             job.data, job.held = hold_back(job, self.validation_fraction, stratify, names)
         job.score = score_of(self, job, task.score, (X, y, sample_weight), validation)
-        return self._learn(job, X, y)
+        return self._learn(job, given, y)
 
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""

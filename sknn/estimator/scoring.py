@@ -11,6 +11,7 @@ from sklearn.metrics import check_scoring as checked
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
 
+from ..tape.on_demand import OnDemand
 from .callbacks import as_committed
 
 
@@ -87,6 +88,8 @@ class _Scored:
 
 def _part(some, rows):
     """Return some rows of X, y or weights, keeping the container type."""
+    if isinstance(some, OnDemand):
+        return some.part(rows)
     if some is None or not hasattr(some, "__len__") and not sp.issparse(some):
         return None  # or one weight for all
     return _safe_indexing(some.tocsr() if sp.issparse(some) else some, rows)

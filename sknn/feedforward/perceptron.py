@@ -25,6 +25,7 @@ from ..estimator.base import agree
 from ..estimator.callbacks import FitCallbacks
 from ..estimator.checks import check_layer, computing_dtype, sound, validated, weigh_samples
 from ..estimator.groups import Features, Scalar
+from ..estimator.inputs import Rows
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
 from ..estimator.resuming import File, Record, resume, traits_of
 from ..estimator.transactions import LATER, NeuralEstimator, consistent, fits
@@ -32,6 +33,7 @@ from ..files.codec import check_counts, storable
 from ..files.records import check_arrays
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
+from ..tape.on_demand import read_on_demand
 from ..tape.packing import rounded
 from ..tape.sources import ClassNumbers, Source
 
@@ -166,7 +168,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
 
     def _fit(self, X, y, sample_weight, epochs, first, resumed=None):
         """Train for at most `epochs` epochs; None is one pass of a partial fit."""
-        X, y = validated(self, sound(X), y, accept_sparse="csr", reset=first)
+        X, y = validated(self, sound(read_on_demand(X)), y, accept_sparse="csr", reset=first)
         check_classification_targets(y)
         numbers = self._class_numbers(y, known=epochs is None or not first)
         weights = weigh_samples(
@@ -174,13 +176,14 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         )
         dtype = computing_dtype(self.dtype, X if first else self.coef_)
         units = 1 if len(self.classes_) == 2 else len(self.classes_)
+        source = Rows(X, X.shape[1]).source(repeatedly=True)
         device = device_named(HOST)  # samples come one by one
         padded = rounded(units, device.packing(dtype).vector(units))
         state = _State(units, padded, X.shape[1], dtype, self.average)
         if not first:
             state.restore(self)
         pass_over = device.perceptron(
-            state, Source(X), numbers, weights, self.learning_rate_init, self.fit_intercept
+            state, source, numbers, weights, self.learning_rate_init, self.fit_intercept
         )
         random_state = check_random_state(self.random_state)
         order = np.arange(X.shape[0])
@@ -233,7 +236,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         callbacks.end()
         if first:
             network = _network(X.shape[1], units)
-            vars(self)[LATER] = partial(compile_ahead, network, dtype, Source(X).key)
+            vars(self)[LATER] = partial(compile_ahead, network, dtype, source.key)
         return self
 
     def _diverged(self):
@@ -277,7 +280,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
             Weighted sums. For two classes, values of at least 0 mean the second class.
         """
         check_is_fitted(self)
-        X = validated(self, sound(X), accept_sparse="csr", reset=False)
+        X = validated(self, sound(read_on_demand(X)), accept_sparse="csr", reset=False)
         w, b = np.asarray(self.coef_).T, np.asarray(self.intercept_)
         check_layer(w, b, X.shape[1], "coef_.T", "intercept_")
         dtype = computing_dtype(self.dtype, X, w)

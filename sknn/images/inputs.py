@@ -4,15 +4,16 @@ from math import isqrt
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import _check_n_features, check_array, check_X_y
+from sklearn.utils.validation import _check_n_features, check_X_y
 
 from ..engine.warn import warn
 from ..estimator.base import agree
-from ..estimator.checks import check_even, numeric
+from ..estimator.checks import check_even, check_numbers, checked_targets, numeric
 from ..estimator.groups import Features
 from ..estimator.inputs import Rows, TakesRows
 from ..estimator.parameters import fitted, param
 from ..layers.base import Layer, describe, size
+from ..tape.on_demand import OnDemand, read_on_demand
 
 
 class ImageShape(Features):
@@ -43,7 +44,11 @@ def check_image_shape(shape):
 
 
 def as_images(X):
-    """Return X as one array, if it is a list of images or an object array of them."""
+    """Return X as one array, if it is a list of images or an object array of them.
+
+    An array that is read on demand is returned as :class:`OnDemand`.
+    """
+    X = read_on_demand(X)
     listed = getattr(X, "ndim", 1) == 1 and not isinstance(X, str) and hasattr(X, "__len__")
     if not listed or hasattr(X, "ndim") and X.dtype != object:
         return X if hasattr(X, "ndim") else np.asarray(X)
@@ -107,7 +112,9 @@ class TakesImages(TakesRows):
             shape = _row_shape(self.image_shape, X.shape[1]) if reset else self.image_shape_
         else:
             if isinstance(y, str):
-                X, more = check_array(X, allow_nd=True, input_name="X"), []
+                X, more = check_numbers(X, allow_nd=True, input_name="X"), []
+            elif isinstance(X, OnDemand):
+                more = [checked_targets(self, X, y, **checks)]
             else:
                 X, *more = check_X_y(X, y, allow_nd=True, estimator=self, **checks)
             if X.ndim > 4:

@@ -10,10 +10,11 @@ from sklearn.utils import check_array
 from ..engine.data import Data
 from ..engine.prediction import predict
 from ..estimator.base import agree
-from ..estimator.checks import numeric, sound, validated
+from ..estimator.checks import check_numbers, numeric, sound, validated
 from ..estimator.inputs import Inputs
 from ..estimator.parameters import Array, Parameters, fitted, param
 from ..layers import Embedding, RepeatVector
+from ..tape.on_demand import OnDemand, read_on_demand
 
 #: Numbers of tokens that float32 holds exactly.
 _MOST_TOKENS = 2**24
@@ -123,8 +124,8 @@ class Sequences(Inputs):
     def data(self, targets, weights, y=None, steps=None):
         """Return training data; `steps` is the number of targets per sequence, if it is not 1."""
         return SequenceData(
-            self.source(), targets, weights, np.arange(self.shape[0]), y, self.ends, steps,
-            self.inputs,
+            self.source(repeatedly=True), targets, weights, np.arange(self.shape[0]), y, self.ends,
+            steps, self.inputs,
         )  # fmt: skip
 
     def cut(self, values):
@@ -310,6 +311,7 @@ class TakesSequences:
                 f"{'to numbers, without one' if tokens else 'to tokens, with one'}. Refit with "
                 "warm_start=False to change it."
             )
+        X = read_on_demand(X)
         _reject_texts(X, self)
         arrays = listed(X)
         if arrays is not None:
@@ -340,8 +342,13 @@ class TakesSequences:
 
     def _array_of_sequences(self, X, tokens, reset):
         """Return an array X of shape (n, time) or (n, time, features), checked, and lengths."""
+        if isinstance(X, OnDemand) and (tokens or self.mask_value is not None):
+            X = np.asarray(X)  # tokens and padding are looked for in all of it
         from_list = not hasattr(X, "ndim")  # in lists, sequences may have any length
-        X = np.asarray(X) if from_list else sound(X)
+        X = read_on_demand(X)
+        X = np.asarray(X) if from_list and not hasattr(X, "ndim") else sound(X)
+        if isinstance(X, OnDemand) and (tokens or self.mask_value is not None):
+            X = np.asarray(X)  # these are read as a whole
         unknown = self.mask_value is not None and np.isnan(float(self.mask_value))
         checks = {"ensure_all_finite": "allow-nan" if unknown else True}
         if X.ndim > 2 + (not tokens):
@@ -352,11 +359,11 @@ class TakesSequences:
         if X.ndim == 3:
             if not min(X.shape[1:]):
                 raise ValueError(f"X has the shape {X.shape}: its sequences are empty.")
-            X = check_array(X, allow_nd=True, input_name="X", estimator=self, **checks)
+            X = check_numbers(X, allow_nd=True, input_name="X", estimator=self, **checks)
         elif tokens or self.mask_value is not None or not (
             reset or self._columns and not from_list
         ):
-            X = check_array(X, input_name="X", estimator=self, **checks)
+            X = check_numbers(X, input_name="X", estimator=self, **checks)
         else:
             X = validated(self, X, reset=reset, accept_sparse=["csr", "csc"], **checks)
         X = numeric(X)

@@ -1,13 +1,15 @@
 """The data that a fit or a prediction reads, in place: X is not copied."""
 
+import copy
 from functools import lru_cache
 
 import numpy as np
 import scipy.sparse as sp
 
+from .on_demand import NUMBERS, OnDemand
+
 #: The fields that a tape gathers rows from.
 X, Y = 0, 1
-NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
 
 
 class Source:
@@ -15,7 +17,7 @@ class Source:
 
     Parameters
     ----------
-    data : ndarray of shape (n_rows, n_columns), or sparse matrix
+    data : ndarray of shape (n_rows, n_columns), sparse matrix or OnDemand
         Any order, strides and numeric dtype. Sparse matrices are read in CSR format.
     among : ndarray or None
         The array that `data` is a sliding-window view of, if it is one: token ids are checked there
@@ -28,18 +30,24 @@ class Source:
     variant : tuple
         The parameters that the operation's kernel is compiled for.
     arrays : tuple of ndarray
-        The matrix; for a sparse one, the values, indices and index pointers.
+        The matrix; for a sparse one, the values, indices and index pointers. Empty for rows that
+        are read on demand: only what :meth:`take` returns can be bound.
+    on_demand : OnDemand or None
+        The rows that are read on demand.
     strides : tuple of int
         The strides of the matrix when the source was made; empty for a sparse one.
     """
 
-    n_classes, strides = None, ()
+    n_classes, strides, on_demand = None, (), None
 
     def __init__(self, data, among=None):
         self.among = among
         self.n_rows, self.n_columns = data.shape
         self._tokens = None
-        if sp.issparse(data):
+        if isinstance(data, OnDemand):
+            self.operation, self.variant = "gather", (_scalar(_gathered(data.dtype)), True)
+            self.arrays, self.on_demand = (), data
+        elif sp.issparse(data):
             self._gather_sparse(data.tocsr())
         else:
             self._gather_dense(data)
@@ -66,6 +74,29 @@ class Source:
                 "expected one more than rows."
             )
 
+    def take(self, rows):
+        """Return some of the rows as a source of the same kind."""
+        if self.on_demand is not None:
+            taken = Source(np.ascontiguousarray(self.on_demand.read(rows)))
+            if self._tokens:
+                taken.check_tokens(self._tokens)
+            return taken
+        if len(self.arrays) == 1:
+            taken = Source(np.take(self.arrays[0], rows, axis=0))
+            taken.variant = self.variant  # although its columns are adjacent
+            return taken
+        values, indices, begins = self.arrays
+        # checked by hand: the caller may change it meanwhile, and SciPy takes it as it is
+        stored = min(len(values), len(indices))
+        first = np.clip(begins[rows], 0, stored)
+        counts = np.clip(begins[rows + 1], first, stored) - first
+        begins = np.append(0, np.cumsum(counts, dtype=np.int64))
+        places = np.arange(begins[-1]) + np.repeat(first - begins[:-1], counts)
+        taken = copy.copy(self)
+        taken.n_rows, taken._tokens = len(rows), None
+        taken.arrays = values[places], indices[places], begins.astype(self.arrays[2].dtype)
+        return taken
+
     @property
     def matrix(self):
         """The matrix: an array, or a sparse matrix in CSR format."""
@@ -87,6 +118,9 @@ class Source:
             Size of the vocabulary, by first column and end (exclusive).
         """
         if self._tokens == below:
+            return
+        if self.on_demand is not None:  # as they are read
+            self._tokens = dict(below)
             return
         for (first, last), n_tokens in below.items():
             if self.among is not None:
@@ -126,7 +160,7 @@ class ClassNumbers:
     numbers : ndarray of int64
     """
 
-    operation = variant = key = None
+    operation = variant = key = on_demand = None
 
     def __init__(self, numbers, among=None):
         self.numbers = np.asarray(numbers, np.int64)
@@ -137,12 +171,20 @@ class ClassNumbers:
             raise ValueError(f"y has the class number {some.min()}; expected numbers from 0 on.")
         self.n_classes = int(some.max(initial=-1)) + 1
 
+    def take(self, rows):
+        """Return some of the rows as a source of the same kind."""
+        return ClassNumbers(self.numbers[rows])
+
 
 class _Inputs:
     """Targets that are the network's inputs."""
 
     key = ("inputs",)
-    n_rows, n_classes, arrays, strides = 2**62, None, (), ()
+    n_rows, n_classes, arrays, strides, on_demand = 2**62, None, (), (), None
+
+    def take(self, rows):
+        """Return itself: these are the inputs of whatever rows there are."""
+        return self
 
 
 INPUTS = _Inputs()
