@@ -6,6 +6,8 @@ that its parameters describe (``_network``). Everything else is here: a fit is p
 """
 
 import zlib
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
@@ -44,8 +46,30 @@ from .inputs import TakesRows
 from .outcome import check_outcome
 from .parameters import Array
 from .scoring import check_scoring, score_of
-from .transactions import LATER, NeuralEstimator, consistent
+from .transactions import LATER, PUBLIC, NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
+
+#: An estimator that is trained by another kind of Trainer, and that kind.
+_trained_by = ContextVar("trained_by", default=(None, None))
+
+
+@contextmanager
+def trained_by(net, kind):
+    """Let another kind of Trainer train an estimator's minibatches, for a context.
+
+    ``kind`` is called like :class:`Trainer`. Other estimators are not affected, even if they are
+    fitted in between, by a callback.
+    """
+    token = _trained_by.set((net, kind))
+    try:
+        yield
+    finally:
+        _trained_by.reset(token)
+
+
+def _trainer_of(net):
+    other, kind = _trained_by.get()
+    return kind if other is not None and other is vars(net).get(PUBLIC) else Trainer
 
 
 @dataclass
@@ -71,6 +95,8 @@ class Job:
         Seed of dropout, noise and augmentation.
     scorer : None, 'loss' or callable
         The validated parameter `scoring`.
+    trainer : callable
+        The kind of Trainer, for solvers with minibatches.
     progress : Progress
     data, held : Data
         Training data, and validation data or None.
@@ -88,6 +114,7 @@ class Job:
     random_state: np.random.RandomState
     seed: int
     scorer: object
+    trainer: object = Trainer
     progress: Progress | None = None
     data: Data | None = None
     held: Data | None = None
@@ -103,7 +130,7 @@ class Job:
         random_state = check_random_state(net.random_state)
         return cls(
             network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
-            noise_seed(random_state), scorer,
+            noise_seed(random_state), scorer, _trainer_of(net),
         )  # fmt: skip
 
     def start(self, net, inputs=None, targets=None, weights=None):
@@ -457,13 +484,14 @@ def _why_no_part(labels, names):
 # --- solvers
 
 
-def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
+def train_by_minibatches(job, callbacks, kind=None, after_epoch=None):
     """Train on minibatches; update the job's progress and return the trainer.
 
+    `kind` is the kind of Trainer, if it is not the job's.
     ``after_epoch(values)`` is called after each epoch with a function that returns copies of the
     parameters.
     """
-    trainer = kind(
+    trainer = (kind or job.trainer)(
         job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
         job.random_state, job.seed,
     )  # fmt: skip

@@ -66,6 +66,9 @@ class Source:
                 "expected one more than rows."
             )
 
+    def __reduce__(self):  # strides are those of the array as it is unpickled
+        return Source, (self.matrix, self.among)
+
     @property
     def matrix(self):
         """The matrix: an array, or a sparse matrix in CSR format."""
@@ -143,6 +146,9 @@ class _Inputs:
 
     key = ("inputs",)
     n_rows, n_classes, arrays, strides = 2**62, None, (), ()
+
+    def __reduce__(self):
+        return "INPUTS"  # there is only one
 
 
 INPUTS = _Inputs()
