@@ -43,6 +43,7 @@ SHARDS = {"shard_size": 5}
 
 dense = partial(sknn.MLPNetClassifier, (8,), **SMALL)
 images = partial(sknn.ConvNetClassifier, image_shape=(6, 6, 1), **SMALL)
+variational = partial(sknn.VariationalAutoencoderTransformer, 2, hidden_layer_sizes=4, **SMALL)
 NETWORKS = {
     "dense": (dense(), X, Y),
     "sparse": (dense(), sp.csr_array(X * (X > 0.5)), Y),
@@ -55,7 +56,7 @@ NETWORKS = {
 GHOSTS = {
     "normalized": (images([Flatten(), BatchNormalization(), Activation("relu")]), X, Y),
     "noisy": (images([Flatten(), Dropout(0.5)]), X, Y),
-    "variational": (sknn.VariationalAutoencoderTransformer(2, **SMALL), X, None),
+    "variational": (variational(), X, None),
 }
 
 
