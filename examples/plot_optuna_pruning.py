@@ -4,8 +4,8 @@ Hyperparameters by Optuna, with pruning
 
 Optuna proposes hyperparameters, and learns from the results which ones to propose next.
 ``partial_fit`` trains one epoch at a time, so after each epoch a trial can report its validation
-score, and Optuna stops it if earlier trials were better at the same epoch, in the median. That saves
-most of the time that bad hyperparameters would take. The figure is saved as
+score, and Optuna stops it if the median of the earlier ones at the same epoch was better. That
+saves most of the time that bad hyperparameters would take. The figure is saved as
 ``plot_optuna_pruning.png`` in the current folder.
 """
 
@@ -32,9 +32,9 @@ X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=1 / 3, stratif
 # %%
 # A trial
 # -------
-# A trial asks for hyperparameters and trains a network with them. ``should_prune`` is whether to give
-# up. The final network's score on the test data is noted with the trial, and has no part in the
-# choice.
+# A trial asks for hyperparameters and trains a network with them. ``should_prune`` is whether to
+# give up. The final network's score on the test data is noted with the trial, and has no part in
+# the choice.
 EPOCHS = 20
 classes = np.unique(y)
 
@@ -97,7 +97,9 @@ for trial in study.trials:
     curves.plot(len(scores), scores[-1], ".", color=color)
     rate = trial.params["learning_rate_init"]
     rates.plot(rate, max(scores), "o", color=color, alpha=0.7, label=label)
-curves.set(xlabel="epoch", ylabel="validation score", title="Trials by epoch")
+curves.set(
+    xlabel="epoch", ylabel="validation score", title="Trials by epoch", xticks=range(0, 21, 5)
+)
 curves.grid(alpha=0.3)
 rates.set(
     xscale="log",
