@@ -31,6 +31,7 @@ from . import (  # noqa: E402
     conv_kernels,
     convnets,
     cuda,
+    distributed,
     processes,
     radial,
     recurrent,
@@ -62,12 +63,13 @@ POINTS = {
     radial.ACCURACY: "cross-validated R2, and training errors",
     threads.POINT: "small fits while other threads predict",
     cuda.POINT: "training steps on a GPU",
+    distributed.POINT: "data-parallel training steps on a Dask cluster",
 }
 
 #: The modules that define the measurements.
 MODULES = (
     speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
-    cuda,
+    cuda, distributed,
 )  # fmt: skip
 
 

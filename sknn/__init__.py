@@ -1,5 +1,6 @@
 """Neural networks for scikit-learn, on kernels compiled by Numba."""
 
+from . import distributed as distributed
 from .autoencoders.convolutional import ConvAutoencoderTransformer
 from .autoencoders.dense import AutoencoderTransformer
 from .autoencoders.outliers import ReconstructionOutlierDetector

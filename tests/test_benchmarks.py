@@ -36,6 +36,7 @@ TOGETHER = (
     ("rnn-accuracy", "rnn-speed", "rnn-memory"),
     ("autoencoder-accuracy", "autoencoder-speed"),
     ("cuda",),
+    ("distributed",),
 )
 POINTS = [point for points in TOGETHER for point in points]
 

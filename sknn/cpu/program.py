@@ -153,9 +153,9 @@ class Program:
         kinds = [phase.kind for phase in tape.phases]
         self.keeps_blocks = kinds != ["blocks"]
         # A slice is finished before the next one starts, unless the gradient itself is the result,
-        # or its norm is needed first: then the whole gradient is kept.
+        # or given, or its norm is needed first: then the whole gradient is kept.
         self.whole_gradient = any(
-            all(op.name != "update" for op in chain)
+            all(op.name != "update" for op in chain) or chain[0].name == "regularize"
             for phase in tape.phases
             if phase.kind == "parameters"
             for _, chain in phase.ops

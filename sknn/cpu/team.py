@@ -6,6 +6,7 @@ are safe, and a barrier costs a fraction of a microsecond. No Numba threading la
 
 import numbers
 import queue
+import sys
 import threading
 
 import joblib
@@ -100,8 +101,19 @@ def _error_of(job, rank):
 
 
 def is_nested():
-    """Return whether this is a joblib worker."""
-    return (getattr(get_active_backend()[0], "nesting_level", 0) or 0) > 0
+    """Return whether this is a joblib worker, or a task of Dask, from joblib or not."""
+    return (getattr(get_active_backend()[0], "nesting_level", 0) or 0) > 0 or _is_dask_task()
+
+
+def _is_dask_task():
+    worker = sys.modules.get("distributed.worker")  # imported wherever tasks run
+    if worker is None:
+        return False
+    try:
+        worker.get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def count_threads(n_jobs):
@@ -109,6 +121,6 @@ def count_threads(n_jobs):
     if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or n_jobs == 0):
         raise ValueError(f"n_jobs is {n_jobs!r}; expected an int that is not 0, or None.")
     if n_jobs is None:
-        # In a worker, joblib's own processes or threads are the parallelism.
+        # In a worker, joblib's or Dask's own processes or threads are the parallelism.
         return 1 if is_nested() else joblib.cpu_count()
     return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)

@@ -26,11 +26,11 @@ def program(
     purpose : str
         'predict'; 'loss'; 'evaluate' (both); 'states', which only computes the carried recurrent
         states; 'sample', which draws the next token; 'train'; 'gradient', which computes the sum
-        of the gradients.
+        of the gradients; 'update', the step of the optimizer for a gradient that is given.
     source, targets : tuple
-        Keys of the data's sources.
+        Keys of the data's sources; 'update' reads no data.
     solver : Solver
-        Only for 'train'.
+        Only for 'train' and 'update'.
     threads : int
         Number of threads; results do not depend on it.
     carries : bool
@@ -72,6 +72,9 @@ def lower(
     for group in network.parameters():
         for parameter in group:
             tape.parameter(parameter)
+    if purpose == "update":
+        tape.apply_gradient()
+        return tape
     parameters, shape = iter(tape.parameters), network.input_shape
     x = gather(tape, tape.buffer("x", size(shape)), X, source)
     if targets == INPUTS.key:

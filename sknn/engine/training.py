@@ -97,11 +97,7 @@ class Trainer:
         self.batch = train.batch_size(recipe.batch_size)
         self._device = device = device_named(recipe.device)
         self._threads = device.threads(network, self.batch, recipe.n_jobs)
-        self.program = program(
-            network, dtype.name, device.training_width(network, self.batch, dtype), "train",
-            train.source.key, train.targets.key, make_solver(recipe), self._threads,
-            train.carries, device,
-        )  # fmt: skip
+        self.program = self._compile("train", train.source.key, train.targets.key)
         self._layout = self.program.layout
         # The trained parameters, and those for prediction: the same, or their averages.
         self.packed = self._shown = device.upload(self._layout, progress.raw or progress.values)
@@ -110,6 +106,18 @@ class Trainer:
         self._last = self._session = self._first = None
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
+
+    def _compile(self, purpose, source=None, targets=None):
+        """Return the program of a training step."""
+        network, dtype, device = self.network, self.dtype, self._device
+        return program(
+            network, dtype.name, device.training_width(network, self.batch, dtype), purpose,
+            source, targets, make_solver(self.recipe), self._threads, self.train.carries, device,
+        )  # fmt: skip
+
+    def _open(self):
+        """Return a session for the steps of a fit, as a context manager."""
+        return self._device.session(self.program, self.batch, self._threads)
 
     def fit(self, epochs, partial, on_epoch):
         """Train for at most `epochs` epochs.
@@ -134,7 +142,7 @@ class Trainer:
             self._device.write(self._states[-1], self._shown)
         progress.optimizer.states = None  # until training ends
         try:
-            with self._device.session(self.program, self.batch, self._threads) as self._session:
+            with self._open() as self._session:
                 stop = progress.n_iter > 0 and self._ends(partial)
                 while not stop and progress.n_iter < epochs:
                     stop = self._epoch(partial, on_epoch)

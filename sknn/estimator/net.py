@@ -7,6 +7,8 @@ that its parameters describe (``_network``). Everything else is here: a fit is p
 
 import copy
 import zlib
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from numbers import Integral
@@ -49,11 +51,33 @@ from .outcome import check_outcome
 from .parameters import Array
 from .resuming import Record, resume, traits_of
 from .scoring import check_scoring, score_of
-from .transactions import LATER, NeuralEstimator, consistent
+from .transactions import LATER, PUBLIC, NeuralEstimator, consistent
 from .weight_files import WeightFiles, drawn_by, is_file
 
 #: The curves beside `loss_curve_`.
 _CURVES = "learning_rate_curve_", "validation_loss_curve_", "validation_scores_"
+
+#: An estimator that is trained by another kind of Trainer, and that kind.
+_trained_by = ContextVar("trained_by", default=(None, None))
+
+
+@contextmanager
+def trained_by(net, kind):
+    """Let another kind of Trainer train an estimator's minibatches, for a context.
+
+    ``kind`` is called like :class:`Trainer`. Other estimators are not affected, even if they are
+    fitted in between, by a callback.
+    """
+    token = _trained_by.set((net, kind))
+    try:
+        yield
+    finally:
+        _trained_by.reset(token)
+
+
+def _trainer_of(net):
+    other, kind = _trained_by.get()
+    return kind if other is not None and other is vars(net).get(PUBLIC) else Trainer
 
 
 @dataclass
@@ -79,6 +103,8 @@ class Job:
         Seed of dropout, noise and augmentation.
     scorer : None, 'loss' or callable
         The validated parameter `scoring`.
+    trainer : callable
+        The kind of Trainer, for solvers with minibatches.
     progress : Progress
     data, held : Data
         Training data, and validation data or None.
@@ -100,6 +126,7 @@ class Job:
     random_state: np.random.RandomState
     seed: int
     scorer: object
+    trainer: object = Trainer
     progress: Progress | None = None
     data: Data | None = None
     held: Data | None = None
@@ -117,7 +144,7 @@ class Job:
         random_state = check_random_state(net.random_state)
         return cls(
             network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
-            noise_seed(random_state), scorer,
+            noise_seed(random_state), scorer, _trainer_of(net),
         )  # fmt: skip
 
     def start(self, net, inputs=None, targets=None, weights=None):
@@ -545,13 +572,14 @@ def _why_no_part(labels, names):
 # --- solvers
 
 
-def train_by_minibatches(job, callbacks, kind=Trainer, after_epoch=None):
+def train_by_minibatches(job, callbacks, kind=None, after_epoch=None):
     """Train on minibatches; update the job's progress and return the trainer.
 
+    `kind` is the kind of Trainer, if it is not the job's.
     ``after_epoch(values)`` is called after each epoch with a function that returns copies of the
     parameters.
     """
-    trainer = kind(
+    trainer = (kind or job.trainer)(
         job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
         job.random_state, job.seed,
     )  # fmt: skip

@@ -97,6 +97,9 @@ class Source:
         taken.arrays = values[places], indices[places], begins.astype(self.arrays[2].dtype)
         return taken
 
+    def __reduce__(self):  # strides are those of the array as it is unpickled
+        return Source, (self.matrix, self.among)
+
     @property
     def matrix(self):
         """The matrix: an array, or a sparse matrix in CSR format."""
@@ -185,6 +188,9 @@ class _Inputs:
     def take(self, rows):
         """Return itself: these are the inputs of whatever rows there are."""
         return self
+
+    def __reduce__(self):
+        return "INPUTS"  # there is only one
 
 
 INPUTS = _Inputs()

@@ -295,13 +295,17 @@ class Tape:
             if not self.phases or self.phases[-1].kind != "parameters":
                 self.phases.append(Phase("parameters"))
             ready = [item for item in self._pending if not self._missing[item[0]]]
-            self.phases[-1].ops += [(p, self._chain(p, op)) for p, op in ready]
+            self.phases[-1].ops += [
+                (p, self._chain(p, [op, *self._more[p]])) for p, op in ready
+            ]
             self._pending = [item for item in self._pending if self._missing[item[0]]]
 
-    def _chain(self, parameter, gradient):
-        """Return the operations on each slice of a gradient: penalties, clipping, the update."""
+    def _chain(self, parameter, gradients):
+        """Return the operations on each slice of a gradient.
+
+        They compute it, add penalties, clip it, and update the parameter.
+        """
         solver = self.solver
-        gradients = [gradient, *self._more[parameter]]
         if solver is None:
             return gradients
         l2, l1 = parameter.penalties(solver.l2, solver.l1)
@@ -328,13 +332,21 @@ class Tape:
         if self._pending:
             names = ", ".join(str(parameter) for parameter, _ in self._pending)
             raise ValueError(f"Not every layer that shares {names} gives a gradient.")
-        if self.solver is not None and self.solver.clip_norm is not None:
-            scale = self.buffer("scale", 1, shared=True)
-            self.add("total_norm", (), (scale,), (self.solver.clip_norm,), extent=1)
-            chains = [
-                (p, [Op("scale_gradient", (scale,)), *self._update(p)]) for p, _ in self._gradients
-            ]
-            self.phases.append(Phase("parameters", chains))
+        self._clip_by_norm([parameter for parameter, _ in self._gradients])
+
+    def apply_gradient(self):
+        """Update the parameters by a gradient that is given instead of computed."""
+        trainable = [parameter for parameter in self.parameters if parameter.trainable]
+        self.phases.append(Phase("parameters", [(p, self._chain(p, [])) for p in trainable]))
+        self._clip_by_norm(trainable)
+
+    def _clip_by_norm(self, parameters):
+        if self.solver is None or self.solver.clip_norm is None:
+            return
+        scale = self.buffer("scale", 1, shared=True)
+        self.add("total_norm", (), (scale,), (self.solver.clip_norm,), extent=1)
+        chains = [(p, [Op("scale_gradient", (scale,)), *self._update(p)]) for p in parameters]
+        self.phases.append(Phase("parameters", chains))
 
     def verify(self):
         """Raise ValueError unless the tape can be run.

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
 from ..engine.prediction import finite
-from ..engine.training import Trainer
 from ..engine.weights import Weights
 from ..estimator.base import agree
 from ..estimator.groups import Initializer, LayeredDescent, Scalar, StepSolver
@@ -368,7 +367,7 @@ class CharRNN(
             codes = write(weights, n_chars, *sampling, 1.0, None, random_state)
             _print("".join(map(characters.decode, codes)))
 
-        kind = StepRecorder if self.record_steps else Trainer
+        kind = StepRecorder if self.record_steps else None
         train_by_minibatches(job, callbacks, kind, print_sample if self.sample_chars else None)
 
     def _progress(self, job):

@@ -1,0 +1,197 @@
+"""The sums over shards, computed by the workers of a Dask cluster.
+
+Each worker has an actor with the training data. The weights are sent with each call, so nothing is
+lost with a worker but what it was about to compute, and others compute that.
+"""
+
+import time
+
+from .shards import cut, nodes
+
+#: Seconds between two looks at whether a worker that has not answered yet is still there.
+_PATIENCE = 2.0
+#: How often parts of a step may be lost before it is the step that kills workers.
+_MOST_LOSSES = 10
+
+
+class Actor:
+    """What is on a worker: the data and the compiled program."""
+
+    def __init__(self, shards):
+        from distributed import get_worker
+
+        self._shards = shards.prepare(get_worker().state.nthreads)
+
+    def sums(self, *step):
+        """Return True and the sums over shards, or False and the exception.
+
+        So an exception that is raised where the call was made concerns the connection.
+        """
+        try:
+            return True, self._shards.sums(*step)
+        except Exception as error:
+            return False, error
+
+
+class Workers:
+    """Computes the sums over shards on the workers of a cluster.
+
+    Parameters
+    ----------
+    shards : Shards
+    client : distributed.Client
+    timeout : float
+        Seconds to wait for a worker if there is none.
+    """
+
+    def __init__(self, shards, client, timeout):
+        self._shards, self._client, self._timeout = shards, client, timeout
+        self._actors = {}  # by address of the worker: the future of an actor, and the actor
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._actors.clear()  # releases them
+
+    def begin_pass(self):
+        """Look for workers that have joined the cluster."""
+        self._hire()
+
+    def sums(self, n, step, limits, vector, rows, bound):
+        """Return the sums over all `n` shards of a step, by node of their tree.
+
+        The parameters are those of :meth:`Shards.sums`, for all shards. What a lost worker was to
+        compute is divided among the others.
+        """
+        todo, found, losses = [(0, n)], {}, 0
+        while todo:
+            if losses > _MOST_LOSSES:
+                raise RuntimeError(
+                    f"{losses} workers were lost while they computed the same step. If it takes "
+                    "more memory than they have, make batch_size smaller."
+                )
+            crew, calls = self._present(), []
+            for part in todo:
+                ends = cut(*part, min(len(crew), part[1] - part[0]))
+                for i, (first, last) in enumerate(zip(ends, ends[1:])):
+                    start, end = limits[first], limits[last]
+                    own = [limit - start for limit in limits[first : last + 1]]
+                    here = {name: array[start:end] for name, array in bound.items()}
+                    call = first, last, n, step, own, vector, rows[start:end], here
+                    address = crew[(len(calls) + i) % len(crew)]
+                    calls.append((address, call, self._call(address, call)))
+            todo = []
+            for address, call, future in calls:
+                answer = self._answer(address, future)
+                if answer is None:
+                    self._actors.pop(address, None)
+                    todo.append(call[:2])
+                    losses += 1
+                else:
+                    found |= self._checked(address, call, answer)
+        return found
+
+    def _call(self, address, call):
+        """Call an actor; return the future of its answer, or None if it is lost."""
+        try:
+            return self._actors[address][1].sums(*call)
+        except RuntimeError:
+            return None
+
+    def _answer(self, address, future):
+        """Wait for an answer; return None if the worker is lost."""
+        while future is not None:
+            try:
+                done, answer = future.result(timeout=_PATIENCE)
+            except TimeoutError:
+                if not self._is_there(address):
+                    return None
+                continue
+            except (OSError, RuntimeError, LookupError):
+                self._check_client()
+                return None
+            if not done:
+                raise answer
+            return answer
+        return None
+
+    def _checked(self, address, call, answer):
+        """Return the sums that a worker has sent, by node, if they are what it was asked for."""
+        first, last, n, *_, vector, _, _ = call
+        wanted = nodes(first, last, n)
+        shapes = [(getattr(a, "dtype", None), getattr(a, "shape", None)) for s in answer for a in s]
+        if shapes != [(vector.dtype, vector.shape), (float, (2,))] * len(wanted):
+            raise RuntimeError(
+                f"The worker {address} has sent arrays of other shapes or dtypes than those of the "
+                "gradient that it was asked for."
+            )
+        return dict(zip(wanted, answer, strict=True))
+
+    # --- who is there
+
+    def _check_client(self):
+        if self._client.status != "running":
+            raise RuntimeError(
+                f"The client has lost its connection to the cluster: it is {self._client.status}."
+            )
+
+    def _addresses(self):
+        """Return the addresses of all workers of the cluster."""
+        self._check_client()
+        try:
+            return list(self._client.nthreads())
+        except OSError as error:
+            raise RuntimeError("The cluster's scheduler does not answer any more.") from error
+
+    def _is_there(self, address):
+        """Return whether a worker still has its actor."""
+        future, _ = self._actors.get(address, (None, None))
+        return address in self._addresses() and getattr(future, "status", "") == "finished"
+
+    def _present(self):
+        """Return the addresses of workers with an actor; wait for one if there is none."""
+        deadline = time.monotonic() + self._timeout
+        while not self._actors:
+            self._hire()
+            if not self._actors and time.monotonic() > deadline:
+                raise RuntimeError(f"The cluster has had no worker for {self._timeout:g} seconds.")
+            if not self._actors:
+                time.sleep(0.05)
+        return sorted(self._actors)
+
+    def _hire(self):
+        """Send the data to workers that do not have them, and make actors of them.
+
+        Workers that get lost meanwhile are left out.
+        """
+        from distributed import Actor as Proxy
+        from distributed import wait
+
+        new = [address for address in self._addresses() if address not in self._actors]
+        if not new:
+            return
+        try:
+            (data,) = self._client.scatter([self._shards], workers=new, broadcast=True, hash=False)
+        except (OSError, RuntimeError, LookupError):
+            self._check_client()
+            return
+        futures = {
+            address: self._client.submit(
+                Actor, data, actor=True, workers=[address], allow_other_workers=False, pure=False
+            )
+            for address in new
+        }
+        while waiting := [f for f in futures.values() if f.status == "pending"]:
+            try:
+                with self._client.as_current():
+                    wait(waiting, timeout=_PATIENCE)
+            except TimeoutError:
+                there = self._addresses()
+                futures = {address: f for address, f in futures.items() if address in there}
+        for address, future in futures.items():
+            if future.status == "error":
+                raise future.exception()
+            if future.status == "finished":
+                with self._client.as_current():
+                    self._actors[address] = future, Proxy(Actor, address, future.key)
