@@ -9,7 +9,7 @@ _LABELS = {"score": "validation score", "learning_rate": "learning rate", "kl": 
 _VALIDATION = "validation_"
 #: Least ratio of the largest to the smallest value that is shown on a logarithmic scale.
 _WIDE = 10
-#: Ratio from which a learning rate is one that a schedule lets decay to zero, and is shown linearly.
+#: Ratio from which a learning rate is one that decays to zero by schedule, and is shown linearly.
 _TO_ZERO = 1e4
 
 
