@@ -111,15 +111,15 @@ def test_the_readme_runs_as_it_is():
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_code_blocks_run(path, monkeypatch, tmp_path):
-    modules = ["matplotlib", "rich", "safetensors"]
-    if path == STORY:
-        modules += ["PIL", "tensorboard", "tensorboardX", "skl2onnx", "onnxruntime"]
-    for module in modules:
+    for module in ("matplotlib", "rich", "safetensors"):
         pytest.importorskip(module)
+    if path == STORY:
+        for module in ("PIL", "onnxruntime", "skl2onnx", "tensorboard", "tensorboardX"):
+            pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     run_blocks(path, prepare=path != STORY)
     imread = pytest.importorskip("matplotlib.image").imread
-    for picture in re.findall(r"^\.\. image:: (.+)$", path.read_text("utf-8"), re.MULTILINE):
+    for picture in re.findall(r"^\.\. figure:: (.+)$", path.read_text("utf-8"), re.MULTILINE):
         shown, made = path.parent / picture, tmp_path / Path(picture).name  # by the page's code
         assert imread(shown).shape == imread(made).shape
 
