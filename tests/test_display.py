@@ -771,3 +771,23 @@ def test_importing_displays_does_not_import_matplotlib():
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in getattr(node, "names", ())]
             assert "matplotlib" not in " ".join([*names, getattr(node, "module", None) or ""])
+
+
+def test_long_names_are_not_cut_off():
+    """Already when the figure is drawn for the first time."""
+    images = np.zeros((20, 8, 8))
+    found = {"convolutional, 8": images, **dict.fromkeys("abcd", images)}
+    display = ReconstructionDisplay.from_predictions(images, found)
+    display.figure_.draw_without_rendering()
+    assert display.ax_.get_tightbbox().x0 > 0
+
+
+def test_images_are_at_the_height_of_their_maps():
+    """Also if layers have different numbers of maps."""
+    images = np.zeros((4, 16, 16, 1))
+    maps = {"few": np.ones((4, 16, 16, 8)), "many": np.ones((4, 8, 8, 16))}
+    display = ActivationMapDisplay(images=images, maps=maps).plot()
+    display.figure_.draw_without_rendering()
+    for line in display.axes_:
+        given, found = (panel.get_window_extent().height for panel in line)
+        assert abs(given / found - 1) < 0.1

@@ -96,8 +96,8 @@ class ActivationMapDisplay(Display):
             raise ValueError("maps is empty; expected the maps of at least one layer.")
         # several images are as large as their maps, so that lines are at the same height
         column = Mosaic.of(colored(images, value_range(images))[:, None])
-        widest = max(mosaic.aspect for mosaic in mosaics)
-        left = 1 if len(images) == 1 else 9 * column.aspect / widest
+        highest = min(mosaic.aspect for mosaic in mosaics)
+        left = 1 if len(images) == 1 else 9 * column.aspect / highest
         heights = [9 / mosaic.aspect + 0.3 for mosaic in mosaics]
         axes = self._grid(
             ax, (10 + left, 0.2 + sum(heights)), len(mosaics), 2, width_ratios=[left, 9],
@@ -125,7 +125,7 @@ class ActivationMapDisplay(Display):
                 panel.set_axis_off()
                 continue
             column.show(panel, cmap=UNSIGNED, vmin=limits[0], vmax=limits[1])
-            panel.set_anchor("N")
+            panel.set_anchor("NE")
             panel.set_title("image" if alone else "images", fontsize="medium")
 
     @classmethod

@@ -130,11 +130,13 @@ def check_count(name, value, least):
 class Display:
     """Base class: where a display is drawn."""
 
+    _layout = "constrained"  # of new figures
+
     def _axes(self, ax, figsize=None):
         """Return the axes to draw on, those given or of a new figure, and remember them."""
         plt = pyplot(type(self).__name__)
         if ax is None:
-            _, ax = plt.subplots(figsize=figsize, layout="constrained")
+            _, ax = plt.subplots(figsize=figsize, layout=self._layout)
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 

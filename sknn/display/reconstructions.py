@@ -54,6 +54,8 @@ width)
     array([0.125, 0.125])
     """
 
+    _layout = "compressed"  # otherwise long names are cut off until it is drawn again
+
     def __init__(self, *, originals, reconstructions, noisy=None):
         self.originals = originals
         self.reconstructions = reconstructions
