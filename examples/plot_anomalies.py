@@ -25,6 +25,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 
 from sknn import AutoencoderTransformer, ReconstructionOutlierDetector
+from sknn.display import ReconstructionDisplay
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32) / 16
@@ -70,29 +71,21 @@ plt.show()
 # The images
 # ----------
 # The known digits with the largest errors are written in an unusual way; the unknown digits with
-# the smallest errors look like other digits. Below each image is its reconstruction, its digit, and
-# the error.
-
-
-def gallery(panel, title, rows):
-    images = np.stack([judged[rows], net.reconstruct(judged[rows])]).reshape(2, -1, 8, 8)
-    tiles = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
-    panel.imshow(tiles.transpose(0, 2, 1, 3).reshape(20, -1), cmap="gray_r", vmin=0, vmax=1)
-    panel.set_title(title, fontsize="medium")
-    panel.set_axis_off()
-    for place, row in enumerate(rows):
-        panel.text(
-            10 * place + 4.5, 22, f"{digits[row]}\n{-scores[row]:.3f}", ha="center", va="center",
-            fontsize="small",
-        )  # fmt: skip
-
-
+# the smallest errors look like other digits. Above each image is its digit, below it are its
+# reconstruction and the error.
 order = np.argsort(scores)
 known, new = order[digits[order] != unknown], order[digits[order] == unknown]
-figure, panels = plt.subplots(3, 1, figsize=(8, 6.2), layout="constrained")
-gallery(panels[0], "known digits with the largest errors", known[:12])
-gallery(panels[1], "unknown digits with the largest errors", new[:12])
-gallery(panels[2], "unknown digits with the smallest errors", new[::-1][:12])
+galleries = {
+    "known digits with the largest errors": known[:12],
+    "unknown digits with the largest errors": new[:12],
+    "unknown digits with the smallest errors": new[::-1][:12],
+}
+figure, panels = plt.subplots(3, 1, figsize=(9, 7.5), layout="constrained")
+for panel, (title, rows) in zip(panels, galleries.items()):
+    ReconstructionDisplay.from_estimator(
+        net, judged, image_shape=(8, 8), samples=rows, labels=digits, ax=panel
+    )
+    panel.set_title(title, fontsize="medium")
 plt.show()
 
 # %%

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sknn import AutoencoderTransformer, ConvAutoencoderTransformer
+from sknn.display import ReconstructionDisplay
 from sknn.layers import Activation, Conv2D, Dense, Flatten, MaxPooling2D, Reshape, UpSampling2D
 
 X, y = load_digits(return_X_y=True)
@@ -93,14 +94,9 @@ for name, model in models.items():
     print(f"{name:16s} mean squared error {errors[name]:.4f}, {active:4.1f} nonzero units")
 
 shown = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
-lines = {"the digits": X_test, **reconstructions}
-figure, panels = plt.subplots(len(lines), 1, figsize=(8, 5.6), layout="constrained")
-for panel, (name, images) in zip(panels, lines.items()):
-    tiles = np.pad(images[shown].reshape(-1, 8, 8), [(0, 0), (0, 0), (0, 2)])
-    panel.imshow(np.hstack(list(tiles)), cmap="gray_r", vmin=0, vmax=1)
-    panel.set_axis_off()
-    label = f"{name}\nerror {errors[name]:.4f}" if name in errors else name
-    panel.text(-1.5, 3.5, label, ha="right", va="center")
+ReconstructionDisplay.from_predictions(
+    X_test, reconstructions, image_shape=(8, 8), samples=shown
+)
 plt.show()
 
 # %%

@@ -24,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sknn import CharMarkovChain, CharRNN
+from sknn.display import TextProbabilityDisplay
 
 paragraphs = "\n\n".join(topics.values()).split("\n\n")
 unique = dict.fromkeys(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -119,22 +120,9 @@ write(best_chain, 0.8)
 # What surprises it
 # -----------------
 # ``predict_proba`` returns the probabilities of the next character after any text. Here is how hard
-# each character of a sentence is to predict: the beginnings of words are surprising, their ends are
-# not.
-sentence = "The expression is evaluated in the namespace of the class."
-positions = range(1, len(sentence))
-probabilities = rnn.predict_proba([sentence[:i] for i in positions])
-column = {character: i for i, character in enumerate(rnn.vocabulary_)}
-surprise = [-np.log2(p[column[sentence[i]]]) for i, p in zip(positions, probabilities)]
-
-figure, panel = plt.subplots(figsize=(10, 2.8), layout="constrained")
-panel.bar(positions, surprise, width=0.85)
-panel.set_xticks(positions, list(sentence[1:]), family="monospace")
-panel.set(ylabel="surprise (bits)", xlim=(0.3, len(sentence) - 0.3))
-panel.tick_params(axis="x", length=0, pad=6)
-panel.grid(axis="y", alpha=0.3)
-panel.set_axisbelow(True)
-panel.spines[["top", "right"]].set_visible(False)
+# each character of held-out text is to predict, in bits: the beginnings of words are surprising,
+# their ends are not.
+TextProbabilityDisplay.from_estimator(rnn, test[200:500], prime=test[:200], scale="surprise")
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 2

@@ -24,6 +24,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from sknn import AutoencoderTransformer, VariationalAutoencoderTransformer
+from sknn.display import CodeDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -61,16 +62,9 @@ maps["autoencoder, t-SNE"] = TSNE(random_state=0).fit_transform(deep.transform(X
 # How well they separate the digits: the accuracy of a five-nearest-neighbors classifier on the map,
 # in five-fold cross-validation. Each digit is marked at the median of its points.
 figure, panels = plt.subplots(1, 3, figsize=(12, 4.5), layout="constrained")
-color_of = plt.get_cmap("tab10")
 for panel, (name, places) in zip(panels, maps.items()):
     accuracy = cross_val_score(KNeighborsClassifier(5), places, y_test, cv=5).mean()
     print(f"{name:18s} accuracy of nearest neighbors {accuracy:.3f}")
-    for digit in range(10):
-        of_digit = places[y_test == digit]
-        panel.scatter(*of_digit.T, s=9, color=color_of(digit), alpha=0.75, linewidths=0)
-        panel.text(
-            *np.median(of_digit, axis=0), digit, ha="center", va="center", fontsize="large",
-            bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": color_of(digit)},
-        )  # fmt: skip
+    CodeDisplay.from_predictions(places, y_test, ax=panel, s=9)
     panel.set(title=f"{name}\naccuracy of nearest neighbors {accuracy:.0%}", xticks=[], yticks=[])
 plt.show()

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sknn import AutoencoderTransformer, ConvAutoencoderTransformer
+from sknn.display import ReconstructionDisplay
 from sknn.layers import Conv2D
 
 X, y = load_digits(return_X_y=True)
@@ -97,24 +98,11 @@ for kind, images in noisy.items():
 # The number of principal components is chosen with the help of the clean held-out digits, an unfair
 # advantage; even so, they remove less noise.
 shown = [np.flatnonzero(y_test == digit)[1] for digit in range(10)]
-
-
-def show(panel, rows):
-    """Show some images of each of several sets, one set a row, with their names beside them."""
-    tiles = np.array([images[shown].reshape(-1, 8, 8) for images in rows.values()])
-    tiles = np.pad(tiles, [(0, 0), (0, 0), (0, 2), (0, 2)])
-    image = tiles.transpose(0, 2, 1, 3).reshape(10 * len(rows), -1)
-    panel.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-    panel.set_xticks([])
-    panel.set_yticks(10 * np.arange(len(rows)) + 3.5, rows)
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-
-
-figure, panels = plt.subplots(3, 1, figsize=(7.6, 8.5), layout="compressed")
+figure, panels = plt.subplots(3, 1, figsize=(8, 10.5), layout="compressed")
 for panel, (kind, rows) in zip(panels, denoised.items()):
-    labeled = {f"{name}, error {error(images):.4f}": images for name, images in rows.items()}
-    show(panel, {"clean": X_test, **labeled})
+    ReconstructionDisplay.from_predictions(
+        X_test, rows, image_shape=(8, 8), samples=shown, ax=panel
+    )
     panel.set_title(kind.replace("_", " "), fontsize="medium")
 plt.show()
 
@@ -129,8 +117,12 @@ restored = net.reconstruct(X_test * half)
 mean = np.where(half, X_test, X_train.mean(axis=0))
 print(f"lower half: error {error(restored):.4f}, of the mean digit's {error(mean):.4f}")
 
-figure, panel = plt.subplots(figsize=(7.6, 2.3), layout="constrained")
-show(panel, {"clean": X_test, "upper half": X_test * half, "restored": restored})
+ReconstructionDisplay.from_predictions(
+    X_test,
+    {"upper half": X_test * half, "restored": restored},
+    image_shape=(8, 8),
+    samples=shown,
+)
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 2

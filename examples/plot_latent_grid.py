@@ -16,11 +16,11 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.stats import norm
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from sknn import AutoencoderTransformer, VariationalAutoencoderTransformer
+from sknn.display import LatentGridDisplay, LossCurveDisplay
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32) / 16
@@ -40,15 +40,8 @@ plain = AutoencoderTransformer((256, 64, 2), **training).fit(X)
 # The two parts of the loss
 # -------------------------
 # The reconstruction improves as the codes carry more information; the divergence measures how much.
-history = vae.history_
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-left.plot(history["reconstruction"], color="tab:blue")
-left.set(xlabel="epoch", ylabel="nats", title="reconstruction loss")
-right.plot(history["kl"], color="tab:orange")
-right.set(xlabel="epoch", ylabel="nats", title="Kullback-Leibler divergence of the codes")
-for panel in (left, right):
-    panel.set_xlim(1, len(history))
-    panel.grid(alpha=0.3)
+figure, panels = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+LossCurveDisplay.from_estimator(vae, curves=["reconstruction", "kl"], ax=panels)
 plt.show()
 
 # %%
@@ -57,31 +50,11 @@ plt.show()
 # At the quantiles of the normal distribution, so that each image represents an equal share of the
 # codes. For the plain network, the grid spans the range of its own codes, from the 2nd to the 98th
 # percentile of each dimension.
-
-
-def mosaic(images, columns):
-    """Return one large image of many."""
-    tiles = np.pad(images.reshape(-1, columns, 8, 8), [(0, 0), (0, 0), (1, 1), (1, 1)])
-    return tiles.transpose(0, 2, 1, 3).reshape(-1, columns * 10)
-
-
-def decoded(net, across, down):
-    """Return one large image of those at all pairs of two lists of numbers."""
-    codes = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
-    return mosaic(net.inverse_transform(codes), len(across))
-
-
-n = 13
-quantiles = norm.ppf(np.linspace(0.02, 0.98, n))
-low, high = np.percentile(plain.transform(X), [2, 98], axis=0)
 figure, panels = plt.subplots(1, 2, figsize=(10, 5.3), layout="compressed")
-panels[0].imshow(decoded(vae, quantiles, -quantiles), cmap="gray_r", vmin=0, vmax=1)
+LatentGridDisplay.from_estimator(vae, image_shape=(8, 8), ax=panels[0])
 panels[0].set_title("variational: a grid over the distribution")
-across, down = np.linspace(low, high, n).T
-panels[1].imshow(decoded(plain, across, down[::-1]), cmap="gray_r", vmin=0, vmax=1)
+LatentGridDisplay.from_estimator(plain, X, image_shape=(8, 8), ax=panels[1])
 panels[1].set_title("plain: a grid over the range of its codes")
-for panel in panels:
-    panel.set(xticks=[], yticks=[])
 plt.show()
 
 # %%
@@ -101,8 +74,9 @@ for name, net in (("two dimensions", vae), ("ten dimensions", larger)):
 
 figure, panels = plt.subplots(1, 2, figsize=(10, 3.4), layout="compressed")
 for panel, (name, net) in zip(panels, [("two", vae), ("ten", larger)]):
-    images = net.sample(84, random_state=0)
-    panel.imshow(mosaic(images, 12), cmap="gray_r", vmin=0, vmax=1)
+    images = net.sample(84, random_state=0).reshape(7, 12, 8, 8)
+    tiles = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)]).transpose(0, 2, 1, 3)
+    panel.imshow(tiles.reshape(70, 120), cmap="gray_r", vmin=0, vmax=1)
     panel.set(title=f"samples from codes with {name} dimensions", xticks=[], yticks=[])
 plt.show()
 

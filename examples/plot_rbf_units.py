@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sknn import RBFNetRegressor
+from sknn.display import RadialUnitsDisplay
 
 rng = np.random.RandomState(0)
 x = np.sort(rng.uniform(size=100))
@@ -25,13 +26,6 @@ y = np.sin(2 * np.pi * x) + rng.uniform(-0.1, 0.1, size=100)
 X = x[:, np.newaxis]
 grid = np.linspace(0, 1, 400)
 truth = np.sin(2 * np.pi * grid)
-
-
-def bumps(net):
-    """Return the weighted functions of a network, a row for each of its centers."""
-    distances = grid - net.centers_
-    return net.coef_[:, np.newaxis] * np.exp(-((distances / net.widths_[:, np.newaxis]) ** 2) / 2)
-
 
 # %%
 # One width per center, or one for all
@@ -48,20 +42,10 @@ for line, widths in zip(panels, ("cluster", "shared", "auto")):
         net = RBFNetRegressor(k, widths=widths, random_state=0).fit(X, y)
         error = np.sqrt(np.mean((net.predict(grid[:, np.newaxis]) - truth) ** 2))
         print(f"{k} centers, widths {widths!r}: RMS distance to the sine {error:.3f}")
-        panel.plot(x, y, ".", color="0.75", markersize=5)
-        panel.plot([], color="tab:blue", linewidth=1, label="weighted bumps")
-        panel.plot(grid, bumps(net).T, color="tab:blue", linewidth=1, alpha=0.7)
-        panel.axhline(
-            net.intercept_, color="tab:green", linestyle="--", linewidth=1, label="intercept"
-        )
-        panel.plot(
-            grid, net.predict(grid[:, np.newaxis]), color="tab:red", linewidth=2, label="their sum"
-        )
-        marks = {"transform": panel.get_xaxis_transform(), "markersize": 5, "color": "black"}
-        panel.plot(net.centers_[:, 0], np.full(k, 0.03), "^", **marks)
+        RadialUnitsDisplay.from_estimator(net, X, y, legend=False, ax=panel)
         panel.set_title(f"{k} centers, widths={widths!r}, RMS error {error:.3f}", fontsize="medium")
-        panel.grid(alpha=0.3)
-panels[0, 0].legend(frameon=False, fontsize="small")
+entries = panel.get_legend_handles_labels()
+figure.legend(*entries, loc="outside lower center", ncols=5, frameon=False)
 plt.show()
 
 # %%

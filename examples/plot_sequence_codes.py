@@ -25,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import SequenceAutoencoderTransformer
+from sknn.display import CodeDisplay, SequenceReconstructionDisplay
 
 rng = np.random.RandomState(0)
 shapes = {"sine": np.sin, "square": square, "sawtooth": sawtooth}
@@ -57,21 +58,7 @@ variance = np.var(np.concatenate(X_test))
 print(f"mean squared error {-net.score(X_test):.4f}, of a variance of {variance:.4f}")
 
 shown = [np.flatnonzero(kinds_test == kind)[i] for i in range(3) for kind in shapes]
-reconstructions = net.reconstruct(X_test)
-figure, panels = plt.subplots(
-    3, 3, figsize=(10, 4.6), sharex=True, sharey=True, layout="constrained"
-)
-for panel, sample in zip(panels.flat, shown):
-    panel.plot(X_test[sample], color="0.6", linewidth=3, label="sequence")
-    panel.plot(reconstructions[sample], color="tab:red", linewidth=1, label="reconstruction")
-    panel.spines[["top", "right"]].set_visible(False)
-for panel, kind in zip(panels[0], shapes):
-    panel.set_title(kind, fontsize="medium")
-for panel in panels[-1]:
-    panel.set_xlabel("step")
-figure.legend(
-    *panels[0, 0].get_legend_handles_labels(), ncols=2, frameon=False, loc="outside upper right"
-)
+SequenceReconstructionDisplay.from_estimator(net, X_test, samples=shown, labels=kinds_test)
 plt.show()
 
 # %%
@@ -89,12 +76,9 @@ print(f"linear models on the codes: shape {accuracy:.1%} right, frequency R2 {r2
 by_shape = discriminants.transform(codes_test)
 places = PCA(2, random_state=0).fit(codes_train).transform(codes_test)
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-for kind in shapes:
-    left.scatter(*by_shape[kinds_test == kind].T, s=10, label=kind)
-left.legend(frameon=False)
+CodeDisplay.from_predictions(by_shape, kinds_test, ax=left)
 left.set_title(f"shapes (accuracy of a linear model: {accuracy:.0%})", fontsize="medium")
-points = right.scatter(*places.T, s=10, c=frequencies_test)
-figure.colorbar(points, label="radians per step")
+CodeDisplay.from_predictions(places, frequencies_test, label="radians per step", ax=right)
 right.set_title(f"frequencies (R² of a linear model: {r2:.2f})", fontsize="medium")
 for panel in (left, right):
     panel.set(xticks=[], yticks=[])
