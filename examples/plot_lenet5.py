@@ -46,9 +46,9 @@ else:
 # %%
 # The network
 # -----------
-# The held-out digits are used for the curves only (as validation data); nothing is selected by
-# them. The training loss
-# is averaged over an epoch while the weights change, and includes a small L2 penalty.
+# The held-out digits are used as validation data, for the curves only; nothing is selected by them.
+# The training loss is averaged over an epoch while the weights change, and includes a small L2
+# penalty.
 net = ConvNetClassifier("lenet5", batch_size=batch_size, max_iter=epochs, random_state=0)
 with warnings.catch_warnings():
     # The number of epochs is intended; the warning that the loss still falls is ignored.
