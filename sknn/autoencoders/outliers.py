@@ -75,7 +75,7 @@ class ReconstructionOutlierDetector(Features, OutlierMixin, Estimator):
 
     def _check_loaded(self):
         super()._check_loaded()
-        net = thawed(self.autoencoder_)
+        net, _ = thawed(self.autoencoder_), self.offset_
         agree("autoencoder_", isinstance(net, Autoencoder) and net.__sklearn_is_fitted__(), True)
 
     @all_or_nothing

@@ -28,6 +28,7 @@ from ..engine.training import Progress, Trainer, noise_seed
 from ..engine.warn import warn
 from ..engine.weights import Weights
 from ..files import safetensors
+from ..files.codec import check_counts
 from ..layers import (
     Activation,
     BatchNormalization,
@@ -324,8 +325,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             agree("_raw_values", [value.shape for value in raw], [value.shape for value in values])
         curves = ("loss_curve_", *_CURVES)
         agree("Its curves", sum(hasattr(self, name) for name in curves) in (0, len(curves)), True)
-        counts = (getattr(self, name, 0) for name in ("n_iter_", "t_", "_no_improvement_count"))
-        agree("A count", min(counts) >= 0, True)
+        names = "n_iter_", "t_", "_no_improvement_count"
+        check_counts("It", **{name: getattr(self, name, 0) for name in names})
 
     # --- result of training
 

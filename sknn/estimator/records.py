@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils._metadata_requests import METHODS, MetadataRequest
+from sklearn.utils._metadata_requests import METHODS
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from ..files.codec import check_types, storable
 from .wrapping import thawed

@@ -28,7 +28,7 @@ from ..estimator.groups import Features, Scalar
 from ..estimator.parameters import COUNT, POSITIVE, THREADS, Array, fitted, param
 from ..estimator.resuming import File, Record, resume, traits_of
 from ..estimator.transactions import LATER, NeuralEstimator, consistent, fits
-from ..files.codec import check_types, storable
+from ..files.codec import check_counts, storable
 from ..files.records import check_arrays
 from ..layers import Activation, Dense
 from ..tape.losses import Loss
@@ -125,7 +125,8 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         agree("classes_", self.classes_.ndim, 1)
         agree("coef_", np.shape(self.coef_), (units, self.n_features_in_))
         agree("intercept_", np.shape(self.intercept_), (units,))
-        agree("_state", type(self._state), _State)
+        agree("errors_", len(self.errors_), len(self.loss_curve_))
+        agree("_state", (type(self._state), self._state.seen), (_State, self.t_))
         agree("_state", self._state.weights.shape, (self.n_features_in_, units))
 
     @fits
@@ -333,7 +334,7 @@ class _State:
         """Return the state that a file describes, checked."""
         made = object.__new__(cls)
         vars(made).update(state)
-        check_types("_State", {"units": (made.units, int), "seen": (made.seen, int)})
+        check_counts("_State", units=made.units, seen=made.seen)
         weights, dtype = made.weights, np.dtype(made.dtype)
         shapes = [(*weights.shape[:1], made.units), (made.units,)]
         check_arrays("_State", [weights, made.biases], shapes, [dtype])

@@ -16,7 +16,7 @@ raises ValueError or TypeError.
 
 import math
 import pathlib
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,6 +30,8 @@ DTYPES = {
 _NUMERIC = frozenset(DTYPES.values())
 #: How each registered class is taken apart, and by name, how it is made.
 _STATES, _MAKERS = {}, {}
+#: The most keys of a dict with others than str: a file could have many of the same hash, to hang.
+_MOST_KEYS = 2**15
 #: The JSON objects' key for the name of a type.
 _TYPE = "type"
 
@@ -49,7 +51,8 @@ def storable(cls, state, make=None, name=None):
         Its name in files; None: that of the class.
     """
     name = name or cls.__name__
-    if name in _MAKERS:
+    own = {str(known) for known, (of, _) in _STATES.items() if of == name}
+    if name in _MAKERS and str(cls) not in own:  # else its module is reloaded
         raise ValueError(f"Two types are named {name!r}; expected different names.")
     _STATES[cls], _MAKERS[name] = (name, state), make or cls
     return cls
@@ -208,18 +211,41 @@ def _refusal(obj, path):
 # --- what is built in
 
 
+#: Types of numbers, which NumPy's are of, too.
+_NUMBERS = {int: Integral, float: Real}
+
+
 def check_types(name, values):
     """Raise TypeError if a value is not of a type; `values` are pairs of the two, by name."""
     for key, (value, kind) in values.items():
-        good = isinstance(value, Integral if kind is int else kind)
-        if not good or kind is int and isinstance(value, bool):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        good = isinstance(value, tuple(_NUMBERS.get(one, one) for one in kinds))
+        if not good or isinstance(value, bool) and bool not in kinds:
             raise TypeError(f"{key} of {name} is {value!r:.200}; expected another type.")
+
+
+#: The largest count in a file, so that no sum of some overflows.
+_MOST = 2**53
+
+
+def check_counts(name, **values):
+    """Raise TypeError or ValueError if values are no counts."""
+    check_types(name, {key: (value, int) for key, value in values.items()})
+    for key, value in values.items():
+        if not 0 <= value <= _MOST:
+            raise ValueError(f"{key} of {name} is {value!s:.100}; expected a count.")
 
 
 def _float(value):
     if value not in ("nan", "inf", "-inf"):
         raise ValueError(f"A float is {value!r}; expected 'nan', 'inf' or '-inf'.")
     return float(value)
+
+
+def _dict(items):
+    if len(items) > _MOST_KEYS:
+        raise ValueError(f"A dict has {len(items)} keys; expected at most {_MOST_KEYS}.")
+    return {key: value for key, value in items}
 
 
 def _scalar(dtype, value):
@@ -295,7 +321,7 @@ for _name, _maker in {
     "float": _float,
     "str": lambda points: "".join(map(chr, points)),
     "tuple": lambda items: tuple(items),
-    "dict": lambda items: {key: value for key, value in items},
+    "dict": _dict,
     "scalar": _scalar,
     "dtype": _dtype,
     "objects": _objects,

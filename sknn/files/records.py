@@ -6,6 +6,7 @@ engine relies on it: a network's layers fit each other, and weights the network.
 
 from dataclasses import fields
 from math import isfinite
+from numbers import Real
 
 import numpy as np
 
@@ -18,9 +19,13 @@ from ..layers.base import Layer
 from ..layers.checks import MOST
 from ..tape.activations import ACTIVATIONS
 from ..tape.losses import Loss
-from .codec import check_types, storable
+from .codec import check_counts, check_types, storable
 
 _LOSSES = "log_loss", "squared_error", "absolute_error", "huber", "poisson", "quantile"
+#: The attributes of an optimizer.
+_COUNTS = "t", "planned", "stalled"
+_NUMBERS = "learning_rate", "lowered", "best", "_momentum_product"
+_OF_OPTIMIZER = "solver", "states", "rate", *_COUNTS, *_NUMBERS
 _FLOATS = np.dtype("float32"), np.dtype("float64")
 
 
@@ -77,20 +82,16 @@ def _optimizer(**state):
         raise ValueError(f"Optimizer has {len(states)} states, for {solver!r:.100}.")
     for values in states:
         check_arrays("Optimizer", values, [value.shape for value in states[0]])
-    numbers = {"learning_rate": float, "_momentum_product": float, "t": int, "planned": int}
-    kinds = numbers | {"rate": (float, type(None)), "lowered": float, "best": float, "stalled": int}
+    check_counts("Optimizer", **{name: state[name] for name in _COUNTS})
+    kinds = dict.fromkeys(_NUMBERS, float) | {"rate": (float, type(None))}
     check_types("Optimizer", {name: (state[name], kind) for name, kind in kinds.items()})
-    if min(state["t"], state["planned"], state["stalled"]) < 0:
-        raise ValueError("Optimizer has counts below 0.")
     made = object.__new__(Optimizer)
-    vars(made).update({name: state[name] for name in ("solver", "states", *kinds)})
+    vars(made).update({name: state[name] for name in _OF_OPTIMIZER})
     return made
 
 
 def _optimizer_state(optimizer):
-    names = "solver", "learning_rate", "rate", "lowered", "best", "stalled", "t", "planned"
-    names += "states", "_momentum_product"
-    return {name: getattr(optimizer, name) for name in names}
+    return {name: getattr(optimizer, name) for name in _OF_OPTIMIZER}
 
 
 def _progress(**state):
@@ -98,20 +99,17 @@ def _progress(**state):
     curves = [f.name for f in fields(Progress) if f.default_factory is list]
     for name in curves:
         curve = getattr(made, name)
-        if type(curve) is not list or not all(isinstance(value, float) for value in curve):
+        if type(curve) is not list or not all(isinstance(value, Real) for value in curve):
             raise TypeError(f"{name} of Progress is {curve!r:.100}; expected a list of float.")
-    counts = {name: (getattr(made, name), int) for name in ("n_iter", "t", "no_improvement")}
-    scores = ("best_loss", "best_validation_score")
-    check_types("Progress", counts | {name: (getattr(made, name), float) for name in scores})
-    check_types("Progress", {"optimizer": (made.optimizer, (Optimizer, type(None)))})
-    check_types("Progress", {n: (getattr(made, n), (float, type(None))) for n in _LOSS_NAMES})
+    check_counts("Progress", n_iter=made.n_iter, t=made.t, no_improvement=made.no_improvement)
+    kinds = {"best_loss": float, "best_validation_score": float, "loss": (float, type(None))}
+    kinds |= {"first_loss": (float, type(None)), "optimizer": (Optimizer, type(None))}
+    check_types("Progress", {name: (getattr(made, name), kind) for name, kind in kinds.items()})
     check_arrays("Progress", made.values)
     if made.raw is not None:
         check_arrays("Progress", made.raw, [value.shape for value in made.values])
     return made
 
-
-_LOSS_NAMES = "loss", "first_loss"
 
 for _name in layers.__all__:
     if _name != "Layer":

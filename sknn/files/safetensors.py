@@ -524,7 +524,7 @@ def save(path, layers, input_shape, values):
 
 #: First bytes of other kinds of weight files.
 _KINDS = {
-    b"PK\x03\x04": "a zip file, as PyTorch and Keras and skops write them",
+    b"PK\x03\x04": "a zip file, as PyTorch and Keras write them",
     b"\x80": "a pickle, as PyTorch and joblib write them",
     b"\x89HDF": "an HDF5 file, as Keras writes them",
 }

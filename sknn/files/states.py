@@ -13,10 +13,12 @@ array, and the tree, which takes at most some 30 bytes of memory for each of the
 """
 
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 from contextlib import suppress
@@ -70,14 +72,13 @@ def read(path, kind):
         If the file cannot be read.
     """
     path = os.fsdecode(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path} is not a regular file; expected a file of sknn.")
     with open(path, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is not a regular file; expected one of sknn.")
-        data = file.read()
-    try:
-        return unpack(data, kind)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from error
+        try:
+            return _read(file, kind)
+        except ValueError as error:
+            raise ValueError(f"{path} {error}") from error
 
 
 def pack(obj, kind):
@@ -105,63 +106,66 @@ def packed(tree, tensors, kind):
         begin, end = end, end + array.nbytes
         about = {"dtype": _NAMES[array.dtype.name], "shape": list(array.shape)}
         header[name] = about | {"data_offsets": [begin, end]}
-        parts.append(array.tobytes())
+        parts.append(array.reshape(-1).view(np.uint8).data)  # no copy
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > _LONGEST_HEADER:
         raise ValueError(f"Its state takes {len(text)} bytes besides arrays; too long for a file.")
     start = len(text).to_bytes(8, "little") + text
-    checksum = hashlib.sha256(start)
-    for part in parts:
-        checksum.update(part)
-    field = _CHECKSUM.search(start)
-    start = start[: field.start(1)] + checksum.hexdigest().encode() + start[field.end(1) :]
+    begin, end = _CHECKSUM.search(start).span(1)
+    start = start[:begin] + _checksum(start, parts) + start[end:]
     return [start, *parts]
 
 
 def unpack(data, kind):
     """Return the object of a file's content; a ValueError continues '<path> ...'."""
-    size = int.from_bytes(data[:8], "little")
+    return _read(io.BytesIO(data), kind)
+
+
+def _read(file, kind):
+    """Return the object of an open file. Only what has the right header is read to its end."""
+    start = file.read(8)
+    size = int.from_bytes(start, "little")
+    text = file.read(size) if size <= _LONGEST_HEADER else b""
     expected = f"expected a file of the format 'sknn {kind}'"
-    if not 2 <= size <= _LONGEST_HEADER or data[8:9] != b"{":
-        other = kind_of(data[:8])
-        if other is not None:
-            raise ValueError(f"is {other}; {expected}.")
-        raise ValueError(f"is no safetensors file, or its start is damaged; {expected}.")
-    if len(data) < 8 + size:
+    if not text.startswith(b"{"):
+        what = kind_of(start) or "no safetensors file, or its start is damaged"
+        raise ValueError(f"is {what}; {expected}.")
+    if len(text) < size:
         raise ValueError("is truncated: its header is incomplete.")
-    text = data[8 : 8 + size]
     try:
         header = json.loads(text)
         about = header.pop("__metadata__", {})
-        form, version = about.get("format"), about.get("version")
+        form, version, package = (about.get(name) for name in ("format", "version", "sknn"))
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise ValueError("is damaged: its header is no JSON of a safetensors file.") from None
     if form != f"sknn {kind}":
-        more = ""
+        what, more = f"a file of the format {form!r:.100}", ""
         if not isinstance(form, str) or not form.startswith("sknn "):
-            more = " A file of weights is read by load_weights."
-        what = f"the format {form!r:.100}" if form else "a safetensors file, but not of sknn"
+            what = "a safetensors file, but none of sknn"
+            more = " Weights alone are read by load_weights."
         raise ValueError(f"is {what}; {expected}.{more}")
-    _check_version(version, about.get("sknn"))
-    fields = list(_CHECKSUM.finditer(data, 8, 8 + size))
-    if len(fields) != 1:
-        raise ValueError("is damaged: its checksum is missing.")
-    begin, end = fields[0].span(1)
-    view = memoryview(data)
-    checksum = hashlib.sha256(view[:begin])
-    checksum.update(b"0" * 64)
-    checksum.update(view[end:])
-    if checksum.hexdigest().encode() != fields[0][1]:
+    _check_version(version, package)
+    content = file.read()
+    fields = list(_CHECKSUM.finditer(text))
+    if len(fields) != 1 or fields[0][1] != _checksum(start + text, [content]):
         raise ValueError("is truncated or altered: its checksum does not match.")
     try:
-        tensors = _tensors(header, view[8 + size :])
-        return decode(json.loads(about["state"]), tensors)
+        return decode(json.loads(about["state"]), _tensors(header, memoryview(content)))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"has no valid state, though its checksum matches: {error}. It was not written by this "
             "package, or not by this version."
         ) from error
+
+
+def _checksum(start, parts):
+    """Return the checksum of a file that begins with `start`, where that is taken as zeros."""
+    begin, end = _CHECKSUM.search(start).span(1)
+    checksum = hashlib.sha256(start[:begin] + b"0" * (end - begin) + start[end:])
+    for part in parts:
+        checksum.update(part)
+    return checksum.hexdigest().encode()
 
 
 def _check_version(version, package):
@@ -204,14 +208,18 @@ def replace(path, parts, new=False):
     If it has to be `new`, an existing one is an error.
     """
     path = os.path.realpath(os.fsdecode(path))  # a link stays one
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"{path} is not a regular file, and is not replaced.")
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with open(beside, "xb") as file:
+            with suppress(FileNotFoundError):  # as if the old file were written to
+                shutil.copymode(path, beside)
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        if not new or not _linked(beside, path):
+        if not (new and _links(beside, path)):
             os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
@@ -220,16 +228,13 @@ def replace(path, parts, new=False):
     _sync(folder)
 
 
-def _linked(beside, path):
-    """Move a file to a new path, and return True, or False if the file system has no links.
-
-    Raises FileExistsError if there is another file at the path.
-    """
+def _links(beside, path):
+    """Give a file a new name, which no other file has; return False where there are no links."""
     try:
         os.link(beside, path)
     except FileExistsError:
         raise
-    except OSError:
+    except OSError:  # a file system without links
         if os.path.lexists(path):
             raise FileExistsError(path) from None
         return False

@@ -294,7 +294,7 @@ class TakesSequences:
     _remembered = {"_step_features": int | None, "_columns": bool}
 
     def _network_inputs(self, network):
-        time = network.input_shape[0]
+        time, _ = network.input_shape[0], self._columns  # which reading X needs
         if self._step_features is not None:
             return time, self._step_features
         _, first, _ = network.primitives[0]
