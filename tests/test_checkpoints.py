@@ -386,7 +386,7 @@ def test_another_file_is_an_error(checkpoint, tmp_path):
     path.write_bytes(pickle.dumps(small()))
     refuses(small(), path, "is a pickle")
     small().fit(X, Y).save_weights(path)
-    refuses(small(), path, "but not of sknn")
+    refuses(small(), path, "a safetensors file, but none of sknn")
     sknn.save(small().fit(X, Y), path)
     refuses(small(), path, "a saved model without the state of its training")
     refuses(small(), 3, "resume_from is 3; expected a path", error=TypeError)
@@ -448,7 +448,7 @@ def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     else:
         training[key] = {}
     states.write(path, found, "model")
-    refuses(net, path, "file has no valid state of training")
+    refuses(net, path, "file has no valid state")
 
 
 # --- the callback
