@@ -56,6 +56,23 @@ weights["fc.weight"] = np.zeros((1000, 512), "float32")
 weights["fc.bias"] = np.zeros(1000, "float32")
 save_file(weights, "resnet18.safetensors")
 """,
+    "Data sets": """
+np.savez("mnist.npz", **{
+    f"{kind}_{part}": np.zeros((10, 28, 28) if kind == "x" else 10, "uint8")
+    for kind in "xy" for part in ("train", "test")
+})
+""",
+    "A folder of images": """
+from pathlib import Path
+
+from PIL import Image
+
+for name in ("cats", "dogs"):
+    Path("pets", name).mkdir(parents=True)
+    for i in range(5):
+        noise = np.random.RandomState(i).randint(0, 256, (40, 50, 3)).astype("uint8")
+        Image.fromarray(noise).save(f"pets/{name}/{i}.png")
+""",
     "Fine-tuning": 'images, y = np.zeros((5, 64, 64, 3), "float32"), np.arange(5)',
     "Predicting large images": """
 from sknn.layers import GlobalAveragePooling2D
