@@ -33,6 +33,7 @@ from . import (  # noqa: E402
     cuda,
     processes,
     radial,
+    reading,
     recurrent,
     speed,
     threads,
@@ -61,13 +62,14 @@ POINTS = {
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
     threads.POINT: "small fits while other threads predict",
+    reading.POINT: "fits to data that are read on demand",
     cuda.POINT: "training steps on a GPU",
 }
 
 #: The modules that define the measurements.
 MODULES = (
     speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
-    cuda,
+    reading, cuda,
 )  # fmt: skip
 
 
