@@ -229,7 +229,7 @@ class _Read:
             if self._piece[0] != piece:
                 self._piece = None, None  # its memory is free for the next one
                 self._piece = piece, self._ask(slice(int(first), int(last)), last - first)
-            out[places] = self._piece[1][rows[places] - first]
+            out[places] = self._piece[1][_as_slice(rows[places] - first)]
         return out
 
     def _ask(self, where, n):
