@@ -23,6 +23,7 @@ import sknn.distributed
 from sknn.cpu.team import count_threads
 from sknn.distributed import shards, workers
 from sknn.layers import Activation, BatchNormalization, Conv2D, Dropout, Flatten
+from sknn.tape.on_demand import read_on_demand
 from sknn.tape.sources import INPUTS, Source
 
 dask, distributed = map(pytest.importorskip, ("dask", "distributed"))
@@ -276,6 +277,16 @@ def test_data_are_read_the_same_after_a_pickle():
         np.testing.assert_array_equal(matrix, data.toarray() if sp.issparse(data) else data)
         assert source.strides == (() if sp.issparse(data) else source.matrix.strides)
     assert pickle.loads(pickle.dumps(INPUTS)) is INPUTS
+
+
+def test_rows_on_demand_are_read_to_be_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 200)
+    np.save(tmp_path / "x.npy", np.arange(60.0).reshape(6, 10))
+    source = Source(read_on_demand(np.load(tmp_path / "x.npy", mmap_mode="r")))
+    assert source.on_demand is not None
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(source)).arrays[0], np.arange(60.0).reshape(6, 10)
+    )
 
 
 # --- errors
