@@ -412,8 +412,25 @@ def test_a_cluster_that_is_lost_is_an_error(lose, message):
 
 def test_steps_that_kill_workers_end(three, monkeypatch):
     monkeypatch.setattr(workers.Workers, "_answer", lambda *_: None)
-    with pytest.raises(RuntimeError, match="workers were lost while they computed the same step"):
+    with pytest.raises(RuntimeError, match="A step has been tried 10 times, and each time"):
         sknn.distributed.fit(dense(), X, Y, three)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3])
+def test_every_worker_computes_a_part_of_each_step(n_workers, three, monkeypatch):
+    addresses, call, called = workers.Workers._addresses, workers.Workers._call, []
+
+    def note(self, address, what):
+        called.append((address, what[1] - what[0]))
+        return call(self, address, what)
+
+    monkeypatch.setattr(workers.Workers, "_addresses", lambda self: addresses(self)[:n_workers])
+    monkeypatch.setattr(workers.Workers, "_call", note)
+    net = dense().set_params(max_iter=1, batch_size=130)  # one step, of 12 shards
+    found = sknn.distributed.fit(clone(net), X, Y, three, shard_size=11)
+    assert len({address for address, _ in called}) == n_workers
+    assert [size for _, size in called] == [12 // n_workers] * n_workers
+    assert_same(found, sknn.distributed.fit(clone(net), X, Y, shard_size=11))
 
 
 def test_other_estimators_are_fitted_as_usual(three):

@@ -14,8 +14,8 @@ from .shards import cut, nodes
 _PATIENCE = 2.0
 #: What calls to the scheduler and to workers may raise if these do not answer.
 _LOST = OSError, RuntimeError, LookupError, asyncio.CancelledError, futures.CancelledError
-#: How often parts of a step may be lost before it is the step that kills workers.
-_MOST_LOSSES = 10
+#: How often a step is tried before it is the step that kills workers.
+_ATTEMPTS = 10
 
 
 class Actor:
@@ -68,22 +68,24 @@ class Workers:
         The parameters are those of :meth:`Shards.sums`, for all shards. What a lost worker was to
         compute is divided among the others.
         """
-        todo, found, losses = [(0, n)], {}, 0
+        todo, found, attempts = [(0, n)], {}, 0
         while todo:
-            if losses > _MOST_LOSSES:
+            attempts += 1
+            if attempts > _ATTEMPTS:
                 raise RuntimeError(
-                    f"{losses} workers were lost while they computed the same step. If it takes "
-                    "more memory than they have, make batch_size smaller."
+                    f"A step has been tried {_ATTEMPTS} times, and each time workers were lost "
+                    "while they computed it. If it takes more memory than they have, make "
+                    "shard_size smaller."
                 )
             crew, calls = self._present(), []
             for part in todo:
                 ends = cut(*part, min(len(crew), part[1] - part[0]))
-                for i, (first, last) in enumerate(zip(ends, ends[1:])):
+                for first, last in zip(ends, ends[1:]):
                     start, end = limits[first], limits[last]
                     own = [limit - start for limit in limits[first : last + 1]]
                     here = {name: array[start:end] for name, array in bound.items()}
                     call = first, last, n, step, own, vector, rows[start:end], here
-                    address = crew[(len(calls) + i) % len(crew)]
+                    address = crew[len(calls) % len(crew)]
                     calls.append((address, call, self._call(address, call)))
             todo = []
             for address, call, future in calls:
@@ -91,7 +93,6 @@ class Workers:
                 if answer is None:
                     self._actors.pop(address, None)
                     todo.append(call[:2])
-                    losses += 1
                 else:
                     found |= self._checked(address, call, answer)
         return found
