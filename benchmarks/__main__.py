@@ -34,6 +34,7 @@ from . import (  # noqa: E402
     distributed,
     processes,
     radial,
+    reading,
     recurrent,
     speed,
     threads,
@@ -62,6 +63,7 @@ POINTS = {
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
     threads.POINT: "small fits while other threads predict",
+    reading.POINT: "fits to data that are read on demand",
     cuda.POINT: "training steps on a GPU",
     distributed.POINT: "data-parallel training steps on a Dask cluster",
 }
@@ -69,7 +71,7 @@ POINTS = {
 #: The modules that define the measurements.
 MODULES = (
     speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
-    cuda, distributed,
+    reading, cuda, distributed,
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ def objective(trial):
         batch_size=64,
         random_state=0,
     )
+    score = 0.0
     for epoch in range(EPOCHS):
         net.partial_fit(X_train, y_train, classes=classes)
         score = net.score(X_val, y_val)
