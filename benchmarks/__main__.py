@@ -38,6 +38,7 @@ from . import (  # noqa: E402
     recurrent,
     speed,
     threads,
+    timing,
 )
 from .table import HEADER, Settings  # noqa: E402
 
@@ -89,6 +90,8 @@ def main():
         return
     gc.freeze()  # imported objects stay: the collections before each timing need not scan them
     repeats = options.repeats or (1 if options.quick else 5)
+    if options.quick:
+        timing.pause = 0
     settings = Settings(repeats, options.quick, options.data, options.text)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
     for task in chosen:
