@@ -105,6 +105,13 @@ def code_blocks(path):
     ]
 
 
+#: What some of the blocks use besides what is always installed.
+NEEDED = (
+    "distributed", "matplotlib", "onnxruntime", "optuna", "PIL", "rich", "safetensors", "skl2onnx",
+    "skops", "tensorboardX", "zarr",
+)  # fmt: skip
+
+
 PAGES = sorted((*ROOT.glob("doc/*.rst"), *ROOT.glob("doc/guide/*.rst")))
 TEXTS = [path for path in PAGES if code_blocks(path)]
 
@@ -126,7 +133,7 @@ def test_the_readme_runs_as_it_is():
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_code_blocks_run(path, monkeypatch, tmp_path):
-    for module in ("matplotlib", "rich", "safetensors"):
+    for module in NEEDED:
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     run_blocks(path, prepare=True)
