@@ -284,6 +284,11 @@ def test_scales_are_logarithmic_where_values_differ_much(vae):
     labels = {text.get_text() for text in display.axes_[0, 0].get_yticklabels()}
     assert {"0.1", "1", "10"} <= labels
     assert display.plot(yscale="linear").axes_[0, 0].get_yscale() == "linear"
+    for rates, scale in {(0.1, 0.01): "log", (0.1, 0.05, 1e-8): "linear"}.items():
+        display = LossCurveDisplay.from_history({"learning_rate": rates}, curves="learning_rate")
+        assert display.ax_.get_yscale() == scale
+    axis = display.plot(yscale="log").ax_.yaxis  # over many powers of ten
+    assert len(axis.get_majorticklocs()) > 3
     assert (
         LossCurveDisplay.from_history({"loss": [10.0, -1.0]}).axes_[0, 0].get_yscale() == "linear"
     )

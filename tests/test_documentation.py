@@ -114,6 +114,8 @@ NEEDED = (
 
 PAGES = sorted((*ROOT.glob("doc/*.rst"), *ROOT.glob("doc/guide/*.rst")))
 TEXTS = [path for path in PAGES if code_blocks(path)]
+#: A page whose code is one program, which takes nothing as given.
+STORY = ROOT / "doc" / "guide" / "afternoon.rst"
 
 
 def run_blocks(path, prepare=False):
@@ -135,8 +137,15 @@ def test_the_readme_runs_as_it_is():
 def test_code_blocks_run(path, monkeypatch, tmp_path):
     for module in NEEDED:
         pytest.importorskip(module)
+    if path == STORY:
+        for module in ("PIL", "onnxruntime", "skl2onnx", "tensorboard", "tensorboardX"):
+            pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
-    run_blocks(path, prepare=True)
+    run_blocks(path, prepare=path != STORY)
+    imread = pytest.importorskip("matplotlib.image").imread
+    for picture in re.findall(r"^\.\. figure:: (.+)$", path.read_text("utf-8"), re.MULTILINE):
+        shown, made = path.parent / picture, tmp_path / Path(picture).name  # by the page's code
+        assert imread(shown).shape == imread(made).shape
 
 
 def test_sections_with_preparations_exist():

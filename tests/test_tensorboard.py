@@ -233,6 +233,8 @@ def test_names_of_runs_are_names_of_folders(tmp_path):
     assert name == "MLPNetRegressor(alpha=0.25,hidden_layer_sizes=(3,2),max_iter=1)-1"
     name = new_run(folder, "a/b:c*" + "d" * 500).parent.name
     assert name.startswith("a_b_c_ddd") and len(name) < 130
+    name = new_run(folder, f"Net({','.join(f'some_parameter={i}' for i in range(20))})").parent.name
+    assert name.endswith(",some_parameter=5,...)-1") and len(name) < 130
 
 
 # --- the callback itself

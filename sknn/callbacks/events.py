@@ -31,7 +31,9 @@ def check_installed(images=False):
 
 def new_run(log_dir, name):
     """Create a folder for a run, with a number that no other run has; return its events' path."""
-    name = re.sub(r"[^\w.,=()+-]+", "_", name)[:_LONGEST]
+    name = re.sub(r"[^\w.,=()+-]+", "_", name)
+    if len(name) > _LONGEST:  # whole parameters, if it has any
+        name = re.sub(r",[^,]*$", ",...)", name[: _LONGEST - 5])
     for number in range(1, 10**9):
         folder = Path(log_dir, f"{name}-{number}")
         try:

@@ -98,7 +98,8 @@ def _of_steps(rows):
         most = max(steps, key=lambda row: row.step)
         return [
             f"Steps change the weights by at most {most.step:.2g} of their norm (rule of thumb: "
-            "0.001): training has converged, or learning_rate_init is too small."
+            "0.001): training has converged, the learning rate has decayed, or learning_rate_init "
+            "is too small."
         ]
     return []
 

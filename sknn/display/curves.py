@@ -9,6 +9,8 @@ _LABELS = {"score": "validation score", "learning_rate": "learning rate", "kl": 
 _VALIDATION = "validation_"
 #: Least ratio of the largest to the smallest value that is shown on a logarithmic scale.
 _WIDE = 10
+#: Ratio from which a learning rate is one that decays to zero by schedule, and is shown linearly.
+_TO_ZERO = 1e4
 
 
 class LossCurveDisplay(Display):
@@ -66,7 +68,8 @@ class LossCurveDisplay(Display):
             a learning rate only if it varies. A single kind is drawn on `ax` itself.
         yscale : {'auto', 'linear', 'log'}, default='auto'
             Scale of the axes. 'auto': logarithmic for losses and learning rates that are positive
-            and of which the largest is at least ten times the smallest.
+            and of which the largest is at least ten times the smallest; but linear for learning
+            rates that decay almost to zero, as those of 'cosine' and 'one_cycle'.
         **kwargs : dict
             Passed to :meth:`matplotlib.axes.Axes.plot` for each curve.
 
@@ -99,7 +102,9 @@ class LossCurveDisplay(Display):
             values = history[names].to_numpy()
             if _wants_log(kind, values[np.isfinite(values)], yscale):
                 panel.set_yscale("log")
-                panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                low, high = panel.get_ylim()
+                subs = (1, 2, 5) if high < 1e4 * low else (1,)  # no room for all
+                panel.yaxis.set_major_locator(LogLocator(subs=subs))
                 panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_ylabel(_LABELS.get(kind, kind.replace("_", " ")))
@@ -214,5 +219,7 @@ def _chosen(history, curves):
 def _wants_log(kind, values, wanted):
     if wanted != "auto":
         return wanted == "log"
-    positive = kind in ("loss", "learning_rate") and len(values) and values.min() > 0
-    return bool(positive and values.max() >= _WIDE * values.min())
+    if kind not in ("loss", "learning_rate") or not len(values) or values.min() <= 0:
+        return False
+    ratio = values.max() / values.min()
+    return bool(ratio >= _WIDE and (kind == "loss" or ratio < _TO_ZERO))
