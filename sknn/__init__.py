@@ -1,12 +1,13 @@
 """Neural networks for scikit-learn, on kernels compiled by Numba."""
 
-from . import distributed as distributed
+from importlib import import_module
+
 from .autoencoders.convolutional import ConvAutoencoderTransformer
 from .autoencoders.dense import AutoencoderTransformer
 from .autoencoders.outliers import ReconstructionOutlierDetector
 from .autoencoders.sequence import SequenceAutoencoderTransformer
 from .autoencoders.variational import VariationalAutoencoderTransformer
-from .diagnosis.diagnose import diagnose
+from .diagnosis import diagnose
 from .estimator.saving import load, save
 from .export.conversion import to_onnx
 from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
@@ -46,3 +47,16 @@ __all__ = [
     "save",
     "to_onnx",
 ]
+
+#: Parts that are imported when they are used, as ``sknn.display`` and so on.
+_PARTS = "callbacks", "datasets", "display", "distributed"
+
+
+def __getattr__(name):
+    if name in _PARTS:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *_PARTS]

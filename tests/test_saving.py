@@ -423,6 +423,13 @@ def test_foreign_files(fitted, path, tmp_path):
         sknn.load(tmp_path / "missing")
 
 
+def test_a_whole_estimator_is_no_file_of_weights(fitted, path):
+    pytest.importorskip("safetensors")
+    sknn.save(fitted["classifier"], path)
+    with pytest.raises(ValueError, match="'sknn model', which sknn.load reads"):
+        sknn.MLPNetClassifier((3,)).load_weights(path)
+
+
 def test_a_header_whose_length_looks_like_a_pickle(path):
     for n in range(40):  # one of 32 lengths begins with the byte 0x80
         net = sknn.MLPNet(class_weight={"x" * n * 8: 1.0})
