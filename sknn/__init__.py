@@ -7,7 +7,7 @@ from .autoencoders.dense import AutoencoderTransformer
 from .autoencoders.outliers import ReconstructionOutlierDetector
 from .autoencoders.sequence import SequenceAutoencoderTransformer
 from .autoencoders.variational import VariationalAutoencoderTransformer
-from .diagnosis import diagnose
+from .diagnosis.diagnose import diagnose
 from .estimator.saving import load, save
 from .export.conversion import to_onnx
 from .feedforward.mlp import MLPNet, MLPNetClassifier, MLPNetRegressor
