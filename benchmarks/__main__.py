@@ -34,9 +34,11 @@ from . import (  # noqa: E402
     distributed,
     processes,
     radial,
+    reading,
     recurrent,
     speed,
     threads,
+    timing,
 )
 from .table import HEADER, Settings  # noqa: E402
 
@@ -62,6 +64,7 @@ POINTS = {
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
     threads.POINT: "small fits while other threads predict",
+    reading.POINT: "fits to data that are read on demand",
     cuda.POINT: "training steps on a GPU",
     distributed.POINT: "data-parallel training steps on a Dask cluster",
 }
@@ -69,7 +72,7 @@ POINTS = {
 #: The modules that define the measurements.
 MODULES = (
     speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
-    cuda, distributed,
+    reading, cuda, distributed,
 )  # fmt: skip
 
 
@@ -87,6 +90,8 @@ def main():
         return
     gc.freeze()  # imported objects stay: the collections before each timing need not scan them
     repeats = options.repeats or (1 if options.quick else 5)
+    if options.quick:
+        timing.pause = 0
     settings = Settings(repeats, options.quick, options.data, options.text)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
     for task in chosen:

@@ -185,7 +185,7 @@ def _memory_row(name, call, settings, target):
     rises = {}
     if call is not None:
         calls = [call.format(peer=peer) for peer in peers]
-        found = zip(*(children(calls) for _ in range(settings.repeats)))
+        found = zip(*(children(calls, quick=settings.quick) for _ in range(settings.repeats)))
         rises = {peer: None if None in each else median(each) for peer, each in zip(peers, found)}
     ours, theirs = (rises.get(peer) for peer in ("sknn", "PyTorch"))
     ratio = None if ours is None or theirs is None else ours / theirs

@@ -6,7 +6,7 @@ the CPU, to check that they run.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -102,13 +102,26 @@ def _gpu():
 
 def _fit(name, case, batch, settings):
     gpu = _gpu()
-    if settings.quick:
-        batch, steps, epochs = 5, 2, 1  # ten samples, of ten classes
-    else:
-        steps, epochs = max(4, 16384 // batch), case.epochs
     if gpu is None and not settings.quick:
         yield Row(POINT, name, "PyTorch", None, case.target, "x")
         return
+    if settings.quick:  # ten samples, of ten classes
+        measured, share = _measured(case, 5, 2, 1, gpu, settings.repeats)
+    else:
+        size = batch, max(4, 16384 // batch), case.epochs
+        measured, share = _measured(case, *size, gpu, settings.repeats)
+    against = "PyTorch" if gpu is not None else "PyTorch, both on the CPU"
+    yield Row(POINT, name, against, measured.get("PyTorch"), case.target, "x")
+    if "PyTorch, CUDA graphs" in measured:
+        against = "PyTorch, CUDA graphs"
+        yield Row(POINT, name, against, measured[against], None, "x")
+    if gpu is not None:
+        yield Row(POINT, name, "the GPU's float32 peak", share, None, "%")
+
+
+@cache  # at quick settings, all batch sizes of a case are the same
+def _measured(case, batch, steps, epochs, gpu, repeats):
+    """Return ratios to PyTorch's times, and the percentage of the GPU's peak, or None."""
     device = "cpu" if gpu is None else "cuda"
     random = np.random.RandomState(0)
     X = random.rand(batch * steps, *case.shape).astype(np.float32)
@@ -128,14 +141,9 @@ def _fit(name, case, batch, settings):
             train = peer.trainer(case.theirs(peer), X, y, batch, device, graphs)
             train(1)
             sides[way] = Side(partial(train, epochs))
-    measured = ratios(sides, settings.repeats)
-    against = "PyTorch" if gpu is not None else "PyTorch, both on the CPU"
-    yield Row(POINT, name, against, measured.get("PyTorch"), case.target, "x")
-    if "PyTorch, CUDA graphs" in measured:
-        against = "PyTorch, CUDA graphs"
-        yield Row(POINT, name, against, measured[against], None, "x")
-    if gpu is not None:
-        # three products of the same size: one in the forward pass, two in the backward pass
-        rate = 2 * 3 * case.work * len(X) * epochs / seconds(sides["sknn"])
-        share = 100 * rate / gpu.driver.peak
-        yield Row(POINT, name, "the GPU's float32 peak", share, None, "%")
+    measured = ratios(sides, repeats)
+    if gpu is None:
+        return measured, None
+    # three products of the same size: one in the forward pass, two in the backward pass
+    rate = 2 * 3 * case.work * len(X) * epochs / seconds(sides["sknn"])
+    return measured, 100 * rate / gpu.driver.peak

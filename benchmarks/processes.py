@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -24,14 +26,23 @@ def tasks():
     yield Task(MEMORY, "memory of a fit on MNIST", _memory)
 
 
-def child(call, cache=None):
+def child(call, cache=None, quick=False):
     """Run a function of ``benchmarks.children`` in a new process and return what it returns."""
-    (result,) = children([call], cache)
+    (result,) = children([call], cache, quick)
     return result
 
 
-def children(calls, cache=None):
-    """Run functions of ``benchmarks.children``, each in a new process, all at the same time."""
+def children(calls, cache=None, quick=False):
+    """Run functions of ``benchmarks.children``, each in a new process, all at the same time.
+
+    At quick settings, where the figures are meaningless, the processes are forks of one that has
+    imported everything.
+    """
+    if quick and hasattr(os, "fork"):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["benchmarks.convnets", "benchmarks.recurrent"])
+        with ProcessPoolExecutor(len(calls), context, max_tasks_per_child=1) as pool:
+            return list(pool.map(_called, calls))
     environment = dict(os.environ) | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
     code = "import json; from benchmarks import children; print(json.dumps(children.{}))"
     root = Path(__file__).resolve().parent.parent
@@ -49,6 +60,12 @@ def children(calls, cache=None):
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
+def _called(call):
+    from . import children
+
+    return eval(f"children.{call}", {"children": children})
+
+
 def _first_fit(settings):
     cold, warm = [], []
     for _ in range(settings.repeats):
@@ -62,11 +79,11 @@ def _first_fit(settings):
 
 def _import(settings):
     ours, theirs = [], []
-    for _ in range(2 if settings.quick else 2 * settings.repeats + 1):
+    for _ in range(1 if settings.quick else 2 * settings.repeats + 1):
         ours.append(child("import_seconds('sknn')"))
         theirs.append(child("import_seconds('sklearn.neural_network', 'numba')"))
     # The first of each reads files from disk, which are then cached.
-    more = median(ours[1:]) - median(theirs[1:])
+    more = median(ours[1:] or ours) - median(theirs[1:] or theirs)
     peer = "sklearn.neural_network, numba"
     yield Row(FIRST_FIT, "import sknn", peer, more, 0.3, " s more", at_least=False)
 
@@ -80,7 +97,8 @@ def _memory(settings):
             np.save(Path(folder, "X.npy"), X)
             np.save(Path(folder, "y.npy"), y)
             call = f"memory_rise({folder!r})"
-            child(call, folder)  # fills the cache
-            rise = median(child(call, folder) for _ in range(settings.repeats))
+            if not settings.quick:
+                child(call, folder)  # fills the cache
+            rise = median(child(call, folder, settings.quick) for _ in range(settings.repeats))
     name = "fit on MNIST as uint8, 784-512-10"
     yield Row(MEMORY, name, "memory before", rise, 94, " MB", at_least=False)

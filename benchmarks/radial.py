@@ -113,7 +113,8 @@ def _row_of_time(name, sides, repeats, target):
 
 def _memory(name, settings):
     n, k = (20_000, 50) if settings.quick else (1_000_000, 500)
-    rise = child(f"import_module('benchmarks.radial').memory_of_fit({n}, {k})")
+    call = f"import_module('benchmarks.radial').memory_of_fit({n}, {k})"
+    rise = child(call, quick=settings.quick)
     peer = f"{8 * n * k / 1e6:,.0f} MB of all activations"
     yield Row(SPEED, name, peer, rise, None, " MB", at_least=False)
 

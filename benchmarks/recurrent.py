@@ -105,7 +105,8 @@ def _sampling(name, settings):
 def _memory_of_step(name, model, settings):
     call = f"recurrent_memory({{peer!r}}, {model!r}, {settings.quick})"
     peers = ("sknn",) if torch is None else ("sknn", "PyTorch")
-    rises = dict(zip(peers, children([call.format(peer=peer) for peer in peers])))
+    calls = [call.format(peer=peer) for peer in peers]
+    rises = dict(zip(peers, children(calls, quick=settings.quick)))
     ours, theirs = rises["sknn"], rises.get("PyTorch")
     ratio = None if ours is None or theirs is None else ours / theirs
     if ratio is not None:
@@ -115,7 +116,7 @@ def _memory_of_step(name, model, settings):
 
 def _memory_of_sampling(name, settings):
     lengths = (10, 1000) if settings.quick else (1000, 100_000)
-    few, many = children([f"sampling_memory({n})" for n in lengths])
+    few, many = children([f"sampling_memory({n})" for n in lengths], quick=settings.quick)
     more = None if few is None or many is None else many - few
     yield Row(MEMORY, name, "1,000 characters", more, 2, " MB more", at_least=False)
 

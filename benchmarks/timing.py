@@ -10,6 +10,10 @@ from statistics import median
 import joblib
 from threadpoolctl import threadpool_limits
 
+#: Seconds before a timing: threads of the previous side may still spin for a while, waiting for
+#: more work.
+pause = 0.1
+
 
 @dataclass(frozen=True)
 class Side:
@@ -22,8 +26,7 @@ class Side:
 def seconds(side, loops=1):
     """Return the time of one call in seconds, averaged over ``loops`` calls in a row."""
     gc.collect()
-    # Threads of the previous side may still spin for a while, waiting for more work.
-    time.sleep(0.1)
+    time.sleep(pause)
     with side.around():
         start = time.perf_counter()
         for _ in range(loops):

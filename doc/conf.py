@@ -50,7 +50,7 @@ autodoc_typehints = "none"
 # with a network.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(sklearn|numpy|scipy|pandas|pathlib)\..*"),
+    ("py:.*", r"(sklearn|numpy|scipy|pandas|matplotlib|pathlib)\..*"),
     # in docstrings that are inherited from scikit-learn
     (
         "std:ref",
@@ -63,6 +63,7 @@ if not tags.has("offline"):  # noqa: F821 (Sphinx puts it there)
         "python": ("https://docs.python.org/3", None),
         "numpy": ("https://numpy.org/doc/stable", None),
         "pandas": ("https://pandas.pydata.org/docs", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
         "sklearn": ("https://scikit-learn.org/stable", None),
     }
 

@@ -1,6 +1,7 @@
 """Neural networks for scikit-learn, on kernels compiled by Numba."""
 
-from . import distributed as distributed
+from importlib import import_module
+
 from .autoencoders.convolutional import ConvAutoencoderTransformer
 from .autoencoders.dense import AutoencoderTransformer
 from .autoencoders.outliers import ReconstructionOutlierDetector
@@ -46,3 +47,16 @@ __all__ = [
     "save",
     "to_onnx",
 ]
+
+#: Parts that are imported when they are used, as ``sknn.display`` and so on.
+_PARTS = "callbacks", "datasets", "display", "distributed"
+
+
+def __getattr__(name):
+    if name in _PARTS:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *_PARTS]

@@ -31,7 +31,7 @@ NEED_DATA = (
 #: Points that are measured by one process, since every process has to import the peers.
 TOGETHER = (
     ("dense-accuracy", "dense-memory", "dense-speed"),
-    ("first-fit", "threads", "rbf-speed", "rbf-accuracy"),
+    ("first-fit", "threads", "rbf-speed", "rbf-accuracy", "on-demand"),
     ("conv-accuracy", "conv-speed", "conv-image", "conv-memory", "conv-kernels"),
     ("rnn-accuracy", "rnn-speed", "rnn-memory"),
     ("autoencoder-accuracy", "autoencoder-speed"),
@@ -43,11 +43,12 @@ POINTS = [point for points in TOGETHER for point in points]
 #: In seconds, much more than a point takes, including kernels that are not in the cache yet.
 TIME_LIMIT = 1200
 
-#: Whether everything can be measured here: PyTorch and safetensors are installed,
+#: Whether everything can be measured here: PyTorch, safetensors and Zarr are installed,
 #: and the system reports the peak of resident memory, and can reset it.
 COMPLETE = (
     importlib.util.find_spec("torch") is not None
     and importlib.util.find_spec("safetensors") is not None
+    and importlib.util.find_spec("zarr") is not None
     and os.access("/proc/self/clear_refs", os.W_OK)
 )
 

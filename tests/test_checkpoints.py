@@ -386,7 +386,7 @@ def test_another_file_is_an_error(checkpoint, tmp_path):
     path.write_bytes(pickle.dumps(small()))
     refuses(small(), path, "is a pickle")
     small().fit(X, Y).save_weights(path)
-    refuses(small(), path, "but not of sknn")
+    refuses(small(), path, "a safetensors file, but none of sknn")
     sknn.save(small().fit(X, Y), path)
     refuses(small(), path, "a saved model without the state of its training")
     refuses(small(), 3, "resume_from is 3; expected a path", error=TypeError)
@@ -432,6 +432,16 @@ def test_large_arrays_are_recognized_by_blocks(tmp_path, monkeypatch):
     refuses(small(), path, "X has other values", changed, Y)
 
 
+def test_rows_on_demand_are_recognized(tmp_path, monkeypatch):
+    monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 2000)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", X + 1)
+    same, other = (np.load(tmp_path / name, mmap_mode="r") for name in ("x.npy", "y.npy"))
+    path = stopped(small(), (same, Y), tmp_path / "file")
+    assert_same(small().fit(X, Y), small().fit(same, Y, resume_from=path))
+    refuses(small(), path, "X has other values", other, Y)
+
+
 @pytest.mark.parametrize("key", ["order", "best", "progress", "split", "trainer", "n_iter"])
 def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     """Its checksum is right, but the state would make the engine read what is not there."""
@@ -448,7 +458,7 @@ def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     else:
         training[key] = {}
     states.write(path, found, "model")
-    refuses(net, path, "file has no valid state of training")
+    refuses(net, path, "file has no valid state")
 
 
 # --- the callback

@@ -26,8 +26,10 @@ from sknn.datasets import (
     load_image_folder,
     text,
 )
+from sknn.tape import on_demand
 
 PIL = pytest.importorskip("PIL.Image")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RANDOM = np.random.RandomState(0)
 DIGITS = RANDOM.randint(0, 256, (30, 28, 28)).astype(np.uint8), np.arange(30) % 10
 PHOTOS = RANDOM.randint(0, 256, (60, 32, 32, 3)).astype(np.uint8), np.arange(60) % 10
@@ -239,9 +241,7 @@ def test_a_corpus(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(data)
         assert fetch_tiny_shakespeare(path=tmp_path / name).data == play
     corpus = fetch_tiny_shakespeare(path=tmp_path / "a.txt")
-    net = CharRNN(hidden_size=4, max_iter=1, random_state=0)
-    with pytest.warns(UserWarning, match="Maximum iterations"):
-        net.fit(corpus.data)
+    CharRNN(hidden_size=4, max_iter=1, random_state=0).fit(corpus.data)
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="b.txt is not text in UTF-8"):
         fetch_tiny_shakespeare(path=tmp_path / "b.txt")
@@ -307,10 +307,16 @@ def test_a_folder_of_images(colors):
     np.testing.assert_array_equal(y, found.target)
 
 
-def test_a_network_reads_a_folder(colors):
+@pytest.mark.parametrize("window", [2**23, 300])
+def test_a_network_reads_a_folder(colors, monkeypatch, window):
+    monkeypatch.setattr(on_demand, "WINDOW", window)  # some five images
     X, y = load_image_folder(colors, image_shape=(4, 5), return_X_y=True)
-    params = {"max_iter": 3, "random_state": 0, "solver": "lbfgs"}
-    nets = [ConvNetClassifier([], **params).fit(some, y) for some in (X, np.asarray(X))]
+    params = {"max_iter": 3, "random_state": 0, "batch_size": 3, "early_stopping": True}
+    nets = [
+        ConvNetClassifier([], validation_fraction=0.4, **params).fit(some, y)
+        for some in (X, np.asarray(X))
+    ]
+    assert nets[0].validation_loss_curve_ == nets[1].validation_loss_curve_
     np.testing.assert_array_equal(nets[0].predict_proba(X), nets[1].predict_proba(np.asarray(X)))
     assert nets[0].image_shape_ == (4, 5, 3)
 
@@ -370,8 +376,10 @@ def test_damaged_images_are_named(tmp_path, monkeypatch):
         X = load_image_folder(tmp_path).data  # files are read later
         with pytest.raises(ValueError, match="b.png cannot be read as an image"):
             X[:]
-        with pytest.raises(ValueError, match="b.png cannot be read as an image"):
-            ConvNetClassifier([]).fit(X, [0, 1])
+        for window in 2**23, 1000:
+            monkeypatch.setattr(on_demand, "WINDOW", window)
+            with pytest.raises(ValueError, match="b.png cannot be read as an image"):
+                ConvNetClassifier([]).fit(X, [0, 1])
     bad.unlink()
     with pytest.raises(FileNotFoundError):
         X[:]

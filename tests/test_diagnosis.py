@@ -1,11 +1,13 @@
 """The diagnosis of training, the gradients that it rests on, and estimators in notebooks."""
 
+import pickle
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from reference_device import ReferenceDevice
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -15,6 +17,7 @@ from test_pickles import data_for, estimators
 import sknn
 from sknn.diagnosis import diagnose as module
 from sknn.diagnosis.chains import chains
+from sknn.engine.devices import DEVICES
 from sknn.estimator.probing import Probe
 from sknn.layers import Activation, BatchNormalization, Conv2D, Dropout, Residual
 
@@ -102,6 +105,21 @@ def test_gradients_are_those_of_finite_differences(name):
             np.testing.assert_allclose((gradient * direction).sum(), expected, rtol=1e-5, atol=1e-8)
             checked += 1
     assert checked > 2 and np.isfinite(loss)
+
+
+@pytest.mark.parametrize("name", ["dropout, normalization", "images", "text", "tied"])
+def test_gradients_and_steps_are_the_same_on_another_device(name, monkeypatch):
+    net, X, y = nets_in_float64()[name]
+    found, pickled = [], pickle.dumps(net.fit(X) if y is None else net.fit(X, y))
+    for device in (DEVICES["cpu"], ReferenceDevice()):
+        monkeypatch.setitem(DEVICES, "cpu", device)
+        probe = Probe(pickle.loads(pickled), X, y)
+        found.append([*probe.gradients(), probe.update()])
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-9)
+    for one, other in zip(found[0][1:], found[1][1:], strict=True):
+        for path, own in one.items():
+            for key, value in own.items():
+                np.testing.assert_allclose(value, other[path][key], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import os
 import pickle
 import signal
 import sys
-import uuid
+import time
 from functools import partial
 
 import joblib
@@ -23,9 +23,10 @@ import sknn.distributed
 from sknn.cpu.team import count_threads
 from sknn.distributed import shards, workers
 from sknn.layers import Activation, BatchNormalization, Conv2D, Dropout, Flatten
+from sknn.tape.on_demand import read_on_demand
 from sknn.tape.sources import INPUTS, Source
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = map(pytest.importorskip, ("dask", "distributed"))
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -82,14 +83,15 @@ def cluster_of(n, processes=False, **options):
 def processes(tmp_path_factory):
     """Two workers in processes of their own; a killed one is replaced."""
     folder = str(tmp_path_factory.mktemp("dask"))
-    with cluster_of(2, True, threads_per_worker=1, local_directory=folder) as cluster:
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
+    with patient, cluster_of(2, True, threads_per_worker=1, local_directory=folder) as cluster:
         with distributed.Client(cluster) as client:
             yield client
 
 
 @pytest.fixture
 def client(processes):
-    processes.wait_for_workers(2, timeout=60)
+    processes.wait_for_workers(2, timeout=300)
     return processes
 
 
@@ -105,16 +107,17 @@ def three():
 
 
 class KillOnce:
-    """A scorer that kills its worker once, when each of two workers has scored something."""
+    """A scorer that kills one worker, once two of them compute, and so have the data."""
 
     def __init__(self, folder):
         self.folder, self.here = folder, os.getpid()
 
     def __call__(self, net, X, y):
-        if os.getpid() == self.here:  # with a single worker left, joblib computes here
-            return net.score(X, y)
-        (self.folder / f"{os.getpid()}-{uuid.uuid4()}").touch()
-        if len({path.name.split("-")[0] for path in self.folder.glob("*-*")}) == 2:
+        if os.getpid() != self.here:  # with a single worker left, joblib computes here
+            (self.folder / f"worker-{os.getpid()}").touch()
+            deadline = time.monotonic() + 120
+            while len(list(self.folder.glob("worker-*"))) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
             try:
                 (self.folder / "killed").touch(exist_ok=False)
             except FileExistsError:
@@ -131,7 +134,7 @@ def test_searches_on_a_cluster_are_those_here(search, client, tmp_path):
     here = search(net, grid, cv=3).fit(X, Y)
     with joblib.parallel_config("dask", scatter=[X, Y]):
         there = search(net, grid, cv=3, scoring=KillOnce(tmp_path)).fit(X, Y)
-    assert (tmp_path / "killed").exists()
+    assert (tmp_path / "killed").exists() and len(list(tmp_path.glob("worker-*"))) >= 2
     for name, column in here.cv_results_.items():
         if "time" not in name:
             np.testing.assert_array_equal(column, there.cv_results_[name])
@@ -276,6 +279,16 @@ def test_data_are_read_the_same_after_a_pickle():
     assert pickle.loads(pickle.dumps(INPUTS)) is INPUTS
 
 
+def test_rows_on_demand_are_read_to_be_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 200)
+    np.save(tmp_path / "x.npy", np.arange(60.0).reshape(6, 10))
+    source = Source(read_on_demand(np.load(tmp_path / "x.npy", mmap_mode="r")))
+    assert source.on_demand is not None
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(source)).arrays[0], np.arange(60.0).reshape(6, 10)
+    )
+
+
 # --- errors
 
 
@@ -374,30 +387,50 @@ def test_a_worker_of_another_version_is_refused(three, monkeypatch):
         sknn.distributed.fit(dense(), X, Y, three)
 
 
-def test_a_cluster_that_is_lost_is_an_error():
-    net = dense().fit(X, Y)
-    before = dict(vars(net))
+@pytest.mark.parametrize(
+    "lose, message",
+    [
+        (lambda cluster, client: cluster.scale(0), "has had no worker for 0.5 seconds"),
+        (lambda cluster, client: client.close(), "The client has lost its connection"),
+        (lambda cluster, client: cluster.close(), "lost its connection|does not answer|no worker"),
+    ],
+    ids=["workers", "client", "scheduler"],
+)
+def test_a_cluster_that_is_lost_is_an_error(lose, message):
     with cluster_of(1, threads_per_worker=1) as cluster:
         client = distributed.Client(cluster, set_as_default=False)
-        for lose, message in [
-            (lambda: cluster.scale(0), "has had no worker for 0.5 seconds"),
-            (client.close, "The client has lost its connection"),
-        ]:
-            cluster.scale(1)
-            client.wait_for_workers(1)
-            longer = clone(net).set_params(max_iter=1000, tol=0, n_iter_no_change=1000)
-            longer.set_callbacks(InEpoch(2, lose))
-            vars(longer).update({k: v for k, v in before.items() if k.endswith("_")})
-            old = dict(vars(longer))
-            with pytest.raises(RuntimeError, match=message):
-                sknn.distributed.fit(longer, X, Y, client, timeout=0.5)
-            assert_unchanged(longer, old)
+        net = dense(max_iter=1000, tol=0, n_iter_no_change=1000, warm_start=True)
+        net.set_params(max_iter=1).fit(X, Y).set_params(max_iter=1000)
+        net.set_callbacks(InEpoch(2, lambda: lose(cluster, client)))
+        before = dict(vars(net))
+        with pytest.raises(RuntimeError, match=message):
+            sknn.distributed.fit(net, X, Y, client, timeout=0.5)
+        assert_unchanged(net, before)
+        assert net.n_iter_ == 1
+        client.close()
 
 
 def test_steps_that_kill_workers_end(three, monkeypatch):
     monkeypatch.setattr(workers.Workers, "_answer", lambda *_: None)
-    with pytest.raises(RuntimeError, match="workers were lost while they computed the same step"):
+    with pytest.raises(RuntimeError, match="A step has been tried 10 times, and each time"):
         sknn.distributed.fit(dense(), X, Y, three)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3])
+def test_every_worker_computes_a_part_of_each_step(n_workers, three, monkeypatch):
+    addresses, call, called = workers.Workers._addresses, workers.Workers._call, []
+
+    def note(self, address, what):
+        called.append((address, what[1] - what[0]))
+        return call(self, address, what)
+
+    monkeypatch.setattr(workers.Workers, "_addresses", lambda self: addresses(self)[:n_workers])
+    monkeypatch.setattr(workers.Workers, "_call", note)
+    net = dense().set_params(max_iter=1, batch_size=130)  # one step, of 12 shards
+    found = sknn.distributed.fit(clone(net), X, Y, three, shard_size=11)
+    assert len({address for address, _ in called}) == n_workers
+    assert [size for _, size in called] == [12 // n_workers] * n_workers
+    assert_same(found, sknn.distributed.fit(clone(net), X, Y, shard_size=11))
 
 
 def test_other_estimators_are_fitted_as_usual(three):

@@ -56,6 +56,23 @@ weights["fc.weight"] = np.zeros((1000, 512), "float32")
 weights["fc.bias"] = np.zeros(1000, "float32")
 save_file(weights, "resnet18.safetensors")
 """,
+    "Data sets": """
+np.savez("mnist.npz", **{
+    f"{kind}_{part}": np.zeros((10, 28, 28) if kind == "x" else 10, "uint8")
+    for kind in "xy" for part in ("train", "test")
+})
+""",
+    "A folder of images": """
+from pathlib import Path
+
+from PIL import Image
+
+for name in ("cats", "dogs"):
+    Path("pets", name).mkdir(parents=True)
+    for i in range(5):
+        noise = np.random.RandomState(i).randint(0, 256, (40, 50, 3)).astype("uint8")
+        Image.fromarray(noise).save(f"pets/{name}/{i}.png")
+""",
     "Fine-tuning": 'images, y = np.zeros((5, 64, 64, 3), "float32"), np.arange(5)',
     "Predicting large images": """
 from sknn.layers import GlobalAveragePooling2D
@@ -88,6 +105,13 @@ def code_blocks(path):
     ]
 
 
+#: What some of the blocks use besides what is always installed.
+NEEDED = (
+    "distributed", "matplotlib", "onnxruntime", "optuna", "PIL", "rich", "safetensors", "skl2onnx",
+    "skops", "tensorboardX", "zarr",
+)  # fmt: skip
+
+
 PAGES = sorted((*ROOT.glob("doc/*.rst"), *ROOT.glob("doc/guide/*.rst")))
 TEXTS = [path for path in PAGES if code_blocks(path)]
 #: A page whose code is one program, which takes nothing as given.
@@ -111,7 +135,7 @@ def test_the_readme_runs_as_it_is():
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_code_blocks_run(path, monkeypatch, tmp_path):
-    for module in ("matplotlib", "rich", "safetensors"):
+    for module in NEEDED:
         pytest.importorskip(module)
     if path == STORY:
         for module in ("PIL", "onnxruntime", "skl2onnx", "tensorboard", "tensorboardX"):

@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -101,3 +103,13 @@ def test_no_modules_import_each_other_in_a_circle():
 
     for name in sorted(arrows):
         visit(name, ())
+
+
+def test_parts_that_most_programs_do_not_need_are_imported_when_they_are_used():
+    code = (
+        "import sys, sknn; parts = sknn._PARTS; names = ['sknn.' + part for part in parts];"
+        "assert not set(names) & set(sys.modules); assert set(parts) <= set(dir(sknn));"
+        "assert [getattr(sknn, part).__name__ for part in parts] == names; sknn.dysplay"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "AttributeError: module 'sknn' has no attribute 'dysplay'" in ended.stderr

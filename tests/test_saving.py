@@ -19,15 +19,28 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+import test_pickles
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_pickles import X, Y, data_for, estimators, outputs
+from test_pickles import X, Y, data_for, outputs
 
 import sknn
 from sknn.files import codec, states
 from sknn.layers import Embedding
+
+
+def estimators():
+    """Return small estimators of each class, by name."""
+    found = test_pickles.estimators()
+    layers, small = found["convnet"].layers, {"max_iter": 2, "random_state": 0}
+    return found | {
+        "convnet-regressor": sknn.ConvNetRegressor(layers, (2, 2), **small),
+        "convnet-transformer": sknn.ConvNetTransformer(found["convnet"], "first"),
+        "rnn-regressor": sknn.RNNRegressor("gru", 3, return_sequences=False, **small),
+    }
+
 
 HERE = pathlib.Path(__file__).parent
 MODELS = HERE / "models"
@@ -261,6 +274,8 @@ def test_files_of_all_versions_load(path):
 
 
 def test_there_is_a_file_of_each_kind_and_version():
+    classes = {name for name in sknn.__all__ if isinstance(getattr(sknn, name), type)}
+    assert {type(estimator).__name__ for estimator in estimators().values()} == classes
     wanted = {f"{name}-{version}" for name in NAMES for version in states.VERSIONS}
     assert wanted <= {path.stem for path in MODELS.glob("*.safetensors")}
 
@@ -406,6 +421,13 @@ def test_foreign_files(fitted, path, tmp_path):
             sknn.load(path)
     with pytest.raises(FileNotFoundError):
         sknn.load(tmp_path / "missing")
+
+
+def test_a_whole_estimator_is_no_file_of_weights(fitted, path):
+    pytest.importorskip("safetensors")
+    sknn.save(fitted["classifier"], path)
+    with pytest.raises(ValueError, match="'sknn model', which sknn.load reads"):
+        sknn.MLPNetClassifier((3,)).load_weights(path)
 
 
 def test_a_header_whose_length_looks_like_a_pickle(path):

@@ -144,10 +144,10 @@ def test_filters_of_a_convolution(tmp_path):
     (run,) = runs(tmp_path).values()
     assert [event.step for event in run.Images("filters")] == [1, 2]
     image = pixels(run, "filters")
-    side = 3 * 11 + 2  # 3 rows of at least 32 pixels, enlarged by 11, and lines around
+    side = 3 * 8 + 2  # at least 24 pixels, so that each is enlarged by 8, and lines around
     assert image.shape == (2 * side, 3 * side, 3)  # five filters in three columns
     kernel = net.weights_["layers.0"]["kernel"][:, :, 0, 3]
-    shown = image[side:, :side][6:-1:11, 6:-1:11, 0]  # the fourth; centers of its enlarged pixels
+    shown = image[side:, :side][5:-1:8, 5:-1:8, 0]  # the fourth; centers of its enlarged pixels
     np.testing.assert_allclose(shown, 0.5 + kernel / np.abs(kernel).max() / 2, atol=1 / 255)
 
 
@@ -155,11 +155,11 @@ def test_units_of_rows_that_are_images_and_their_reconstructions(tmp_path):
     net = sknn.AutoencoderTransformer(4, max_iter=2, random_state=0)
     net.set_callbacks(TensorBoard(tmp_path, images_every=1, image_shape=(8, 8))).fit(X)
     (run,) = runs(tmp_path).values()
-    side = 8 * 4 + 2
+    side = 8 * 3 + 2
     assert pixels(run, "filters").shape == (2 * side, 2 * side, 3)
     image = pixels(run, "reconstructions")
     assert image.shape == (2 * side, 8 * side, 3)
-    shown = image.reshape(2, side, 8, side, 3)[:, 3:-1:4, :, 3:-1:4, 0].transpose(0, 2, 1, 3)
+    shown = image.reshape(2, side, 8, side, 3)[:, 2:-1:3, :, 2:-1:3, 0].transpose(0, 2, 1, 3)
     expected = np.stack([X[:8], net.reconstruct(X[:8])]).reshape(2, 8, 8, 8)
     np.testing.assert_allclose(shown, np.clip(expected, 0, 1), atol=1 / 255)
 

@@ -52,13 +52,13 @@ NETS = {
     "variational": (VariationalAutoencoderTransformer(**SHORT), X, None),
     "images": (ConvAutoencoderTransformer(image_shape=(8, 8), **SHORT), X, None),
     "LSTM": (RNNClassifier("lstm", [4, 3], dropout=0.1, **SHORT), SEQUENCES, Y[:12]),
-    "GRU": (RNNRegressor("gru", 4, bidirectional=True, **SHORT), SEQUENCES, Y[:12]),
+    "GRU": (RNNRegressor("gru", 5, bidirectional=True, **SHORT), SEQUENCES, Y[:12]),
     "steps": (
-        RNNRegressor("gru", 4, reset_after=True, return_sequences=True, **SHORT),
+        RNNRegressor("gru", 5, reset_after=True, return_sequences=True, **SHORT),
         SEQUENCES, SEQUENCES[:, :, :2],
     ),
-    "tokens": (RNNClassifier("rnn", 4, embedding=3, **SHORT), TOKENS, Y[:12]),
-    "one-hot": (RNNClassifier("rnn", 4, embedding="one-hot", **SHORT), TOKENS, Y[:12]),
+    "tokens": (RNNClassifier("rnn", 3, embedding=2, **SHORT), TOKENS, Y[:12]),
+    "one-hot": (RNNClassifier("rnn", 3, embedding="one-hot", **SHORT), TOKENS, Y[:12]),
     "sequence autoencoder": (SequenceAutoencoderTransformer(4, **SHORT), SEQUENCES, None),
 }  # fmt: skip
 
@@ -171,13 +171,13 @@ def test_recurrent_layers_of_pytorch(cell, both, path):
 
     kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
     torch.manual_seed(0)
-    rnn = kind(3, 4, batch_first=True, bidirectional=both).double()
-    head = torch.nn.Linear(8 if both else 4, 2).double()
+    rnn = kind(3, 5, batch_first=True, bidirectional=both).double()
+    head = torch.nn.Linear(10 if both else 5, 2).double()
     state = {f"layers.0.{k}": v for k, v in rnn.state_dict().items()}
     state |= {f"layers.1.{k}": v for k, v in head.state_dict().items()}
     save_file(state, path)
     net = RNNRegressor(
-        cell, 4, reset_after=True, bidirectional=both, return_sequences=True, dtype="float64"
+        cell, 5, reset_after=True, bidirectional=both, return_sequences=True, dtype="float64"
     )
     net.load_weights(path)
     with torch.no_grad():
@@ -193,7 +193,7 @@ def test_recurrent_layers_of_pytorch(cell, both, path):
 
 def test_the_textbooks_gru_is_no_other(path):
     """PyTorch has none, so neither must be mistaken for the other."""
-    before = RNNRegressor("gru", 4, **SHORT).fit(SEQUENCES, Y[:12])
+    before = RNNRegressor("gru", 5, **SHORT).fit(SEQUENCES, Y[:12])
     before.save_weights(path)
     with pytest.raises(ValueError, match="no tensor 'layers.0.bias_hh_l0'"):
         clone(before).set_params(reset_after=True).load_weights(path)
@@ -206,11 +206,11 @@ def test_the_textbooks_gru_is_no_other(path):
 def test_embeddings_are_not_transposed(path):
     from safetensors.numpy import load_file
 
-    net = RNNClassifier("rnn", 2, embedding=3, **SHORT).fit(TOKENS, Y[:12])
+    net = RNNClassifier("rnn", 3, embedding=2, **SHORT).fit(TOKENS, Y[:12])
     net.save_weights(path)
     held = load_file(path)["layers.0.weight"]
     np.testing.assert_array_equal(held, net.weights_["layers.0"]["kernel"])
-    assert held.shape == (4, 3)
+    assert held.shape == (4, 2)
 
 
 @pytest.mark.parametrize("classes", [None, ["no", "yes"]])
@@ -272,19 +272,19 @@ def test_a_layer_with_more_tensors_is_another(path):
     """A GRU with a second bias, more layers of an LSTM, a bias that nothing takes."""
     from safetensors.numpy import load_file, save_file
 
-    net = RNNRegressor("gru", 4, reset_after=True, **SHORT).fit(SEQUENCES, Y[:12])
+    net = RNNRegressor("gru", 5, reset_after=True, **SHORT).fit(SEQUENCES, Y[:12])
     net.save_weights(path)
     held = load_file(path)
     still = {"initializer": path, "max_iter": 1, "random_state": 0}
-    begun = RNNRegressor("gru", 4, **still).fit(SEQUENCES, Y[:12])
+    begun = RNNRegressor("gru", 5, **still).fit(SEQUENCES, Y[:12])
     assert begun.summary().to_frame()["first"].tolist() == ["drawn", "read"]
     save_file(held | {"layers.0.weight_ih_l1": np.ones((12, 4))}, path)
-    begun = RNNRegressor("gru", 4, reset_after=True, **still).fit(SEQUENCES, Y[:12])
+    begun = RNNRegressor("gru", 5, reset_after=True, **still).fit(SEQUENCES, Y[:12])
     assert begun.summary().to_frame()["first"].tolist() == ["drawn", "read"]
     del held["layers.1.weight"]
     save_file(held, path)
     with pytest.raises(ValueError, match="holds nothing for this network.*layers.0.bias_hh_l0"):
-        RNNRegressor("gru", 4, **still).fit(SEQUENCES, Y[:12])
+        RNNRegressor("gru", 5, **still).fit(SEQUENCES, Y[:12])
 
 
 def test_a_summary_tells_of_the_last_fit(path):

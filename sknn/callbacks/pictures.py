@@ -5,7 +5,7 @@ import numpy as np
 from ..layers import Conv2D, Dense
 
 #: Height and width of a small image in a grid, at least, in pixels; the most images in a grid.
-_LEAST, _MOST = 32, 100
+_LEAST, _MOST = 24, 100
 
 
 def images_of(net):

@@ -39,9 +39,9 @@ def load_image_folder(path, *, image_shape=None, mode="RGB", return_X_y=False):
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
-        `data`, a :class:`LazyImages` of shape (n_samples, height, width, channels); `target`, the
-        index of each image's class; `target_names`, the names of the classes; `filenames`; `DESCR`;
-        `frame`, None.
+        `data`, :class:`~sknn.datasets.folders.LazyImages` of shape (n_samples, height, width,
+        channels); `target`, the index of each image's class; `target_names`, the names of the
+        classes; `filenames`; `DESCR`; `frame`, None.
     (data, target) : tuple
         With `return_X_y`.
 

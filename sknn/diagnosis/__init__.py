@@ -1,1 +1,5 @@
 """What may be wrong with the training of a network."""
+
+from .diagnose import Diagnosis, LayerDiagnosis
+
+__all__ = ["Diagnosis", "LayerDiagnosis"]

@@ -158,7 +158,7 @@ def diagnose(estimator, X, y=None, *, sample_weight=None) -> Diagnosis:
 
     Returns
     -------
-    diagnosis : :class:`~sknn.diagnosis.diagnose.Diagnosis`
+    diagnosis : :class:`~sknn.diagnosis.Diagnosis`
         Can be printed, displayed in a notebook, or converted to a DataFrame by ``to_frame()``.
 
     Raises

@@ -1,6 +1,7 @@
 """What all displays share: matplotlib, axes and their division, the network in an estimator."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -129,6 +130,11 @@ def check_count(name, value, least):
 
 class Display:
     """Base class: where a display is drawn."""
+
+    # for type checkers: set by `plot`
+    ax_: Any
+    figure_: Any
+    axes_: Any
 
     _layout = "constrained"  # of new figures
 

@@ -1,5 +1,7 @@
 """Codes of autoencoders: in two dimensions, and decoded from a grid."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import norm
 from sklearn.base import clone
@@ -58,7 +60,7 @@ class CodeDisplay(Display):
     ['principal component 1 (90% of variance)', 'principal component 2 (10% of variance)']
     """
 
-    def __init__(self, *, places, y=None, names=("code 1", "code 2")):
+    def __init__(self, *, places, y=None, names: Sequence[str] = ("code 1", "code 2")):
         self.places = places
         self.y = y
         self.names = names
@@ -221,7 +223,7 @@ class LatentGridDisplay(Display):
     (3, 3)
     """
 
-    def __init__(self, *, images, across, down, names=("code 1", "code 2")):
+    def __init__(self, *, images, across, down, names: Sequence[str] = ("code 1", "code 2")):
         self.images = images
         self.across = across
         self.down = down
@@ -267,8 +269,9 @@ class LatentGridDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator, X=None, *, n=13, components=(0, 1), image_shape=None, ax=None, **kwargs
-    ):
+        cls, estimator, X=None, *, n=13, components: Sequence[int] = (0, 1), image_shape=None,
+        ax=None, **kwargs,
+    ):  # fmt: skip
         """Decode a grid of codes and draw the images.
 
         Parameters

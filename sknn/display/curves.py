@@ -25,7 +25,7 @@ class LossCurveDisplay(Display):
     history : DataFrame, or dict of str to array-like of shape (n_epochs,)
         The curves, as in the attribute `history_` of the networks: 'loss', 'validation_loss',
         'validation_score', 'learning_rate' and others. Curves that differ in the prefix
-        'validation_' only share their axes. The index of a DataFrame holds the epochs; otherwise
+        ``validation_`` only share their axes. The index of a DataFrame holds the epochs; otherwise
         they count from 1.
     best_epoch : int or None, default=None
         The epoch to mark.

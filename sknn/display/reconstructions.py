@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import (
     Display,
@@ -70,7 +71,9 @@ width)
             for name, found in self.reconstructions.items()
         }
 
-    def plot(self, ax=None, *, samples=_SAMPLES, labels=None, show_errors=True, **kwargs):
+    def plot(
+        self, ax=None, *, samples: ArrayLike = _SAMPLES, labels=None, show_errors=True, **kwargs
+    ):
         """Draw the images.
 
         Parameters
@@ -127,8 +130,8 @@ width)
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, X_noisy=None, image_shape=None, samples=_SAMPLES, labels=None,
-        show_errors=True, ax=None, **kwargs,
+        cls, estimator, X, *, X_noisy=None, image_shape=None,
+        samples: ArrayLike = _SAMPLES, labels=None, show_errors=True, ax=None, **kwargs,
     ):  # fmt: skip
         """Reconstruct images and draw them.
 
@@ -164,8 +167,8 @@ width)
 
     @classmethod
     def from_predictions(
-        cls, X, X_reconstructed, *, X_noisy=None, image_shape=None, samples=_SAMPLES, labels=None,
-        show_errors=True, ax=None, **kwargs,
+        cls, X, X_reconstructed, *, X_noisy=None, image_shape=None,
+        samples: ArrayLike = _SAMPLES, labels=None, show_errors=True, ax=None, **kwargs,
     ):  # fmt: skip
         """Draw images and given reconstructions.
 
@@ -244,7 +247,7 @@ class SequenceReconstructionDisplay(Display):
             for found, wanted in zip(self.reconstructions, self.originals)
         ])  # fmt: skip
 
-    def plot(self, ax=None, *, samples=9, labels=None, n_columns=3, **kwargs):
+    def plot(self, ax=None, *, samples: ArrayLike = 9, labels=None, n_columns=3, **kwargs):
         """Draw the curves.
 
         Parameters
@@ -295,7 +298,7 @@ class SequenceReconstructionDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, samples=9, labels=None, n_columns=3, ax=None, **kwargs
+        cls, estimator, X, *, samples: ArrayLike = 9, labels=None, n_columns=3, ax=None, **kwargs
     ):
         """Reconstruct sequences and draw them.
 
@@ -323,8 +326,9 @@ class SequenceReconstructionDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls, X, X_reconstructed, *, samples=9, labels=None, n_columns=3, ax=None, **kwargs
-    ):
+        cls, X, X_reconstructed, *, samples: ArrayLike = 9, labels=None, n_columns=3, ax=None,
+        **kwargs,
+    ):  # fmt: skip
         """Draw sequences and given reconstructions.
 
         Parameters

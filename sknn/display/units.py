@@ -1,5 +1,7 @@
 """Hidden units in the space of their inputs: radial ones under their sum, lines, circles."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.utils import check_array, check_consistent_length
@@ -58,7 +60,10 @@ class RadialUnitsDisplay(Display):
     3
     """
 
-    def __init__(self, *, x, units, intercept, centers=None, X=None, y=None, names=("x", "y")):
+    def __init__(
+        self, *, x, units, intercept, centers=None, X=None, y=None,
+        names: Sequence[str] = ("x", "y"),
+    ):  # fmt: skip
         self.x = x
         self.units = units
         self.intercept = intercept

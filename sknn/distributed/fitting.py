@@ -26,9 +26,11 @@ def fit(
     each shard is normalized by its own mean and variance ("ghost" batch normalization, Hoffer et
     al., 2017) and the running averages are updated by the mean over the shards.
 
-    Every worker gets all training data, once. Weights are sent with each step. What a lost worker
-    was to compute is computed by others; workers that join the cluster are used from the next
-    epoch on. Validation, and everything else that is not a gradient, is computed in this process.
+    Every worker gets all training data, once, so they must fit in memory, here and there: what
+    would be read on demand is read at once, unless `client` is None. Weights are sent with each
+    step. What a lost worker was to compute is computed by others; workers that join the cluster are
+    used from the next epoch on. Validation, and everything else that is not a gradient, is computed
+    in this process.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def fit(
     >>> import sknn.distributed
     >>> X = np.random.RandomState(0).rand(200, 5)
     >>> net = sknn.MLPNetRegressor(max_iter=200, random_state=0)
-    >>> sknn.distributed.fit(net, X, X.sum(axis=1)).score(X, X.sum(axis=1)) > 0.9
+    >>> sknn.distributed.fit(net, X, X.sum(axis=1)).score(X, X.sum(axis=1)) > 0.8
     True
     """
     _check(estimator)

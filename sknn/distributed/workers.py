@@ -4,14 +4,18 @@ Each worker has an actor with the training data. The weights are sent with each 
 lost with a worker but what it was about to compute, and others compute that.
 """
 
+import asyncio
 import time
+from concurrent import futures
 
 from .shards import cut, nodes
 
 #: Seconds between two looks at whether a worker that has not answered yet is still there.
 _PATIENCE = 2.0
-#: How often parts of a step may be lost before it is the step that kills workers.
-_MOST_LOSSES = 10
+#: What calls to the scheduler and to workers may raise if these do not answer.
+_LOST = OSError, RuntimeError, LookupError, asyncio.CancelledError, futures.CancelledError
+#: How often a step is tried before it is the step that kills workers.
+_ATTEMPTS = 10
 
 
 class Actor:
@@ -64,22 +68,24 @@ class Workers:
         The parameters are those of :meth:`Shards.sums`, for all shards. What a lost worker was to
         compute is divided among the others.
         """
-        todo, found, losses = [(0, n)], {}, 0
+        todo, found, attempts = [(0, n)], {}, 0
         while todo:
-            if losses > _MOST_LOSSES:
+            attempts += 1
+            if attempts > _ATTEMPTS:
                 raise RuntimeError(
-                    f"{losses} workers were lost while they computed the same step. If it takes "
-                    "more memory than they have, make batch_size smaller."
+                    f"A step has been tried {_ATTEMPTS} times, and each time workers were lost "
+                    "while they computed it. If it takes more memory than they have, make "
+                    "shard_size smaller."
                 )
             crew, calls = self._present(), []
             for part in todo:
                 ends = cut(*part, min(len(crew), part[1] - part[0]))
-                for i, (first, last) in enumerate(zip(ends, ends[1:])):
+                for first, last in zip(ends, ends[1:]):
                     start, end = limits[first], limits[last]
                     own = [limit - start for limit in limits[first : last + 1]]
                     here = {name: array[start:end] for name, array in bound.items()}
                     call = first, last, n, step, own, vector, rows[start:end], here
-                    address = crew[(len(calls) + i) % len(crew)]
+                    address = crew[len(calls) % len(crew)]
                     calls.append((address, call, self._call(address, call)))
             todo = []
             for address, call, future in calls:
@@ -87,7 +93,6 @@ class Workers:
                 if answer is None:
                     self._actors.pop(address, None)
                     todo.append(call[:2])
-                    losses += 1
                 else:
                     found |= self._checked(address, call, answer)
         return found
@@ -108,7 +113,7 @@ class Workers:
                 if not self._is_there(address):
                     return None
                 continue
-            except (OSError, RuntimeError, LookupError):
+            except _LOST:
                 self._check_client()
                 return None
             if not done:
@@ -141,7 +146,7 @@ class Workers:
         self._check_client()
         try:
             return list(self._client.nthreads())
-        except OSError as error:
+        except _LOST as error:
             raise RuntimeError("The cluster's scheduler does not answer any more.") from error
 
     def _is_there(self, address):
@@ -166,31 +171,30 @@ class Workers:
         Workers that get lost meanwhile are left out.
         """
         from distributed import Actor as Proxy
-        from distributed import wait
+        from distributed import KilledWorker
 
         new = [address for address in self._addresses() if address not in self._actors]
         if not new:
             return
         try:
-            (data,) = self._client.scatter([self._shards], workers=new, broadcast=True, hash=False)
-        except (OSError, RuntimeError, LookupError):
+            (data,) = self._client.scatter(
+                [self._shards], workers=new, broadcast=True, hash=False, timeout=_PATIENCE
+            )
+        except _LOST:
             self._check_client()
             return
-        futures = {
+        made = {
             address: self._client.submit(
                 Actor, data, actor=True, workers=[address], allow_other_workers=False, pure=False
             )
             for address in new
         }
-        while waiting := [f for f in futures.values() if f.status == "pending"]:
-            try:
-                with self._client.as_current():
-                    wait(waiting, timeout=_PATIENCE)
-            except TimeoutError:
-                there = self._addresses()
-                futures = {address: f for address, f in futures.items() if address in there}
-        for address, future in futures.items():
-            if future.status == "error":
+        while any(future.status == "pending" for future in made.values()):
+            time.sleep(0.01)
+            there = self._addresses()
+            made = {address: future for address, future in made.items() if address in there}
+        for address, future in made.items():
+            if future.status == "error" and not isinstance(future.exception(), KilledWorker):
                 raise future.exception()
             if future.status == "finished":
                 with self._client.as_current():

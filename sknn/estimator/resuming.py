@@ -254,6 +254,8 @@ def _arrays(source):
     """Return the arrays that a source gathers rows from."""
     if getattr(source, "among", None) is not None:
         return (source.among,)
+    if getattr(source, "on_demand", None) is not None:
+        return (source.on_demand,)
     return (source.numbers,) if hasattr(source, "numbers") else source.arrays
 
 

@@ -351,6 +351,12 @@ def opened(path, single=None):
         _check_kind(path)
         raise ValueError(f"{path} is not a safetensors file: {error}") from None
     with file:
+        form = (file.metadata() or {}).get("format", "")
+        if form.startswith("sknn "):
+            raise ValueError(
+                f"{path} is a file of the format {form!r}, which sknn.load reads: a whole "
+                "estimator. Expected weights only, as save_weights writes them."
+            )
         yield _File(path, file, single)
 
 

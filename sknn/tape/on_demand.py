@@ -7,8 +7,10 @@ and again: before a fit, they are copied to a temporary file.
 """
 
 import mmap
+import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from numbers import Integral
 
 import numpy as np
@@ -93,12 +95,9 @@ class OnDemand:
         found = whole.reshape(self.shape) if isinstance(whole, np.ndarray) else self[:]
         return np.array(found, dtype, copy=copy)
 
-    def reshape(self, n, *shape):
-        """Return the same rows in another shape; `n` is their number, or -1."""
-        shape = np.broadcast_to(np.int8(0), self.shape).reshape(n, *shape).shape
-        if shape[0] != len(self):
-            raise ValueError(f"X has {len(self)} rows, which cannot become {shape[0]}.")
-        return OnDemand(self._rows, shape, self._among)
+    def reshape(self, n, _):
+        """Return each row as a vector: as that of arrays, with the arguments ``n, -1``."""
+        return OnDemand(self._rows, (n, self.size // n), self._among)
 
     def part(self, rows):
         """Return some of the rows, which are not read yet."""
@@ -124,10 +123,9 @@ class OnDemand:
 
     def windows(self):
         """Yield all rows, some at a time, as matrices."""
-        n = max(1, WINDOW * len(self) // max(1, self.nbytes))
-        yield from ahead(
-            lambda i: self[i * n : (i + 1) * n].reshape(-1, self.size // max(1, len(self))),
-            -(-len(self) // n),
+        n, total = max(1, WINDOW * len(self) // self.nbytes), len(self)
+        return ahead(
+            lambda i: self.read(np.arange(i * n, min((i + 1) * n, total))), -(-total // n)
         )
 
     def prepare(self):
@@ -138,8 +136,9 @@ class OnDemand:
         if isinstance(self._rows, _Read) and self._rows.bounds is not None:
             self._rows.spool(OnDemand(self._rows, self._rows.shape))
         elif self.dtype.kind == "f" and not self._rows.checked:
-            for _ in self.windows():
-                pass
+            with closing(self.windows()) as windows:
+                for _ in windows:
+                    pass
         self._rows.checked = True
 
     def min(self):
@@ -150,7 +149,8 @@ class OnDemand:
 
     def _limits(self):
         if self._limits_found is None:
-            found = [(some.min(), some.max()) for some in self.windows()]
+            with closing(self.windows()) as windows:
+                found = [(some.min(), some.max()) for some in windows]
             least, most = zip(*found, strict=True)
             self._limits_found = min(least), max(most)
         return self._limits_found
@@ -229,7 +229,7 @@ class _Read:
             if self._piece[0] != piece:
                 self._piece = None, None  # its memory is free for the next one
                 self._piece = piece, self._ask(slice(int(first), int(last)), last - first)
-            out[places] = self._piece[1][rows[places] - first]
+            out[places] = self._piece[1][_as_slice(rows[places] - first)]
         return out
 
     def _ask(self, where, n):
@@ -250,8 +250,9 @@ class _Read:
         """
         if self._spooled is not None:
             return
-        with tempfile.TemporaryFile(prefix="sknn-") as file:
-            for some in rows.windows():
+        made = tempfile.TemporaryFile(prefix="sknn-", dir=_folder_on_disk())
+        with made as file, closing(rows.windows()) as windows:
+            for some in windows:
                 self._write(file, np.ascontiguousarray(some))
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._piece = None, None
@@ -266,7 +267,7 @@ class _Read:
             raise OSError(
                 error.errno,
                 f"{error.strerror}: X is copied to a temporary file of {n_bytes / 2**20:,.0f} MiB "
-                f"in {tempfile.gettempdir()}, since its chunks have several rows; the environment "
+                f"in {_folder_on_disk()}, since its chunks have several rows; the environment "
                 "variable TMPDIR names another folder",
             ) from error
 
@@ -274,6 +275,13 @@ class _Read:
         """Return the memory of what was read; the system may keep it in its cache of files."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _folder_on_disk():
+    """Return a folder for large temporary files: the usual one is often in memory."""
+    named = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
+    usable = os.path.isdir("/var/tmp") and os.access("/var/tmp", os.W_OK)
+    return "/var/tmp" if usable and not named else tempfile.gettempdir()
 
 
 def _as_slice(rows):

@@ -102,7 +102,9 @@ class Source:
 
     @property
     def matrix(self):
-        """The matrix: an array, or a sparse matrix in CSR format."""
+        """The matrix: an array, or a sparse matrix in CSR format. What is on demand is read."""
+        if self.on_demand is not None:
+            return np.asarray(self.on_demand)
         if len(self.arrays) == 1:
             return self.arrays[0]
         return sp.csr_array(self.arrays, shape=(self.n_rows, self.n_columns))
