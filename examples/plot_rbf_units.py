@@ -44,7 +44,7 @@ for line, widths in zip(panels, ("cluster", "shared", "auto")):
         print(f"{k} centers, widths {widths!r}: RMS distance to the sine {error:.3f}")
         RadialUnitsDisplay.from_estimator(net, X, y, legend=False, ax=panel)
         panel.set_title(f"{k} centers, widths={widths!r}, RMS error {error:.3f}", fontsize="medium")
-entries = panel.get_legend_handles_labels()
+entries = panels[0, 0].get_legend_handles_labels()
 figure.legend(*entries, loc="outside lower center", ncols=5, frameon=False)
 plt.show()
 
