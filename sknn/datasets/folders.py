@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -18,7 +19,7 @@ _ENDINGS = {
 _FORMATS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
 
 
-def load_image_folder(path, *, image_shape=None, mode="RGB", return_X_y=False):
+def load_image_folder(path, *, image_shape=None, mode="RGB", return_X_y=False) -> Any:
     """Load a folder with a subfolder of images for each class; images are read when needed.
 
     Parameters

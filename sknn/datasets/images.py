@@ -5,6 +5,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import fetch_openml, get_data_home
@@ -246,7 +247,7 @@ _IDX = (
 def fetch_mnist(
     *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
     n_retries=3, delay=1.0,
-):  # fmt: skip
+) -> Any:  # fmt: skip
     """Load MNIST: handwritten digits, 60,000 for training and 10,000 for tests."""
     return MNIST.fetch(
         _read_mnist, subset=subset, path=path, data_home=data_home,
@@ -259,7 +260,7 @@ def fetch_mnist(
 def fetch_fashion_mnist(
     *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
     n_retries=3, delay=1.0,
-):  # fmt: skip
+) -> Any:  # fmt: skip
     """Load Fashion-MNIST: pictures of clothing, 60,000 for training and 10,000 for tests."""
     return FASHION_MNIST.fetch(
         _read_mnist, subset=subset, path=path, data_home=data_home,
@@ -280,7 +281,7 @@ def fetch_fashion_mnist(
 def fetch_cifar10(
     *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
     n_retries=3, delay=1.0,
-):  # fmt: skip
+) -> Any:  # fmt: skip
     """Load CIFAR-10: small photographs of ten kinds, 50,000 for training and 10,000 for tests."""
     return CIFAR10.fetch(
         _read_cifar, subset=subset, path=path, data_home=data_home,
