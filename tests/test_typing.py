@@ -160,9 +160,11 @@ def test_examples_have_no_error(problems):
 
 
 def test_the_documentation_has_no_error(problems):
-    # scikit-learn's own parameter, of which a checker knows no more than the default
+    # scikit-learn's own: a parameter of which a checker knows no more than the default, and a
+    # result that is a list for another argument
+    theirs = "max_propagation_depth", "data_as_pandas"
     found = {
-        name: [one for one in problems.get(name, []) if "max_propagation_depth" not in one[2]]
+        name: [one for one in problems.get(name, []) if not any(word in one[2] for word in theirs)]
         for name in snippets()
     }
     assert {name: some for name, some in found.items() if some} == {}

@@ -29,6 +29,10 @@ class Checkpoint:
     cross-validation, which share its callbacks, do not write over each other; all but the first
     fail. Set the callback for the fit that follows the search.
 
+    Callbacks are called in the order of their list. One that keeps a record of each epoch, such as
+    :class:`TensorBoard`, stands before this one: an epoch may then be in the record twice, but none
+    is missing.
+
     Fits by minibatches can be resumed, and those of a :class:`~sknn.PerceptronClassifier`; not
     those with ``solver='lbfgs'`` or ``'lstsq'``, nor partial fits, which continue from a saved
     model anyway.

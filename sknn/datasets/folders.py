@@ -61,6 +61,9 @@ def load_image_folder(path, *, image_shape=None, mode="RGB", return_X_y=False) -
     ``np.asarray(data.data)`` reads them once. `train_test_split` and searches do so with their
     parts.
 
+    Values are from 0 to 255. :class:`~sknn.layers.BatchNormalization` as the first layer scales
+    them, and stays with the model.
+
     Images are turned as their EXIF orientation says. Of several frames, the first is read. An image
     with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` is an error.
 
