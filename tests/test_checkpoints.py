@@ -27,6 +27,7 @@ from test_pickles import TEXTS, X, Y, data_for, estimators
 from trial_gpu import TrialGPU
 
 import sknn
+from sknn import distributed
 from sknn.autoencoders.base import Autoencoder
 from sknn.callbacks import Checkpoint
 from sknn.engine import interrupts
@@ -425,6 +426,23 @@ def test_other_data_are_an_error(checkpoint, tmp_path):
     refuses(rnn, texts, "X has other values", [*TEXTS[:-1], TEXTS[-1][::-1]])
 
 
+def test_a_parameter_that_is_nan_is_the_same(tmp_path):
+    net = sknn.RNNClassifier("gru", 2, mask_value=np.nan, max_iter=2, random_state=0)
+    path = stopped(net, (X, Y), tmp_path / "file", 1)
+    assert_same(net.fit(X, Y), copy.deepcopy(net).fit(X, Y, resume_from=path))
+
+
+def test_shards_are_those_of_the_checkpoint(tmp_path, checkpoint):
+    """The shards determine the bits, so that a fit with others would be another one."""
+    path, more = tmp_path / "file", {"shard_size": 50}
+    distributed.fit(small(max_iter=2).set_callbacks(Checkpoint(path)), X, Y, **more)
+    whole = distributed.fit(small(), X, Y, **more)
+    assert_same(whole, distributed.fit(small(), X, Y, resume_from=path, **more))
+    refuses(small(), path, "distributed.fit with shard_size=50, and this is fit")
+    with pytest.raises(ValueError, match="is of fit, and this is distributed.fit with shard_size"):
+        distributed.fit(small(), X, Y, resume_from=checkpoint, **more)
+
+
 def test_large_arrays_are_recognized_by_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("sknn.estimator.resuming._BYTES", 1000)
     path, changed = stopped(small(), (X, Y), tmp_path / "file"), X + 1
@@ -442,7 +460,9 @@ def test_rows_on_demand_are_recognized(tmp_path, monkeypatch):
     refuses(small(), path, "X has other values", other, Y)
 
 
-@pytest.mark.parametrize("key", ["order", "best", "progress", "split", "trainer", "n_iter"])
+@pytest.mark.parametrize(
+    "key", ["order", "best", "arrays", "curves", "progress", "split", "trainer", "n_iter"]
+)
 def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     """Its checksum is right, but the state would make the engine read what is not there."""
     net = small(**EARLY)
@@ -453,6 +473,10 @@ def test_a_file_by_a_stranger_is_checked(key, tmp_path):
         training["trainer"]["order"][3] = 200
     elif key == "best":
         training["trainer"]["best"][0][0] = np.zeros((2, 2))
+    elif key == "arrays":
+        training["trainer"]["best"] = {0: training["trainer"]["best"][0]}
+    elif key == "curves":
+        training["progress"].divergence_curve.pop()
     elif key == "n_iter":
         training["progress"].n_iter = -1
     else:
