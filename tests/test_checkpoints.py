@@ -461,11 +461,12 @@ def test_rows_on_demand_are_recognized(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "key", ["order", "best", "arrays", "curves", "progress", "split", "trainer", "n_iter"]
+    "key",
+    ["order", "best", "arrays", "best_of_none", "curves", "progress", "split", "trainer", "n_iter"],
 )
 def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     """Its checksum is right, but the state would make the engine read what is not there."""
-    net = small(**EARLY)
+    net = small() if key == "best_of_none" else small(**EARLY)
     path = stopped(net, (X, Y), tmp_path / "file")
     found = states.read(path, "model")
     training = found["training"]
@@ -475,6 +476,8 @@ def test_a_file_by_a_stranger_is_checked(key, tmp_path):
         training["trainer"]["best"][0][0] = np.zeros((2, 2))
     elif key == "arrays":
         training["trainer"]["best"] = {0: training["trainer"]["best"][0]}
+    elif key == "best_of_none":
+        training["trainer"]["best"] = ()
     elif key == "curves":
         training["progress"].divergence_curve.pop()
     elif key == "n_iter":

@@ -164,6 +164,37 @@ def test_units_of_rows_that_are_images_and_their_reconstructions(tmp_path):
     np.testing.assert_allclose(shown, np.clip(expected, 0, 1), atol=1 / 255)
 
 
+class Counted:
+    """Rows that are read on demand, and how many were; like Zarr's arrays it takes no tuples."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, rows):
+        assert not isinstance(rows, tuple)
+        found = self.array[rows]
+        self.read += len(found)
+        return found
+
+
+def test_data_on_demand_are_not_read_for_each_histogram(tmp_path, monkeypatch):
+    """Also y may be an array-like without a length."""
+    monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 2000)
+    data, labels = Counted(np.tile(X, (20, 1)).reshape(-1, 8, 8, 1)), Counted(np.tile(Y, 20))
+    fits = {"max_iter": 2, "random_state": 0, "image_shape": (8, 8)}
+    net = sknn.ConvNetClassifier([Flatten()], **fits).fit(data, labels)
+    alone, data.read = data.read, 0
+    followed = sknn.ConvNetClassifier([Flatten()], **fits)
+    followed.set_callbacks(TensorBoard(tmp_path / "a", histograms_every=1)).fit(data, labels)
+    assert followed.loss_curve_ == net.loss_curve_ and data.read <= alone + 2 * 2 * 200
+    (run,) = runs(tmp_path / "a").values()
+    assert len(run.Histograms("gradients/output/kernel")) == 2
+    coder = sknn.ConvAutoencoderTransformer(max_iter=1, random_state=0)
+    coder.set_callbacks(TensorBoard(tmp_path / "b")).fit(data)
+    (run,) = runs(tmp_path / "b").values()
+    assert set(run.Tags()["images"]) == {"filters", "reconstructions"}
+
+
 def test_no_images_of_what_is_none(tmp_path):
     net = sknn.MLPNetClassifier(**SMALL, max_iter=1)
     net.set_callbacks(TensorBoard(tmp_path / "rows")).fit(X, Y)

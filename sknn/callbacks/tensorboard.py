@@ -7,17 +7,19 @@ from math import prod
 from numbers import Integral, Number
 
 import numpy as np
-import scipy.sparse as sp
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ..estimator.net import Net
 from ..estimator.probing import Probe
+from ..estimator.scoring import part
+from ..tape.on_demand import OnDemand, read_on_demand
 from .events import Events, check_installed, new_run
 from .pictures import filters, images_of, reconstructions
 
 #: Number of samples whose reconstructions are shown.
 _RECONSTRUCTED = 8
+#: Number of samples for a gradient of data that are read on demand: all would take an epoch.
+_PROBED = 200
 
 
 class TensorBoard:
@@ -34,8 +36,8 @@ class TensorBoard:
     - the columns of ``history_``: 'loss', 'learning_rate', with validation data 'validation_loss'
       and 'validation_score', and so on;
     - 'weights/<layer>/<parameter>' and 'gradients/<layer>/<parameter>', histograms; the gradients
-      are those of a minibatch of the samples passed to `fit`, with equal weights and without
-      penalties on weights;
+      are those of a minibatch of the samples passed to `fit` (of 200 of them, if they are read on
+      demand), with equal weights and without penalties on weights;
     - 'filters', an image of the first layer's weights, if the network reads images: those of a
       convolutional layer, or one image for each unit of a dense one;
     - 'reconstructions', if it is an autoencoder of images: the first samples above, what the
@@ -170,6 +172,10 @@ def _add_histograms(events, net, X, y):
     weights = net._held_weights()
     kinds = {"weights": weights.by_layer()}
     if all(np.isfinite(value).all() for value in weights.values):  # else training will say so
+        X = read_on_demand(X)
+        if isinstance(X, OnDemand):
+            rows = np.linspace(0, len(X) - 1, min(len(X), _PROBED)).astype(int)
+            X, y = X[rows], part(y, rows)
         kinds["gradients"] = Probe(net, X, y).gradients(steps=1)[1]
     for kind, layers in kinds.items():
         for path, parameters in layers.items():
@@ -184,8 +190,7 @@ def _add_images(events, net, X, shape):
     if found is not None:
         events.image("filters", found)
     if hasattr(net, "reconstruct"):
-        X = X.tocsr() if sp.issparse(X) else X
-        few = _safe_indexing(X, np.arange(min(_RECONSTRUCTED, _num_samples(X))))
+        few = part(X, np.arange(min(_RECONSTRUCTED, _num_samples(X))))
         events.image("reconstructions", reconstructions(net, few, shape))
 
 

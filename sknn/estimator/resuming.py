@@ -114,7 +114,7 @@ class Record:
             whole &= len(progress.data_loss_curve) == len(progress.divergence_curve) == done
             whole &= len(progress.loss_curve) >= done
             whole &= progress.optimizer.matches(job.recipe, values)
-            whole &= isinstance(best, list) == (n_best > 0) and len(best or ()) == n_best
+            whole &= isinstance(best, list) and len(best) == n_best if n_best else best is None
             for some in best or ():
                 whole &= _kinds(some) == _kinds(values)
             whole &= _is_order(self.trainer.get("order"), len(job.data.rows))
