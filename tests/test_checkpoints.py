@@ -557,11 +557,17 @@ def test_other_fits_are_an_error(tmp_path):
         net.partial_fit(X, Y, classes=[0, 1, 2])
     with pytest.raises(FileNotFoundError, match="nowhere, the folder of"):
         small().set_callbacks(Checkpoint(tmp_path / "nowhere" / "file")).fit(X, Y)
+    with pytest.raises(IsADirectoryError, match="expected a file"):
+        small().set_callbacks(Checkpoint(tmp_path)).fit(X, Y)
     for params in ({"path": 3}, {"path": path, "every": 1.5}):
         with pytest.raises(TypeError, match="expected"):
             Checkpoint(**params)
     with pytest.raises(ValueError, match="every is 0"):
         Checkpoint(path, every=0)
+
+    other = small(random_state=np.random.RandomState(np.random.PCG64(0)))
+    with pytest.raises(TypeError, match="random_state uses PCG64; expected MT19937"):
+        clone(other).fit(X, Y).set_callbacks(Checkpoint(path)).fit(X, Y)
 
     class Mine(sknn.MLPNetClassifier):
         pass

@@ -12,6 +12,8 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_pickles import data_for, estimators
 
@@ -333,6 +335,12 @@ def test_missing_libraries_are_named_before_anything_is_trained(tmp_path, monkey
 def test_bad_parameters(changed, error, message):
     with pytest.raises(error, match=message):
         TensorBoard(**{"log_dir": "runs"} | changed)
+
+
+def test_on_a_pipeline_it_says_where_to_set_it(tmp_path):
+    pipe = make_pipeline(StandardScaler(), sknn.MLPNetClassifier(**SMALL))
+    with pytest.raises(TypeError, match="Pipeline is not trained in epochs; .* the network itself"):
+        pipe.set_callbacks(TensorBoard(tmp_path)).fit(X, Y)
 
 
 def test_an_image_shape_that_does_not_fit(tmp_path):

@@ -83,6 +83,10 @@ class Checkpoint:
         folder = os.path.dirname(os.path.realpath(self.path))
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"{folder}, the folder of {self.path!s}, does not exist.")
+        if os.path.isdir(os.path.realpath(self.path)):
+            raise IsADirectoryError(f"path is {str(self.path)!r}, a folder; expected a file.")
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder}, the folder of {self.path!s}, cannot be written to.")
 
     def teardown(self, estimator, context):
         """Do nothing; called when a fit has ended."""

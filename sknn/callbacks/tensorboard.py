@@ -12,6 +12,7 @@ from sklearn.utils.validation import _num_samples
 from ..estimator.net import Net
 from ..estimator.probing import Probe
 from ..estimator.scoring import part
+from ..estimator.transactions import NeuralEstimator
 from ..tape.on_demand import OnDemand, read_on_demand
 from .events import Events, check_installed, new_run
 from .pictures import filters, images_of, reconstructions
@@ -97,6 +98,11 @@ class TensorBoard:
 
     def setup(self, estimator, context):
         """Check, before anything is trained, that events can be written."""
+        if not isinstance(estimator, NeuralEstimator):
+            raise TypeError(
+                f"{type(estimator).__name__} is not trained in epochs; TensorBoard is for networks "
+                "of sknn. In a pipeline or a search, set the callback on the network itself."
+            )
         check_installed(images=self.images_every > 0)
         os.makedirs(self.log_dir, exist_ok=True)
         self._fits.add(id(context))

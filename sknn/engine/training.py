@@ -20,6 +20,9 @@ from .weights import Weights
 def noise_seed(random_state):
     """Return a seed derived from the random state without drawing from it."""
     state = random_state.get_state(legacy=False)["state"]
+    if "key" not in state:  # another generator than the usual one
+        text = repr(sorted(state.items())).encode()
+        return (zlib.crc32(text) << 31) | (zlib.adler32(text) >> 1)
     return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(
         state["pos"]
     )
