@@ -488,6 +488,16 @@ def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     refuses(net, path, "file has no valid state")
 
 
+def test_fits_resume_from_files_of_all_versions():
+    """Each was written in the second epoch of this fit, by that version of the format."""
+    for version in states.VERSIONS:
+        path = pathlib.Path(__file__).parent / "models" / f"fit-{version}.checkpoint"
+        net = small(**EARLY).fit(X, Y, resume_from=path)
+        whole = small(**EARLY).fit(X, Y)
+        np.testing.assert_allclose(net.loss_curve_, whole.loss_curve_, rtol=1e-6)
+        np.testing.assert_allclose(net.coefs_[0], whole.coefs_[0], rtol=1e-6)
+
+
 # --- the callback
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,7 +20,7 @@ from test_pickles import data_for, estimators
 
 import sknn
 from sknn.callbacks import TensorBoard
-from sknn.callbacks.events import new_run
+from sknn.callbacks.events import Events, new_run
 from sknn.callbacks.pictures import grid
 from sknn.estimator.probing import Probe
 from sknn.layers import Conv2D, Flatten
@@ -209,6 +210,31 @@ def test_no_images_of_what_is_none(tmp_path):
         (run,) = runs(tmp_path / name).values()
         assert run.Tags()["images"] == [] and len(curve(run, "loss")[0]) == 1
         assert bool(run.Tags()["histograms"]) == (name == "rows")
+
+
+def test_diverging_training_is_followed_to_its_own_end(tmp_path):
+    everything = TensorBoard(tmp_path, histograms_every=1, images_every=1, image_shape=(8, 8))
+    large = {"solver": "sgd", "learning_rate_init": 1e305, "max_iter": 3, "random_state": 0}
+    net = sknn.MLPNetClassifier((3,), early_stopping=True, **large).set_callbacks(everything)
+    with pytest.warns(ConvergenceWarning, match="diverged"):  # the best weights are kept
+        assert len(net.fit(X, Y).loss_curve_) == 3
+    coder = sknn.AutoencoderTransformer((3,), **large).set_callbacks(everything)
+    with pytest.raises(ValueError, match="Training has diverged"):
+        coder.fit(X)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values", [[1, 1 + 2**-52], [0, 5e-324], [7.0], [1e305, -1e305, 2], [np.nan, np.inf], []]
+)
+def test_histograms_of_any_values(tmp_path, values):
+    with Events(tmp_path / "events.out.tfevents.0", 1) as events:
+        events.histogram("it", np.array(values))
+    shown = [value for value in values if abs(value) < 1e150]
+    run = read(tmp_path)
+    assert run.Tags()["histograms"] == ["it"] * bool(shown)
+    if shown:
+        assert run.Histograms("it")[0].histogram_value.num == len(shown)
 
 
 def test_grids_have_colors_for_three_channels_and_grays_for_others():

@@ -3,6 +3,7 @@
 import inspect
 import os
 import weakref
+from contextlib import suppress
 from math import prod
 from numbers import Integral, Number
 
@@ -175,9 +176,8 @@ def _last_of_curves(fitted):
 
 
 def _add_histograms(events, net, X, y):
-    weights = net._held_weights()
-    kinds = {"weights": weights.by_layer()}
-    if all(np.isfinite(value).all() for value in weights.values):  # else training will say so
+    kinds = {"weights": net._held_weights().by_layer()}
+    if _is_finite(net):
         X = read_on_demand(X)
         if isinstance(X, OnDemand):
             rows = np.linspace(0, len(X) - 1, min(len(X), _PROBED)).astype(int)
@@ -190,14 +190,20 @@ def _add_histograms(events, net, X, y):
 
 
 def _add_images(events, net, X, shape):
-    if shape is None:
+    if shape is None or not _is_finite(net):
         return
     found = filters(net, shape)
     if found is not None:
         events.image("filters", found)
     if hasattr(net, "reconstruct"):
         few = part(X, np.arange(min(_RECONSTRUCTED, _num_samples(X))))
-        events.image("reconstructions", reconstructions(net, few, shape))
+        with suppress(ValueError):  # they are not finite
+            events.image("reconstructions", reconstructions(net, few, shape))
+
+
+def _is_finite(net):
+    """Return whether all weights are finite; if not, training will say so."""
+    return all(np.isfinite(value).all() for value in net._held_weights().values)
 
 
 def _checked(image_shape):

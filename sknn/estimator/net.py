@@ -429,7 +429,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             return diagram
         try:
             return diagram + framed(self.summary()._repr_html_())
-        except ValueError:  # the user has replaced weights by others that do not fit
+        except Exception:  # the user has replaced attributes by others that do not fit
             return diagram
 
     @property
