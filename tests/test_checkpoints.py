@@ -515,6 +515,13 @@ def test_a_file_is_written_every_so_many_epochs(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_weights_that_are_not_finite_replace_none(tmp_path):
+    net = small(solver="sgd", learning_rate_init=1e305, max_iter=2)
+    with pytest.raises(ValueError, match="diverged"):
+        clone(net).set_callbacks(Checkpoint(tmp_path / "none")).fit(X * 1e9, Y)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_fit_does_not_replace_the_file_of_another(tmp_path):
     path = tmp_path / "file"
     net = small().set_callbacks(Checkpoint(path)).fit(X, Y)

@@ -10,7 +10,7 @@ from numbers import Integral, Number
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
-from ..estimator.net import Net
+from ..estimator.net import Net, has_finite_weights
 from ..estimator.probing import Probe
 from ..estimator.scoring import part
 from ..estimator.transactions import NeuralEstimator
@@ -177,7 +177,7 @@ def _last_of_curves(fitted):
 
 def _add_histograms(events, net, X, y):
     kinds = {"weights": net._held_weights().by_layer()}
-    if _is_finite(net):
+    if has_finite_weights(net):  # else training will say so
         X = read_on_demand(X)
         if isinstance(X, OnDemand):
             rows = np.linspace(0, len(X) - 1, min(len(X), _PROBED)).astype(int)
@@ -190,7 +190,7 @@ def _add_histograms(events, net, X, y):
 
 
 def _add_images(events, net, X, shape):
-    if shape is None or not _is_finite(net):
+    if shape is None or not has_finite_weights(net):
         return
     found = filters(net, shape)
     if found is not None:
@@ -199,11 +199,6 @@ def _add_images(events, net, X, shape):
         few = part(X, np.arange(min(_RECONSTRUCTED, _num_samples(X))))
         with suppress(ValueError):  # they are not finite
             events.image("reconstructions", reconstructions(net, few, shape))
-
-
-def _is_finite(net):
-    """Return whether all weights are finite; if not, training will say so."""
-    return all(np.isfinite(value).all() for value in net._held_weights().values)
 
 
 def _checked(image_shape):

@@ -707,6 +707,11 @@ def with_given(initializer, values):
     return [*given, *values[len(given) :]]
 
 
+def has_finite_weights(net):
+    """Return whether all weights of a fitted network are finite."""
+    return all(np.isfinite(value).all() for value in net._held_weights().values)
+
+
 def place_of(layer, layers):
     """Return the index of a layer in a list, given its index or name."""
     names = [path_of(some, "layers", i) for i, some in enumerate(layers)]
