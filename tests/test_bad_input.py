@@ -192,6 +192,9 @@ def test_bad_weights(make, name):
         (dict.fromkeys(range(10), 0.0), "non-zero|zero for every sample"),
         ({0: np.nan}, "class_weight|[wW]eight.*NaN"),
         ({77: 1.0}, "not in class_weight"),
+        ({0: "1"}, "class_weight has .*something else than numbers"),
+        ([], "class_weight is the list .*several labels"),
+        ([{0: 1.0}], "class_weight is the list .*several labels"),
     ],
 )
 def test_bad_class_weights(class_weight, match):
@@ -199,6 +202,13 @@ def test_bad_class_weights(class_weight, match):
         MLPNetClassifier, ValueError, match,
         lambda net: fit_with(net, {"class_weight": class_weight}, X, Y),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [1.0, {1: -1.0}, {1: None}])
+def test_bad_class_weights_of_several_labels(given):
+    labels = np.eye(10, dtype=int)[Y]
+    with pytest.raises(ValueError, match="class_weight has"):
+        small(class_weight=[given] * 10).fit(X, labels)
 
 
 def test_class_weight_of_a_class_that_a_part_lacks():

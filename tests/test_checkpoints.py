@@ -27,6 +27,7 @@ from test_pickles import TEXTS, X, Y, data_for, estimators
 from trial_gpu import TrialGPU
 
 import sknn
+from sknn import distributed
 from sknn.autoencoders.base import Autoencoder
 from sknn.callbacks import Checkpoint
 from sknn.engine import interrupts
@@ -425,6 +426,23 @@ def test_other_data_are_an_error(checkpoint, tmp_path):
     refuses(rnn, texts, "X has other values", [*TEXTS[:-1], TEXTS[-1][::-1]])
 
 
+def test_a_parameter_that_is_nan_is_the_same(tmp_path):
+    net = sknn.RNNClassifier("gru", 2, mask_value=np.nan, max_iter=2, random_state=0)
+    path = stopped(net, (X, Y), tmp_path / "file", 1)
+    assert_same(net.fit(X, Y), copy.deepcopy(net).fit(X, Y, resume_from=path))
+
+
+def test_shards_are_those_of_the_checkpoint(tmp_path, checkpoint):
+    """The shards determine the bits, so that a fit with others would be another one."""
+    path, more = tmp_path / "file", {"shard_size": 50}
+    distributed.fit(small(max_iter=2).set_callbacks(Checkpoint(path)), X, Y, **more)
+    whole = distributed.fit(small(), X, Y, **more)
+    assert_same(whole, distributed.fit(small(), X, Y, resume_from=path, **more))
+    refuses(small(), path, "distributed.fit with shard_size=50, and this is fit")
+    with pytest.raises(ValueError, match="is of fit, and this is distributed.fit with shard_size"):
+        distributed.fit(small(), X, Y, resume_from=checkpoint, **more)
+
+
 def test_large_arrays_are_recognized_by_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("sknn.estimator.resuming._BYTES", 1000)
     path, changed = stopped(small(), (X, Y), tmp_path / "file"), X + 1
@@ -442,10 +460,13 @@ def test_rows_on_demand_are_recognized(tmp_path, monkeypatch):
     refuses(small(), path, "X has other values", other, Y)
 
 
-@pytest.mark.parametrize("key", ["order", "best", "progress", "split", "trainer", "n_iter"])
+@pytest.mark.parametrize(
+    "key",
+    ["order", "best", "arrays", "best_of_none", "curves", "progress", "split", "trainer", "n_iter"],
+)
 def test_a_file_by_a_stranger_is_checked(key, tmp_path):
     """Its checksum is right, but the state would make the engine read what is not there."""
-    net = small(**EARLY)
+    net = small() if key == "best_of_none" else small(**EARLY)
     path = stopped(net, (X, Y), tmp_path / "file")
     found = states.read(path, "model")
     training = found["training"]
@@ -453,12 +474,28 @@ def test_a_file_by_a_stranger_is_checked(key, tmp_path):
         training["trainer"]["order"][3] = 200
     elif key == "best":
         training["trainer"]["best"][0][0] = np.zeros((2, 2))
+    elif key == "arrays":
+        training["trainer"]["best"] = {0: training["trainer"]["best"][0]}
+    elif key == "best_of_none":
+        training["trainer"]["best"] = ()
+    elif key == "curves":
+        training["progress"].divergence_curve.pop()
     elif key == "n_iter":
         training["progress"].n_iter = -1
     else:
         training[key] = {}
     states.write(path, found, "model")
     refuses(net, path, "file has no valid state")
+
+
+def test_fits_resume_from_files_of_all_versions():
+    """Each was written in the second epoch of this fit, by that version of the format."""
+    for version in states.VERSIONS:
+        path = pathlib.Path(__file__).parent / "models" / f"fit-{version}.checkpoint"
+        net = small(**EARLY).fit(X, Y, resume_from=path)
+        whole = small(**EARLY).fit(X, Y)
+        np.testing.assert_allclose(net.loss_curve_, whole.loss_curve_, rtol=1e-6)
+        np.testing.assert_allclose(net.coefs_[0], whole.coefs_[0], rtol=1e-6)
 
 
 # --- the callback
@@ -476,6 +513,13 @@ def test_a_file_is_written_every_so_many_epochs(tmp_path):
     small().set_callbacks(Checkpoint(str(path), every=2), Look()).fit(X, Y)
     assert found == {1: None, 2: 2, 3: 2, 4: 4, 5: 5}
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_weights_that_are_not_finite_replace_none(tmp_path):
+    net = small(solver="sgd", learning_rate_init=1e305, max_iter=2)
+    with pytest.raises(ValueError, match="diverged"):
+        clone(net).set_callbacks(Checkpoint(tmp_path / "none")).fit(X * 1e9, Y)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_fit_does_not_replace_the_file_of_another(tmp_path):
@@ -530,11 +574,17 @@ def test_other_fits_are_an_error(tmp_path):
         net.partial_fit(X, Y, classes=[0, 1, 2])
     with pytest.raises(FileNotFoundError, match="nowhere, the folder of"):
         small().set_callbacks(Checkpoint(tmp_path / "nowhere" / "file")).fit(X, Y)
+    with pytest.raises(IsADirectoryError, match="expected a file"):
+        small().set_callbacks(Checkpoint(tmp_path)).fit(X, Y)
     for params in ({"path": 3}, {"path": path, "every": 1.5}):
         with pytest.raises(TypeError, match="expected"):
             Checkpoint(**params)
     with pytest.raises(ValueError, match="every is 0"):
         Checkpoint(path, every=0)
+
+    other = small(random_state=np.random.RandomState(np.random.PCG64(0)))
+    with pytest.raises(TypeError, match="random_state uses PCG64; expected MT19937"):
+        clone(other).fit(X, Y).set_callbacks(Checkpoint(path)).fit(X, Y)
 
     class Mine(sknn.MLPNetClassifier):
         pass

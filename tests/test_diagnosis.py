@@ -1,5 +1,6 @@
 """The diagnosis of training, the gradients that it rests on, and estimators in notebooks."""
 
+import copy
 import pickle
 import warnings
 
@@ -385,6 +386,13 @@ def test_a_fitted_network_shows_its_table_under_the_diagram(fitted):
 @pytest.mark.parametrize("name", estimators())
 def test_every_estimator_shows_itself(fitted, name):
     assert ("sknn-table" in fitted[name]._repr_html_()) == hasattr(fitted[name], "summary")
+
+
+@pytest.mark.parametrize("value", [None, [], [None]])
+def test_attributes_that_do_not_fit_leave_the_diagram(fitted, value):
+    net = copy.deepcopy(fitted["classifier"])
+    net.coefs_ = value
+    assert "sk-top-container" in net._repr_html_()
 
 
 def test_pipelines_and_searches_show_their_diagrams(fitted):

@@ -26,7 +26,7 @@ BELOW = {
     "estimator": {"hints", "tape", "layers", "engine", "summary", "files"},
 }
 BELOW |= dict.fromkeys(FAMILIES, BELOW["estimator"] | {"estimator", "architectures"})
-BELOW["callbacks"] = {"engine", "layers", "files", "estimator"}
+BELOW["callbacks"] = {"tape", "engine", "layers", "files", "estimator"}
 BELOW["display"] = {"hints", "engine", "layers", "estimator", *FAMILIES}
 BELOW["diagnosis"] = {"hints", "tape", "engine", "layers", "summary", "estimator"}
 BELOW["datasets"] = {"hints", "engine", "estimator"}

@@ -129,9 +129,9 @@ def test_tensors_are_those_that_the_library_reads(fitted, path):
     "labels",
     [
         np.array(["setosa", "versicolor", "virginica"])[Y], np.array(["a\ud83d", "b\ude00", "c"],
-        object)[Y], Y == 1, Y * 10**12 - 1, Y / 1, np.eye(3, dtype=int)[Y],
+        object)[Y], Y == 1, Y * 10**12 - 1, Y / 1, np.eye(3, dtype=int)[Y], Y.astype("M8[D]"),
     ],
-    ids=["str", "object", "bool", "large", "float", "multilabel"],
+    ids=["str", "object", "bool", "large", "float", "multilabel", "dates"],
 )  # fmt: skip
 def test_labels(labels, path):
     net = sknn.MLPNetClassifier((3,), max_iter=1, random_state=0).fit(X, labels)
@@ -484,6 +484,10 @@ NUMBER = {"type": "array", "tensor": "a"}
                       "layers": {"type": "tuple",
                                  "items": [{"type": "Dense", "units": 2**31 - 1}]}}}, {}),
         ({"type": "Characters", "symbols": "ba", "unknown": None}, {}),
+        ({"type": "times", "dtype": "O", "numbers": {"type": "array", "tensor": "a"}},
+         {"a": np.ones(1, int)}),
+        ({"type": "times", "dtype": "datetime64[s]", "numbers": {"type": "array", "tensor": "a"}},
+         {"a": np.ones(3, "int8")}),
     ],
 )  # fmt: skip
 def test_invalid_states(tree, tensors):
@@ -540,7 +544,7 @@ def test_invalid_json(state):
         np.zeros((0, 5), bool), np.arange(6.0).reshape(2, 3).T, np.arange(10)[::3],
         np.arange(3, dtype=">f8"), np.array(["x", 1, None], object), np.dtype("float32"),
         np.array([[0.1, np.nan]], np.float16), np.array(["a", "\ud83d"]),
-        pathlib.Path("a/b"), [], "",
+        pathlib.Path("a/b"), [], "", np.array([[1, 2], [3, 4]], ">m8[25s]").T,
     ],
     ids=repr,
 )  # fmt: skip
@@ -557,6 +561,12 @@ def test_values(value):
     assert found.flags.writeable
     ordered = value.flags.c_contiguous or value.flags.f_contiguous
     assert not ordered or found.flags.f_contiguous == value.flags.f_contiguous
+
+
+def test_arrays_that_lie_in_a_file_are_stored(path):
+    given = np.memmap(path, float, "w+", shape=(4, 3))
+    net = sknn.MLPNetClassifier((3,), initializer=[given])
+    np.testing.assert_array_equal(again(net, path.with_name("net")).initializer[0], given)
 
 
 def test_many_colliding_keys_are_refused():

@@ -11,13 +11,16 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_pickles import data_for, estimators
 
 import sknn
 from sknn.callbacks import TensorBoard
-from sknn.callbacks.events import new_run
+from sknn.callbacks.events import Events, new_run
 from sknn.callbacks.pictures import grid
 from sknn.estimator.probing import Probe
 from sknn.layers import Conv2D, Flatten
@@ -164,6 +167,40 @@ def test_units_of_rows_that_are_images_and_their_reconstructions(tmp_path):
     np.testing.assert_allclose(shown, np.clip(expected, 0, 1), atol=1 / 255)
 
 
+class Counted:
+    """Rows that are read on demand, and how many were; like Zarr's arrays it takes no tuples."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, rows):
+        assert not isinstance(rows, tuple)
+        found = self.array[rows]
+        self.read += len(found)
+        return found
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self[:], dtype, copy=copy)
+
+
+def test_data_on_demand_are_not_read_for_each_histogram(tmp_path, monkeypatch):
+    """Also y may be an array-like without a length."""
+    monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 2000)
+    data, labels = Counted(np.tile(X, (20, 1)).reshape(-1, 8, 8, 1)), Counted(np.tile(Y, 20))
+    fits = {"max_iter": 2, "random_state": 0, "image_shape": (8, 8)}
+    net = sknn.ConvNetClassifier([Flatten()], **fits).fit(data, labels)
+    alone, data.read = data.read, 0
+    followed = sknn.ConvNetClassifier([Flatten()], **fits)
+    followed.set_callbacks(TensorBoard(tmp_path / "a", histograms_every=1)).fit(data, labels)
+    assert followed.loss_curve_ == net.loss_curve_ and data.read <= alone + 2 * 2 * 200
+    (run,) = runs(tmp_path / "a").values()
+    assert any(tag.startswith("gradients/") for tag in run.Tags()["histograms"])
+    coder = sknn.ConvAutoencoderTransformer(max_iter=1, random_state=0)
+    coder.set_callbacks(TensorBoard(tmp_path / "b")).fit(data)
+    (run,) = runs(tmp_path / "b").values()
+    assert set(run.Tags()["images"]) == {"filters", "reconstructions"}
+
+
 def test_no_images_of_what_is_none(tmp_path):
     net = sknn.MLPNetClassifier(**SMALL, max_iter=1)
     net.set_callbacks(TensorBoard(tmp_path / "rows")).fit(X, Y)
@@ -173,6 +210,31 @@ def test_no_images_of_what_is_none(tmp_path):
         (run,) = runs(tmp_path / name).values()
         assert run.Tags()["images"] == [] and len(curve(run, "loss")[0]) == 1
         assert bool(run.Tags()["histograms"]) == (name == "rows")
+
+
+def test_diverging_training_is_followed_to_its_own_end(tmp_path):
+    everything = TensorBoard(tmp_path, histograms_every=1, images_every=1, image_shape=(8, 8))
+    large = {"solver": "sgd", "learning_rate_init": 1e305, "max_iter": 3, "random_state": 0}
+    net = sknn.MLPNetClassifier((3,), early_stopping=True, **large).set_callbacks(everything)
+    with pytest.warns(ConvergenceWarning, match="diverged"):  # the best weights are kept
+        assert len(net.fit(X, Y).loss_curve_) == 3
+    coder = sknn.AutoencoderTransformer((3,), **large).set_callbacks(everything)
+    with pytest.raises(ValueError, match="Training has diverged"):
+        coder.fit(X)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values", [[1, 1 + 2**-52], [0, 5e-324], [7.0], [1e305, -1e305, 2], [np.nan, np.inf], []]
+)
+def test_histograms_of_any_values(tmp_path, values):
+    with Events(tmp_path / "events.out.tfevents.0", 1) as events:
+        events.histogram("it", np.array(values))
+    shown = [value for value in values if abs(value) < 1e150]
+    run = read(tmp_path)
+    assert run.Tags()["histograms"] == ["it"] * bool(shown)
+    if shown:
+        assert run.Histograms("it")[0].histogram_value.num == len(shown)
 
 
 def test_grids_have_colors_for_three_channels_and_grays_for_others():
@@ -301,6 +363,12 @@ def test_missing_libraries_are_named_before_anything_is_trained(tmp_path, monkey
 def test_bad_parameters(changed, error, message):
     with pytest.raises(error, match=message):
         TensorBoard(**{"log_dir": "runs"} | changed)
+
+
+def test_on_a_pipeline_it_says_where_to_set_it(tmp_path):
+    pipe = make_pipeline(StandardScaler(), sknn.MLPNetClassifier(**SMALL))
+    with pytest.raises(TypeError, match="Pipeline is not trained in epochs; .* the network itself"):
+        pipe.set_callbacks(TensorBoard(tmp_path)).fit(X, Y)
 
 
 def test_an_image_shape_that_does_not_fit(tmp_path):

@@ -5,6 +5,7 @@ import os
 from numbers import Integral
 
 from ..estimator.callbacks import epoch_of
+from ..estimator.net import Net, has_finite_weights
 from ..estimator.resuming import check_storable, write
 
 
@@ -23,6 +24,7 @@ class Checkpoint:
     Each checkpoint replaces the one before it in a single step, after it has reached the disk: the
     file always is a whole one, and has a checksum. It is written by none of Python's pickle, and
     reading one runs no code of it. ``sknn.load(path)`` returns the estimator as of its last epoch.
+    Weights that are not finite, of training that has diverged, replace none that are.
 
     A fit never replaces the file of another one: it is an error if the file exists when a fit
     begins that is not resumed from it. So the clones of an estimator in a search, or in
@@ -87,6 +89,10 @@ class Checkpoint:
         folder = os.path.dirname(os.path.realpath(self.path))
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"{folder}, the folder of {self.path!s}, does not exist.")
+        if os.path.isdir(os.path.realpath(self.path)):
+            raise IsADirectoryError(f"path is {str(self.path)!r}, a folder; expected a file.")
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder}, the folder of {self.path!s}, cannot be written to.")
 
     def teardown(self, estimator, context):
         """Do nothing; called when a fit has ended."""
@@ -107,13 +113,16 @@ class Checkpoint:
             raise self._exists()
 
     def on_fit_task_end(self, estimator, context):
-        """Write a checkpoint if one is due."""
+        """Write a checkpoint if one is due, and of use."""
         epoch = epoch_of(context)
         if epoch is None or epoch.number % self.every and epoch.number != epoch.last:
             return
+        estimator, record = epoch.checkpoint()
+        if isinstance(estimator, Net) and not has_finite_weights(estimator):
+            return
         begins = (epoch.number - 1) // self.every == (epoch.first - 1) // self.every
         try:
-            write(self.path, *epoch.checkpoint(), new=begins and not self._resumes(epoch))
+            write(self.path, estimator, record, new=begins and not self._resumes(epoch))
         except FileExistsError:
             raise self._exists() from None
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-#: Bins of a histogram.
+#: Bins of a histogram, and where the values it shows end.
 _BINS = 50
+_LARGEST = 1e150
 #: The longest name of a run, without its number.
 _LONGEST = 120
 
@@ -81,13 +82,13 @@ class Events:
         self._values += summary.scalar(tag, float(value)).value
 
     def histogram(self, tag, values):
-        """Add a histogram of an array's elements, of those that are finite."""
+        """Add a histogram of an array's elements, of those that are finite, also squared."""
         from tensorboardX import summary
 
         values = np.asarray(values, float)
-        values = values[np.isfinite(values)]
+        values = values[np.abs(values) < _LARGEST]
         if values.size:
-            self._values += summary.histogram(tag, values, _BINS).value
+            self._values += summary.histogram(tag, values, _edges(values)).value
 
     def image(self, tag, image):
         """Add an image, of shape (height, width, 3), with values from 0 to 1."""
@@ -95,6 +96,16 @@ class Events:
 
         pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
         self._values += summary.image(tag, pixels, dataformats="HWC").value
+
+
+def _edges(values):
+    """Return the edges of a histogram's bins."""
+    try:
+        return np.histogram_bin_edges(values, _BINS)
+    except ValueError:  # the values are too close to each other
+        low, high = values.min(), values.max()
+        beside = 1e-3 * max(abs(low), abs(high))
+        return np.linspace(low - beside, high + beside, _BINS + 1)
 
 
 def _record(event):

@@ -3,21 +3,25 @@
 import inspect
 import os
 import weakref
+from contextlib import suppress
 from math import prod
 from numbers import Integral, Number
 
 import numpy as np
-import scipy.sparse as sp
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from ..estimator.net import Net
+from ..estimator.net import Net, has_finite_weights
 from ..estimator.probing import Probe
+from ..estimator.scoring import part
+from ..estimator.transactions import NeuralEstimator
+from ..tape.on_demand import OnDemand, read_on_demand
 from .events import Events, check_installed, new_run
 from .pictures import filters, images_of, reconstructions
 
 #: Number of samples whose reconstructions are shown.
 _RECONSTRUCTED = 8
+#: Number of samples for a gradient of data that are read on demand: all would take an epoch.
+_PROBED = 200
 
 
 class TensorBoard:
@@ -34,8 +38,8 @@ class TensorBoard:
     - the columns of ``history_``: 'loss', 'learning_rate', with validation data 'validation_loss'
       and 'validation_score', and so on;
     - 'weights/<layer>/<parameter>' and 'gradients/<layer>/<parameter>', histograms; the gradients
-      are those of a minibatch of the samples passed to `fit`, with equal weights and without
-      penalties on weights;
+      are those of a minibatch of the samples passed to `fit` (of 200 of them, if they are read on
+      demand), with equal weights and without penalties on weights;
     - 'filters', an image of the first layer's weights, if the network reads images: those of a
       convolutional layer, or one image for each unit of a dense one;
     - 'reconstructions', if it is an autoencoder of images: the first samples above, what the
@@ -95,6 +99,11 @@ class TensorBoard:
 
     def setup(self, estimator, context):
         """Check, before anything is trained, that events can be written."""
+        if not isinstance(estimator, NeuralEstimator):
+            raise TypeError(
+                f"{type(estimator).__name__} is not trained in epochs; TensorBoard is for networks "
+                "of sknn. In a pipeline or a search, set the callback on the network itself."
+            )
         check_installed(images=self.images_every > 0)
         os.makedirs(self.log_dir, exist_ok=True)
         self._fits.add(id(context))
@@ -167,9 +176,12 @@ def _last_of_curves(fitted):
 
 
 def _add_histograms(events, net, X, y):
-    weights = net._held_weights()
-    kinds = {"weights": weights.by_layer()}
-    if all(np.isfinite(value).all() for value in weights.values):  # else training will say so
+    kinds = {"weights": net._held_weights().by_layer()}
+    if has_finite_weights(net):  # else training will say so
+        X = read_on_demand(X)
+        if isinstance(X, OnDemand):
+            rows = np.linspace(0, len(X) - 1, min(len(X), _PROBED)).astype(int)
+            X, y = X[rows], part(y, rows)
         kinds["gradients"] = Probe(net, X, y).gradients(steps=1)[1]
     for kind, layers in kinds.items():
         for path, parameters in layers.items():
@@ -178,15 +190,15 @@ def _add_histograms(events, net, X, y):
 
 
 def _add_images(events, net, X, shape):
-    if shape is None:
+    if shape is None or not has_finite_weights(net):
         return
     found = filters(net, shape)
     if found is not None:
         events.image("filters", found)
     if hasattr(net, "reconstruct"):
-        X = X.tocsr() if sp.issparse(X) else X
-        few = _safe_indexing(X, np.arange(min(_RECONSTRUCTED, _num_samples(X))))
-        events.image("reconstructions", reconstructions(net, few, shape))
+        few = part(X, np.arange(min(_RECONSTRUCTED, _num_samples(X))))
+        with suppress(ValueError):  # they are not finite
+            events.image("reconstructions", reconstructions(net, few, shape))
 
 
 def _checked(image_shape):

@@ -32,7 +32,7 @@ class ParallelTrainer(Trainer):
     """
 
     def __init__(self, recipe, *others, shard_size, crew):
-        self._shard_size, self._crew = shard_size, crew
+        self.shard_size, self._crew = shard_size, crew
         super().__init__(replace(recipe, device=HOST), *others)
 
     def _compile(self, purpose, source=None, targets=None):
@@ -41,7 +41,7 @@ class ParallelTrainer(Trainer):
     @contextmanager
     def _open(self):
         device, network, train = self._device, self.network, self.train
-        rows = min(self._shard_size, self.batch)
+        rows = min(self.shard_size, self.batch)
         shards = Shards(network, self.dtype, train, rows, self.seed, self.recipe.n_jobs)
         gradient = device.zeros(self._layout)
         with (

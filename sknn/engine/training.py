@@ -20,6 +20,9 @@ from .weights import Weights
 def noise_seed(random_state):
     """Return a seed derived from the random state without drawing from it."""
     state = random_state.get_state(legacy=False)["state"]
+    if "key" not in state:  # another generator than the usual one
+        text = repr(sorted(state.items())).encode()
+        return (zlib.crc32(text) << 31) | (zlib.adler32(text) >> 1)
     return (zlib.crc32(state["key"].tobytes()) << 31) | (zlib.adler32(state["key"]) >> 1) ^ int(
         state["pos"]
     )
@@ -65,6 +68,10 @@ class Progress:
         return replace(self, **{name: list(getattr(self, name)) for name in curves} | changes)
 
 
+def _kind_of_fit(shard_size):
+    return "fit" if shard_size is None else f"distributed.fit with shard_size={shard_size!r:.100}"
+
+
 class Trainer:
     """Trains a network on minibatches.
 
@@ -85,6 +92,9 @@ class Trainer:
     seed : int
         Seed of dropout, noise and augmentation.
     """
+
+    #: The largest number of rows whose gradient is computed at once; None: those of a batch.
+    shard_size = None
 
     def __init__(
         self, recipe, network, dtype, progress, train, validation, score, random_state, seed
@@ -179,10 +189,19 @@ class Trainer:
             best = [self._device.download(self._layout, packed) for packed in best]
         if order is not None:
             order = order.astype(np.min_scalar_type(len(order)))
-        return {"best": best, "order": order}
+        return {"best": best, "order": order, "shard_size": self.shard_size}
 
     def resume(self, state):
-        """Take over what :meth:`state` returned, before :meth:`fit`."""
+        """Take over what :meth:`state` returned, before :meth:`fit`.
+
+        Raises ValueError if that trainer computed in another way.
+        """
+        before = state.get("shard_size")
+        if type(before) is not type(self.shard_size) or before != self.shard_size:
+            raise ValueError(
+                f"The checkpoint is of {_kind_of_fit(before)}, and this is "
+                f"{_kind_of_fit(self.shard_size)}; expected the same, which gives the same bits."
+            )
         if state.get("best") is not None:
             best = [self._device.upload(self._layout, values) for values in state["best"]]
             self._best = best[0], best[-1]

@@ -72,12 +72,8 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
     weights = check_weights(sample_weight, X)
     if class_weight is None:
         return weights
+    _check_class_weight(class_weight, y)
     if isinstance(class_weight, dict):
-        if not all(np.isfinite(weight) and weight >= 0 for weight in class_weight.values()):
-            raise ValueError(
-                f"class_weight has negative values, NaN or infinity: {class_weight}; expected "
-                "weights of at least 0."
-            )
         if classes is not None:
             unknown = [label for label in class_weight if label not in classes]
             if unknown:
@@ -91,6 +87,34 @@ def weigh_samples(class_weight, sample_weight, X, y, classes=None):
         )
     by_class = compute_sample_weight(class_weight, y)
     return check_weights(by_class if weights is None else weights * by_class, X, "class_weight")
+
+
+def _check_class_weight(class_weight, y):
+    """Check weights of classes; those of several labels are a list, which is by label."""
+    several = isinstance(class_weight, list)
+    if several and (y.ndim == 1 or y.shape[1] == 1):
+        raise ValueError(
+            f"class_weight is the list {class_weight}, which is for several labels per sample; "
+            "expected a dict, 'balanced' or None."
+        )
+    for given in class_weight if several else [class_weight]:
+        weights = given.values() if isinstance(given, dict) else ()
+        if not all(map(_is_weight, weights)):
+            raise ValueError(
+                "class_weight has negative values, NaN, infinity, or something else than numbers: "
+                f"{given}; expected weights of at least 0."
+            )
+        if several and not (given is None or given == "balanced" or isinstance(given, dict)):
+            raise ValueError(
+                f"class_weight has {given!r}; expected a dict, 'balanced' or None for each label."
+            )
+
+
+def _is_weight(value):
+    try:
+        return bool(np.isfinite(value) and value >= 0)
+    except (TypeError, ValueError):
+        return False
 
 
 def validated(estimator, *data, **checks):

@@ -429,7 +429,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             return diagram
         try:
             return diagram + framed(self.summary()._repr_html_())
-        except ValueError:  # the user has replaced weights by others that do not fit
+        except Exception:  # the user has replaced attributes by others that do not fit
             return diagram
 
     @property
@@ -705,6 +705,11 @@ def with_given(initializer, values):
         if not np.isfinite(value).all():
             raise ValueError(f"initializer[{i}] is not finite.")
     return [*given, *values[len(given) :]]
+
+
+def has_finite_weights(net):
+    """Return whether all weights of a fitted network are finite."""
+    return all(np.isfinite(value).all() for value in net._held_weights().values)
 
 
 def place_of(layer, layers):

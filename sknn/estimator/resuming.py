@@ -9,6 +9,7 @@ import copy
 import os
 import zlib
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -107,12 +108,15 @@ class Record:
         self.check(job.traits, job.epochs)
         values, best = job.progress.values, self.trainer.get("best")
         n_best = (1 + bool(job.recipe.average)) * bool(job.recipe.early_stopping)
+        done, progress = self.progress.n_iter, job.progress
         try:  # it may be anything, and the engine relies on it
-            whole = self.progress.n_iter > 0 and 0 <= self.seed < 2**63
-            whole &= job.progress.optimizer.matches(job.recipe, values)
-            whole &= len(best or ()) == n_best and (best is None) == (n_best == 0)
+            whole = done > 0 and 0 <= self.seed < 2**63
+            whole &= len(progress.data_loss_curve) == len(progress.divergence_curve) == done
+            whole &= len(progress.loss_curve) >= done
+            whole &= progress.optimizer.matches(job.recipe, values)
+            whole &= isinstance(best, list) and len(best) == n_best if n_best else best is None
             for some in best or ():
-                whole &= [(v.shape, v.dtype) for v in some] == [(v.shape, v.dtype) for v in values]
+                whole &= _kinds(some) == _kinds(values)
             whole &= _is_order(self.trainer.get("order"), len(job.data.rows))
         except (AttributeError, IndexError, TypeError):
             whole = False
@@ -217,7 +221,13 @@ def _same(one, other):
         return np.array_equal(one, other)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Real) and isinstance(other, Real) and np.isnan([one, other]).all():
+        return True
     return bool(one == other)
+
+
+def _kinds(arrays):
+    return [(type(array), array.shape, array.dtype) for array in arrays]
 
 
 def _is_order(order, n):

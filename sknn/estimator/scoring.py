@@ -11,7 +11,7 @@ from sklearn.metrics import check_scoring as checked
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
 
-from ..tape.on_demand import OnDemand
+from ..tape.on_demand import OnDemand, read_on_demand
 from .callbacks import as_committed
 
 
@@ -56,7 +56,7 @@ def score_of(net, job, own, learned, validation):
         return minus_loss
     X, y, weights = validation
     if X is None:
-        X, y, weights = (_part(some, job.held.rows) for some in learned)
+        X, y, weights = (part(some, job.held.rows) for some in learned)
     return _Scored(net, job, scorer, X, y, weights)
 
 
@@ -86,12 +86,15 @@ class _Scored:
         return float(score)
 
 
-def _part(some, rows):
-    """Return some rows of X, y or weights, keeping the container type."""
+def part(some, rows):
+    """Return some rows of X, y or weights, keeping the container type if they are in memory."""
+    some = read_on_demand(some)
     if isinstance(some, OnDemand):
         return some.part(rows)
-    if some is None or not hasattr(some, "__len__") and not sp.issparse(some):
+    if some is None or isinstance(some, numbers.Number) or getattr(some, "ndim", 1) == 0:
         return None  # or one weight for all
+    if not hasattr(some, "__len__") and not sp.issparse(some):
+        some = np.asarray(some)  # Zarr's arrays have none
     return _safe_indexing(some.tocsr() if sp.issparse(some) else some, rows)
 
 

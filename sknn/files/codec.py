@@ -6,9 +6,9 @@ constructors and functions registered here, and by nothing else, so that a file 
 runs no code. :mod:`~sknn.files.states` keeps the two in one file.
 
 Stored are None, bool, int, float, str, list, tuple, dict with any keys, paths, NumPy's numbers,
-dtypes, and arrays of numbers, bools, str or objects, CSR matrices, RandomState, and the classes
-that :func:`storable` registers: each room its own. In the tree, a JSON object with a ``"type"`` is
-one of these, with its state beside; one without is a dict.
+dtypes, and arrays of numbers, bools, str, times or objects, CSR matrices, RandomState, and the
+classes that :func:`storable` registers: each room its own. In the tree, a JSON object with a
+``"type"`` is one of these, with its state beside; one without is a dict.
 
 What a registered function gets may be anything that can be written in a file: it checks it, and
 raises ValueError or TypeError.
@@ -16,6 +16,7 @@ raises ValueError or TypeError.
 
 import math
 import pathlib
+import re
 from numbers import Integral, Real
 
 import numpy as np
@@ -28,6 +29,7 @@ DTYPES = {
     "F64": "float64",
 }  # fmt: skip
 _NUMERIC = frozenset(DTYPES.values())
+_TIMES = re.compile(r"(datetime|timedelta)64(\[\w+\])?")
 #: How each registered class is taken apart, and by name, how it is made.
 _STATES, _MAKERS = {}, {}
 #: The most keys of a dict with others than str: a file could have many of the same hash, to hang.
@@ -141,7 +143,10 @@ class _Encoder:
             points = np.frombuffer(chars.tobytes(), np.uint32)
             points = points.reshape(*array.shape, chars.itemsize // 4)
             return _typed("strings", points=self._array(points, path))
-        if array.dtype.name not in _NUMERIC or type(array) is not np.ndarray:
+        if array.dtype.kind in "mM":
+            numbers = array.astype(array.dtype.newbyteorder("=")).view(np.int64)
+            return _typed("times", dtype=array.dtype.name, numbers=self._array(numbers, path))
+        if array.dtype.name not in _NUMERIC or type(array) not in (np.ndarray, np.memmap):
             raise TypeError(_refusal(array, path))
         columns = array.flags.f_contiguous and not array.flags.c_contiguous
         array = np.asarray(array.T if columns else array, array.dtype.newbyteorder("<"), order="C")
@@ -278,6 +283,12 @@ def _strings(points):
     return np.ascontiguousarray(points).view(f"U{width}").reshape(points.shape[:-1])
 
 
+def _times(dtype, numbers):
+    if not _TIMES.fullmatch(dtype) or numbers.dtype != np.int64:
+        raise ValueError(f"An array of times has the dtype {dtype!r:.100}.")
+    return numbers.view(dtype)
+
+
 def _csr(kind):
     def make(data, indices, indptr, shape):
         arrays = {"data": data, "indices": indices, "indptr": indptr}
@@ -326,6 +337,7 @@ for _name, _maker in {
     "dtype": _dtype,
     "objects": _objects,
     "strings": _strings,
+    "times": _times,
 }.items():
     _MAKERS[_name] = _maker
 storable(
