@@ -766,3 +766,72 @@ def test_importing_displays_does_not_import_matplotlib():
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in getattr(node, "names", ())]
             assert "matplotlib" not in " ".join([*names, getattr(node, "module", None) or ""])
+
+
+# --- odd data
+
+
+def test_more_than_ten_classes_have_colors():
+    y = np.arange(60) % 12
+    shown = CodeDisplay.from_predictions(PLANE, y)
+    colors = {tuple(points.get_facecolor()[0]) for points in shown.points_}
+    assert len(colors) == len(shown.text_) == 12
+    assert CodeDisplay.from_predictions(PLANE, [f"class {i % 30}" for i in range(60)]).text_ == []
+    net = sknn.MLPNetClassifier((3,), **SMALL).fit(PLANE, y)
+    shown = DecisionRegionDisplay.from_estimator(net, PLANE, y, grid_resolution=10)
+    assert len(shown.points_) == 12
+
+
+@pytest.mark.filterwarnings("error")
+def test_regions_of_one_class_and_of_a_decision_function():
+    one = sknn.MLPNetClassifier((3,), max_iter=300, tol=1, random_state=0).fit(PLANE, MOON * 0)
+    DecisionRegionDisplay.from_estimator(one, PLANE, MOON * 0, grid_resolution=10)
+    neuron = sknn.PerceptronClassifier(random_state=0).fit(PLANE, MOON)
+    shown = DecisionRegionDisplay.from_estimator(
+        neuron, PLANE, MOON, response_method="decision_function", grid_resolution=10
+    )
+    assert shown.surface_.norm(0.0) == pytest.approx(0.5)  # white is where it decides
+
+
+def test_what_is_not_finite_does_not_set_the_scale():
+    filters = np.linspace(-1, 1, 40).reshape(4, 2, 5)
+    filters[1], filters[2, 0, 0] = np.nan, np.inf
+    assert FilterDisplay(filters=filters).plot().im_.get_clim() == (-1, 1)
+    maps = {"lost": np.full((1, 2, 2, 3), np.nan), "kept": np.ones((1, 2, 2, 3))}
+    lost, kept = ActivationMapDisplay(images=IMAGES[:1], maps=maps).plot().ims_
+    assert lost.get_clim() == kept.get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("curve", "least"), [([1.0, 0.05], 3), (10.0 ** -np.arange(12), 4), ([1, 10, 1e30, np.inf], 4)]
+)
+def test_wide_scales_have_ticks(curve, least):
+    shown = LossCurveDisplay.from_history({"loss": curve})
+    (ax,) = shown.axes_.flat
+    shown.figure_.canvas.draw()
+    low, high = ax.get_ylim()
+    labels = [text for text in ax.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert sum(bool(label.get_text()) for label in labels) >= least
+
+
+def test_a_single_epoch_is_a_whole_number():
+    shown = LossCurveDisplay.from_history({"loss": [1.0]})
+    shown.figure_.canvas.draw()
+    low, high = shown.ax_.get_xlim()
+    assert [tick for tick in shown.ax_.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_names_fit():
+    shown = FilterDisplay(filters=IMAGES[:6], names=["a very long name of a class"] * 6).plot()
+    shown.figure_.canvas.draw()
+    boxes = [text.get_window_extent() for text in shown.ax_.texts]
+    assert all(one.x1 <= other.x0 for one, other in zip(boxes, boxes[1:]))
+    many = FilterDisplay(filters=np.zeros((200, 2, 2, 100))).plot().ax_
+    for labels in (many.get_xticklabels(), many.get_yticklabels()):
+        assert 5 < sum(bool(label.get_text()) for label in labels) < 40
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_codes_have_no_variance():
+    shown = CodeDisplay.from_predictions(np.ones((5, 3)))
+    assert shown.names[0] == "principal component 1 (0% of variance)"

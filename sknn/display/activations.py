@@ -6,7 +6,16 @@ from ..estimator.net import place_of
 from ..layers import Activation, BatchNormalization
 from ..layers.base import path_of
 from .base import Display, add_scale, check_choice, check_count, network_in, pyplot, wrong_estimator
-from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, value_range, wrapped
+from .images import (
+    SIGNED,
+    UNSIGNED,
+    Mosaic,
+    as_images,
+    colored,
+    largest_of,
+    value_range,
+    wrapped,
+)
 
 #: Maps in a line.
 _COLUMNS = 16
@@ -107,8 +116,8 @@ class ActivationMapDisplay(Display):
         self.ims_ = []
         for panel, mosaic, title in zip(axes[:, 1], mosaics, titles):
             values = mosaic.images[np.isfinite(mosaic.images)]
-            limit = float(np.abs(values).max()) or 1.0
-            signed = values.min() < 0
+            limit = largest_of(values)
+            signed = (values < 0).any()
             colors = {"cmap": SIGNED if signed else "viridis", "vmin": -limit * signed}
             self.ims_.append(mosaic.show(panel, **{**colors, "vmax": limit, **kwargs}))
             panel.set_anchor("NW")

@@ -32,7 +32,7 @@ def class_colors(n):
     """Return a color for each of n classes."""
     if n <= len(_COLORS):
         return list(_COLORS[:n])
-    return list(pyplot("A display")["turbo"](np.linspace(0, 1, n)))
+    return list(pyplot("A display").get_cmap("turbo")(np.linspace(0, 1, n)))
 
 
 def ink():

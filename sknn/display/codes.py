@@ -20,7 +20,7 @@ from .base import (
 )
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
 
-#: Most different numbers that are taken as classes.
+#: Most different numbers that are taken as classes, and most classes whose names are written.
 _MOST_CLASSES = 20
 #: Share of the codes on either side of the grid, in percent.
 _OUTSIDE = 2
@@ -43,7 +43,7 @@ class CodeDisplay(Display):
     points_ : list of PathCollection
         The samples of each class; only one if y is not classes.
     text_ : list of Text
-        The names of the classes, at the medians of their places.
+        The names of the classes, at the medians of their places; none if there are more than 20.
     colorbar_ : Colorbar or None
         The scale of y, if y is numbers.
     ax_ : Axes
@@ -115,6 +115,8 @@ class CodeDisplay(Display):
                 "facecolor": ax.get_facecolor(),
                 "alpha": 0.9,
             }
+            if len(classes) > _MOST_CLASSES:
+                continue  # names would hide the points
             self.text_.append(
                 ax.text(*np.median(some, axis=0), str(name), ha="center", va="center", bbox=box)
             )
@@ -180,13 +182,14 @@ def _in_plane(codes, reducer):
     if n == 2 and reducer is None:
         return codes, ["code 1", "code 2"]
     reducer = PCA(2, random_state=0) if reducer is None else clone(reducer)
-    places = np.asarray(reducer.fit_transform(codes))
+    with np.errstate(invalid="ignore"):  # shares of variance where there is none
+        places = np.asarray(reducer.fit_transform(codes))
     if places.ndim != 2 or places.shape[1] != 2:
         raise ValueError(
             f"reducer returned an array of shape {places.shape}; expected ({len(codes)}, 2)."
         )
     if isinstance(reducer, PCA):
-        shares = reducer.explained_variance_ratio_
+        shares = np.nan_to_num(reducer.explained_variance_ratio_)
         return places, [
             f"principal component {i + 1} ({shares[i]:.0%} of variance)" for i in range(2)
         ]
@@ -301,7 +304,7 @@ class LatentGridDisplay(Display):
             The display, drawn.
         """
         pyplot(f"{cls.__name__}.from_estimator")
-        check_count("n", n, 1)
+        check_count("n", n, 2)
         net, _ = network_in(estimator)
         if not (hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform")):
             raise wrong_estimator(cls, estimator, "an autoencoder")

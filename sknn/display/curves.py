@@ -9,6 +9,8 @@ _LABELS = {"score": "validation score", "learning_rate": "learning rate", "kl": 
 _VALIDATION = "validation_"
 #: Least ratio of the largest to the smallest value that is shown on a logarithmic scale.
 _WIDE = 10
+#: The largest such ratio at which 2 and 5 are ticks, beside the powers of ten.
+_DECADES = 1000
 
 
 class LossCurveDisplay(Display):
@@ -97,17 +99,20 @@ class LossCurveDisplay(Display):
                 label = f"best epoch, {self.best_epoch}"
                 self.best_lines_.append(panel.axvline(self.best_epoch, label=label, **mark))
             values = history[names].to_numpy()
-            if _wants_log(kind, values[np.isfinite(values)], yscale):
+            values = values[np.isfinite(values)]
+            if _wants_log(kind, values, yscale):
                 panel.set_yscale("log")
-                panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                panel.yaxis.set_minor_formatter(NullFormatter())
+                positive = values[values > 0]
+                if positive.max(initial=0.0) <= _DECADES * positive.min(initial=np.inf):
+                    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                    panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_ylabel(_LABELS.get(kind, kind.replace("_", " ")))
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             panel.grid(alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
-            if len(history) > 1:
-                panel.set_xlim(history.index[0], history.index[-1])
+            margin = 0.5 if len(history) == 1 else 0.0
+            panel.set_xlim(history.index[0] - margin, history.index[-1] + margin)
         for panel in axes[-1:, 0] if self.ax_ is not None else axes.flat:
             panel.set_xlabel("epoch")
         if len(axes[0, 0].lines) > 1:

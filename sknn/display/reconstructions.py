@@ -13,7 +13,7 @@ from .base import (
     pyplot,
     wrong_estimator,
 )
-from .images import UNSIGNED, Mosaic, as_images, colored, value_range
+from .images import UNSIGNED, Mosaic, as_images, colored, shortened, value_range
 
 #: Images drawn unless others are chosen.
 _SAMPLES = 10
@@ -123,7 +123,7 @@ width)
                     self.text_ += mosaic.caption(ax, line, captions)
         mosaic.name_lines(ax, names)
         if labels is not None:
-            mosaic.name_columns(ax, np.asarray(labels)[rows])
+            mosaic.name_columns(ax, shortened(np.asarray(labels)[rows], width / len(rows)))
         return self
 
     @classmethod

@@ -385,19 +385,19 @@ class DecisionRegionDisplay(Display):
 
 def _colors(classes, method, plot_method):
     """Return how regions are drawn, where scikit-learn's defaults are not used."""
-    from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+    from matplotlib.colors import CenteredNorm, LinearSegmentedColormap, ListedColormap
 
     if classes is None:
         return {"alpha": 0.7, "zorder": -1}
     options = {"alpha": 0.35 if method == "predict" else 0.7, "zorder": -1}
     colors = class_colors(len(classes))
-    if len(classes) > 2:
+    if len(classes) != 2:  # where scikit-learn has colors of its own
         return options
-    # scikit-learn has colors of its own for more classes only
     if method != "predict":
         middle = [colors[0], "white", colors[1]]
         options["cmap"] = LinearSegmentedColormap.from_list("two classes", middle)
-        return options | ({"vmin": 0, "vmax": 1} if method == "predict_proba" else {})
+        probable = method == "predict_proba"
+        return options | ({"vmin": 0, "vmax": 1} if probable else {"norm": CenteredNorm()})
     options["cmap"] = ListedColormap(colors)
     return options | ({} if plot_method == "pcolormesh" else {"levels": [-0.5, 0.5, 1.5]})
 
