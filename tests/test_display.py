@@ -835,3 +835,45 @@ def test_names_fit():
 def test_equal_codes_have_no_variance():
     shown = CodeDisplay.from_predictions(np.ones((5, 3)))
     assert shown.names[0] == "principal component 1 (0% of variance)"
+
+
+def test_styles_have_the_names_that_matplotlib_knows(mlp, autoencoder):
+    shown = LossCurveDisplay.from_estimator(mlp, lw=3, c="k")
+    assert shown.lines_["loss"].get_linewidth() == 3 and shown.lines_["loss"].get_color() == "k"
+    shown = SequenceReconstructionDisplay.from_estimator(autoencoder, X, lw=3)
+    assert shown.lines_[1].get_linewidth() == 3
+    net = sknn.RBFNetRegressor(3, random_state=0).fit(LINE, WAVE)
+    lines = RadialUnitsDisplay.from_estimator(net, LINE, ls=":").unit_lines_
+    assert lines[0].get_linestyle() == ":"
+    points = CodeDisplay.from_estimator(autoencoder, X, Y, c="k", lw=2).points_[0]
+    assert points.get_linewidth() == 2 and points.get_facecolor()[0][:3].tolist() == [0, 0, 0]
+    scale = matplotlib.colors.Normalize(-1, 3)
+    assert FilterDisplay(filters=IMAGES[:2]).plot(norm=scale).im_.norm is scale
+
+
+def test_maps_of_images_of_two_channels():
+    net = sknn.ConvNetClassifier([Conv2D(2, 3), Flatten()], (8, 4, 2), **SMALL).fit(X, Y)
+    shown = ActivationMapDisplay.from_estimator(net, X[0])
+    found = shown.axes_[0, 0].images[0].get_array()
+    np.testing.assert_allclose(found, X[0].reshape(8, 4, 2).mean(axis=-1))
+
+
+def test_wrong_arguments_are_named(chain):
+    given = {"image_shape": (8, 8)}
+    with pytest.raises(ValueError, match=r"samples is \[1, 999\]; expected some of 80"):
+        ReconstructionDisplay.from_predictions(X, X, samples=[1, 999], **given)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ReconstructionDisplay.from_predictions(X, X, labels=[1, 2], **given)
+    with pytest.raises(ValueError, match="filters is empty"):
+        FilterDisplay(filters=np.zeros((0, 3, 3))).plot()
+    with pytest.raises(TypeError, match="history is 5"):
+        LossCurveDisplay.from_history(5)
+    with pytest.raises(TypeError, match="prime is of the type int"):
+        TextProbabilityDisplay.from_estimator(chain, "she", prime=5)
+    net = sknn.RBFNetRegressor(3, random_state=0).fit(LINE, WAVE)
+    with pytest.raises(ValueError, match="target is 'a'"):
+        RadialUnitsDisplay.from_estimator(net, LINE, target="a")
+    with pytest.raises(ValueError, match="grid_resolution is 0"):
+        RadialUnitsDisplay.from_estimator(net, LINE, grid_resolution=0)
+    with pytest.raises(ValueError, match="n is 1; expected an int of at least 2"):
+        LatentGridDisplay.from_estimator(sknn.AutoencoderTransformer(2, **SMALL).fit(X), X, n=1)

@@ -27,7 +27,7 @@ class ActivationMapDisplay(Display):
     Parameters
     ----------
     images : array-like of shape (n_images, height, width, channels)
-        The images.
+        The images; drawn as colors if they have three channels, else as the mean over channels.
     maps : dict of str to array-like of shape (n_images, height, width, n_maps)
         The outputs of layers, by name.
 
@@ -81,6 +81,8 @@ class ActivationMapDisplay(Display):
         check_choice("scale", scale, {"layer", "map"})
         check_count("n_maps", n_maps, 1)
         images = as_images(self.images, name="images")
+        if images.shape[-1] not in (1, 3):
+            images = images.mean(axis=-1, keepdims=True)
         mosaics, titles = [], []
         for name, maps in self.maps.items():
             maps = np.asarray(maps)

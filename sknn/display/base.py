@@ -116,6 +116,18 @@ def legend_beside(ax):
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small")
 
 
+def styled(defaults, given, points=False):
+    """Return how lines or points are drawn: as given, by any name of a property, or else so."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.collections import PathCollection
+    from matplotlib.lines import Line2D
+
+    given = normalize_kwargs(given, PathCollection if points else Line2D)
+    if "c" in given:
+        defaults = {name: value for name, value in defaults.items() if name != "color"}
+    return {**defaults, **given}
+
+
 def check_choice(name, value, options):
     """Raise ValueError if a parameter is none of its options."""
     if not isinstance(value, str) or value not in options:

@@ -16,6 +16,7 @@ from .base import (
     image_shape_of,
     network_in,
     pyplot,
+    styled,
     wrong_estimator,
 )
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
@@ -86,15 +87,19 @@ class CodeDisplay(Display):
         if places.shape[1] != 2:
             raise ValueError(f"places has {places.shape[1]} columns; expected 2.")
         ax = self._axes(ax, (6.0, 5.0))
-        options = {"s": 12, "alpha": 0.75, "linewidths": 0, **kwargs}
+        look = {"s": 12, "alpha": 0.75, "linewidth": 0}
+
+        def options(**more):
+            return styled(look | more, kwargs, points=True)
+
         self.points_, self.text_, self.colorbar_ = [], [], None
         if self.y is None:
-            self.points_.append(ax.scatter(*places.T, **{"color": "C0", **options}))
+            self.points_.append(ax.scatter(*places.T, **options(color="C0")))
         else:
             check_consistent_length(places, self.y)
             y = column_or_1d(self.y)
             if y.dtype.kind in "fiu" and len(np.unique(y)) > _MOST_CLASSES:
-                self.points_.append(ax.scatter(*places.T, c=y, **options))
+                self.points_.append(ax.scatter(*places.T, **options(c=y)))
                 self.colorbar_ = ax.figure.colorbar(self.points_[0], ax=ax, label=label)
                 self.colorbar_.outline.set_visible(False)
             else:
@@ -108,7 +113,7 @@ class CodeDisplay(Display):
         classes = np.unique(y)
         for name, color in zip(classes, class_colors(len(classes))):
             some = places[y == name]
-            self.points_.append(ax.scatter(*some.T, **{"color": color, "label": name, **options}))
+            self.points_.append(ax.scatter(*some.T, **options(color=color, label=name)))
             box = {
                 "boxstyle": "round,pad=0.25",
                 "edgecolor": color,

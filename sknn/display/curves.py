@@ -1,9 +1,11 @@
 """Losses, scores and learning rates over the epochs of a fit."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .base import Display, check_choice, network_in, pyplot, wrong_estimator
+from .base import Display, check_choice, network_in, pyplot, styled, wrong_estimator
 
 _LABELS = {"score": "validation score", "learning_rate": "learning rate", "kl": "KL divergence"}
 _VALIDATION = "validation_"
@@ -91,9 +93,11 @@ class LossCurveDisplay(Display):
         for panel, (kind, names) in zip(axes.flat, kinds.items()):
             for name in names:
                 held = name.startswith(_VALIDATION)
-                style = {"color": "C1" if held else "C0", **single, **kwargs}
-                style.setdefault("label", "validation" if held else "training")
-                (self.lines_[name],) = panel.plot(history.index, history[name], **style)
+                label = "validation" if held else "training"
+                style = {"color": "C1" if held else "C0", "label": label, **single}
+                (self.lines_[name],) = panel.plot(
+                    history.index, history[name], **styled(style, kwargs)
+                )
             if self.best_epoch is not None:
                 mark = {"color": "0.5", "linestyle": ":", "zorder": 1, "clip_on": False}
                 label = f"best epoch, {self.best_epoch}"
@@ -167,6 +171,8 @@ def _frame(history):
     """Return curves as a DataFrame, checked."""
     import pandas as pd
 
+    if not isinstance(history, (pd.DataFrame, Mapping)):
+        raise TypeError(f"history is {history!r}; expected a DataFrame or a dict of curves.")
     if not isinstance(history, pd.DataFrame):
         history = pd.DataFrame({name: np.asarray(curve) for name, curve in history.items()})
         history.index = pd.RangeIndex(1, len(history) + 1, name="epoch")

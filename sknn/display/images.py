@@ -39,6 +39,8 @@ def as_images(X, image_shape=None, name="X"):
             f"{name} has the shape {X.shape}; expected (n, features), (n, height, width) or (n, "
             "height, width, channels)."
         )
+    if not len(X):
+        raise ValueError(f"{name} is empty; expected at least one image.")
     X = X if X.ndim == 4 else X[..., None]
     if shape not in (None, X.shape[1:]):
         raise ValueError(
@@ -149,6 +151,8 @@ class Mosaic:
 
     def show(self, ax, **kwargs):
         """Draw the mosaic on axes without ticks; returns the image."""
+        if kwargs.get("norm") is not None:  # which has limits of its own
+            kwargs = {key: value for key, value in kwargs.items() if key not in ("vmin", "vmax")}
         im = ax.imshow(self.pixels, **kwargs)
         ax.set(xticks=[], yticks=[])
         ax.tick_params(length=0)

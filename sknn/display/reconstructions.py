@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length
 
 from .base import (
     Display,
@@ -11,6 +12,7 @@ from .base import (
     image_shape_of,
     network_in,
     pyplot,
+    styled,
     wrong_estimator,
 )
 from .images import UNSIGNED, Mosaic, as_images, colored, shortened, value_range
@@ -94,6 +96,7 @@ width)
             This display.
         """
         originals = as_images(self.originals, name="originals")
+        check_consistent_length(originals, labels)
         rows = _chosen(len(originals), samples)
         lines = {"original": originals}
         if self.noisy is not None:
@@ -268,6 +271,7 @@ class SequenceReconstructionDisplay(Display):
         """
         check_count("n_columns", n_columns, 1)
         _check_alike(self.originals, self.reconstructions)
+        check_consistent_length(self.originals, labels)
         rows = _chosen(len(self.originals), samples)
         columns = min(n_columns, len(rows))
         lines = -(-len(rows) // columns)
@@ -275,7 +279,7 @@ class SequenceReconstructionDisplay(Display):
         errors, self.lines_ = self.errors, []
         for panel, row in zip(axes.flat, rows):
             given = {"color": "0.6", "linewidth": 3, "label": "original"}
-            found = {"color": "C3", "linewidth": 1, "label": "reconstruction", **kwargs}
+            found = styled({"color": "C3", "linewidth": 1, "label": "reconstruction"}, kwargs)
             self.lines_ += panel.plot(np.asarray(self.originals[row]), **given)
             self.lines_ += panel.plot(np.asarray(self.reconstructions[row]), **found)
             title = f"MSE {_short(errors[row])}"
@@ -368,7 +372,11 @@ def _check_alike(originals, reconstructions):
 def _chosen(n, samples):
     """Return the numbers of the samples to draw: of the first ones, or those given."""
     rows = np.arange(n)
-    rows = rows[: max(samples, 0)] if isinstance(samples, Integral) else rows[np.asarray(samples)]
+    try:
+        first = isinstance(samples, Integral)
+        rows = rows[: max(samples, 0)] if first else rows[np.asarray(samples)]
+    except IndexError as error:
+        raise ValueError(f"samples is {samples!r}; expected some of {n} samples.") from error
     if not len(rows):
         raise ValueError(f"samples is {samples!r}; expected at least one sample.")
     return rows
