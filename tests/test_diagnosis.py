@@ -271,6 +271,8 @@ def test_dead_units():
     diagnosis = sknn.diagnose(net, X, Y)
     assert diagnosis.rows[0].dead == 4 and diagnosis.rows[1].dead is None
     assert diagnosis.findings[0].startswith("layers.0: 4 of 8 units are dead for these samples")
+    net.intercepts_[0][:] = -100
+    assert not any("Gradients" in one for one in sknn.diagnose(net, X, Y).findings)
     net.set_params(activation="leaky_relu")  # what is advised helps
     assert not any("dead" in one for one in sknn.diagnose(net, X, Y).findings)
 

@@ -69,8 +69,8 @@ def _share(n, row):
 def _of_gradients(rows):
     """Compare the gradients of the first and of the last layer."""
     trained = [row for row in rows if row.gradient is not None and np.isfinite(row.gradient)]
-    if len(trained) < 2:
-        return []
+    if len(trained) < 2 or any(row.units and row.dead == row.units for row in rows):
+        return []  # a dead layer, which is a finding itself, passes none
     first, last = trained[0], trained[-1]
     sizes = f"{first.gradient:.2g} in {first.path}, {last.gradient:.2g} in {last.path}"
     if first.gradient < _VANISHING * last.gradient:

@@ -57,7 +57,8 @@ class Graph:
         array = np.asarray(value)
         kinds = {"f": self.dtype, "i": np.int64, "u": np.int64, "b": np.bool_}
         array = array.astype(kinds.get(array.dtype.kind, object))
-        key = array.dtype.str, array.shape, str(array) if array.dtype == object else array.tobytes()
+        content = tuple(array.flat) if array.dtype == object else array.tobytes()
+        key = array.dtype.str, array.shape, content
         if key not in self._known:
             self._known[key] = self.unique("constant")
             self.constants.append(numpy_helper.from_array(array, self._known[key]))
