@@ -630,6 +630,15 @@ def test_errors():
         sknn.to_onnx(fitted("rnn"), X.reshape(17, 2, 2))
 
 
+def test_a_network_that_is_too_large(monkeypatch):
+    net = fitted("classifier")
+    size = sum(coef.size for coef in (*net.coefs_, *net.intercepts_))
+    monkeypatch.setattr("sknn.export.graph.MOST_BYTES", 6 * size)
+    with pytest.raises(ValueError, match="most that an ONNX model holds.*X as float32"):
+        sknn.to_onnx(net, X)
+    sknn.to_onnx(net, X.astype("float32"))
+
+
 @pytest.mark.parametrize("missing", ["onnx", "skl2onnx"])
 def test_the_extra_is_named(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)

@@ -98,7 +98,8 @@ def to_onnx(
     TypeError
         If the estimator is not a network, or one of its layers is not of this package.
     ValueError
-        If X does not fit the estimator, or a setting cannot be expressed in ONNX.
+        If X does not fit the estimator, a setting cannot be expressed in ONNX, or parameters take
+        more than 2 GiB.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
