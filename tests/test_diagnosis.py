@@ -229,6 +229,14 @@ def test_many_samples_are_taken_a_few_at_a_time(fitted, monkeypatch):
         pd.testing.assert_frame_equal(found.to_frame()[names], expected.to_frame()[names])
 
 
+def test_chunked_samples_are_taken_a_few_at_a_time(fitted, monkeypatch):
+    zarr, net = pytest.importorskip("zarr"), fitted["classifier"]
+    chunked = zarr.array(data_for(net)[0], chunks=(7, 2))
+    whole = sknn.diagnose(net, np.asarray(chunked))
+    monkeypatch.setattr(module, "_ELEMENTS", 200)
+    assert [row.dead for row in sknn.diagnose(net, chunked).rows] == [r.dead for r in whole.rows]
+
+
 PARTS = "classifier", "convnet", "rnn", "char-rnn", "seq2seq"
 
 
@@ -259,9 +267,13 @@ def test_a_healthy_network_has_no_findings():
 def test_dead_units():
     net = sknn.MLPNetClassifier((8,), max_iter=1, random_state=0).fit(X, Y)
     net.intercepts_[0][:3] = -100
+    assert not any("dead" in one for one in sknn.diagnose(net, X, Y).findings)
+    net.intercepts_[0][:4] = -100
     diagnosis = sknn.diagnose(net, X, Y)
-    assert diagnosis.rows[0].dead == 3 and diagnosis.rows[1].dead is None
-    assert diagnosis.findings[0].startswith("layers.0: 3 of 8 units are dead for these samples")
+    assert diagnosis.rows[0].dead == 4 and diagnosis.rows[1].dead is None
+    assert diagnosis.findings[0].startswith("layers.0: 4 of 8 units are dead for these samples")
+    net.intercepts_[0][:] = -100
+    assert not any("Gradients" in one for one in sknn.diagnose(net, X, Y).findings)
     net.set_params(activation="leaky_relu")  # what is advised helps
     assert not any("dead" in one for one in sknn.diagnose(net, X, Y).findings)
 
@@ -338,12 +350,28 @@ def test_exploding_gradients():
     assert "Gradients explode" in " ".join(sknn.diagnose(net, X, X[:, 0]).findings)
 
 
+def test_gradients_that_explode_over_time():
+    rows = np.sin(np.linspace(0, 6, 60) * (1 + Y[:, None]) + X[:, :1])
+    net = sknn.RNNClassifier("rnn", 16, max_iter=1, random_state=0).fit(rows, Y)
+    values = [v for own in net.weights_.values() for v in own.values()]
+    assert not any("explode" in one for one in sknn.diagnose(net, rows, Y).findings)
+    values[1] = values[1] * 6  # the recurrent kernel
+    net._weights = type(net._weights)(net._weights.network, values, net._weights.dtype)
+    assert "Gradients explode" in " ".join(sknn.diagnose(net, rows, Y).findings)
+
+
 def test_weights_that_are_not_finite():
     net = regressor((3,)).fit(X, X[:, 0])
     net.coefs_[0][0, 0] = np.nan
     diagnosis = sknn.diagnose(net, X, X[:, 0])
     assert diagnosis.rows[0].not_finite == 1 + len(X) and diagnosis.loss is None
     assert "not finite" in diagnosis.findings[0]
+    assert len(diagnosis.findings) == 2  # units of which nothing is known are not dead or constant
+    known = np.maximum(X @ net.coefs_[0][:, 1:] + net.intercepts_[0][1:], 0)
+    assert diagnosis.rows[0].mean == pytest.approx(known.mean(), rel=1e-5)
+    assert diagnosis.rows[0].spread == pytest.approx(known.std(), rel=1e-5)
+    assert diagnosis.rows[1].mean is None and "Nothing" not in str(diagnosis)
+    assert np.isnan(diagnosis.to_frame()["mean"][1])
 
 
 # --- errors

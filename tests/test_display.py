@@ -791,3 +791,113 @@ def test_images_are_at_the_height_of_their_maps():
     for line in display.axes_:
         given, found = (panel.get_window_extent().height for panel in line)
         assert abs(given / found - 1) < 0.1
+
+# --- odd data
+
+
+def test_more_than_ten_classes_have_colors():
+    y = np.arange(60) % 12
+    shown = CodeDisplay.from_predictions(PLANE, y)
+    colors = {tuple(points.get_facecolor()[0]) for points in shown.points_}
+    assert len(colors) == len(shown.text_) == 12
+    assert CodeDisplay.from_predictions(PLANE, [f"class {i % 30}" for i in range(60)]).text_ == []
+    net = sknn.MLPNetClassifier((3,), **SMALL).fit(PLANE, y)
+    shown = DecisionRegionDisplay.from_estimator(net, PLANE, y, grid_resolution=10)
+    assert len(shown.points_) == 12
+
+
+@pytest.mark.filterwarnings("error")
+def test_regions_of_one_class_and_of_a_decision_function():
+    one = sknn.MLPNetClassifier((3,), max_iter=300, tol=1, random_state=0).fit(PLANE, MOON * 0)
+    DecisionRegionDisplay.from_estimator(one, PLANE, MOON * 0, grid_resolution=10)
+    neuron = sknn.PerceptronClassifier(random_state=0).fit(PLANE, MOON)
+    shown = DecisionRegionDisplay.from_estimator(
+        neuron, PLANE, MOON, response_method="decision_function", grid_resolution=10
+    )
+    assert shown.surface_.norm(0.0) == pytest.approx(0.5)  # white is where it decides
+
+
+def test_what_is_not_finite_does_not_set_the_scale():
+    filters = np.linspace(-1, 1, 40).reshape(4, 2, 5)
+    filters[1], filters[2, 0, 0] = np.nan, np.inf
+    assert FilterDisplay(filters=filters).plot().im_.get_clim() == (-1, 1)
+    maps = {"lost": np.full((1, 2, 2, 3), np.nan), "kept": np.ones((1, 2, 2, 3))}
+    lost, kept = ActivationMapDisplay(images=IMAGES[:1], maps=maps).plot().ims_
+    assert lost.get_clim() == kept.get_clim() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("curve", "least"), [([1.0, 0.05], 3), (10.0 ** -np.arange(12), 4), ([1, 10, 1e30, np.inf], 4)]
+)
+def test_wide_scales_have_ticks(curve, least):
+    shown = LossCurveDisplay.from_history({"loss": curve})
+    (ax,) = shown.axes_.flat
+    shown.figure_.canvas.draw()
+    low, high = ax.get_ylim()
+    labels = [text for text in ax.get_yticklabels() if low <= text.get_position()[1] <= high]
+    assert sum(bool(label.get_text()) for label in labels) >= least
+
+
+def test_a_single_epoch_is_a_whole_number():
+    shown = LossCurveDisplay.from_history({"loss": [1.0]})
+    shown.figure_.canvas.draw()
+    low, high = shown.ax_.get_xlim()
+    assert [tick for tick in shown.ax_.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_names_fit():
+    shown = FilterDisplay(filters=IMAGES[:6], names=["a very long name of a class"] * 6).plot()
+    shown.figure_.canvas.draw()
+    boxes = [text.get_window_extent() for text in shown.ax_.texts]
+    assert all(one.x1 <= other.x0 for one, other in zip(boxes, boxes[1:]))
+    many = FilterDisplay(filters=np.zeros((200, 2, 2, 100))).plot().ax_
+    for labels in (many.get_xticklabels(), many.get_yticklabels()):
+        assert 5 < sum(bool(label.get_text()) for label in labels) < 40
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_codes_have_no_variance():
+    shown = CodeDisplay.from_predictions(np.ones((5, 3)))
+    assert shown.names[0] == "principal component 1 (0% of variance)"
+
+
+def test_styles_have_the_names_that_matplotlib_knows(mlp, autoencoder):
+    shown = LossCurveDisplay.from_estimator(mlp, lw=3, c="k")
+    assert shown.lines_["loss"].get_linewidth() == 3 and shown.lines_["loss"].get_color() == "k"
+    shown = SequenceReconstructionDisplay.from_estimator(autoencoder, X, lw=3)
+    assert shown.lines_[1].get_linewidth() == 3
+    net = sknn.RBFNetRegressor(3, random_state=0).fit(LINE, WAVE)
+    lines = RadialUnitsDisplay.from_estimator(net, LINE, ls=":").unit_lines_
+    assert lines[0].get_linestyle() == ":"
+    points = CodeDisplay.from_estimator(autoencoder, X, Y, c="k", lw=2).points_[0]
+    assert points.get_linewidth() == 2 and points.get_facecolor()[0][:3].tolist() == [0, 0, 0]
+    scale = matplotlib.colors.Normalize(-1, 3)
+    assert FilterDisplay(filters=IMAGES[:2]).plot(norm=scale).im_.norm is scale
+
+
+def test_maps_of_images_of_two_channels():
+    net = sknn.ConvNetClassifier([Conv2D(2, 3), Flatten()], (8, 4, 2), **SMALL).fit(X, Y)
+    shown = ActivationMapDisplay.from_estimator(net, X[0])
+    found = shown.axes_[0, 0].images[0].get_array()
+    np.testing.assert_allclose(found, X[0].reshape(8, 4, 2).mean(axis=-1))
+
+
+def test_wrong_arguments_are_named(chain):
+    given = {"image_shape": (8, 8)}
+    with pytest.raises(ValueError, match=r"samples is \[1, 999\]; expected some of 80"):
+        ReconstructionDisplay.from_predictions(X, X, samples=[1, 999], **given)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ReconstructionDisplay.from_predictions(X, X, labels=[1, 2], **given)
+    with pytest.raises(ValueError, match="filters is empty"):
+        FilterDisplay(filters=np.zeros((0, 3, 3))).plot()
+    with pytest.raises(TypeError, match="history is 5"):
+        LossCurveDisplay.from_history(5)
+    with pytest.raises(TypeError, match="prime is of the type int"):
+        TextProbabilityDisplay.from_estimator(chain, "she", prime=5)
+    net = sknn.RBFNetRegressor(3, random_state=0).fit(LINE, WAVE)
+    with pytest.raises(ValueError, match="target is 'a'"):
+        RadialUnitsDisplay.from_estimator(net, LINE, target="a")
+    with pytest.raises(ValueError, match="grid_resolution is 0"):
+        RadialUnitsDisplay.from_estimator(net, LINE, grid_resolution=0)
+    with pytest.raises(ValueError, match="n is 1; expected an int of at least 2"):
+        LatentGridDisplay.from_estimator(sknn.AutoencoderTransformer(2, **SMALL).fit(X), X, n=1)

@@ -457,7 +457,7 @@ def test_characters(boundaries, request):
     if boundaries:  # the last symbol stands where a text begins, too
         codes, lengths = np.insert(codes, 0, len(net.vocabulary_) - 1, axis=1), lengths + 1
     for method in ("predict_proba", "transform"):
-        model = sknn.to_onnx(net, texts, method=method)
+        model = sknn.to_onnx(net, np.array(texts), method=method)
         assert_all_same(model, [getattr(net, method)(texts)], {"X": codes, "lengths": lengths})
     found = run(sknn.to_onnx(net), X=codes[1:2])["probabilities"]  # none is padded
     assert_same(found, net.predict_proba(texts[1]))
@@ -613,6 +613,14 @@ def test_errors():
         sknn.to_onnx(net, X, method="transform")
     with pytest.raises(ValueError, match="lengths are for sequences"):
         sknn.to_onnx(net, X, lengths=True)
+    for one in (X[0], 3, []):
+        with pytest.raises(ValueError, match=r"X has the shape \(.*give X\[None\]"):
+            sknn.to_onnx(net, one)
+    for opset in ("15", 0, {}):
+        with pytest.raises(TypeError, match="target_opset is .*expected an int, a dict or None"):
+            sknn.to_onnx(net, target_opset=opset)
+    with pytest.raises(TypeError, match="options is 5; expected a dict or None"):
+        sknn.to_onnx(net, options=5)
     pipeline = make_pipeline(StandardScaler().fit(X), net)
     with pytest.raises(ValueError, match="X is None"):
         sknn.to_onnx(pipeline)
@@ -620,6 +628,15 @@ def test_errors():
         sknn.to_onnx(pipeline, X, lengths=True)
     with pytest.raises(ValueError, match="with 1 features"):
         sknn.to_onnx(fitted("rnn"), X.reshape(17, 2, 2))
+
+
+def test_a_network_that_is_too_large(monkeypatch):
+    net = fitted("classifier")
+    size = sum(coef.size for coef in (*net.coefs_, *net.intercepts_))
+    monkeypatch.setattr("sknn.export.graph.MOST_BYTES", 6 * size)
+    with pytest.raises(ValueError, match="most that an ONNX model holds.*X as float32"):
+        sknn.to_onnx(net, X)
+    sknn.to_onnx(net, X.astype("float32"))
 
 
 @pytest.mark.parametrize("missing", ["onnx", "skl2onnx"])

@@ -13,6 +13,7 @@ from ..estimator.net import Net
 from ..estimator.probing import Probe
 from ..estimator.transactions import with_state
 from ..summary import as_html, as_text, framed
+from ..tape.on_demand import OnDemand, read_on_demand
 from .chains import chains
 from .findings import findings_of
 from .units import Units
@@ -152,7 +153,8 @@ def diagnose(estimator, X, y=None, *, sample_weight=None) -> Diagnosis:
         Samples, in any form that its `fit` accepts; a few thousand of the training samples will do.
     y : array-like, default=None
         Their targets. Without them, there are no gradients and no steps, except for networks that
-        need no targets, such as autoencoders.
+        need no targets, such as autoencoders. A :class:`~sknn.Seq2SeqRNN` reads its outputs, too,
+        and cannot do without them.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples, for the gradients.
 
@@ -241,10 +243,11 @@ def _parts(X, y, n):
     if isinstance(X, (str, PathLike)) or _num_samples(X) <= n:
         yield X, y
         return
-    X = X.tocsr() if sp.issparse(X) else X
+    X = X.tocsr() if sp.issparse(X) else read_on_demand(X)
     for rows in gen_batches(_num_samples(X), n):
         places = np.arange(rows.start, rows.stop)
-        yield _safe_indexing(X, places), None if y is None else _safe_indexing(y, places)
+        X_part = X[places] if isinstance(X, OnDemand) else _safe_indexing(X, places)
+        yield X_part, None if y is None else _safe_indexing(y, places)
 
 
 def _trained(network):

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-#: The share of a layer's units from which it is worth saying so.
-_MANY = 0.1
+#: The share of a layer's units from which it is worth saying so. Of dead units, healthy networks
+#: have more: "as much as 40%" are a sign of a rate that is too high (A. Karpathy, CS231n, "Neural
+#: Networks Part 1"). Radial units are wanted near samples, all of them.
+_MANY, _MANY_DEAD = 0.1, 0.4
 #: Relative sizes of a step beyond which it is too large, or too small. Rule of thumb: 1e-3.
 _LARGE, _SMALL = 3e-2, 1e-6
 #: Ratio of the gradients of the first and the last layer from which they vanish or explode.
@@ -29,7 +31,8 @@ def _of_units(row):
         )
     if not row.units:
         return
-    if row.dead and row.dead >= _MANY * row.units:
+    many = _MANY if row.activation == "gaussian" else _MANY_DEAD
+    if row.dead and row.dead >= many * row.units:
         yield f"{row.path}: {_share(row.dead, row)} dead for these samples: {_for_dead(row)}"
     if row.saturated and row.saturated >= _MANY * row.units:
         yield (
@@ -66,8 +69,8 @@ def _share(n, row):
 def _of_gradients(rows):
     """Compare the gradients of the first and of the last layer."""
     trained = [row for row in rows if row.gradient is not None and np.isfinite(row.gradient)]
-    if len(trained) < 3:
-        return []
+    if len(trained) < 2 or any(row.units and row.dead == row.units for row in rows):
+        return []  # a dead layer, which is a finding itself, passes none
     first, last = trained[0], trained[-1]
     sizes = f"{first.gradient:.2g} in {first.path}, {last.gradient:.2g} in {last.path}"
     if first.gradient < _VANISHING * last.gradient:

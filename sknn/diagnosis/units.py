@@ -25,7 +25,8 @@ class Units:
     Attributes
     ----------
     not_finite : int
-        How many outputs are not finite; they are left out of all others.
+        How many outputs are not finite; they are left out of all others, and a unit without any
+        other is neither dead nor saturated nor constant.
     """
 
     def __init__(self, function):
@@ -38,23 +39,22 @@ class Units:
         values = values.reshape(-1, values.shape[-1])
         if not self._n:
             self._least, self._most = np.inf, -np.inf
-            self._sum = self._squares = self._near = 0.0
+            self._sum = self._squares = self._near = self._count = 0.0
             self._epsilon = np.finfo(values.dtype).eps
         finite = np.isfinite(values)
-        if not finite.all():
-            self.not_finite += int((~finite).sum())
-            values = np.where(finite, values, 0)
+        self.not_finite += int((~finite).sum())
         self._n += len(values)
+        self._count = self._count + finite.sum(axis=0)
         values = values.astype(np.float64, copy=False)
-        self._least = np.minimum(self._least, values.min(axis=0))
-        self._most = np.maximum(self._most, values.max(axis=0))
+        self._least = np.minimum(self._least, values.min(axis=0, initial=np.inf, where=finite))
+        self._most = np.maximum(self._most, values.max(axis=0, initial=-np.inf, where=finite))
         with np.errstate(over="ignore"):
-            self._sum += values.sum(axis=0)
-            self._squares += (values**2).sum(axis=0)
+            self._sum += values.sum(axis=0, where=finite)
+            self._squares += np.square(values).sum(axis=0, where=finite)
         if self._function in BOUNDS:
             low, high = BOUNDS[self._function]
             margin = NEAR * (high - low)
-            near = (values < low + margin) | (values > high - margin)
+            near = finite & ((values < low + margin) | (values > high - margin))
             self._near = self._near + near.sum(axis=0)
 
     @property
@@ -80,7 +80,7 @@ class Units:
         """How many are at a bound of the activation for most samples; None if it has none."""
         if self._function not in BOUNDS:
             return None
-        return int((self._near >= MOST * self._n).sum())
+        return int(((self._near >= MOST * self._count) & (self._count > 0)).sum())
 
     @property
     def constant(self):
@@ -88,16 +88,20 @@ class Units:
         if self._n < 2:
             return 0
         same = self._most - self._least <= 8 * self._epsilon * self._largest
-        return int((same & ~self._are_dead).sum())
+        return int((same & ~self._are_dead & (self._count > 1)).sum())
 
     @property
     def mean(self):
-        """The mean over all units."""
-        return float(self._sum.sum() / (self._n * self.n_units))
+        """The mean over all units; None if no output is finite."""
+        total = self._count.sum()
+        return float(self._sum.sum() / total) if total else None
 
     @property
     def spread(self):
-        """The standard deviation over all units."""
+        """The standard deviation over all units; None if no output is finite."""
+        mean = self.mean
+        if mean is None:
+            return None
         with np.errstate(over="ignore", invalid="ignore"):
-            square = self._squares.sum() / (self._n * self.n_units) - self.mean**2
+            square = self._squares.sum() / self._count.sum() - mean**2
         return float(np.sqrt(max(square, 0.0)))

@@ -6,7 +6,16 @@ from ..estimator.net import place_of
 from ..layers import Activation, BatchNormalization
 from ..layers.base import path_of
 from .base import Display, add_scale, check_choice, check_count, network_in, pyplot, wrong_estimator
-from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, value_range, wrapped
+from .images import (
+    SIGNED,
+    UNSIGNED,
+    Mosaic,
+    as_images,
+    colored,
+    largest_of,
+    value_range,
+    wrapped,
+)
 
 #: Maps in a line.
 _COLUMNS = 16
@@ -18,7 +27,7 @@ class ActivationMapDisplay(Display):
     Parameters
     ----------
     images : array-like of shape (n_images, height, width, channels)
-        The images.
+        The images; drawn as colors if they have three channels, else as the mean over channels.
     maps : dict of str to array-like of shape (n_images, height, width, n_maps)
         The outputs of layers, by name.
 
@@ -72,6 +81,8 @@ class ActivationMapDisplay(Display):
         check_choice("scale", scale, {"layer", "map"})
         check_count("n_maps", n_maps, 1)
         images = as_images(self.images, name="images")
+        if images.shape[-1] not in (1, 3):
+            images = images.mean(axis=-1, keepdims=True)
         mosaics, titles = [], []
         for name, maps in self.maps.items():
             maps = np.asarray(maps)
@@ -107,8 +118,8 @@ class ActivationMapDisplay(Display):
         self.ims_ = []
         for panel, mosaic, title in zip(axes[:, 1], mosaics, titles):
             values = mosaic.images[np.isfinite(mosaic.images)]
-            limit = float(np.abs(values).max()) or 1.0
-            signed = values.min() < 0
+            limit = largest_of(values)
+            signed = (values < 0).any()
             colors = {"cmap": SIGNED if signed else "viridis", "vmin": -limit * signed}
             self.ims_.append(mosaic.show(panel, **{**colors, "vmax": limit, **kwargs}))
             panel.set_anchor("NW")

@@ -32,7 +32,7 @@ def class_colors(n):
     """Return a color for each of n classes."""
     if n <= len(_COLORS):
         return list(_COLORS[:n])
-    return list(pyplot("A display")["turbo"](np.linspace(0, 1, n)))
+    return list(pyplot("A display").get_cmap("turbo")(np.linspace(0, 1, n)))
 
 
 def ink():
@@ -114,6 +114,18 @@ def add_scale(ax, artist, label, below=False):
 def legend_beside(ax):
     """Draw the legend at the right of the axes, where it hides neither data nor a title."""
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small")
+
+
+def styled(defaults, given, points=False):
+    """Return how lines or points are drawn: as given, by any name of a property, or else so."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.collections import PathCollection
+    from matplotlib.lines import Line2D
+
+    given = normalize_kwargs(given, PathCollection if points else Line2D)
+    if "c" in given:
+        defaults = {name: value for name, value in defaults.items() if name != "color"}
+    return {**defaults, **given}
 
 
 def check_choice(name, value, options):

@@ -16,11 +16,12 @@ from .base import (
     image_shape_of,
     network_in,
     pyplot,
+    styled,
     wrong_estimator,
 )
 from .images import UNSIGNED, Mosaic, as_images, colored, value_range
 
-#: Most different numbers that are taken as classes.
+#: Most different numbers that are taken as classes, and most classes whose names are written.
 _MOST_CLASSES = 20
 #: Share of the codes on either side of the grid, in percent.
 _OUTSIDE = 2
@@ -43,7 +44,7 @@ class CodeDisplay(Display):
     points_ : list of PathCollection
         The samples of each class; only one if y is not classes.
     text_ : list of Text
-        The names of the classes, at the medians of their places.
+        The names of the classes, at the medians of their places; none if there are more than 20.
     colorbar_ : Colorbar or None
         The scale of y, if y is numbers.
     ax_ : Axes
@@ -86,15 +87,19 @@ class CodeDisplay(Display):
         if places.shape[1] != 2:
             raise ValueError(f"places has {places.shape[1]} columns; expected 2.")
         ax = self._axes(ax, (6.0, 5.0))
-        options = {"s": 12, "alpha": 0.75, "linewidths": 0, **kwargs}
+        look = {"s": 12, "alpha": 0.75, "linewidth": 0}
+
+        def options(**more):
+            return styled(look | more, kwargs, points=True)
+
         self.points_, self.text_, self.colorbar_ = [], [], None
         if self.y is None:
-            self.points_.append(ax.scatter(*places.T, **{"color": "C0", **options}))
+            self.points_.append(ax.scatter(*places.T, **options(color="C0")))
         else:
             check_consistent_length(places, self.y)
             y = column_or_1d(self.y)
             if y.dtype.kind in "fiu" and len(np.unique(y)) > _MOST_CLASSES:
-                self.points_.append(ax.scatter(*places.T, c=y, **options))
+                self.points_.append(ax.scatter(*places.T, **options(c=y)))
                 self.colorbar_ = ax.figure.colorbar(self.points_[0], ax=ax, label=label)
                 self.colorbar_.outline.set_visible(False)
             else:
@@ -108,13 +113,15 @@ class CodeDisplay(Display):
         classes = np.unique(y)
         for name, color in zip(classes, class_colors(len(classes))):
             some = places[y == name]
-            self.points_.append(ax.scatter(*some.T, **{"color": color, "label": name, **options}))
+            self.points_.append(ax.scatter(*some.T, **options(color=color, label=name)))
             box = {
                 "boxstyle": "round,pad=0.25",
                 "edgecolor": color,
                 "facecolor": ax.get_facecolor(),
                 "alpha": 0.9,
             }
+            if len(classes) > _MOST_CLASSES:
+                continue  # names would hide the points
             self.text_.append(
                 ax.text(*np.median(some, axis=0), str(name), ha="center", va="center", bbox=box)
             )
@@ -180,13 +187,14 @@ def _in_plane(codes, reducer):
     if n == 2 and reducer is None:
         return codes, ["code 1", "code 2"]
     reducer = PCA(2, random_state=0) if reducer is None else clone(reducer)
-    places = np.asarray(reducer.fit_transform(codes))
+    with np.errstate(invalid="ignore"):  # shares of variance where there is none
+        places = np.asarray(reducer.fit_transform(codes))
     if places.ndim != 2 or places.shape[1] != 2:
         raise ValueError(
             f"reducer returned an array of shape {places.shape}; expected ({len(codes)}, 2)."
         )
     if isinstance(reducer, PCA):
-        shares = reducer.explained_variance_ratio_
+        shares = np.nan_to_num(reducer.explained_variance_ratio_)
         return places, [
             f"principal component {i + 1} ({shares[i]:.0%} of variance)" for i in range(2)
         ]
@@ -301,7 +309,7 @@ class LatentGridDisplay(Display):
             The display, drawn.
         """
         pyplot(f"{cls.__name__}.from_estimator")
-        check_count("n", n, 1)
+        check_count("n", n, 2)
         net, _ = network_in(estimator)
         if not (hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform")):
             raise wrong_estimator(cls, estimator, "an autoencoder")

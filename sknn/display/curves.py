@@ -1,9 +1,11 @@
 """Losses, scores and learning rates over the epochs of a fit."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .base import Display, check_choice, network_in, pyplot, wrong_estimator
+from .base import Display, check_choice, network_in, pyplot, styled, wrong_estimator
 
 _LABELS = {"score": "validation score", "learning_rate": "learning rate", "kl": "KL divergence"}
 _VALIDATION = "validation_"
@@ -11,6 +13,8 @@ _VALIDATION = "validation_"
 _WIDE = 10
 #: Ratio from which a learning rate is one that decays to zero by schedule, and is shown linearly.
 _TO_ZERO = 1e4
+#: The largest such ratio at which 2 and 5 are ticks, beside the powers of ten.
+_DECADES = 1000
 
 
 class LossCurveDisplay(Display):
@@ -92,27 +96,30 @@ class LossCurveDisplay(Display):
         for panel, (kind, names) in zip(axes.flat, kinds.items()):
             for name in names:
                 held = name.startswith(_VALIDATION)
-                style = {"color": "C1" if held else "C0", **single, **kwargs}
-                style.setdefault("label", "validation" if held else "training")
-                (self.lines_[name],) = panel.plot(history.index, history[name], **style)
+                label = "validation" if held else "training"
+                style = {"color": "C1" if held else "C0", "label": label, **single}
+                (self.lines_[name],) = panel.plot(
+                    history.index, history[name], **styled(style, kwargs)
+                )
             if self.best_epoch is not None:
                 mark = {"color": "0.5", "linestyle": ":", "zorder": 1, "clip_on": False}
                 label = f"best epoch, {self.best_epoch}"
                 self.best_lines_.append(panel.axvline(self.best_epoch, label=label, **mark))
             values = history[names].to_numpy()
-            if _wants_log(kind, values[np.isfinite(values)], yscale):
+            values = values[np.isfinite(values)]
+            if _wants_log(kind, values, yscale):
                 panel.set_yscale("log")
-                low, high = panel.get_ylim()
-                subs = (1, 2, 5) if high < 1e4 * low else (1,)  # no room for all
-                panel.yaxis.set_major_locator(LogLocator(subs=subs))
-                panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                panel.yaxis.set_minor_formatter(NullFormatter())
+                positive = values[values > 0]
+                if positive.max(initial=0.0) <= _DECADES * positive.min(initial=np.inf):
+                    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                    panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_ylabel(_LABELS.get(kind, kind.replace("_", " ")))
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             panel.grid(alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
-            if len(history) > 1:
-                panel.set_xlim(history.index[0], history.index[-1])
+            margin = 0.5 if len(history) == 1 else 0.0
+            panel.set_xlim(history.index[0] - margin, history.index[-1] + margin)
         for panel in axes[-1:, 0] if self.ax_ is not None else axes.flat:
             panel.set_xlabel("epoch")
         if len(axes[0, 0].lines) > 1:
@@ -167,6 +174,8 @@ def _frame(history):
     """Return curves as a DataFrame, checked."""
     import pandas as pd
 
+    if not isinstance(history, (pd.DataFrame, Mapping)):
+        raise TypeError(f"history is {history!r}; expected a DataFrame or a dict of curves.")
     if not isinstance(history, pd.DataFrame):
         history = pd.DataFrame({name: np.asarray(curve) for name, curve in history.items()})
         history.index = pd.RangeIndex(1, len(history) + 1, name="epoch")

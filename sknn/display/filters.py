@@ -15,7 +15,7 @@ from .base import (
     pyplot,
     wrong_estimator,
 )
-from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, wrapped
+from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, largest_of, shortened, wrapped
 
 _CHANNELS = {"auto", "rgb", "each", "mean"}
 #: Least negative value of a center, relative to the largest, that has a color of its own.
@@ -96,7 +96,7 @@ class FilterDisplay(Display):
         n, n_channels = len(filters), filters.shape[-1]
         if channels == "auto":
             channels = "rgb" if n_channels == 3 else "each"
-        limit = float(np.abs(filters).max()) or 1.0
+        limit = largest_of(filters)
         limits = (-limit, limit) if self.symmetric else (float(filters.min()), float(filters.max()))
         if channels == "rgb":
             if n_channels != 3:
@@ -128,14 +128,17 @@ class FilterDisplay(Display):
     def _name(self, mosaic, ax, by_channel):
         """Name lines and columns, as far as they stand for something."""
         lines, columns = mosaic.images.shape[:2]
-        names = self.names
+        names, (width, height) = self.names, _figsize(mosaic)
+        if names is not None:
+            names = shortened(names, (width - 1.2) / columns)
         if by_channel:
-            mosaic.name_lines(ax, [f"channel {i}" for i in range(lines)])
+            channels = [f"channel {i}" for i in range(lines)]
+            mosaic.name_lines(ax, _thinned(channels, height / 0.25))
         elif names is not None:
             for line in range(lines):
                 mosaic.caption(ax, line, names[line * columns : (line + 1) * columns])
         if by_channel or (lines == 1 and names is None):
-            shown = range(columns) if names is None else names
+            shown = _thinned(range(columns), width / 0.4) if names is None else names
             mosaic.name_columns(ax, shown, "filter" if names is None else None)
 
     @classmethod
@@ -181,6 +184,12 @@ class FilterDisplay(Display):
         return display.plot(
             ax=ax, channels=channels, n_columns=n_columns, colorbar=colorbar, **kwargs
         )
+
+
+def _thinned(names, most):
+    """Return names of which at most so many, evenly spaced, are not empty."""
+    step = int(np.ceil(len(names) / most))
+    return ["" if i % step else name for i, name in enumerate(names)]
 
 
 def _columns(n):

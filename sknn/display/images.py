@@ -9,6 +9,8 @@ from ..layers.base import describe, size
 
 #: Colors of values of both signs, and of values whose least means nothing is there.
 SIGNED, UNSIGNED = "RdBu_r", "gray_r"
+#: Inches that a small character takes.
+_CHARACTER = 0.075
 
 
 def as_images(X, image_shape=None, name="X"):
@@ -37,6 +39,8 @@ def as_images(X, image_shape=None, name="X"):
             f"{name} has the shape {X.shape}; expected (n, features), (n, height, width) or (n, "
             "height, width, channels)."
         )
+    if not len(X):
+        raise ValueError(f"{name} is empty; expected at least one image.")
     X = X if X.ndim == 4 else X[..., None]
     if shape not in (None, X.shape[1:]):
         raise ValueError(
@@ -53,6 +57,18 @@ def value_range(images):
         if least >= 0 and most <= top and (top == 1 or np.asarray(images).dtype.kind in "iu"):
             return 0.0, float(top)
     return least, most
+
+
+def largest_of(values):
+    """Return the largest absolute value that is finite, or 1 if all others are zero."""
+    return float(np.abs(values).max(initial=0.0, where=np.isfinite(values))) or 1.0
+
+
+def shortened(names, inches):
+    """Return names cut to a width, with an ellipsis."""
+    most = max(3, int(inches / _CHARACTER))
+    names = list(map(str, names))
+    return [name if len(name) <= most else f"{name[: most - 1]}…" for name in names]
 
 
 def colored(images, limits):
@@ -135,6 +151,8 @@ class Mosaic:
 
     def show(self, ax, **kwargs):
         """Draw the mosaic on axes without ticks; returns the image."""
+        if kwargs.get("norm") is not None:  # which has limits of its own
+            kwargs = {key: value for key, value in kwargs.items() if key not in ("vmin", "vmax")}
         im = ax.imshow(self.pixels, **kwargs)
         ax.set(xticks=[], yticks=[])
         ax.tick_params(length=0)

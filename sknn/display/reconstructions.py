@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length
 
 from .base import (
     Display,
@@ -11,9 +12,10 @@ from .base import (
     image_shape_of,
     network_in,
     pyplot,
+    styled,
     wrong_estimator,
 )
-from .images import UNSIGNED, Mosaic, as_images, colored, value_range
+from .images import UNSIGNED, Mosaic, as_images, colored, shortened, value_range
 
 #: Images drawn unless others are chosen.
 _SAMPLES = 10
@@ -96,6 +98,7 @@ width)
             This display.
         """
         originals = as_images(self.originals, name="originals")
+        check_consistent_length(originals, labels)
         rows = _chosen(len(originals), samples)
         lines = {"original": originals}
         if self.noisy is not None:
@@ -125,7 +128,7 @@ width)
                     self.text_ += mosaic.caption(ax, line, captions)
         mosaic.name_lines(ax, names)
         if labels is not None:
-            mosaic.name_columns(ax, np.asarray(labels)[rows])
+            mosaic.name_columns(ax, shortened(np.asarray(labels)[rows], width / len(rows)))
         return self
 
     @classmethod
@@ -270,6 +273,7 @@ class SequenceReconstructionDisplay(Display):
         """
         check_count("n_columns", n_columns, 1)
         _check_alike(self.originals, self.reconstructions)
+        check_consistent_length(self.originals, labels)
         rows = _chosen(len(self.originals), samples)
         columns = min(n_columns, len(rows))
         lines = -(-len(rows) // columns)
@@ -277,7 +281,7 @@ class SequenceReconstructionDisplay(Display):
         errors, self.lines_ = self.errors, []
         for panel, row in zip(axes.flat, rows):
             given = {"color": "0.6", "linewidth": 3, "label": "original"}
-            found = {"color": "C3", "linewidth": 1, "label": "reconstruction", **kwargs}
+            found = styled({"color": "C3", "linewidth": 1, "label": "reconstruction"}, kwargs)
             self.lines_ += panel.plot(np.asarray(self.originals[row]), **given)
             self.lines_ += panel.plot(np.asarray(self.reconstructions[row]), **found)
             title = f"MSE {_short(errors[row])}"
@@ -370,7 +374,11 @@ def _check_alike(originals, reconstructions):
 def _chosen(n, samples):
     """Return the numbers of the samples to draw: of the first ones, or those given."""
     rows = np.arange(n)
-    rows = rows[: max(samples, 0)] if isinstance(samples, Integral) else rows[np.asarray(samples)]
+    try:
+        first = isinstance(samples, Integral)
+        rows = rows[: max(samples, 0)] if first else rows[np.asarray(samples)]
+    except IndexError as error:
+        raise ValueError(f"samples is {samples!r}; expected some of {n} samples.") from error
     if not len(rows):
         raise ValueError(f"samples is {samples!r}; expected at least one sample.")
     return rows

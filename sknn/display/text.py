@@ -200,6 +200,8 @@ class TextProbabilityDisplay(Display):
         net, _ = network_in(estimator)
         if not isinstance(net, TextModel):
             raise wrong_estimator(cls, net, "a CharRNN or a CharMarkovChain")
+        if not isinstance(prime, str):
+            raise TypeError(f"prime is of the type {type(prime).__name__}; expected a str.")
         if text is None:
             text = net.sample(n_chars, prime, temperature, top_k, random_state)
         if not isinstance(text, str):

@@ -1,13 +1,24 @@
 """Hidden units in the space of their inputs: radial ones under their sum, lines, circles."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.utils import check_array, check_consistent_length
 
 from ..layers import BatchNormalization
-from .base import Display, class_colors, ink, legend_beside, network_in, pyplot, wrong_estimator
+from .base import (
+    Display,
+    check_count,
+    class_colors,
+    ink,
+    legend_beside,
+    network_in,
+    pyplot,
+    styled,
+    wrong_estimator,
+)
 
 #: Inches of a figure with a legend at the right.
 _FIGSIZE = 7.4, 4.8
@@ -100,7 +111,7 @@ class RadialUnitsDisplay(Display):
             (self.points_,) = ax.plot(
                 np.ravel(self.X), self.y, ".", color="0.6", markersize=5, label="data", zorder=1
             )
-        units = {"color": "C0", "linewidth": 1, "alpha": 0.8, **kwargs}
+        units = styled({"color": "C0", "linewidth": 1, "alpha": 0.8}, kwargs)
         self.unit_lines_ = ax.plot(self.x, np.asarray(self.units), **units)
         self.unit_lines_[0].set_label("weighted units")
         self.intercept_line_ = ax.axhline(
@@ -159,8 +170,10 @@ class RadialUnitsDisplay(Display):
         inner = check_array(given, input_name="X")[:, 0]
         names = [str(given.columns[0]) if hasattr(given, "columns") else "x", "output"]
         coef, intercept = np.atleast_2d(net.coef_), np.ravel(net.intercept_)
-        if not -len(coef) <= target < len(coef):
-            raise ValueError(f"target is {target}; expected one of {len(coef)} outputs.")
+        if not isinstance(target, Integral) or not -len(coef) <= target < len(coef):
+            raise ValueError(f"target is {target!r}; expected one of {len(coef)} outputs.")
+        check_count("grid_resolution", grid_resolution, 2)
+        check_consistent_length(inner, y)
         x = np.linspace(inner.min(), inner.max(), grid_resolution)
         rows = _named(x[:, None].astype(coef.dtype), given)
         units = net.activations(rows, 0) * coef[target]
@@ -385,19 +398,19 @@ class DecisionRegionDisplay(Display):
 
 def _colors(classes, method, plot_method):
     """Return how regions are drawn, where scikit-learn's defaults are not used."""
-    from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+    from matplotlib.colors import CenteredNorm, LinearSegmentedColormap, ListedColormap
 
     if classes is None:
         return {"alpha": 0.7, "zorder": -1}
     options = {"alpha": 0.35 if method == "predict" else 0.7, "zorder": -1}
     colors = class_colors(len(classes))
-    if len(classes) > 2:
+    if len(classes) != 2:  # where scikit-learn has colors of its own
         return options
-    # scikit-learn has colors of its own for more classes only
     if method != "predict":
         middle = [colors[0], "white", colors[1]]
         options["cmap"] = LinearSegmentedColormap.from_list("two classes", middle)
-        return options | ({"vmin": 0, "vmax": 1} if method == "predict_proba" else {})
+        probable = method == "predict_proba"
+        return options | ({"vmin": 0, "vmax": 1} if probable else {"norm": CenteredNorm()})
     options["cmap"] = ListedColormap(colors)
     return options | ({} if plot_method == "pcolormesh" else {"levels": [-0.5, 0.5, 1.5]})
 

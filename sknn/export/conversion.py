@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Integral
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +35,8 @@ def to_onnx(
 ) -> "ModelProto":
     """Return a fitted estimator as an ONNX model, which other programs can run.
 
-    The model takes any number of samples, and sequences of any length. It needs neither this
-    package nor Python. Inputs and outputs have the names that skl2onnx gives them:
+    The model takes any number of samples from 1 on, and sequences of any length. It needs neither
+    this package nor Python. Inputs and outputs have the names that skl2onnx gives them:
 
     - ``X`` has the type and the shape of the argument. Sequences of different lengths are padded
       at their ends, with any numbers, and ``lengths``, int64 of shape (n,), says where they end, at
@@ -96,7 +98,8 @@ def to_onnx(
     TypeError
         If the estimator is not a network, or one of its layers is not of this package.
     ValueError
-        If X does not fit the estimator, or a setting cannot be expressed in ONNX.
+        If X does not fit the estimator, a setting cannot be expressed in ONNX, or parameters take
+        more than 2 GiB.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -118,6 +121,7 @@ def to_onnx(
     """
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(f"estimator is {estimator!r}; expected a fitted estimator.")
+    _check_settings(target_opset, options)
     skl2onnx = _skl2onnx()
     from .converters import NETWORKS, register, type_of
     from .estimators import input_of, methods_of
@@ -125,7 +129,8 @@ def to_onnx(
     check_is_fitted(estimator)
     estimator = _inside(estimator)
     last = _last(estimator)
-    given = {"target_opset": target_opset or _OPSET, "options": _settings(last, method, options)}
+    opset = _OPSET if target_opset is None else target_opset
+    given = {"target_opset": opset, "options": _settings(last, method, options)}
     if isinstance(estimator, Estimator):
         methods_of(estimator)  # raises an error for what is not a network
         register(*{type(estimator)}.difference(NETWORKS))  # a class derived from one of them
@@ -150,6 +155,16 @@ def _skl2onnx():
             f'to_onnx needs onnx and skl2onnx: pip install "sknn[onnx]" ({error}).'
         ) from error
     return skl2onnx
+
+
+def _check_settings(target_opset, options):
+    """Raise TypeError unless these are of types that skl2onnx takes."""
+    if target_opset is not None and not (
+        target_opset and isinstance(target_opset, (Integral, Mapping))
+    ):
+        raise TypeError(f"target_opset is {target_opset!r}; expected an int, a dict or None.")
+    if not isinstance(options, (Mapping, NoneType)):
+        raise TypeError(f"options is {options!r}; expected a dict or None.")
 
 
 def _inside(estimator):
@@ -184,7 +199,7 @@ def _inputs(estimator, X, known):
     """Return the input that a model has for X, and whether X is of sequences of several lengths."""
     if X is None:
         return known, False
-    if isinstance(estimator, TextNet) and not hasattr(X, "dtype"):
+    if isinstance(estimator, TextNet) and getattr(X, "dtype", np.dtype(object)).kind not in "fiub":
         texts = [X] if isinstance(X, str) else list(X)
         return known, len(set(map(len, texts))) > 1
     steps = known.shape[:2] == (None, None)
@@ -192,6 +207,11 @@ def _inputs(estimator, X, known):
     some = arrays[0][None] if arrays else X if hasattr(X, "dtype") else np.asarray(X)
     if some.dtype.kind not in "fiub":
         raise ValueError(f"X has dtype {some.dtype}; expected numbers.")
+    if some.ndim < 2:
+        raise ValueError(
+            f"X has the shape {some.shape}; expected samples along its first axis: give X[None] if "
+            "X is one sample."
+        )
     shape = (None, None, *some.shape[2:]) if steps else (None, *some.shape[1:])
     ragged = len({len(array) for array in arrays or ()}) > 1
     return replace(known, dtype=some.dtype, shape=shape), ragged

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper, numpy_helper
 
+#: Most bytes of the constants of a graph: messages of Protocol Buffers have 2 GiB at most.
+MOST_BYTES = 2**31 - 2**20
+
 
 @dataclass(frozen=True)
 class Value:
@@ -39,7 +42,7 @@ class Graph:
     def __init__(self, dtype, unique):
         self.dtype, self.unique = np.dtype(dtype), unique
         self.nodes, self.constants = [], []
-        self._known = {}
+        self._known, self._bytes = {}, 0
 
     def op(self, kind, *inputs, outputs=1, domain="", **attributes):
         """Add a node; return the name of its output, or a list of names.
@@ -57,8 +60,16 @@ class Graph:
         array = np.asarray(value)
         kinds = {"f": self.dtype, "i": np.int64, "u": np.int64, "b": np.bool_}
         array = array.astype(kinds.get(array.dtype.kind, object))
-        key = array.dtype.str, array.shape, str(array) if array.dtype == object else array.tobytes()
+        content = tuple(array.flat) if array.dtype == object else array.tobytes()
+        key = array.dtype.str, array.shape, content
         if key not in self._known:
+            self._bytes += array.nbytes
+            if self._bytes > MOST_BYTES:
+                raise ValueError(
+                    f"The parameters take more than {MOST_BYTES / 2**30:.3g} GiB, the most that an "
+                    f"ONNX model holds. They are {self.dtype}; export a smaller network"
+                    + (", or give X as float32." if self.dtype == np.float64 else ".")
+                )
             self._known[key] = self.unique("constant")
             self.constants.append(numpy_helper.from_array(array, self._known[key]))
         return self._known[key]
