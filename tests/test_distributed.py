@@ -1,5 +1,6 @@
 """Searches and fits on a Dask cluster: the same results as here, whoever computes what or dies."""
 
+import gc
 import logging
 import os
 import pickle
@@ -322,6 +323,12 @@ def test_shard_size_is_checked(size):
         sknn.distributed.fit(dense(), X, Y, shard_size=size)
 
 
+@pytest.mark.parametrize("seconds", [-1, np.nan, np.inf, True, None, "1"])
+def test_timeout_is_checked(seconds):
+    with pytest.raises(ValueError, match="timeout is .*; expected seconds, at least 0"):
+        sknn.distributed.fit(dense(), X, Y, timeout=seconds)
+
+
 def test_the_client_is_checked(three, monkeypatch):
     with pytest.raises(TypeError, match="client is 'tcp.*; expected a distributed.Client"):
         sknn.distributed.fit(dense(), X, Y, "tcp://127.0.0.1:8786")
@@ -439,3 +446,25 @@ def test_other_estimators_are_fitted_as_usual(three):
     net = dense().set_callbacks(InEpoch(1, lambda: inner.fit(X, Y)))
     sknn.distributed.fit(net, X, Y, three, shard_size=1)
     assert_same(inner, dense().fit(X, Y))
+
+
+def test_nothing_is_kept_when_a_fit_ends(three, monkeypatch):
+    """Dask's calls of actors are in reference cycles: neither data nor weights wait for them."""
+    call, calls = workers.Workers._call, []
+    monkeypatch.setattr(
+        workers.Workers, "_call", lambda self, at, what: calls.append(what) or call(self, at, what)
+    )
+    gc.disable()
+    try:
+        sknn.distributed.fit(dense(), X, Y, three)
+        assert calls and not any(calls)
+        deadline = time.monotonic() + 10
+        while any(three.run(count_actors).values()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not any(three.run(count_actors).values())
+    finally:
+        gc.enable()
+
+
+def count_actors(dask_worker):
+    return len(dask_worker.state.actors)

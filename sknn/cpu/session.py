@@ -232,7 +232,8 @@ class Session:
             "parameters": parameters, "source": source, "targets": targets, "weights": weights,
             "states": states, "carry": carry, "others": (rows, out, lengths, resets),
         }  # fmt: skip
-        waits = any(one is not None and one.on_demand is not None for one in (source, targets))
+        waits = source.on_demand is not None
+        waits = waits or targets is not None and targets.on_demand is not None
         self._unread = (source, targets, weights, rows, n_rows) if waits else None
 
     def _bind_rows(self, source, targets, weights, bound):

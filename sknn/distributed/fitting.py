@@ -1,7 +1,8 @@
 """Fits whose minibatches are computed by the workers of a Dask cluster."""
 
 from functools import partial
-from numbers import Integral
+from math import inf
+from numbers import Integral, Real
 
 from ..engine.devices import HOST
 from ..engine.optimizers import SOLVERS
@@ -81,6 +82,8 @@ def fit(
     _check(estimator)
     if isinstance(shard_size, bool) or not isinstance(shard_size, Integral) or shard_size < 1:
         raise ValueError(f"shard_size is {shard_size!r}; expected an int of at least 1.")
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not 0 <= timeout < inf:
+        raise ValueError(f"timeout is {timeout!r}; expected seconds, at least 0.")
     if client is not None:
         _check_client(client)
     if sample_weight is not None:

@@ -26,13 +26,14 @@ class Actor:
 
         self._shards = shards.prepare(get_worker().state.nthreads)
 
-    def sums(self, *step):
+    def sums(self, call):
         """Return True and the sums over shards, or False and the exception.
 
-        So an exception that is raised where the call was made concerns the connection.
+        `call` is a list of the arguments of :meth:`Shards.sums`. An exception that is raised where
+        the call was made concerns the connection.
         """
         try:
-            return True, self._shards.sums(*step)
+            return True, self._shards.sums(*call)
         except Exception as error:
             return False, error
 
@@ -56,7 +57,13 @@ class Workers:
         return self
 
     def __exit__(self, *exception):
-        self._actors.clear()  # releases them
+        """Release the actors at once: Dask's calls of actors are in reference cycles."""
+        actors = [future for future, _ in self._actors.values()]
+        self._actors.clear()
+        try:
+            self._client.cancel(actors)
+        except Exception:  # whatever a lost cluster raises: they are lost, too
+            return
 
     def begin_pass(self):
         """Look for workers that have joined the cluster."""
@@ -84,7 +91,7 @@ class Workers:
                     start, end = limits[first], limits[last]
                     own = [limit - start for limit in limits[first : last + 1]]
                     here = {name: array[start:end] for name, array in bound.items()}
-                    call = first, last, n, step, own, vector, rows[start:end], here
+                    call = [first, last, n, step, own, vector, rows[start:end], here]
                     address = crew[len(calls) % len(crew)]
                     calls.append((address, call, self._call(address, call)))
             todo = []
@@ -95,12 +102,13 @@ class Workers:
                     todo.append(call[:2])
                 else:
                     found |= self._checked(address, call, answer)
+                call.clear()  # the weights are not kept by the cycle that the call is in
         return found
 
     def _call(self, address, call):
         """Call an actor; return the future of its answer, or None if it is lost."""
         try:
-            return self._actors[address][1].sums(*call)
+            return self._actors[address][1].sums(call)
         except RuntimeError:
             return None
 

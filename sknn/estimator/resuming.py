@@ -67,9 +67,12 @@ class Record:
     @classmethod
     def of(cls, job, trainer):
         """Return the record of a job, given its trainer at the end of an epoch."""
-        now = copy.deepcopy(job.random_state)
+        now, split = copy.deepcopy(job.random_state), None
+        if job.split is not None:
+            split = copy.deepcopy(now)
+            split.set_state(job.split)
         progress = job.progress.copy(values=[], raw=None, optimizer=None)
-        return cls(job.seed, now, job.split, progress, trainer.state(), job.traits)
+        return cls(job.seed, now, split, progress, trainer.state(), job.traits)
 
     def restore(self, random_state):
         """Give a generator the state that it had: also the user's, or NumPy's, goes on from it."""

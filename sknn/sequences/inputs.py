@@ -345,10 +345,7 @@ class TakesSequences:
         if isinstance(X, OnDemand) and (tokens or self.mask_value is not None):
             X = np.asarray(X)  # tokens and padding are looked for in all of it
         from_list = not hasattr(X, "ndim")  # in lists, sequences may have any length
-        X = read_on_demand(X)
-        X = np.asarray(X) if from_list and not hasattr(X, "ndim") else sound(X)
-        if isinstance(X, OnDemand) and (tokens or self.mask_value is not None):
-            X = np.asarray(X)  # these are read as a whole
+        X = np.asarray(X) if from_list else sound(X)
         unknown = self.mask_value is not None and np.isnan(float(self.mask_value))
         checks = {"ensure_all_finite": "allow-nan" if unknown else True}
         if X.ndim > 2 + (not tokens):

@@ -28,10 +28,11 @@ def read_on_demand(X):
     least two dimensions. If they are small, they are read: an array is returned. Anything else is
     returned as it is.
     """
+    if isinstance(X, np.ndarray):  # first: most are, and small
+        mapped = X.nbytes > WINDOW and _is_mapped(X) and _is_matrix(X)
+        return OnDemand(_Mapped(X), X.shape) if mapped else X
     if isinstance(X, OnDemand) or sp.issparse(X) or not _is_matrix(X):
         return X
-    if isinstance(X, np.ndarray):
-        return OnDemand(_Mapped(X), X.shape) if _is_mapped(X) and X.nbytes > WINDOW else X
     rows = _Read(X)
     made = OnDemand(rows, rows.shape)
     if made.nbytes > WINDOW:
@@ -191,7 +192,7 @@ class _Read:
             return None
         if isinstance(chunks[0], tuple):  # of Dask
             ends = np.cumsum(chunks[0])
-            if ends[-1] != n:
+            if not len(ends) or ends[-1] != n:
                 return None
         elif isinstance(chunks[0], Integral) and chunks[0] > 0:
             ends = np.minimum(np.arange(chunks[0], n + chunks[0], int(chunks[0])), n)
