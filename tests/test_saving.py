@@ -259,6 +259,37 @@ def test_callbacks_are_not_saved(path):
     assert not hasattr(again(net, path), "_skl_callbacks")
 
 
+class Saving:
+    """A callback that saves what it is given: the fit before, and the one in progress."""
+
+    def __init__(self, path):
+        self.path, self.before, self.now = path, [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.before.append(again(estimator, self.path))
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.task_name == "epoch":
+            self.now.append(again(fitted_estimator, self.path))
+            for one in (estimator, fitted_estimator):
+                assert pickle.loads(pickle.dumps(one)).loss_curve_ == one.loss_curve_
+
+
+def test_a_callback_saves_an_estimator(fitted, path):
+    net, saving = copy.deepcopy(fitted["classifier"]), Saving(path)
+    before = net.loss_curve_
+    net.set_callbacks(saving).fit(*data_for(net))
+    assert all(one.loss_curve_ == before for one in saving.before)
+    assert [len(one.loss_curve_) for one in saving.now] == [1, 2]
+    np.testing.assert_array_equal(outputs(saving.now[-1]), outputs(net))
+
+
 # --- versions and other libraries
 
 

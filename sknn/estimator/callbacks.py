@@ -1,9 +1,11 @@
 """scikit-learn's callbacks for a fit and its epochs."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .records import OF_FITS
 from .transactions import ENDING, PUBLIC, with_state
 
 
@@ -12,7 +14,7 @@ def as_committed(fitting, commit):
 
     ``commit(estimator)`` sets the attributes that the estimator would have if the fit ended now.
     """
-    own = {PUBLIC, "_parent_callback_ctx"}
+    own = {PUBLIC, *OF_FITS}
     state = {name: value for name, value in vars(fitting).items() if name not in own}
     other = with_state(fitting, state)
     commit(other)
@@ -45,11 +47,11 @@ class Epoch:
 
 def epoch_of(context):
     """Return the Epoch of a callback's context, or None if it is something else's."""
-    return vars(context).get(_EPOCH)
+    return _epochs.get(context)
 
 
-#: Attribute of an epoch's context that holds its Epoch.
-_EPOCH = "_sknn_epoch"
+#: The Epochs that are being trained, by their contexts, which may be pickled.
+_epochs = weakref.WeakKeyDictionary()
 
 
 class FitCallbacks:
@@ -108,9 +110,9 @@ class FitCallbacks:
                     **self._data,
                 )
             finally:
-                del vars(context)[_EPOCH]
+                del _epochs[context]
 
-        vars(context)[_EPOCH] = Epoch(
+        _epochs[context] = Epoch(
             self._begun, self._done + 1, self._epochs, self._resumed_from,
             None if record is None else lambda: (committed(), record()),
         )  # fmt: skip

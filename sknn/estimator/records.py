@@ -21,8 +21,9 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from ..files.codec import check_types, storable
 from .wrapping import thawed
 
-#: Attributes that are not stored: callbacks are code.
-_LEFT_OUT = "_skl_callbacks", "_parent_callback_ctx"
+#: What callbacks need during a fit, and all their attributes: they are code, and are not stored.
+OF_FITS = "_parent_callback_ctx", "_callback_fit_ctx", "_skl_callbacks_to_teardown"
+CALLBACKS = "_skl_callbacks", *OF_FITS
 #: What scikit-learn's `set_output` and `set_fit_request` set.
 _OUTPUT, _REQUESTS = "_sklearn_output_config", "_metadata_request"
 
@@ -35,7 +36,7 @@ def register(cls):
 def _state(estimator):
     """Return what is stored of an estimator, by name."""
     state = dict(vars(estimator))
-    for name in _LEFT_OUT:
+    for name in CALLBACKS:
         state.pop(name, None)
     if _REQUESTS in state:
         state[_REQUESTS] = {

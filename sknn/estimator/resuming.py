@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone
 
 from ..engine.training import Progress
 from ..files import codec, states
+from .records import CALLBACKS
 from .transactions import PUBLIC
 
 #: A parameter that is a path.
@@ -24,10 +25,7 @@ File = str | os.PathLike[str] | None
 #: Parameters that may change: they have no effect on the epochs that are done.
 _FREE = {"max_iter", "n_jobs", "device", "verbose", "warm_start", "sample_chars"}
 #: Attributes of an estimator that are neither parameters nor set by a fit.
-_OWN = {
-    PUBLIC, "_parent_callback_ctx", "_skl_callbacks", "_callback_fit_ctx",
-    "_skl_callbacks_to_teardown", "_metadata_request", "_sklearn_output_config",
-}  # fmt: skip
+_OWN = {PUBLIC, *CALLBACKS, "_metadata_request", "_sklearn_output_config"}
 #: Larger arrays are recognized by so many bytes of them, in so many blocks.
 _BYTES, _BLOCKS = 16 * 2**20, 16
 #: What comes before the checksums in the traits of arrays.
