@@ -452,6 +452,7 @@ def test_large_arrays_are_recognized_by_blocks(tmp_path, monkeypatch):
 
 def test_rows_on_demand_are_recognized(tmp_path, monkeypatch):
     monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 2000)
+    monkeypatch.setattr("sknn.tape.on_demand.MOST_MAPPED", 0)
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", X + 1)
     same, other = (np.load(tmp_path / name, mmap_mode="r") for name in ("x.npy", "y.npy"))

@@ -168,6 +168,24 @@ def test_damaged_archives_are_errors(tmp_path):
         fetch_cifar10(path=tmp_path / "cifar.tar.gz")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"PK\1\2-\3-", b"PK\1\2-\3\x99"),  # a later version of the format
+        (b"'shape': (20,", b"'shape': (20 "),
+        (b"\x93NUMPY", b"\x93NUMPI"),
+    ],
+)
+def test_damaged_headers_name_the_file(tmp_path, monkeypatch, old, new):
+    np.savez(tmp_path / "mnist.npz", x_train=DIGITS[0][:20], y_train=DIGITS[1][:20])
+    content = (tmp_path / "mnist.npz").read_bytes()
+    assert old in content
+    (tmp_path / "mnist.npz").write_bytes(content.replace(old, new))
+    monkeypatch.setattr(zipfile.ZipExtFile, "_update_crc", lambda *_: None)  # as if it were right
+    with pytest.raises(ValueError, match="mnist.npz.* is damaged"):
+        fetch_mnist(path=tmp_path / "mnist.npz")
+
+
 @pytest.mark.parametrize("shape", [(2**40, 784), (10, 2**40), (10,), (0, 784), ()])
 def test_npz_files_that_promise_too_much(tmp_path, shape):
     out = io.BytesIO()
@@ -405,7 +423,7 @@ def test_folders_without_images(tmp_path):
     with pytest.raises(ValueError, match="empty has no images"):
         load_image_folder(tmp_path)
     (tmp_path / "empty").rmdir()
-    for wrong in (8,), (0, 4), (4.5, 4), (4, 4, 3):
+    for wrong in 8, (8,), (0, 4), (4.5, 4), (4, 4, 3):
         one_image(tmp_path, gray([[1]]))
         with pytest.raises(ValueError, match="expected .height, width."):
             load_image_folder(tmp_path, image_shape=wrong)

@@ -282,6 +282,7 @@ def test_data_are_read_the_same_after_a_pickle():
 
 def test_rows_on_demand_are_read_to_be_sent(tmp_path, monkeypatch):
     monkeypatch.setattr("sknn.tape.on_demand.WINDOW", 200)
+    monkeypatch.setattr("sknn.tape.on_demand.MOST_MAPPED", 0)
     np.save(tmp_path / "x.npy", np.arange(60.0).reshape(6, 10))
     source = Source(read_on_demand(np.load(tmp_path / "x.npy", mmap_mode="r")))
     assert source.on_demand is not None
@@ -454,6 +455,7 @@ def test_nothing_is_kept_when_a_fit_ends(three, monkeypatch):
     monkeypatch.setattr(
         workers.Workers, "_call", lambda self, at, what: calls.append(what) or call(self, at, what)
     )
+    gc.collect()
     gc.disable()
     try:
         sknn.distributed.fit(dense(), X, Y, three)

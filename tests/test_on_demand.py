@@ -81,6 +81,7 @@ def dask_of(array):
 def small_windows(monkeypatch):
     """Make windows so small that the data of these tests need several."""
     monkeypatch.setattr(on_demand, "WINDOW", 2000)
+    monkeypatch.setattr(on_demand, "MOST_MAPPED", 0)
 
 
 @pytest.fixture
@@ -272,6 +273,19 @@ def test_small_arrays_are_read_at_once():
         assert type(found) is np.ndarray
         np.testing.assert_array_equal(found, X)
     assert read_on_demand(Lazy(X[:0])).shape == (0, 11)
+
+
+def test_memory_maps_that_fit_in_memory(tmp_path, monkeypatch):
+    """They are read in place, unless the engine would have to copy them."""
+    monkeypatch.setattr(on_demand, "WINDOW", 2000)
+    for data in mapped(X, tmp_path), mapped(X, tmp_path).T, mapped(IMAGES, tmp_path):
+        assert read_on_demand(data) is data
+        monkeypatch.setattr(on_demand, "MOST_MAPPED", data.nbytes - 1)
+        assert isinstance(read_on_demand(data), OnDemand)
+        monkeypatch.setattr(on_demand, "MOST_MAPPED", data.nbytes)
+    half, swapped = (mapped(X.astype(dtype), tmp_path) for dtype in ("f2", ">f8"))
+    for data in half, swapped, mapped(IMAGES, tmp_path)[:, 1:]:
+        assert isinstance(read_on_demand(data), OnDemand)
 
 
 def test_what_is_not_read_on_demand(small_windows):
@@ -485,6 +499,9 @@ def test_memory_is_bounded(tmp_path):
         import sys, threading, time
         import numpy as np, zarr
         from sknn import MLPNetRegressor
+        from sknn.tape import on_demand
+
+        on_demand.MOST_MAPPED = 0  # as if there were less memory
 
         n, folder = 2**18, sys.argv[1]
         some = np.random.default_rng(0).normal(size=(4096, 256)).astype(np.float32)

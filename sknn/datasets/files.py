@@ -5,9 +5,11 @@ original data.
 """
 
 import gzip
+import lzma
 import math
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -16,9 +18,10 @@ import numpy as np
 
 #: Bytes that are read at a time.
 _BLOCK = 2**20
-#: What damaged files make the readers of archives raise.
+#: What damaged files make the readers of archives and headers raise.
 _DAMAGED = (
-    EOFError, struct.error, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError,
+    EOFError, NotImplementedError, RuntimeError, SyntaxError, ValueError, struct.error, zlib.error,
+    lzma.LZMAError, tokenize.TokenError, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
 
 
@@ -28,6 +31,8 @@ def naming(path):
     try:
         yield
     except _DAMAGED as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise  # ours
         raise ValueError(f"{path} is damaged: {error}") from error
 
 

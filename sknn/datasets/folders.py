@@ -194,7 +194,7 @@ def _size(image_shape, first, mode):
     if image_shape is None:
         width, height = _opened(first, mode).size
         return height, width
-    shape = tuple(image_shape)
+    shape = tuple(image_shape) if np.iterable(image_shape) else ()
     if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ValueError(f"image_shape is {image_shape!r}; expected (height, width), at least 1.")
     return tuple(map(int, shape))

@@ -57,9 +57,11 @@ class Workers:
         return self
 
     def __exit__(self, *exception):
-        """Release the actors at once: Dask's calls of actors are in reference cycles."""
-        actors = [future for future, _ in self._actors.values()]
-        self._actors.clear()
+        self._release(*self._actors)
+
+    def _release(self, *addresses):
+        """Release actors at once: Dask's calls of them are in reference cycles."""
+        actors = [self._actors.pop(one)[0] for one in addresses if one in self._actors]
         try:
             self._client.cancel(actors)
         except Exception:  # whatever a lost cluster raises: they are lost, too
@@ -98,7 +100,7 @@ class Workers:
             for address, call, future in calls:
                 answer = self._answer(address, future)
                 if answer is None:
-                    self._actors.pop(address, None)
+                    self._release(address)
                     todo.append(call[:2])
                 else:
                     found |= self._checked(address, call, answer)

@@ -54,9 +54,10 @@ class _Predicts:
             The training samples. Networks for images also accept shape (n_samples, height, width)
             or (n_samples, height, width, channels), recurrent networks (n_samples, time, features)
             or a list of arrays. Arrays of any dtype and memory layout are used without a copy;
-            only lists are copied. Memory maps, Zarr and Dask arrays, and other array-likes with
-            `shape`, `dtype` and ``X[rows]``, are read while they are used, in bounded memory, if
-            they are larger than 8 MiB. Of arrays in chunks, `fit` makes a temporary copy on disk.
+            only lists are copied. Memory maps of more than a quarter of the machine's memory, and
+            Zarr and Dask arrays and other array-likes with `shape`, `dtype` and ``X[rows]`` of more
+            than 8 MiB, are read while they are used, in bounded memory. Of arrays in chunks, `fit`
+            makes a temporary copy on disk.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a multilabel indicator matrix, or real numbers. For a target at each time
             step: (n_samples, time), (n_samples, time, n_outputs) or a list of arrays.

@@ -16,21 +16,34 @@ from numbers import Integral
 import numpy as np
 import scipy.sparse as sp
 
+
+def _memory():
+    """Return the bytes of memory that the machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on this system
+        return 2**32
+
+
 #: Bytes of rows that are read at a time. Arrays that are not larger are read at once.
 WINDOW = 2**23
+#: Memory maps of so many bytes are used as arrays in memory are: the system keeps their pages.
+MOST_MAPPED = _memory() // 4
 NUMBERS = {"b", "u", "i", "f"}  # the kinds that the engine reads and casts itself
 
 
 def read_on_demand(X):
     """Return X as :class:`OnDemand` if its rows should be read when they are needed.
 
-    These are memory maps, and array-likes with `shape`, `dtype` and ``X[rows]``, of numbers, of at
-    least two dimensions. If they are small, they are read: an array is returned. Anything else is
-    returned as it is.
+    These are memory maps that are large, or could not be read in place, and array-likes with
+    `shape`, `dtype` and ``X[rows]``, of numbers, of at least two dimensions. If they are small,
+    they are read: an array is returned. Anything else is returned as it is.
     """
     if isinstance(X, np.ndarray):  # first: most are, and small
-        mapped = X.nbytes > WINDOW and _is_mapped(X) and _is_matrix(X)
-        return OnDemand(_Mapped(X), X.shape) if mapped else X
+        small = X.nbytes <= WINDOW or X.nbytes <= MOST_MAPPED and _is_in_place(X)
+        if small or not _is_mapped(X) or not _is_matrix(X):
+            return X
+        return OnDemand(_Mapped(X), X.shape)
     if isinstance(X, OnDemand) or sp.issparse(X) or not _is_matrix(X):
         return X
     rows = _Read(X)
@@ -59,6 +72,12 @@ def _is_mapped(X):
     while isinstance(X, np.ndarray):
         X = X.base
     return isinstance(X, mmap.mmap)
+
+
+def _is_in_place(X):
+    """Return whether the engine reads rows of an array without a copy of it."""
+    plain = X.dtype.isnative and X.dtype.char not in "eg"
+    return plain and (X.ndim == 2 or X.flags.c_contiguous)
 
 
 class OnDemand:
