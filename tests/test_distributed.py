@@ -469,4 +469,5 @@ def test_nothing_is_kept_when_a_fit_ends(three, monkeypatch):
 
 
 def count_actors(dask_worker):
-    return len(dask_worker.state.actors)
+    # Dask keeps the places of actors that could not be made
+    return sum(actor is not None for actor in dask_worker.state.actors.values())
