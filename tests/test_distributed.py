@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from functools import partial
 
@@ -447,6 +448,39 @@ def test_other_estimators_are_fitted_as_usual(three):
     net = dense().set_callbacks(InEpoch(1, lambda: inner.fit(X, Y)))
     sknn.distributed.fit(net, X, Y, three, shard_size=1)
     assert_same(inner, dense().fit(X, Y))
+
+
+def test_a_worker_that_is_lost_as_it_gets_the_data(client, tmp_path, monkeypatch):
+    """The second one dies as it unpickles them; Dask's broadcast would then try for ever."""
+    monkeypatch.setattr(
+        shards.Shards, "__reduce__", lambda self: (arrive, (tmp_path, vars(self))), raising=False
+    )
+    found = []
+    fit = partial(sknn.distributed.fit, dense(), X, Y, client, **SHARDS)
+    thread = threading.Thread(target=lambda: found.append(fit()), daemon=True)
+    thread.start()
+    thread.join(120)
+    assert len(list(tmp_path.iterdir())) >= 2
+    assert_same(found[0], sknn.distributed.fit(dense(), X, Y, **SHARDS))
+
+
+def test_what_workers_get_can_be_sent_on(monkeypatch):
+    """By Dask, from one worker to another, after the first one has compiled its program."""
+    given, prepared = [], shards.Shards.prepared
+    monkeypatch.setattr(
+        shards.Shards, "prepared", lambda self, *n: given.append(self) or prepared(self, *n)
+    )
+    sknn.distributed.fit(dense(), X, Y)
+    assert pickle.loads(pickle.dumps(given[0])).network == given[0].network
+
+
+def arrive(folder, state):
+    (folder / str(os.getpid())).touch()
+    if len(list(folder.iterdir())) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    made = object.__new__(shards.Shards)
+    vars(made).update(state)
+    return made
 
 
 def test_nothing_is_kept_when_a_fit_ends(three, monkeypatch):

@@ -6,6 +6,7 @@ on the number of workers. A worker that computes some shards adds them up as far
 and sends only what is left: the roots of the largest subtrees, rather than each gradient.
 """
 
+from copy import copy
 from importlib import import_module
 
 import numpy as np
@@ -102,25 +103,28 @@ class Shards:
         self._rows, self._seed, self._n_jobs = rows, seed, n_jobs
         self._version = import_module("sknn").__version__
 
-    def prepare(self, n_jobs=None):
-        """Compile the program; `n_jobs` is what to use for None."""
+    def prepared(self, n_jobs=None):
+        """Return a copy with a compiled program; `n_jobs` is what to use for None.
+
+        Dask may send the original to other workers, and a program cannot be sent.
+        """
         here = import_module("sknn").__version__
         if here != self._version:
             raise RuntimeError(
                 f"A worker has version {here} of sknn, but the fit was started with version "
                 f"{self._version}: results would depend on which worker computes what."
             )
-        device, network = device_named(HOST), self.network
-        if self._n_jobs is None:
-            self._n_jobs = n_jobs
-        self._threads = device.threads(network, self._rows, self._n_jobs)
+        device, network, made = device_named(HOST), self.network, copy(self)
+        if made._n_jobs is None:
+            made._n_jobs = n_jobs
+        made._threads = device.threads(network, self._rows, made._n_jobs)
         width = device.training_width(network, self._rows, self.dtype)
         keys = (source.key for source in self._data[:2])
-        self._program = program(
-            network, self.dtype.name, width, "gradient", *keys, None, self._threads, False, device
+        made._program = program(
+            network, self.dtype.name, width, "gradient", *keys, None, made._threads, False, device
         )
-        self._flat = Flat(network)
-        return self
+        made._flat = Flat(network)
+        return made
 
     def sums(self, first, last, n, step, limits, vector, rows, bound):
         """Return the sums over the shards from `first` to `last`, as far as the tree allows.

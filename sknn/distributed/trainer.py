@@ -110,7 +110,7 @@ class Here:
     """Computes the sums over shards in this process, one after the other."""
 
     def __init__(self, shards):
-        self._shards = shards.prepare()
+        self._shards = shards.prepared()
 
     def __enter__(self):
         return self

@@ -24,7 +24,7 @@ class Actor:
     def __init__(self, shards):
         from distributed import get_worker
 
-        self._shards = shards.prepare(get_worker().state.nthreads)
+        self._shards = shards.prepared(get_worker().state.nthreads)
 
     def sums(self, call):
         """Return True and the sums over shards, or False and the exception.
@@ -186,19 +186,20 @@ class Workers:
         new = [address for address in self._addresses() if address not in self._actors]
         if not new:
             return
-        try:
-            (data,) = self._client.scatter(
-                [self._shards], workers=new, broadcast=True, hash=False, timeout=_PATIENCE
-            )
-        except _LOST:
-            self._check_client()
-            return
-        made = {
-            address: self._client.submit(
+        made = {}
+        for address in new:
+            # one by one: Dask's broadcast never ends if a worker gets lost meanwhile, and a task
+            # waits for ever for data that another worker cannot send, or this one cannot read
+            try:
+                (data,) = self._client.scatter(
+                    [self._shards], workers=[address], hash=False, timeout=_PATIENCE
+                )
+            except _LOST:
+                self._check_client()
+                continue
+            made[address] = self._client.submit(
                 Actor, data, actor=True, workers=[address], allow_other_workers=False, pure=False
             )
-            for address in new
-        }
         while any(future.status == "pending" for future in made.values()):
             time.sleep(0.01)
             there = self._addresses()
