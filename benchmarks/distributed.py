@@ -68,7 +68,8 @@ def _cluster(n):
 
     with (
         LocalCluster(
-            n, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+            n_workers=n, threads_per_worker=1, dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, direct_to_workers=True) as client,
     ):
