@@ -214,7 +214,7 @@ _PARAMETERS = """\
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
-        `data`, the images, of shape {shape} and uint8; `target`, their labels, integers from 0
+        `data`, the images, of shape (n, {shape}) and uint8; `target`, their labels, integers from 0
         to 9; `target_names`, the names of the classes; `DESCR`; `frame`, None.
     (data, target) : tuple
         With `return_X_y`.
@@ -226,68 +226,6 @@ _PARAMETERS = """\
     OSError
         If a file is missing, or cannot be downloaded.
 """
-
-
-def _documented(**parts):
-    def document(function):
-        if function.__doc__:  # None with python -OO
-            function.__doc__ = f"{function.__doc__}\n\n{_PARAMETERS.format(**parts)}"
-        return function
-
-    return document
-
-
-_IDX = (
-    "A folder with the four files of the original, compressed (.gz) or not, or an .npz file with\n"
-    "        the arrays x_train, y_train, x_test and y_test."
-)
-
-
-@_documented(path=_IDX, shape="(n, 28, 28, 1)", more="")
-def fetch_mnist(
-    *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
-    n_retries=3, delay=1.0,
-) -> Any:  # fmt: skip
-    """Load MNIST: handwritten digits, 60,000 for training and 10,000 for tests."""
-    return MNIST.fetch(
-        _read_mnist, subset=subset, path=path, data_home=data_home,
-        download_if_missing=download_if_missing, return_X_y=return_X_y, n_retries=n_retries,
-        delay=delay,
-    )  # fmt: skip
-
-
-@_documented(path=_IDX, shape="(n, 28, 28, 1)", more="")
-def fetch_fashion_mnist(
-    *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
-    n_retries=3, delay=1.0,
-) -> Any:  # fmt: skip
-    """Load Fashion-MNIST: pictures of clothing, 60,000 for training and 10,000 for tests."""
-    return FASHION_MNIST.fetch(
-        _read_mnist, subset=subset, path=path, data_home=data_home,
-        download_if_missing=download_if_missing, return_X_y=return_X_y, n_retries=n_retries,
-        delay=delay,
-    )  # fmt: skip
-
-
-@_documented(
-    path=(
-        "The binary version of the original: cifar-10-binary.tar.gz, or a folder with the\n"
-        "        files data_batch_1.bin to data_batch_5.bin and test_batch.bin. The Python\n"
-        "        version is not read: it consists of pickles, which could run code."
-    ),
-    shape="(n, 32, 32, 3)",
-    more=", which takes some GB of memory, once",
-)
-def fetch_cifar10(
-    *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
-    n_retries=3, delay=1.0,
-) -> Any:  # fmt: skip
-    """Load CIFAR-10: small photographs of ten kinds, 50,000 for training and 10,000 for tests."""
-    return CIFAR10.fetch(
-        _read_cifar, subset=subset, path=path, data_home=data_home,
-        download_if_missing=download_if_missing, return_X_y=return_X_y, n_retries=n_retries,
-        delay=delay,
-    )  # fmt: skip
 
 
 # --- the originals
@@ -372,3 +310,48 @@ def _pickled(paths):
         " These are files of the Python version, which are pickled: loading them could run code. "
         "Give the binary version, cifar-10-binary.tar.gz."
     )
+
+
+# --- what users call
+
+
+def _fetcher(name, data, read, summary, path, more=""):
+    """Return the public function, named `name`, that fetches a data set."""
+
+    def fetch(
+        *, subset="train", path=None, data_home=None, download_if_missing=True, return_X_y=False,
+        n_retries=3, delay=1.0,
+    ) -> Any:  # fmt: skip
+        return data.fetch(
+            read, subset=subset, path=path, data_home=data_home,
+            download_if_missing=download_if_missing, return_X_y=return_X_y, n_retries=n_retries,
+            delay=delay,
+        )  # fmt: skip
+
+    shape = ", ".join(map(str, data.shape))
+    fetch.__name__ = fetch.__qualname__ = name
+    fetch.__doc__ = f"{summary}\n\n{_PARAMETERS.format(path=path, shape=shape, more=more)}"
+    return fetch
+
+
+_IDX = (
+    "A folder with the four files of the original, compressed (.gz) or not, or an .npz file with\n"
+    "        the arrays x_train, y_train, x_test and y_test."
+)
+
+fetch_mnist = _fetcher(
+    "fetch_mnist", MNIST, _read_mnist,
+    "Load MNIST: handwritten digits, 60,000 for training and 10,000 for tests.", _IDX,
+)  # fmt: skip
+fetch_fashion_mnist = _fetcher(
+    "fetch_fashion_mnist", FASHION_MNIST, _read_mnist,
+    "Load Fashion-MNIST: pictures of clothing, 60,000 for training and 10,000 for tests.", _IDX,
+)  # fmt: skip
+fetch_cifar10 = _fetcher(
+    "fetch_cifar10", CIFAR10, _read_cifar,
+    "Load CIFAR-10: small photographs of ten kinds, 50,000 for training and 10,000 for tests.",
+    "The binary version of the original: cifar-10-binary.tar.gz, or a folder with the\n"
+    "        files data_batch_1.bin to data_batch_5.bin and test_batch.bin. The Python\n"
+    "        version is not read: it consists of pickles, which could run code.",
+    more=", which takes some GB of memory, once",
+)  # fmt: skip

@@ -187,7 +187,7 @@ class PerceptronClassifier(Features, ClassifierMixin, NeuralEstimator):
         )
         random_state = check_random_state(self.random_state)
         order = np.arange(X.shape[0])
-        traits = cache(lambda: traits_of(Data(Source(X), numbers, weights, order), None))
+        traits = cache(lambda: traits_of(Data(source, numbers, weights, order), None))
         done = 0
         if resumed is not None:
             resumed.check(traits(), epochs)
