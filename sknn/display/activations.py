@@ -5,7 +5,7 @@ import numpy as np
 from ..estimator.net import place_of
 from ..layers import Activation, BatchNormalization
 from ..layers.base import path_of
-from .base import Display, add_scale, check_choice, check_count, network_in, pyplot, wrong_estimator
+from .base import Display, add_scale, check_choice, check_count, network_in, wrong_estimator
 from .images import (
     SIGNED,
     UNSIGNED,
@@ -166,8 +166,7 @@ class ActivationMapDisplay(Display):
         display : ActivationMapDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, _ = network_in(estimator)
+        net, _ = cls._network_in(estimator)
         if not (hasattr(net, "image_shape_") and hasattr(net, "layers_")):
             raise wrong_estimator(cls, net, "a fitted network for images")
         shape = tuple(net.image_shape_)

@@ -150,6 +150,12 @@ class Display:
 
     _layout = "constrained"  # of new figures
 
+    @classmethod
+    def _network_in(cls, estimator, X=None):
+        """Return what :func:`network_in` returns, for `from_estimator`; matplotlib comes first."""
+        pyplot(f"{cls.__name__}.from_estimator")
+        return network_in(estimator, X)
+
     def _axes(self, ax, figsize=None):
         """Return the axes to draw on, those given or of a new figure, and remember them."""
         plt = pyplot(type(self).__name__)

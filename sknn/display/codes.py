@@ -146,8 +146,7 @@ class CodeDisplay(Display):
         display : CodeDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        network_in(estimator)  # which checks that it is fitted
+        cls._network_in(estimator)  # which checks that it is fitted
         if not hasattr(estimator, "transform"):
             raise wrong_estimator(cls, estimator, "an autoencoder or another transformer")
         codes = estimator.transform(X)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .base import Display, check_choice, network_in, pyplot, styled, wrong_estimator
+from .base import Display, check_choice, pyplot, styled, wrong_estimator
 
 _LABELS = {"score": "validation score", "learning_rate": "learning rate", "kl": "KL divergence"}
 _VALIDATION = "validation_"
@@ -143,8 +143,7 @@ class LossCurveDisplay(Display):
         display : LossCurveDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, _ = network_in(estimator)
+        net, _ = cls._network_in(estimator)
         return cls.from_history(_history(cls, net), curves=curves, yscale=yscale, ax=ax, **kwargs)
 
     @classmethod

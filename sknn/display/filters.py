@@ -11,8 +11,6 @@ from .base import (
     check_choice,
     check_count,
     image_shape_of,
-    network_in,
-    pyplot,
     wrong_estimator,
 )
 from .images import SIGNED, UNSIGNED, Mosaic, as_images, colored, largest_of, shortened, wrapped
@@ -169,8 +167,7 @@ class FilterDisplay(Display):
         display : FilterDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, _ = network_in(estimator)
+        net, _ = cls._network_in(estimator)
         if image_shape is None:
             image_shape = image_shape_of(net)
         if hasattr(net, "centers_") and layer is None:

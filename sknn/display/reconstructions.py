@@ -11,7 +11,6 @@ from .base import (
     check_count,
     image_shape_of,
     network_in,
-    pyplot,
     styled,
     wrong_estimator,
 )
@@ -158,8 +157,7 @@ width)
         display : ReconstructionDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, _ = network_in(estimator)
+        net, _ = cls._network_in(estimator)
         if image_shape is None:
             image_shape = image_shape_of(net)
         X, X_noisy, found = _reconstructed(cls, estimator, X, X_noisy)
@@ -321,8 +319,7 @@ class SequenceReconstructionDisplay(Display):
         display : SequenceReconstructionDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        network_in(estimator)  # which checks that it is fitted
+        cls._network_in(estimator)  # which checks that it is fitted
         X, _, found = _reconstructed(cls, estimator, X, None)
         return cls.from_predictions(
             X, found, samples=samples, labels=labels, n_columns=n_columns, ax=ax, **kwargs

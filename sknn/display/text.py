@@ -10,8 +10,6 @@ from .base import (
     check_count,
     contrast,
     ink,
-    network_in,
-    pyplot,
     wrong_estimator,
 )
 
@@ -196,8 +194,7 @@ class TextProbabilityDisplay(Display):
         display : TextProbabilityDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, _ = network_in(estimator)
+        net, _ = cls._network_in(estimator)
         if not isinstance(net, TextModel):
             raise wrong_estimator(cls, net, "a CharRNN or a CharMarkovChain")
         if not isinstance(prime, str):

@@ -14,8 +14,6 @@ from .base import (
     class_colors,
     ink,
     legend_beside,
-    network_in,
-    pyplot,
     styled,
     wrong_estimator,
 )
@@ -158,8 +156,7 @@ class RadialUnitsDisplay(Display):
         display : RadialUnitsDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, given = network_in(estimator, X)
+        net, given = cls._network_in(estimator, X)
         if not hasattr(net, "centers_"):
             raise wrong_estimator(cls, net, "an RBFNetRegressor or an RBFNetClassifier")
         if net.n_features_in_ != 1:
@@ -367,8 +364,7 @@ class DecisionRegionDisplay(Display):
         display : DecisionRegionDisplay
             The display, drawn.
         """
-        pyplot(f"{cls.__name__}.from_estimator")
-        net, inner = network_in(estimator, X)
+        net, inner = cls._network_in(estimator, X)
         lines, circles = _lines(net), _circles(net)
         if lines is None and circles is None:
             raise wrong_estimator(
