@@ -16,6 +16,11 @@ from .optimizers import SCHEDULES, Optimizer, make_solver
 from .warn import warn
 from .weights import Weights
 
+#: The most epochs, and rows of theirs, that are computed in one run of the device.
+_MOST_AHEAD, _MOST_ROWS_AHEAD = 256, 2**16
+#: The most rows whose order is drawn again if an interrupt comes before they are used.
+_MOST_REDRAWN = 2**20
+
 
 def noise_seed(random_state):
     """Return a seed derived from the random state without drawing from it."""
@@ -114,6 +119,9 @@ class Trainer:
         if recipe.average:
             self._shown = device.upload(self._layout, progress.values)
         self._last = self._session = self._first = None
+        self._left = iter(())  # what epochs that are not counted yet have left
+        self._mark = None  # a state of the generator, and the order of the rows then
+        self._drawn = 0  # orders since then
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
 
@@ -129,11 +137,12 @@ class Trainer:
         """Return a session for the steps of a fit, as a context manager."""
         return self._device.session(self.program, self.batch, self._threads)
 
-    def fit(self, epochs, partial, on_epoch):
+    def fit(self, epochs, partial, on_epoch=None):
         """Train for at most `epochs` epochs.
 
         `on_epoch` is called at the start of an epoch and returns a function to call at its end,
-        which returns whether to stop.
+        which returns whether to stop. None: nobody looks, and several epochs may be computed in one
+        run of the device.
 
         An interrupt ends training with a warning and leaves the weights of the last complete step.
         A second interrupt soon after is raised.
@@ -155,8 +164,13 @@ class Trainer:
             with self._open() as self._session:
                 stop = progress.n_iter > 0 and self._ends(partial)
                 while not stop and progress.n_iter < epochs:
-                    stop = self._epoch(partial, on_epoch)
+                    ahead = self._ahead(epochs) if on_epoch is None else 1
+                    if ahead > 1:
+                        stop = self._epochs(ahead, partial)
+                    else:
+                        stop = self._epoch(partial, on_epoch)
         except KeyboardInterrupt as interrupt:
+            self._count_those_left()
             self.interrupted = True
             interrupts.take(interrupt)
         self._show()
@@ -233,20 +247,92 @@ class Trainer:
 
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
-        progress, recipe = self.progress, self.recipe
-        finish = on_epoch()
-        progress.loss = self._pass()
-        progress.n_iter += 1
-        progress.t += self.n_samples
-        progress.loss_curve.append(progress.loss)
-        progress.learning_rate_curve.append(progress.optimizer.rate)
-        if recipe.verbose:
+        progress = self.progress
+        finish = None if on_epoch is None else on_epoch()
+        self._count(*self._pass())
+        if self.recipe.verbose:
             print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
         self._show()
         self._validate()
+        self._judge()
+        return self._ends(partial, finish is not None and bool(finish()))
+
+    def _ahead(self, epochs):
+        """Return how many epochs can be trained before there is something to do or to decide.
+
+        Whatever their losses will be: training cannot stop before the last one, and the rate cannot
+        change.
+        """
+        progress, recipe = self.progress, self.recipe
+        optimizer, data = progress.optimizer, self.train
+        looked_at = self.validation is not None or recipe.verbose
+        unread = data.source.on_demand is not None or data.targets.on_demand is not None
+        able = hasattr(self._session, "run_passes")
+        if not able or looked_at or unread or data.carries or recipe.learning_rate == "invscaling":
+            return 1
+        most = [epochs - progress.n_iter, _MOST_AHEAD, _MOST_ROWS_AHEAD // self.n_samples]
+        if recipe.learning_rate not in SCHEDULES:
+            most.append(recipe.n_iter_no_change + 1 - progress.no_improvement)
+        if recipe.learning_rate == "plateau":
+            most.append(recipe.plateau_patience - optimizer.stalled)
+        return min(most)
+
+    def _epochs(self, n, partial):
+        """Train as many epochs as :meth:`_ahead` says; return whether the last one ends training.
+
+        After an interrupt, everything is as if they had been trained one by one.
+        """
+        progress, session = self.progress, self._session
+        self._keep_place()
+        drawn, optimizer, bound = self._drawn, progress.optimizer.copy(), False
+        try:
+            once, rates, counted = self._plan(n)
+            self._bind(once.rows, once.bound)
+            bound = True
+            left = session.run_passes(n, self.n_samples, self.batch, rates, counted)
+            self._leave(left, once)
+        except BaseException:
+            left = session.passes_done() if bound else ()
+            if len(left):
+                self._leave(left, once)
+            if len(left) < n:
+                begun = len(left) + 1
+                self._draw_again(drawn + begun)
+                optimizer.rates(self.recipe, begun * -(-self.n_samples // self.batch), begun)
+                progress.optimizer = optimizer
+            raise
+        self._count_those_left()
+        return self._ends(partial)
+
+    def _leave(self, sums, once):
+        """Keep what passes have left, for each the sums that a session returns."""
+        optimizer = self.progress.optimizer
+        self._set_first(once)
+        steps = len(once.rates) // once.passes
+        t = optimizer.t - steps * np.arange(once.passes - 1, -1, -1.0)
+        rates = optimizer.nominal(self.recipe, t)
+        self._left = zip((sums / once.total).tolist(), rates.tolist())
+
+    def _count_those_left(self):
+        for means, rate in self._left:
+            self._count(*means, rate)
+            self._judge()
+
+    def _count(self, loss, data_loss, divergence, rate):
+        """Count an epoch, given the means of its losses and the rate of its last step."""
+        progress = self.progress
+        progress.loss = loss
+        progress.n_iter += 1
+        progress.t += self.n_samples
+        progress.loss_curve.append(loss)
+        progress.data_loss_curve.append(data_loss)
+        progress.divergence_curve.append(divergence)
+        progress.learning_rate_curve.append(rate)
+
+    def _judge(self):
+        """Do what depends on how good the last epoch was."""
         self._count_improvement()
-        progress.optimizer.epoch_ends(recipe, progress.t, self._to_lower())
-        return self._ends(partial, bool(finish()))
+        self.progress.optimizer.epoch_ends(self.recipe, self.progress.t, self._to_lower())
 
     def _ends(self, partial, stop=False):
         """Return whether training ends after the last epoch; `stop`: a callback said so."""
@@ -271,37 +357,79 @@ class Trainer:
         return stop
 
     def _pass(self):
-        """Make one pass over the training data; return the mean loss."""
-        shuffled = not self.train.carries and self.recipe.shuffle
-        once = self.train.once(self.batch, self._order() if shuffled else None)
-        optimizer = self.progress.optimizer
-        counted = optimizer.t
-        rates = np.hstack([once.rates, optimizer.rates(self.recipe, len(once.rates))])
-        loss = float(self._run(once.rows, rates, counted, once.bound)) / once.total
-        session, progress = self._session, self.progress
-        if progress.first_loss is None:
-            progress.first_loss = self._first / float(once.counts[0])
-        progress.data_loss_curve.append(float(session.data_loss) / once.total)
-        progress.divergence_curve.append(float(session.divergence) / once.total)
-        return loss
+        """Make one pass over the training data; return what :meth:`_count` is given."""
+        once, rates, counted = self._plan(1)
+        loss = self._run(once.rows, rates, counted, once.bound)
+        self._set_first(once)
+        session, total = self._session, once.total
+        sums = loss, session.data_loss, session.divergence
+        return (*(float(one) / total for one in sums), self.progress.optimizer.rate)
 
-    def _run(self, rows, rates, counted, bound):
-        """Train on `rows`, after `counted` steps; return the session's sum of losses."""
+    def _plan(self, n):
+        """Return the next `n` passes over the data, the rates of their steps, and of steps so far.
+
+        They are counted as if they were done.
+        """
+        optimizer = self.progress.optimizer
+        once, counted = self.train.once(self.batch, self._orders(n)), optimizer.t
+        rates = optimizer.rates(self.recipe, len(once.rates), n)
+        return once, np.hstack([once.rates, rates]), counted
+
+    def _bind(self, rows, bound):
         self._session.bind(
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
             states=self._states, seed=self.seed, **bound,
         )  # fmt: skip
+
+    def _run(self, rows, rates, counted, bound):
+        """Train on `rows`, after `counted` steps; return the session's sum of losses."""
+        self._bind(rows, bound)
         loss = self._session.run(len(rows), self.batch, rates, counted)
         if self._first is None:
             self._first = self._session.first_loss
         return loss
 
-    def _order(self):
-        # Same random draws as scikit-learn's `shuffle` of the last order, without its checks.
-        order = np.arange(self.n_samples)
-        self.random_state.shuffle(order)
-        self._last = order if self._last is None else self._last[order]
-        return self._last
+    def _set_first(self, once):
+        """Set the loss of the first step, once there was one."""
+        if self.progress.first_loss is None:
+            first = self._session.first_loss if self._first is None else self._first
+            self.progress.first_loss = first / float(once.counts[0])
+
+    # --- the order of the rows
+
+    @property
+    def _shuffles(self):
+        return self.recipe.shuffle and not self.train.carries
+
+    def _orders(self, n):
+        """Return the orders of the rows in the next `n` epochs, or None: in one, as they are."""
+        if not self._shuffles:
+            order = np.arange(self.n_samples)
+            return None if n == 1 else np.broadcast_to(order, (n, self.n_samples))
+        orders = np.empty((n, self.n_samples), np.intp)
+        for order in orders:
+            # Same random draws as scikit-learn's `shuffle` of the last order, without its checks.
+            order[:] = np.arange(self.n_samples) if self._last is None else self._last
+            self.random_state.shuffle(order)
+            self._last = order
+            self._drawn += 1
+        return orders
+
+    def _keep_place(self):
+        """Keep the generator's state, or one that is only so many draws away: asking takes time."""
+        known = self._mark is not None and self._drawn * self.n_samples < _MOST_REDRAWN
+        if self._shuffles and not known:
+            self._mark = self.random_state.get_state(legacy=False), self._last
+            self._drawn = 0
+
+    def _draw_again(self, n):
+        """Go back to the place that was kept, and draw `n` orders from there."""
+        if self._shuffles:
+            state, self._last = self._mark
+            self.random_state.set_state(state)
+            for _ in range(n):
+                self._orders(1)
+            self._drawn = n
 
     def _validate(self):
         if self.validation is None:

@@ -598,7 +598,8 @@ def train_by_minibatches(job, callbacks, kind=None, after_epoch=None):
 
         return end_epoch
 
-    trainer.fit(job.epochs, job.incremental, begin_epoch)
+    looked_at = callbacks.active or after_epoch is not None
+    trainer.fit(job.epochs, job.incremental, begin_epoch if looked_at else None)
     return trainer
 
 
