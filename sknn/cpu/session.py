@@ -148,6 +148,7 @@ class Session:
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
         self._bound, self._positions, self._own, self._unread = {}, 0, None, None
+        self._planned = None
         self.data_loss = self.divergence = self.first_loss = 0.0
 
     def __enter__(self):
@@ -206,7 +207,7 @@ class Session:
         """
         frame, needs = self._frame, self.program.needs
         bound = self._bound if self._unread is None else {}  # else addresses are those of a window
-        self._header[header.DONE] = 0
+        self._planned, self._header[header.DONE] = None, 0
         self._bound, self._positions, self._unread = {}, 0, None  # if a check fails
         if parameters is not bound.get("parameters", self):
             needs.check_parameters(parameters)
@@ -293,22 +294,30 @@ class Session:
         loss, self.data_loss, self.divergence = self._results[0]
         return loss
 
-    def run_passes(self, passes, total, batch, rates, counted):
-        """Make several passes over data that is not read on demand, one after the other.
+    def plan_passes(self, passes, total, batch, rates, counted):
+        """Prepare several passes over data that is not read on demand, one after the other.
 
-        All that is bound by position has `total` rows for each pass, and `rates` has rows for the
-        steps of all. Returns an array with three columns: what :meth:`run` returns for each pass,
-        `data_loss` and `divergence`. The rest is as if :meth:`run` was called for each.
+        All that is bound by position has `total` rows for each pass, and `rates` has a row for each
+        of all steps. Everything is as if :meth:`run` was called for each pass.
         """
         if self._unread is not None:
             raise ValueError("Several passes are for data in memory.")
         wall.check_run(passes * total, batch, self._positions, self.most_rows)
-        steps = self._prepare(passes, total, batch, rates, counted)
-        self._steps(0, steps, batch, total, True)
-        return self._results[:passes]
+        self._prepare(passes, total, batch, rates, counted)
+        self._planned = passes, total, batch, rates
+
+    def run_passes(self, last):
+        """Run the planned passes that are not done yet, before the one numbered `last`."""
+        if self._planned is None or last > self._planned[0]:
+            raise ValueError("There is no plan of so many passes.")
+        head, (_, total, batch, _) = self._header, self._planned
+        self._steps(int(head[header.DONE]), last * int(head[header.PASS_STEPS]), batch, total, True)
 
     def passes_done(self):
-        """Return what :meth:`run_passes` does, for passes completed since :meth:`bind`."""
+        """Return the sums of those that are done.
+
+        One row each: of losses, as :meth:`run` returns it, `data_loss` and `divergence`.
+        """
         done, each = self._header[header.DONE], self._header[header.PASS_STEPS]
         return self._results[: done // max(each, 1)]
 
@@ -321,6 +330,7 @@ class Session:
         head[header.BATCH], head[header.TOTAL], head[header.COUNTED] = batch, total, counted
         head[header.STEP_RATES] = _ONES_ADDRESS if rates is _ONES else address_of(rates)
         head[header.RATE_COLUMNS] = rates.shape[1]
+        self._planned = None
         head[header.PASS_STEPS], head[header.DONE], head[header.STRAY] = each, 0, 0
         self._frame[f.ACCUMULATE] = accumulate
         if len(self._results) < passes:
@@ -342,10 +352,12 @@ class Session:
             self._header[header.FIRST], self._header[header.LAST] = step, last
             self._frames[:, : f.N_FIELDS] = self._frame
             start = time.perf_counter()
-            self._call(place(last) - place(step), again)
+            try:
+                self._call(place(last) - place(step), again)
+            finally:
+                if step == 0:  # one step at a time, until it is known how long a step takes
+                    self.first_loss = float(self._results[0, 0])
             seconds = time.perf_counter() - start
-            if step == 0:  # one step at a time, until it is known how long a step takes
-                self.first_loss = float(self._results[0, 0])
             if self._header[header.STRAY]:
                 raise ValueError("The index of a row to read is out of bounds.")
             if seconds < 0.05 and last - step == self._steps_per_call:

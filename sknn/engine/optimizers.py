@@ -196,6 +196,11 @@ class Optimizer:
             return columns
         return np.column_stack([columns, _shares(recipe.average, t)])
 
+    def go_back(self, earlier):
+        """Take back the steps that have been counted since an earlier copy was made."""
+        for name in ("t", "rate", "learning_rate", "_momentum_product"):
+            setattr(self, name, getattr(earlier, name))
+
     def _scheduled(self, recipe, t):
         """Return the rates that a schedule over all steps has at the steps `t`."""
         schedule, warmup = SCHEDULES[recipe.learning_rate]

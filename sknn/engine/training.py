@@ -16,10 +16,8 @@ from .optimizers import SCHEDULES, Optimizer, make_solver
 from .warn import warn
 from .weights import Weights
 
-#: The most epochs, and rows of theirs, that are computed in one run of the device.
+#: The most epochs that are planned at a time, and rows of theirs.
 _MOST_AHEAD, _MOST_ROWS_AHEAD = 256, 2**16
-#: The most rows whose order is drawn again if an interrupt comes before they are used.
-_MOST_REDRAWN = 2**20
 
 
 def noise_seed(random_state):
@@ -119,9 +117,6 @@ class Trainer:
         if recipe.average:
             self._shown = device.upload(self._layout, progress.values)
         self._last = self._session = self._first = None
-        self._left = iter(())  # what epochs that are not counted yet have left
-        self._mark = None  # a state of the generator, and the order of the rows then
-        self._drawn = 0  # orders since then
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
 
@@ -141,8 +136,8 @@ class Trainer:
         """Train for at most `epochs` epochs.
 
         `on_epoch` is called at the start of an epoch and returns a function to call at its end,
-        which returns whether to stop. None: nobody looks, and several epochs may be computed in one
-        run of the device.
+        which returns whether to stop. None: nobody looks, and several epochs may be planned and run
+        at a time.
 
         An interrupt ends training with a warning and leaves the weights of the last complete step.
         A second interrupt soon after is raised.
@@ -170,7 +165,6 @@ class Trainer:
                     else:
                         stop = self._epoch(partial, on_epoch)
         except KeyboardInterrupt as interrupt:
-            self._count_those_left()
             self.interrupted = True
             interrupts.take(interrupt)
         self._show()
@@ -258,63 +252,76 @@ class Trainer:
         return self._ends(partial, finish is not None and bool(finish()))
 
     def _ahead(self, epochs):
-        """Return how many epochs can be trained before there is something to do or to decide.
-
-        Whatever their losses will be: training cannot stop before the last one, and the rate cannot
-        change.
-        """
-        progress, recipe = self.progress, self.recipe
-        optimizer, data = progress.optimizer, self.train
+        """Return how many epochs to plan, if nobody looks at them: 1 where each is on its own."""
+        progress, recipe, data = self.progress, self.recipe, self.train
         looked_at = self.validation is not None or recipe.verbose
         unread = data.source.on_demand is not None or data.targets.on_demand is not None
         able = hasattr(self._session, "run_passes")
         if not able or looked_at or unread or data.carries or recipe.learning_rate == "invscaling":
             return 1
-        most = [epochs - progress.n_iter, _MOST_AHEAD, _MOST_ROWS_AHEAD // self.n_samples]
+        most = min(epochs - progress.n_iter, _MOST_AHEAD, _MOST_ROWS_AHEAD // self.n_samples)
+        certain = self._certain()
+        if recipe.learning_rate in ("adaptive", "plateau"):  # the rate may change then
+            return min(most, certain)
+        # training may stop before, so no more than have been done
+        return min(most, max(certain, progress.n_iter))
+
+    def _certain(self):
+        """Return how many epochs it takes, whatever their losses, until something is decided.
+
+        Before the last of them, training does not stop, nor does the rate change.
+        """
+        progress, recipe, least = self.progress, self.recipe, np.inf
         if recipe.learning_rate not in SCHEDULES:
-            most.append(recipe.n_iter_no_change + 1 - progress.no_improvement)
+            least = recipe.n_iter_no_change + 1 - progress.no_improvement
         if recipe.learning_rate == "plateau":
-            most.append(recipe.plateau_patience - optimizer.stalled)
-        return min(most)
+            least = min(least, recipe.plateau_patience - progress.optimizer.stalled)
+        return max(least, 1)
 
     def _epochs(self, n, partial):
-        """Train as many epochs as :meth:`_ahead` says; return whether the last one ends training.
+        """Train `n` epochs, planned together; return whether training ends.
 
-        After an interrupt, everything is as if they had been trained one by one.
+        Everything is as if each had been planned on its own, also if training ends before the last
+        one or is interrupted.
         """
-        progress, session = self.progress, self._session
-        self._keep_place()
-        drawn, optimizer, bound = self._drawn, progress.optimizer.copy(), False
+        progress, session, each = self.progress, self._session, -(-self.n_samples // self.batch)
+        optimizer, first = progress.optimizer, progress.n_iter
+        before, place = optimizer.copy(), self._place()
+        bound = stop = False
+        used = 1  # epochs that are begun
         try:
             once, rates, counted = self._plan(n)
+            ends = counted + each * np.arange(1.0, n + 1)
+            learning_rates = optimizer.nominal(self.recipe, ends).tolist()
             self._bind(once.rows, once.bound)
-            bound = True
-            left = session.run_passes(n, self.n_samples, self.batch, rates, counted)
-            self._leave(left, once)
-        except BaseException:
-            left = session.passes_done() if bound else ()
-            if len(left):
-                self._leave(left, once)
-            if len(left) < n:
-                begun = len(left) + 1
-                self._draw_again(drawn + begun)
-                optimizer.rates(self.recipe, begun * -(-self.n_samples // self.batch), begun)
-                progress.optimizer = optimizer
+            bound = True  # to these passes, of which none is done
+            session.plan_passes(n, self.n_samples, self.batch, rates, counted)
+            while not stop and progress.n_iter < first + n:
+                done = progress.n_iter - first
+                used = done + 1
+                session.run_passes(min(n, done + self._certain()))
+                self._count_passes(first, once, learning_rates)
+                used = progress.n_iter - first
+                stop = self._ends(partial)
+        except KeyboardInterrupt:
+            if bound:
+                self._count_passes(first, once, learning_rates)
+                used = min(n, progress.n_iter - first + 1)
             raise
-        self._count_those_left()
-        return self._ends(partial)
+        finally:
+            if used < n:
+                optimizer.go_back(before)
+                optimizer.rates(self.recipe, used * each, used)
+                self._draw_again(place, used)
+        return stop
 
-    def _leave(self, sums, once):
-        """Keep what passes have left, for each the sums that a session returns."""
-        optimizer = self.progress.optimizer
-        self._set_first(once)
-        steps = len(once.rates) // once.passes
-        t = optimizer.t - steps * np.arange(once.passes - 1, -1, -1.0)
-        rates = optimizer.nominal(self.recipe, t)
-        self._left = zip((sums / once.total).tolist(), rates.tolist())
-
-    def _count_those_left(self):
-        for means, rate in self._left:
+    def _count_passes(self, first, once, rates):
+        """Count the passes that are done, epochs after the `first`, if they are not counted yet."""
+        counted = self.progress.n_iter - first
+        sums = self._session.passes_done()[counted:]
+        if len(sums):
+            self._set_first(once)
+        for means, rate in zip((sums / once.total).tolist(), rates[counted:], strict=False):
             self._count(*means, rate)
             self._judge()
 
@@ -412,24 +419,19 @@ class Trainer:
             order[:] = np.arange(self.n_samples) if self._last is None else self._last
             self.random_state.shuffle(order)
             self._last = order
-            self._drawn += 1
         return orders
 
-    def _keep_place(self):
-        """Keep the generator's state, or one that is only so many draws away: asking takes time."""
-        known = self._mark is not None and self._drawn * self.n_samples < _MOST_REDRAWN
-        if self._shuffles and not known:
-            self._mark = self.random_state.get_state(legacy=False), self._last
-            self._drawn = 0
+    def _place(self):
+        """Return where the random orders are."""
+        return self._shuffles and (self.random_state.get_state(legacy=False), self._last)
 
-    def _draw_again(self, n):
-        """Go back to the place that was kept, and draw `n` orders from there."""
+    def _draw_again(self, place, n):
+        """Go back to a place, and draw `n` orders from there."""
         if self._shuffles:
-            state, self._last = self._mark
+            state, self._last = place
             self.random_state.set_state(state)
             for _ in range(n):
                 self._orders(1)
-            self._drawn = n
 
     def _validate(self):
         if self.validation is None:
