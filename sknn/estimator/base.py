@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import cache
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions, make_constraint
@@ -36,7 +37,13 @@ class Estimator(BaseEstimator):
 
     set_params.__doc__ = BaseEstimator.set_params.__doc__
 
+    @classmethod
+    def _get_param_names(cls):
+        return list(_names(cls))
+
     def _validate_params(self):
+        if all(_is_valid(getattr(self, name, _names), *one) for name, one in _valid(type(self))):
+            return
         try:
             super()._validate_params()
         except InvalidParameterError as error:
@@ -85,6 +92,27 @@ def agree(what, found, expected):
     """Raise ValueError if two fitted attributes that belong together do not fit."""
     if found != expected:
         raise ValueError(f"{what} gives {found!r:.200}; the rest of the model needs {expected!r}.")
+
+
+@cache
+def _names(cls):
+    """Return the names of a class's parameters; scikit-learn looks them up in each call."""
+    return super(Estimator, cls)._get_param_names()
+
+
+@cache
+def _valid(cls):
+    """Return what is valid for each parameter of a class: its default value, and constraints."""
+    defaults = {name: one.default for name, one in inspect.signature(cls).parameters.items()}
+    return [
+        (name, (defaults.get(name, _names), _made(constraints)))
+        for name, constraints in cls._parameter_constraints.items()
+        if constraints != "no_validation"
+    ]
+
+
+def _is_valid(value, default, constraints):
+    return value is default or any(one.is_satisfied_by(value) for one in constraints)
 
 
 def _made(constraints, kind=object):
