@@ -117,6 +117,7 @@ class Trainer:
         if recipe.average:
             self._shown = device.upload(self._layout, progress.values)
         self._last = self._session = self._first = None
+        self._place, self._drawn = None, 0  # where random orders were, and how many since then
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
 
@@ -286,8 +287,8 @@ class Trainer:
         """
         progress, session, each = self.progress, self._session, -(-self.n_samples // self.batch)
         optimizer, first = progress.optimizer, progress.n_iter
-        before, place = optimizer.copy(), self._place()
-        bound = stop = False
+        self._keep_place()
+        before, drawn, bound, stop = optimizer.copy(), self._drawn, False, False
         used = 1  # epochs that are begun
         try:
             once, rates, counted = self._plan(n)
@@ -312,7 +313,7 @@ class Trainer:
             if used < n:
                 optimizer.go_back(before)
                 optimizer.rates(self.recipe, used * each, used)
-                self._draw_again(place, used)
+                self._draw_again(drawn + used)
         return stop
 
     def _count_passes(self, first, once, rates):
@@ -339,7 +340,8 @@ class Trainer:
     def _judge(self):
         """Do what depends on how good the last epoch was."""
         self._count_improvement()
-        self.progress.optimizer.epoch_ends(self.recipe, self.progress.t, self._to_lower())
+        if self.recipe.learning_rate != "constant":
+            self.progress.optimizer.epoch_ends(self.recipe, self.progress.t, self._to_lower())
 
     def _ends(self, partial, stop=False):
         """Return whether training ends after the last epoch; `stop`: a callback said so."""
@@ -419,17 +421,21 @@ class Trainer:
             order[:] = np.arange(self.n_samples) if self._last is None else self._last
             self.random_state.shuffle(order)
             self._last = order
+            self._drawn += 1
         return orders
 
-    def _place(self):
-        """Return where the random orders are."""
-        return self._shuffles and (self.random_state.get_state(legacy=False), self._last)
+    def _keep_place(self):
+        """Keep the generator's state, or one a few draws earlier: to ask for it takes its time."""
+        rows = self._drawn * self.n_samples
+        if self._shuffles and (self._place is None or rows > _MOST_ROWS_AHEAD):
+            self._place, self._drawn = (self.random_state.get_state(legacy=False), self._last), 0
 
-    def _draw_again(self, place, n):
-        """Go back to a place, and draw `n` orders from there."""
+    def _draw_again(self, n):
+        """Go back to the place that was kept, and draw `n` orders from there."""
         if self._shuffles:
-            state, self._last = place
+            state, self._last = self._place
             self.random_state.set_state(state)
+            self._drawn = 0
             for _ in range(n):
                 self._orders(1)
 
