@@ -42,7 +42,13 @@ class Estimator(BaseEstimator):
         return list(_names(cls))
 
     def _validate_params(self):
-        if all(_is_valid(getattr(self, name, _names), *one) for name, one in _valid(type(self))):
+        # a default is known to be valid, and most values are: scikit-learn looks at all of them
+        unsure = (
+            (getattr(self, name, None), constraints)
+            for name, default, constraints in _valid(type(self))
+            if getattr(self, name, None) is not default
+        )
+        if all(_is_valid(*one) for one in unsure):
             return
         try:
             super()._validate_params()
@@ -102,17 +108,18 @@ def _names(cls):
 
 @cache
 def _valid(cls):
-    """Return what is valid for each parameter of a class: its default value, and constraints."""
-    defaults = {name: one.default for name, one in inspect.signature(cls).parameters.items()}
-    return [
-        (name, (defaults.get(name, _names), _made(constraints)))
-        for name, constraints in cls._parameter_constraints.items()
-        if constraints != "no_validation"
-    ]
+    """Return the names of a class's parameters, with their defaults if valid, and constraints."""
+    found, signature = [], inspect.signature(cls).parameters
+    for name, constraints in cls._parameter_constraints.items():
+        if constraints == "no_validation" or name not in signature:
+            continue
+        default, made = signature[name].default, _made(constraints)
+        found.append((name, default if _is_valid(default, made) else _valid, made))
+    return found
 
 
-def _is_valid(value, default, constraints):
-    return value is default or any(one.is_satisfied_by(value) for one in constraints)
+def _is_valid(value, constraints):
+    return any(one.is_satisfied_by(value) for one in constraints)
 
 
 def _made(constraints, kind=object):
