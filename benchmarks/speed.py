@@ -3,7 +3,7 @@
 from functools import partial
 
 import numpy as np
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from . import kernels
 from .peers import as_fractions, digits_like, estimator, mnist, torch, torch_fit, torch_predict
 from .table import Row, Task
-from .timing import Side, ratios, with_best_blas_threads
+from .timing import Side, ratios, seconds, with_best_blas_threads
 
 POINT = "dense-speed"
 
@@ -40,6 +40,7 @@ def tasks():
     name = "fit {}-{}-{}, batch {} (MNIST)".format(*MNIST_NETWORK)
     yield Task(POINT, name, partial(_fit, name, MNIST_NETWORK, _mnist_data))
     for name, run in [
+        ("fit iris, 4-100-3, 200 epochs of a step", _fit_iris),
         ("grid search, 24 candidates", _grid_search),
         ("predict 10,000 rows, 784-512-10", _predict_many),
         ("predict one row, 64-100-10", _predict_one),
@@ -89,6 +90,26 @@ def _fit(name, network, make_data, settings):
         fit("PyTorch", 1)()
         sides["PyTorch"] = Side(fit("PyTorch", epochs))
     return _rows(name, ratios(sides, settings.repeats), targets)
+
+
+def _fit_iris(name, settings):
+    """Compare fits of many epochs of one step, and time an epoch by the difference of two fits."""
+    X, y = load_iris(return_X_y=True)
+
+    def fit(peer, epochs):
+        return lambda: estimator(peer, (100,), "auto", epochs).fit(X, y)
+
+    epochs, loops = (5, 1) if settings.quick else (200, 3)
+    short, long = (Side(fit("sknn", n)) for n in (epochs, 3 * epochs))
+    short.run()
+    trial, run = (fit("scikit-learn", n) for n in (5, epochs))
+    sides = {"sknn": short, "scikit-learn": with_best_blas_threads(trial, run)}
+    yield from _rows(name, ratios(sides, 3 * settings.repeats, loops), {"scikit-learn": 12})
+    least, most = (
+        min(seconds(side, loops) for _ in range(3 * settings.repeats)) for side in (short, long)
+    )
+    epoch = 1e6 * (most - least) / (2 * epochs)
+    yield Row(POINT, f"{name}: an epoch", "", epoch, 20, " us", at_least=False)
 
 
 def _grid_search(name, settings):

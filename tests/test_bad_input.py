@@ -722,7 +722,7 @@ AT_ANY_LINE = textwrap.dedent(
     warnings.simplefilter("ignore")
     X = np.random.RandomState(0).normal(size=(1000, 100)).astype("float32")
     files = session.__file__, team.__file__
-    names = "Session.run", "Session._call", "Session._call.<locals>.<lambda>", "Team.run"
+    names = "Session.run_passes", "Session._call", "Session._call.<locals>.<lambda>", "Team.run"
     at = seen = 0
 
     def in_function(frame, event, arg):

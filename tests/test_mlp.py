@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import joblib
 import numpy as np
@@ -22,13 +23,16 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, check_cv, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, scale
-from sklearn.utils import get_tags
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder, StandardScaler, scale
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.class_weight import compute_sample_weight
 from test_operations import without_avx512
 
 from sknn import MLPNet, MLPNetClassifier, MLPNetRegressor
+from sknn.estimator.net import generator
+from sknn.estimator.tasks import Classification
 from sknn.layers import Activation
+from sknn.tape.losses import Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -1227,3 +1231,77 @@ def test_n_jobs_is_honoured_above_the_number_of_cores():
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == 7 + 1  # the caller waits for them
+
+
+# --- what scikit-learn does, without its detours
+
+
+LABELS = {
+    "int": [3, 1, 7, 3, 1, 7, 7, 3],
+    "two": [5, -1, -1, 5],
+    "bool": [True, False, True, False],
+    "int8": np.array([1, 2, 3, 1, 2, 3, 1, 2], np.int8),
+    "one class": [4, 4, 4],
+    "many classes": list(range(30)) + list(range(20)),
+    "float": [1.0, 2.0, 1.0, 3.0, 3.0, 2.0],
+    "str": ["b", "a", "b", "a"],
+    "indicators": [[1, 0, 1], [0, 0, 1]],
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_are_learnt_and_encoded_as_by_scikit_learn(name):
+    y = np.array(LABELS[name])
+    task = Classification()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of many classes
+        task.learn(y, False, False)
+    expected = LabelBinarizer().fit(y)
+    found = vars(task.binarizer)
+    assert found.keys() == vars(expected).keys()
+    for key, value in vars(expected).items():
+        np.testing.assert_array_equal(found[key], value)
+        assert np.asarray(found[key]).dtype == np.asarray(value).dtype
+    outputs = task.count_outputs(None, y)
+    columns = task.encode(y, Loss("squared_error", "logistic"), outputs)
+    np.testing.assert_array_equal(columns, expected.transform(y).astype(bool))
+    assert columns.dtype == bool
+    if y.ndim == 1 and outputs > 2:
+        numbers = task.encode(y, Loss("log_loss", "softmax"), outputs)
+        np.testing.assert_array_equal(numbers, LabelEncoder().fit(y).transform(y))
+        with pytest.raises(ValueError, match="unseen labels"):
+            other = np.array(["z"]) if name == "str" else np.array([99], y.dtype)
+            task.encode(other, Loss("log_loss", "softmax"), outputs)
+
+
+def test_many_classes_are_a_warning():
+    y = np.array(LABELS["many classes"])
+    with pytest.warns(UserWarning, match="greater than 50%"):
+        Classification().learn(y, False, False)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_the_score_is_scikit_learns_accuracy(name):
+    y = np.array(LABELS[name])
+    other, weights = y[::-1].copy(), np.arange(len(y))
+    for more in ({}, {"sample_weight": weights}):
+        assert Classification.metric(y, other, **more) == accuracy_score(y, other, **more)
+    assert Classification.metric(list(y), other) == accuracy_score(y, other)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        Classification.metric(y, other[1:])
+
+
+@pytest.mark.parametrize("seed", [0, 7, np.int64(2**32 - 1), True, np.random.RandomState(5)])
+def test_generators_are_those_of_scikit_learn(seed):
+    found = generator(seed)
+    if isinstance(seed, np.random.RandomState):
+        assert found is seed
+        return
+    expected = check_random_state(seed)
+    np.testing.assert_equal(found.get_state(legacy=False), expected.get_state(legacy=False))
+    found.normal()
+    copied = pickle.loads(pickle.dumps(found))
+    np.testing.assert_equal(copied.get_state(legacy=False), found.get_state(legacy=False))
+    for wrong in (-1, 2**32):
+        with pytest.raises(ValueError, match="Seed must be between"):
+            generator(wrong)

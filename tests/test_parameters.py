@@ -11,9 +11,10 @@ import subprocess
 import sys
 from typing import Literal, get_args
 
+import numpy as np
 import pytest
-from sklearn.base import clone
-from sklearn.utils._param_validation import Options
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils._param_validation import InvalidParameterError, Options
 from test_pickles import data_for, estimators
 
 import sknn
@@ -55,6 +56,25 @@ def signatures():
 
 def test_signatures_and_what_is_valid_stay():
     assert signatures() == FILE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(USUAL))
+def test_parameters_are_validated_as_by_scikit_learn(name):
+    cls = getattr(sknn, name)
+    names = BaseEstimator._get_param_names.__func__(cls)
+    assert cls._get_param_names() == names
+    given = inspect.signature(cls).parameters
+    for name in names:
+        for value in (object(), given[name].default, -1, 0.5, True, None, "no such", [], np.nan):
+            errors = []
+            for validate in (cls._validate_params, BaseEstimator._validate_params):
+                some = cls(**{name: value})
+                try:
+                    validate(some)
+                    errors.append(None)
+                except InvalidParameterError as error:
+                    errors.append(str(error)[:40])
+            assert errors[0] == errors[1]
 
 
 @pytest.mark.parametrize("name", sorted(USUAL))

@@ -54,7 +54,7 @@ def pretrain(recipe, epochs, network, noise, values, random_state, dtype, X, wan
         progress = Progress([values[k] for k in own])
         seed = random_state.randint(2**31)
         trainer = Trainer(recipe, stage, dtype, progress, data, None, None, random_state, seed)
-        trainer.fit(epochs, True, lambda: lambda: False)
+        trainer.fit(epochs, True)
         for k, value in zip(own, progress.values, strict=True):
             values[k] = value
         curves.append(progress.loss_curve)

@@ -7,7 +7,8 @@ in ``sknn.engine.devices``. Of the objects that a device creates, the engine use
 program
     ``layout`` (of its parameters), ``width``, ``n_states``, ``rows_within(n_bytes, least)``.
 session
-    A context manager; ``bind``, ``run``, ``pack``, ``data_loss``, ``divergence``.
+    A context manager; ``bind``, ``run``, ``pack``, ``data_loss``, ``divergence``, ``first_loss``.
+    If it has ``run_passes`` and ``passes_done``, the engine trains several epochs at a time.
 packed parameters
     One array of the device. A part of it, ``packed[start:]`` or ``states[i]``, is one too.
 

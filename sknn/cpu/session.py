@@ -118,7 +118,7 @@ class Session:
         self._losses = np.zeros(2 * blocks)
         self._divergences = np.zeros(2 * blocks)
         self._sums = np.zeros(4 * max(1, program.n_sums))
-        self._result = np.zeros(3)
+        self._results = np.zeros((1, 3))  # a row for each pass
         # One row per thread, on cache lines of its own: each thread has its own place in the batch.
         self._frames = aligned(threads * 512).view(np.int64).reshape(threads, 64)
         self._frame = np.zeros(f.N_FIELDS, np.int64)
@@ -133,7 +133,7 @@ class Session:
             header.SYNC: self._sync, header.PHASES: program.phases, header.TASKS: program.tasks,
             header.ADDRESSES: program.addresses, header.OPERATIONS: program.operands,
             header.STEP_LOSSES: self._losses, header.STEP_DIVERGENCES: self._divergences,
-            header.STEP_SUMS: self._sums, header.RESULT: self._result,
+            header.STEP_SUMS: self._sums, header.RESULT: self._results,
         }.items():  # fmt: skip
             self._header[field] = address_of(array)
         for field, value in {
@@ -148,6 +148,7 @@ class Session:
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
         self._bound, self._positions, self._own, self._unread = {}, 0, None, None
+        self._planned = None
         self.data_loss = self.divergence = self.first_loss = 0.0
 
     def __enter__(self):
@@ -206,6 +207,7 @@ class Session:
         """
         frame, needs = self._frame, self.program.needs
         bound = self._bound if self._unread is None else {}  # else addresses are those of a window
+        self._planned, self._header[header.DONE] = None, 0
         self._bound, self._positions, self._unread = {}, 0, None  # if a check fails
         if parameters is not bound.get("parameters", self):
             needs.check_parameters(parameters)
@@ -281,36 +283,81 @@ class Session:
         prediction releases it, so that other threads get their turn.
         """
         wall.check_run(total, batch, self._positions, self.most_rows)
-        steps, alone = -(-total // batch), rates is None and not self.program.keeps_blocks
+        alone = rates is None and not self.program.keeps_blocks
         if rates is None:
-            rates = _ONES if steps == 1 else np.ones((steps, 2))
-        if rates is not _ONES or self.program.needs.rates > 2:
-            self.program.needs.check_rates(rates, steps)
-        self._header[header.BATCH], self._header[header.TOTAL] = batch, total
-        self._header[header.COUNTED] = counted
-        self._header[header.STEP_RATES] = _ONES_ADDRESS if rates is _ONES else address_of(rates)
-        self._header[header.RATE_COLUMNS] = rates.shape[1]
-        self._header[header.STRAY] = 0
-        self._frame[f.ACCUMULATE] = accumulate
-        self._result[:] = 0.0
+            rates = _ONES if total <= batch else np.ones((-(-total // batch), 2))
+        steps = self._prepare(1, total, batch, rates, counted, accumulate)
         if self._unread is None:
             self._steps(0, steps, batch, total, again)
         else:
             self._read_and_run(steps, batch, total, alone)
-        _, self.data_loss, self.divergence = self._result
-        return self._result[0]
+        loss, self.data_loss, self.divergence = self._results[0]
+        return loss
+
+    def plan_passes(self, passes, total, batch, rates, counted):
+        """Prepare several passes over data that is not read on demand, one after the other.
+
+        All that is bound by position has `total` rows for each pass, and `rates` has a row for each
+        of all steps. Everything is as if :meth:`run` was called for each pass.
+        """
+        if self._unread is not None:
+            raise ValueError("Several passes are for data in memory.")
+        wall.check_run(passes * total, batch, self._positions, self.most_rows)
+        self._prepare(passes, total, batch, rates, counted)
+        self._planned = passes, total, batch, rates
+
+    def run_passes(self, last):
+        """Run the planned passes that are not done yet, before the one numbered `last`."""
+        if self._planned is None or last > self._planned[0]:
+            raise ValueError("There is no plan of so many passes.")
+        head, (_, total, batch, _) = self._header, self._planned
+        self._steps(int(head[header.DONE]), last * int(head[header.PASS_STEPS]), batch, total, True)
+
+    def passes_done(self):
+        """Return the sums of those that are done.
+
+        One row each: of losses, as :meth:`run` returns it, `data_loss` and `divergence`.
+        """
+        done, each = self._header[header.DONE], self._header[header.PASS_STEPS]
+        return self._results[: done // max(each, 1)]
+
+    def _prepare(self, passes, total, batch, rates, counted, accumulate=False):
+        """Check and set what to run; return the number of steps."""
+        head, each = self._header, -(-total // batch)
+        steps = passes * each
+        if rates is not _ONES or self.program.needs.rates > 2:
+            self.program.needs.check_rates(rates, steps)
+        head[header.BATCH], head[header.TOTAL], head[header.COUNTED] = batch, total, counted
+        head[header.STEP_RATES] = _ONES_ADDRESS if rates is _ONES else address_of(rates)
+        head[header.RATE_COLUMNS] = rates.shape[1]
+        self._planned = None
+        head[header.PASS_STEPS], head[header.DONE], head[header.STRAY] = each, 0, 0
+        self._frame[f.ACCUMULATE] = accumulate
+        if len(self._results) < passes:
+            self._results = np.zeros((passes, 3))
+            head[header.RESULT] = address_of(self._results)
+        self._results[:passes] = 0.0
+        return steps
 
     def _steps(self, step, steps, batch, total, again):
         """Run the steps from `step` to before `steps`."""
+        each = int(self._header[header.PASS_STEPS])
+
+        def place(step):
+            """Return how many rows all steps before this one have."""
+            return step // each * total + min(step % each * batch, total)
+
         while step < steps:
             last = min(steps, step + self._steps_per_call)
             self._header[header.FIRST], self._header[header.LAST] = step, last
             self._frames[:, : f.N_FIELDS] = self._frame
             start = time.perf_counter()
-            self._call(min(last * batch, total) - step * batch, again)
+            try:
+                self._call(place(last) - place(step), again)
+            finally:
+                if step == 0:  # one step at a time, until it is known how long a step takes
+                    self.first_loss = float(self._results[0, 0])
             seconds = time.perf_counter() - start
-            if step == 0:  # one step at a time, until it is known how long a step takes
-                self.first_loss = float(self._result[0])
             if self._header[header.STRAY]:
                 raise ValueError("The index of a row to read is out of bounds.")
             if seconds < 0.05 and last - step == self._steps_per_call:
@@ -347,8 +394,9 @@ class Session:
 
     def _part_of_step(self, i, part, batch, total):
         """Run the `i`-th part of all steps; sum losses in the same order as in whole steps."""
-        head, result, rows = self._header, self._result.copy(), min(part, total - i * part)
+        head, result, rows = self._header, self._results[0].copy(), min(part, total - i * part)
         head[header.BATCH], head[header.FIRST], head[header.LAST] = part, i, i + 1
+        head[header.PASS_STEPS] = i + 1
         self._frames[:, : f.N_FIELDS] = self._frame
         self._call(rows, False)
         blocks = -(-rows // self.program.width)
@@ -359,7 +407,7 @@ class Session:
             self._sum_of_step += loss
         if (i + 1) * part % batch == 0 or (i + 1) * part >= total:
             result[:2] += self._sum_of_step
-        self._result[:2] = result[:2]
+        self._results[0, :2] = result[:2]
 
     def _call(self, rows, again):
         """Run the steps in the header, with so many rows in total."""

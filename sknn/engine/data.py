@@ -10,7 +10,7 @@ from .warn import warn
 
 @dataclass
 class Pass:
-    """One pass over data.
+    """One pass over data, or several, one after the other.
 
     Attributes
     ----------
@@ -20,21 +20,25 @@ class Pass:
         For each step: 1 / (sum of the batch's weights), and the factor of its loss in the sum over
         steps (both 0 if all weights are zero).
     counts : ndarray of shape (n_steps,)
-        For each step: the number of losses. The reported loss is the sum over steps divided by the
-        total of these counts.
+        For each step: the number of losses. The reported loss is the sum over the steps of a pass
+        divided by the total of these counts.
     bound : dict of str to object
         Further arguments of :meth:`Session.bind`: `lengths`, `resets` and `carry`, by position in
         `rows`.
+    passes : int
+        The number of passes, which have the same number of steps.
     """
 
     rows: np.ndarray
     rates: np.ndarray
     counts: np.ndarray
     bound: dict = field(default_factory=dict)
+    passes: int = 1
 
     @property
     def total(self):
-        return int(self.counts.sum())
+        """Number of losses in a pass."""
+        return int(self.counts.sum()) // self.passes
 
 
 @dataclass
@@ -91,11 +95,17 @@ class Data:
     def once(self, batch, order=None):
         """Return one Pass over the rows, `batch` rows per step.
 
-        `order` is a permutation of the rows; None keeps their order.
+        `order` is a permutation of the rows, or an array of one for each pass; None keeps the
+        order of the rows.
         """
-        rows = self.rows if order is None else self.rows[order]
-        starts = np.arange(0, len(rows), batch)
-        counts = np.minimum(batch, len(rows) - starts)
+        rows = self.rows if order is None else self.rows[order].ravel()
+        passes = 1 if order is None or order.ndim == 1 else len(order)
+        n = len(rows) // passes
+        starts = np.arange(0, n, batch)
+        counts = np.minimum(batch, n - starts)
+        if passes > 1:
+            starts = (np.arange(0, len(rows), n)[:, None] + starts).ravel()
+            counts = np.tile(counts, passes)
         if self.steps is not None:
             counts = np.add.reduceat(self.steps[rows], starts)
         sums = counts
@@ -104,7 +114,7 @@ class Data:
         # a batch with zero total weight has no effect
         rates = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums > 0)
         bound = {} if self.lengths is None else {"lengths": self.lengths[rows]}
-        return Pass(rows, np.column_stack([rates, rates * counts]), counts, bound)
+        return Pass(rows, np.column_stack([rates, rates * counts]), counts, bound, passes)
 
     def evaluate(self, weights, n_jobs):
         """Return the mean loss for a network's weights, and the outputs."""

@@ -183,18 +183,23 @@ class Optimizer:
         shapes = [[a.shape for a in arrays] for arrays in (self.states[0], values)]
         return self.solver == recipe.solver and shapes[0] == shapes[1]
 
-    def rates(self, recipe, n_steps):
+    def rates(self, recipe, n_steps, passes=1):
         """Return the values that the update needs in each of the next steps, and count them.
 
-        Three columns for the rule, computed in float64 as in scikit-learn and PyTorch; with
-        averaging, one more for that.
+        `passes` is how many equal passes over the data they are. Three columns for the rule,
+        computed in float64 as in scikit-learn and PyTorch; with averaging, one more for that.
         """
         t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
         self.t += n_steps
-        columns = self._rule_rates(recipe, t)
+        columns = self._rule_rates(recipe, t, passes)
         if not recipe.average:
             return columns
         return np.column_stack([columns, _shares(recipe.average, t)])
+
+    def go_back(self, earlier):
+        """Take back the steps that have been counted since an earlier copy was made."""
+        for name in ("t", "rate", "learning_rate", "_momentum_product"):
+            setattr(self, name, getattr(earlier, name))
 
     def _scheduled(self, recipe, t):
         """Return the rates that a schedule over all steps has at the steps `t`."""
@@ -203,16 +208,16 @@ class Optimizer:
         step = np.maximum(t - 1, 0)
         return recipe.learning_rate_init * schedule(step, self.planned, warmup)
 
-    def _nominal(self, recipe, t):
+    def nominal(self, recipe, t):
         """Return the learning rates at the steps `t`, before corrections by the rule."""
         if recipe.learning_rate in SCHEDULES:
             return self._scheduled(recipe, t)
         rate = recipe.learning_rate_init if self.solver in _CORRECTED else self.learning_rate
         return np.full(len(t), rate * (self.lowered if recipe.learning_rate == "plateau" else 1.0))
 
-    def _rule_rates(self, recipe, t):
+    def _rule_rates(self, recipe, t, passes):
         columns, last = np.zeros((len(t), _RATES)), self.rate
-        columns[:, 0] = rate = self._nominal(recipe, t)
+        columns[:, 0] = rate = self.nominal(recipe, t)
         self.rate = float(rate[-1])
         if self.solver == "sgd":
             # Velocities include the rate of their step. They are rescaled when it changes, which
@@ -235,8 +240,12 @@ class Optimizer:
             momentum, following = (
                 recipe.beta_1 * (1 - 0.5 * 0.96 ** (s * 0.004)) for s in (t, t + 1)
             )
-            product = self._momentum_product * np.cumprod(momentum)
-            self._momentum_product = float(product[-1])
+            # by pass, so that bits do not depend on how many are asked for at once
+            product = np.cumprod(momentum.reshape(passes, -1), axis=1)
+            for one in product:
+                one *= self._momentum_product
+                self._momentum_product = float(one[-1])
+            product = product.ravel()
             columns[:, 0] = rate * (1 - momentum) / (1 - product)
             columns[:, 1] = rate * following / (1 - product * following)
             columns[:, 2] = 1 / np.sqrt(second)

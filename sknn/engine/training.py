@@ -16,6 +16,9 @@ from .optimizers import SCHEDULES, Optimizer, make_solver
 from .warn import warn
 from .weights import Weights
 
+#: The most epochs that are planned at a time, and rows of theirs.
+_MOST_AHEAD, _MOST_ROWS_AHEAD = 256, 2**16
+
 
 def noise_seed(random_state):
     """Return a seed derived from the random state without drawing from it."""
@@ -114,6 +117,7 @@ class Trainer:
         if recipe.average:
             self._shown = device.upload(self._layout, progress.values)
         self._last = self._session = self._first = None
+        self._place, self._drawn = None, 0  # where random orders were, and how many since then
         self.interrupted = False
         self._best = self._copies() if recipe.early_stopping else None
 
@@ -129,11 +133,12 @@ class Trainer:
         """Return a session for the steps of a fit, as a context manager."""
         return self._device.session(self.program, self.batch, self._threads)
 
-    def fit(self, epochs, partial, on_epoch):
+    def fit(self, epochs, partial, on_epoch=None):
         """Train for at most `epochs` epochs.
 
         `on_epoch` is called at the start of an epoch and returns a function to call at its end,
-        which returns whether to stop.
+        which returns whether to stop. None: nobody looks, and several epochs may be planned and run
+        at a time.
 
         An interrupt ends training with a warning and leaves the weights of the last complete step.
         A second interrupt soon after is raised.
@@ -155,7 +160,11 @@ class Trainer:
             with self._open() as self._session:
                 stop = progress.n_iter > 0 and self._ends(partial)
                 while not stop and progress.n_iter < epochs:
-                    stop = self._epoch(partial, on_epoch)
+                    ahead = self._ahead(epochs) if on_epoch is None else 1
+                    if ahead > 1:
+                        stop = self._epochs(ahead, partial)
+                    else:
+                        stop = self._epoch(partial, on_epoch)
         except KeyboardInterrupt as interrupt:
             self.interrupted = True
             interrupts.take(interrupt)
@@ -233,20 +242,106 @@ class Trainer:
 
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
-        progress, recipe = self.progress, self.recipe
-        finish = on_epoch()
-        progress.loss = self._pass()
-        progress.n_iter += 1
-        progress.t += self.n_samples
-        progress.loss_curve.append(progress.loss)
-        progress.learning_rate_curve.append(progress.optimizer.rate)
-        if recipe.verbose:
+        progress = self.progress
+        finish = None if on_epoch is None else on_epoch()
+        self._count(*self._pass())
+        if self.recipe.verbose:
             print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
         self._show()
         self._validate()
+        self._judge()
+        return self._ends(partial, finish is not None and bool(finish()))
+
+    def _ahead(self, epochs):
+        """Return how many epochs to plan, if nobody looks at them: 1 where each is on its own."""
+        progress, recipe, data = self.progress, self.recipe, self.train
+        looked_at = self.validation is not None or recipe.verbose
+        unread = data.source.on_demand is not None or data.targets.on_demand is not None
+        able = hasattr(self._session, "run_passes")
+        if not able or looked_at or unread or data.carries or recipe.learning_rate == "invscaling":
+            return 1
+        most = min(epochs - progress.n_iter, _MOST_AHEAD, _MOST_ROWS_AHEAD // self.n_samples)
+        certain = self._certain()
+        if recipe.learning_rate in ("adaptive", "plateau"):  # the rate may change then
+            return min(most, certain)
+        # training may stop before, so no more than have been done
+        return min(most, max(certain, progress.n_iter))
+
+    def _certain(self):
+        """Return how many epochs it takes, whatever their losses, until something is decided.
+
+        Before the last of them, training does not stop, nor does the rate change.
+        """
+        progress, recipe, least = self.progress, self.recipe, np.inf
+        if recipe.learning_rate not in SCHEDULES:
+            least = recipe.n_iter_no_change + 1 - progress.no_improvement
+        if recipe.learning_rate == "plateau":
+            least = min(least, recipe.plateau_patience - progress.optimizer.stalled)
+        return max(least, 1)
+
+    def _epochs(self, n, partial):
+        """Train `n` epochs, planned together; return whether training ends.
+
+        Everything is as if each had been planned on its own, also if training ends before the last
+        one or is interrupted.
+        """
+        progress, session, each = self.progress, self._session, -(-self.n_samples // self.batch)
+        optimizer, first = progress.optimizer, progress.n_iter
+        self._keep_place()
+        before, drawn, bound, stop = optimizer.copy(), self._drawn, False, False
+        used = 1  # epochs that are begun
+        try:
+            once, rates, counted = self._plan(n)
+            ends = counted + each * np.arange(1.0, n + 1)
+            learning_rates = optimizer.nominal(self.recipe, ends).tolist()
+            self._bind(once.rows, once.bound)
+            bound = True  # to these passes, of which none is done
+            session.plan_passes(n, self.n_samples, self.batch, rates, counted)
+            while not stop and progress.n_iter < first + n:
+                done = progress.n_iter - first
+                used = done + 1
+                session.run_passes(min(n, done + self._certain()))
+                self._count_passes(first, once, learning_rates)
+                used = progress.n_iter - first
+                stop = self._ends(partial)
+        except KeyboardInterrupt:
+            if bound:
+                self._count_passes(first, once, learning_rates)
+                used = min(n, progress.n_iter - first + 1)
+            raise
+        finally:
+            if used < n:
+                optimizer.go_back(before)
+                optimizer.rates(self.recipe, used * each, used)
+                self._draw_again(drawn + used)
+        return stop
+
+    def _count_passes(self, first, once, rates):
+        """Count the passes that are done, epochs after the `first`, if they are not counted yet."""
+        counted = self.progress.n_iter - first
+        sums = self._session.passes_done()[counted:]
+        if len(sums):
+            self._set_first(once)
+        for means, rate in zip((sums / once.total).tolist(), rates[counted:], strict=False):
+            self._count(*means, rate)
+            self._judge()
+
+    def _count(self, loss, data_loss, divergence, rate):
+        """Count an epoch, given the means of its losses and the rate of its last step."""
+        progress = self.progress
+        progress.loss = loss
+        progress.n_iter += 1
+        progress.t += self.n_samples
+        progress.loss_curve.append(loss)
+        progress.data_loss_curve.append(data_loss)
+        progress.divergence_curve.append(divergence)
+        progress.learning_rate_curve.append(rate)
+
+    def _judge(self):
+        """Do what depends on how good the last epoch was."""
         self._count_improvement()
-        progress.optimizer.epoch_ends(recipe, progress.t, self._to_lower())
-        return self._ends(partial, bool(finish()))
+        if self.recipe.learning_rate != "constant":
+            self.progress.optimizer.epoch_ends(self.recipe, self.progress.t, self._to_lower())
 
     def _ends(self, partial, stop=False):
         """Return whether training ends after the last epoch; `stop`: a callback said so."""
@@ -271,37 +366,78 @@ class Trainer:
         return stop
 
     def _pass(self):
-        """Make one pass over the training data; return the mean loss."""
-        shuffled = not self.train.carries and self.recipe.shuffle
-        once = self.train.once(self.batch, self._order() if shuffled else None)
-        optimizer = self.progress.optimizer
-        counted = optimizer.t
-        rates = np.hstack([once.rates, optimizer.rates(self.recipe, len(once.rates))])
-        loss = float(self._run(once.rows, rates, counted, once.bound)) / once.total
-        session, progress = self._session, self.progress
-        if progress.first_loss is None:
-            progress.first_loss = self._first / float(once.counts[0])
-        progress.data_loss_curve.append(float(session.data_loss) / once.total)
-        progress.divergence_curve.append(float(session.divergence) / once.total)
-        return loss
+        """Make one pass over the training data; return what :meth:`_count` is given."""
+        once, rates, counted = self._plan(1)
+        loss = self._run(once.rows, rates, counted, once.bound)
+        self._set_first(once)
+        session, total = self._session, once.total
+        sums = loss, session.data_loss, session.divergence
+        return (*(float(one) / total for one in sums), self.progress.optimizer.rate)
 
-    def _run(self, rows, rates, counted, bound):
-        """Train on `rows`, after `counted` steps; return the session's sum of losses."""
+    def _plan(self, n):
+        """Return the next `n` passes over the data, the rates of their steps, and of steps so far.
+
+        They are counted as if they were done.
+        """
+        optimizer = self.progress.optimizer
+        once, counted = self.train.once(self.batch, self._orders(n)), optimizer.t
+        rates = optimizer.rates(self.recipe, len(once.rates), n)
+        return once, np.hstack([once.rates, rates]), counted
+
+    def _bind(self, rows, bound):
         self._session.bind(
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
             states=self._states, seed=self.seed, **bound,
         )  # fmt: skip
+
+    def _run(self, rows, rates, counted, bound):
+        """Train on `rows`, after `counted` steps; return the session's sum of losses."""
+        self._bind(rows, bound)
         loss = self._session.run(len(rows), self.batch, rates, counted)
         if self._first is None:
             self._first = self._session.first_loss
         return loss
 
-    def _order(self):
-        # Same random draws as scikit-learn's `shuffle` of the last order, without its checks.
-        order = np.arange(self.n_samples)
-        self.random_state.shuffle(order)
-        self._last = order if self._last is None else self._last[order]
-        return self._last
+    def _set_first(self, once):
+        """Set the loss of the first step, once there was one."""
+        if self.progress.first_loss is None:
+            first = self._session.first_loss if self._first is None else self._first
+            self.progress.first_loss = first / float(once.counts[0])
+
+    # --- the order of the rows
+
+    @property
+    def _shuffles(self):
+        return self.recipe.shuffle and not self.train.carries
+
+    def _orders(self, n):
+        """Return the orders of the rows in the next `n` epochs, or None: in one, as they are."""
+        if not self._shuffles:
+            order = np.arange(self.n_samples)
+            return None if n == 1 else np.broadcast_to(order, (n, self.n_samples))
+        orders = np.empty((n, self.n_samples), np.intp)
+        for order in orders:
+            # Same random draws as scikit-learn's `shuffle` of the last order, without its checks.
+            order[:] = np.arange(self.n_samples) if self._last is None else self._last
+            self.random_state.shuffle(order)
+            self._last = order
+            self._drawn += 1
+        return orders
+
+    def _keep_place(self):
+        """Keep the generator's state, or one a few draws earlier: to ask for it takes its time."""
+        rows = self._drawn * self.n_samples
+        if self._shuffles and (self._place is None or rows > _MOST_ROWS_AHEAD):
+            self._place, self._drawn = (self.random_state.get_state(legacy=False), self._last), 0
+
+    def _draw_again(self, n):
+        """Go back to the place that was kept, and draw `n` orders from there."""
+        if self._shuffles:
+            state, self._last = self._place
+            self.random_state.set_state(state)
+            self._drawn = 0
+            for _ in range(n):
+                self._orders(1)
 
     def _validate(self):
         if self.validation is None:

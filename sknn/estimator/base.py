@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import cache
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions, make_constraint
@@ -36,7 +37,19 @@ class Estimator(BaseEstimator):
 
     set_params.__doc__ = BaseEstimator.set_params.__doc__
 
+    @classmethod
+    def _get_param_names(cls):
+        return list(_names(cls))
+
     def _validate_params(self):
+        # a default is known to be valid, and most values are: scikit-learn looks at all of them
+        unsure = (
+            (getattr(self, name, None), constraints)
+            for name, default, constraints in _valid(type(self))
+            if getattr(self, name, None) is not default
+        )
+        if all(_is_valid(*one) for one in unsure):
+            return
         try:
             super()._validate_params()
         except InvalidParameterError as error:
@@ -85,6 +98,28 @@ def agree(what, found, expected):
     """Raise ValueError if two fitted attributes that belong together do not fit."""
     if found != expected:
         raise ValueError(f"{what} gives {found!r:.200}; the rest of the model needs {expected!r}.")
+
+
+@cache
+def _names(cls):
+    """Return the names of a class's parameters; scikit-learn looks them up in each call."""
+    return super(Estimator, cls)._get_param_names()
+
+
+@cache
+def _valid(cls):
+    """Return the names of a class's parameters, with their defaults if valid, and constraints."""
+    found, signature = [], inspect.signature(cls).parameters
+    for name, constraints in cls._parameter_constraints.items():
+        if constraints == "no_validation" or name not in signature:
+            continue
+        default, made = signature[name].default, _made(constraints)
+        found.append((name, default if _is_valid(default, made) else _valid, made))
+    return found
+
+
+def _is_valid(value, constraints):
+    return any(one.is_satisfied_by(value) for one in constraints)
 
 
 def _made(constraints, kind=object):

@@ -77,13 +77,13 @@ class FitCallbacks:
         self._resumed_from = resumed_from
         # Callbacks see the public estimator: the last fit until this one is done.
         self._estimator = vars(estimator).get(PUBLIC, estimator)
-        self._active = bool(getattr(estimator, "_skl_callbacks", ()))
-        if self._active or hasattr(estimator, "_parent_callback_ctx"):
+        self.active = bool(getattr(estimator, "_skl_callbacks", ()))
+        if self.active or hasattr(estimator, "_parent_callback_ctx"):
             # with the epochs that are left, whose numbers go on from those that were done
             self._context = self._estimator._init_callback_context(
                 max_subtasks=max(epochs - done, 0), sequential_subtasks=not done
             )
-        if self._active:
+        if self.active:
             self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def begin_epoch(self, commit, record=None):
@@ -92,7 +92,7 @@ class FitCallbacks:
         `commit` is passed to :func:`as_committed`, for callbacks that need a fitted estimator;
         ``record()`` returns the rest of the state of training, for a checkpoint.
         """
-        if not self._active:
+        if not self.active:
             return lambda: False
         task_id = self._begun if self._done else None
         context = self._context.subcontext(task_name="epoch", task_id=task_id)
@@ -121,7 +121,7 @@ class FitCallbacks:
 
     def end(self):
         """Call the callbacks for the end of the fit once the estimator has changed."""
-        if self._active:
+        if self.active:
             vars(self._fitting)[ENDING] = self._end
 
     def _end(self):

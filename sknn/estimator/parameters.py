@@ -204,7 +204,13 @@ def _constructor(cls, parameters):
         ),
     ])  # fmt: skip
 
+    defaults = {one.name: one.default for one in parameters}
+
     def __init__(self, *args, **kwargs):
+        if not args and kwargs.keys() <= defaults.keys():  # as usual, and much faster
+            for name, default in defaults.items():
+                setattr(self, name, kwargs.get(name, default))
+            return
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError:

@@ -94,7 +94,7 @@ class Probe:
             recipe, job.network, job.dtype, progress, job.data.part(rows[: self._batch]), None,
             None, job.random_state, job.seed,
         )  # fmt: skip
-        trainer.fit(1, True, lambda: lambda: False)
+        trainer.fit(1, True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         old, new = before.raw or before.values, progress.raw or progress.values

@@ -174,6 +174,32 @@ def targets_source(y, loss):
     return ClassNumbers(y) if loss.counts_classes else Source(y.reshape(len(y), -1))
 
 
+def _are_integers(y):
+    """Return whether targets are integers or bools, one per sample."""
+    return y.ndim == 1 and y.dtype.kind in "biu"
+
+
+def _labels_in(y):
+    """Return the different labels in y, in order, as scikit-learn's `unique_labels`."""
+    return np.unique(y) if _are_integers(y) else unique_labels(y)
+
+
+def _places(y, classes):
+    """Return the place of each label among the classes, for integers that are all among them."""
+    if not _are_integers(y) or y.dtype != classes.dtype:
+        return None
+    places = np.searchsorted(classes, y)
+    return places if np.array_equal(classes.take(places, mode="clip"), y) else None
+
+
+def _accuracy(y, predictions, sample_weight=None):
+    """Return scikit-learn's accuracy score, whose checks take longer than predictions."""
+    plain = isinstance(y, np.ndarray) and _are_integers(y) and _are_integers(predictions)
+    if plain and sample_weight is None and 0 < len(y) == len(predictions):
+        return float(np.average(y == predictions))
+    return accuracy_score(y, predictions, sample_weight=sample_weight)
+
+
 class Classification(Task):
     """Classification with one class per sample, or multilabel with labels in columns.
 
@@ -191,7 +217,7 @@ class Classification(Task):
 
     losses = "log_loss", "squared_error"
     classifies = True
-    metric = staticmethod(accuracy_score)
+    metric = staticmethod(_accuracy)
 
     def __init__(
         self, loss="auto", output_activation="auto", binarizer=None, classes=None,
@@ -216,11 +242,10 @@ class Classification(Task):
             several = type_of_target(y).startswith("multilabel")
             self.binarizer = LabelBinarizer().fit(y if several else classes)
         if not hasattr(self, "classes_") or not (warm_start or incremental):
-            self._check_labels(y)
-            self.binarizer = LabelBinarizer().fit(y)
+            self.binarizer = self._fit_binarizer(y)
             self.classes_ = self.binarizer.classes_
             return
-        classes = unique_labels(y)
+        classes = _labels_in(y)
         if warm_start:
             if set(classes) != set(self.classes_):
                 raise ValueError(
@@ -232,6 +257,16 @@ class Classification(Task):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {classes}."
             )
+
+    def _fit_binarizer(self, y):
+        """Return a LabelBinarizer fitted to labels; scikit-learn's own `fit` takes its time."""
+        binarizer, classes = LabelBinarizer(), _labels_in(y) if _are_integers(y) else ()
+        if not 0 < len(classes) <= len(y) // 2:  # of more classes, scikit-learn warns
+            self._check_labels(y)
+            return binarizer.fit(y)
+        binarizer.y_type_ = "binary" if len(classes) <= 2 else "multiclass"
+        binarizer.sparse_input_, binarizer.classes_ = False, classes
+        return binarizer
 
     def _check_labels(self, y):
         """Raise ValueError if the targets are not class labels."""
@@ -257,7 +292,7 @@ class Classification(Task):
         return {"classes_": self.classes_, "_label_binarizer": self.binarizer}
 
     def check_known(self, y):
-        if len(np.setdiff1d(unique_labels(y), self.classes_)):
+        if len(np.setdiff1d(_labels_in(y), self.classes_)):
             raise ValueError(f"y_val has classes not in y; expected some of {self.classes_}.")
 
     def count_outputs(self, inputs, y):
@@ -288,6 +323,11 @@ class Classification(Task):
                 f"The targets are {'labels in columns' if several else 'one class per sample'}, "
                 "unlike those that the network was fitted to."
             )
+        places = _places(y, self.classes_)
+        if places is not None and loss.counts_classes:
+            return places
+        if places is not None and n_outputs == 1 and len(self.classes_) == 2:
+            return places[:, None] == 1
         if loss.counts_classes:
             encoder = LabelEncoder()
             encoder.classes_ = self.classes_

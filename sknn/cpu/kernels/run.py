@@ -25,7 +25,8 @@ from .simd import get, put
     ADDRESSES,  # addresses of the kernels, one an operation
     OPERATIONS,  # operands, OPERANDS int64 an operation
     BATCH,  # rows in a step
-    TOTAL,  # rows in all steps
+    TOTAL,  # rows in a pass over the data
+    PASS_STEPS,  # steps in a pass
     WIDTH,
     FIRST,  # step to begin with, and the one to stop before
     LAST,
@@ -38,8 +39,9 @@ from .simd import get, put
     STEP_DIVERGENCES,  # address of their divergences, likewise
     MOST_BLOCKS,
     STEP_SUMS,  # address of the sums over weights, likewise
-    RESULT,  # address of three float64: sums over steps of the loss times its share; of that
-    # without the penalties of weights; and of divergences
+    DONE,  # one more than the last step that is complete
+    RESULT,  # address of three float64 a pass: sums over steps of the loss times its share; of
+    # that without the penalties of weights; and of divergences
     SPINS,  # how often to look, at a barrier, before the core is left to others
     N_ROWS,  # rows that there are of everything that is read by row
     STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
@@ -48,7 +50,7 @@ from .simd import get, put
     TIMES_BYTES,  # of each thread's
     N_OPERATIONS,
     N_HEADER,
-) = range(29)
+) = range(31)
 
 BLOCKS, TASKED = 0, 1
 
@@ -113,8 +115,10 @@ def run(t, timed=False):
         clock = ticks() if timed else 0
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
         for step in range(header[FIRST], header[LAST]):
-            start = step * header[BATCH]
+            turn = step // header[PASS_STEPS]
+            start = (step - turn * header[PASS_STEPS]) * header[BATCH]
             count = min(header[BATCH], header[TOTAL] - start)
+            start += turn * header[TOTAL]
             blocks = (count + width - 1) // width
             odd = step & 1  # a thread may be a phase ahead of the one that adds up the losses
             if frame[f.ROWS] and _leads_out(frame[f.ROWS], start, start + count, header[N_ROWS]):
@@ -161,9 +165,11 @@ def run(t, timed=False):
                 for i in range(frame[f.N_SUMS]):
                     loss += get(float64, frame[f.SUMS], 2 * i)
                 share = get(float64, frame[f.RATES], f.RATE_SHARE)
-                _add_to(header[RESULT], 0, loss * share)
-                _add_to(header[RESULT], 1, samples * share)
-                _add_to(header[RESULT], 2, divergence * share)
+                result = header[RESULT] + turn * 24
+                _add_to(result, 0, loss * share)
+                _add_to(result, 1, samples * share)
+                _add_to(result, 2, divergence * share)
+                header[DONE] = step + 1
             clock = _lap(times, n_operations + header[N_PHASES], clock)
 
     return run
