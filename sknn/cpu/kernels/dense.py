@@ -25,6 +25,7 @@ from .simd import (
     select,
     splat,
     store,
+    strided_rows,
     tile_lane_sums,
     tile_load,
     tile_load_first,
@@ -184,20 +185,22 @@ def transposed_product(t, rows):
     """
     if t.width == 1:
         return _transposed_product_one(t)
-    tile, width, size = t.tile(rows), t.width, t.size
+    tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
 
     @register_jitable
     def transposed_product(w, dz, dx, inputs, units, pack, add):
         for k in range(0, inputs, tile_rows):
+            # of the first pack; in the others they lie further by a constant distance
+            weights = strided_rows(tile, w, k * pack, pack)
             for n in range(0, width, span):
                 sums = tile_zero(tile)
                 if add:
                     sums = tile_load(tile, dx, k * width + n, width)
                 for first in range(0, units, pack):
-                    column = w + (first * inputs + k * pack) * size
+                    column = first * (inputs - 1)
                     for unit in range(first, min(first + pack, units)):
-                        sums = tile_outer(sums, column, unit - first, pack, dz, unit * width + n, 0)
+                        sums = tile_outer_rows(sums, weights, column + unit, dz, unit * width + n)
                 tile_store(sums, dx, k * width + n, width, inputs - k)
 
     return transposed_product

@@ -726,6 +726,23 @@ def position_rows(typingctx, tile, address, first, step, last, stride):
 
 
 @intrinsic
+def strided_rows(typingctx, tile, address, index, stride):
+    """Return the addresses of elements `index`, ``index + stride``, ... of the array."""
+    shape = tile.instance_type
+    result = Rows(shape.rows)
+
+    def codegen(context, builder, sig, args):
+        _, address, index, stride = args
+        scalar, value = _LLVM[shape.vector.real], ir.Constant(result.llvm, ir.Undefined)
+        for r in range(shape.rows):
+            pointer = _element(builder, scalar, address, _offset(builder, index, stride, r))
+            value = builder.insert_value(value, builder.ptrtoint(pointer, _I64), r)
+        return value
+
+    return result(tile, *[types.int64] * 3), codegen
+
+
+@intrinsic
 def tile_blend(typingctx, old, new, low, high):
     """Return the rows low to high of the new tile, and the others of the old one."""
 
