@@ -276,45 +276,82 @@ def _pack_one(t, pack):
     return pack_samples
 
 
-@kernel
+@kernel(numbers=["pack"])
 def weight_gradient(t, rows, pack, adds=False, lower=False):
-    """dw[first:last] = sum over the batch of dz x^T, in rows of one pack each, or added to dw.
+    """dw = sum over the batch of dz x^T, or added to dw.
 
-    Of a symmetric matrix, only the rows from the diagonal on.
+    A slice has the same rows of some neighboring packs. Of a symmetric matrix, only the rows from
+    the diagonal on.
 
     op: first byte of the slice in the parameter, its byte in the gradient, elements in it, byte of
-    the parameter, x, packed dz, inputs.
+    the parameter, x, packed dz, inputs, pack, rows of each pack, bytes in the gradient from one
+    pack to the next.
     """
-    tile, width, size = t.column(rows, pack), t.width, t.size
-    tile_rows, span = tile.rows, tile.vectors * t.wide.lanes
+    wide, width, size, lanes = t.wide, t.width, t.size, t.wide.lanes
+    # Two vectors of units, of one pack or of two, share what is read of x. A vector that is left
+    # over has more rows instead.
+    rows, vectors = tile_shape(rows)
+    tile, single = Tile(wide, rows, 1), Tile(wide, min(rows * vectors, 16), 1)
+    rows_of_single = single.rows
+
+    @register_jitable
+    def _dz(op, unit):
+        """Return the place in a block's workspace of the gradients of a vector of units."""
+        first = unit & -op[7]
+        return op[5] + (first * width + unit - first) * size
+
+    @register_jitable
+    def _dw(op, frame, unit, k):
+        """Return the address of their weights' gradients: of units and rows of the slice."""
+        first = unit & -op[7]
+        place = (k * op[7] + unit - first) * size
+        return frame[GRADIENT] + op[1] + first // op[7] * op[9] + place
 
     def weight_gradient(op, frame, slot):
-        g = frame[GRADIENT] + op[1]
-        inputs = op[6]
+        pack = op[7]
         row = (op[0] - op[3]) // (pack * size)
-        last = row + op[2] // pack
-        while row < last:
-            unit, k = row // inputs * pack, row % inputs
-            count = min(tile_rows, min(last - row, inputs - k))
-            columns = 0 if lower and k + count <= unit else pack
-            for v in range(0, columns, span):
-                sums = tile_zero(tile)
-                if adds or frame[ACCUMULATE]:
-                    sums = tile_load(tile, g, v, pack)
-                block = frame[WORKSPACE]
-                for start in range(0, frame[COUNT], width):
-                    x, dz = block + op[4], block + op[5] + (unit * width + v) * size
-                    for n in range(min(width, frame[COUNT] - start)):
-                        sums = tile_outer(sums, x, k * width + n, width, dz, n * pack, 0)
-                    block += frame[WORKSPACE_STRIDE]
-                tile_store(sums, g, v, pack, count)
-            g += count * pack * size
-            row += count
+        base, begin, end = row // op[6] * pack, row % op[6], row % op[6] + op[8]
+        units, unit = op[2] // op[8], 0
+        while unit < units:
+            pair = vectors == 2 and unit + lanes < units
+            first, step = _dz(op, base + unit), rows if pair else rows_of_single
+            second = _dz(op, base + unit + lanes) if pair else first
+            for k in range(begin, end, step):
+                if lower and k + step <= base + unit:
+                    continue
+                block, count = frame[WORKSPACE], end - k
+                g = _dw(op, frame, unit, k - begin)
+                if pair:
+                    other = _dw(op, frame, unit + lanes, k - begin)
+                    a, b = tile_zero(tile), tile_zero(tile)
+                    if adds or frame[ACCUMULATE]:
+                        a, b = tile_load(tile, g, 0, pack), tile_load(tile, other, 0, pack)
+                    for start in range(0, frame[COUNT], width):
+                        x = block + op[4]
+                        for n in range(min(width, frame[COUNT] - start)):
+                            i, j = k * width + n, n * pack
+                            a = tile_outer(a, x, i, width, block + first, j, 0)
+                            b = tile_outer(b, x, i, width, block + second, j, 0)
+                        block += frame[WORKSPACE_STRIDE]
+                    tile_store(a, g, 0, pack, count)
+                    tile_store(b, other, 0, pack, count)
+                else:
+                    sums = tile_zero(single)
+                    if adds or frame[ACCUMULATE]:
+                        sums = tile_load(single, g, 0, pack)
+                    for start in range(0, frame[COUNT], width):
+                        x = block + op[4]
+                        for n in range(min(width, frame[COUNT] - start)):
+                            i, j = k * width + n, n * pack
+                            sums = tile_outer(sums, x, i, width, block + first, j, 0)
+                        block += frame[WORKSPACE_STRIDE]
+                    tile_store(sums, g, 0, pack, count)
+            unit += 2 * lanes if pair else lanes
 
     return weight_gradient
 
 
-@kernel
+@kernel(numbers=["pack"])
 def bias_gradient(t, pack):
     """db = sum over positions and samples of dz.
 
@@ -323,14 +360,14 @@ def bias_gradient(t, pack):
     width, size, wide, lanes = t.width, t.size, t.wide, t.wide.lanes
 
     def bias_gradient(op, frame, slot):
-        g = frame[GRADIENT] + op[1]
+        g, pack = frame[GRADIENT] + op[1], op[PACK]
         first = (op[0] - op[3]) // size
         stride = (op[6] + pack - 1) // pack * pack * width
         for unit in range(first, first + op[2], lanes):
             total = splat(wide, 0.0)
             if frame[ACCUMULATE]:
                 total = load(wide, g, unit - first)
-            begin = unit // pack * pack * width + unit % pack
+            begin = (unit & -pack) * (width - 1) + unit
             block = frame[WORKSPACE]
             for start in range(0, frame[COUNT], width):
                 for place in range(op[5]):
