@@ -26,6 +26,7 @@ from .simd import (
     splat,
     store,
     strided_rows,
+    tile_cross,
     tile_lane_sums,
     tile_load,
     tile_load_first,
@@ -36,6 +37,7 @@ from .simd import (
     tile_splat,
     tile_store,
     tile_store_columns,
+    tile_store_sums,
     tile_transpose,
     tile_zero,
 )
@@ -349,6 +351,35 @@ def weight_gradient(t, rows, pack, adds=False, lower=False):
             unit += 2 * lanes if pair else lanes
 
     return weight_gradient
+
+
+@kernel
+def weight_gradient_narrow(t, units):
+    """The same for the last pack, if it has few units: over the samples, summed up at the end.
+
+    op: ..., byte of the parameter, x, dz, inputs, first unit.
+    """
+    vector, width, size, lanes = t.vector, t.width, t.size, t.vector.lanes
+    most = lanes if tile_shape(10)[0] == 10 else 6  # more would not fit into the registers
+    tile = Tile(vector, units, most // units)
+    inputs_of_tile = tile.vectors
+
+    def weight_gradient_narrow(op, frame, slot):
+        g, unit = frame[GRADIENT] + op[1], op[7]
+        begin = (op[0] - op[3]) // (lanes * size) % op[6]
+        end = begin + op[2] // lanes
+        for k in range(begin, end, inputs_of_tile):
+            sums, block = tile_zero(tile), frame[WORKSPACE]
+            for _ in range(0, frame[COUNT], width):
+                x, dz = block + op[4], block + op[5]
+                for n in range(0, width, lanes):
+                    i, j = k * width + n, unit * width + n
+                    sums = tile_cross(sums, dz, j, width, x, i, width)
+                block += frame[WORKSPACE_STRIDE]
+            out, add = (k - begin) * lanes, frame[ACCUMULATE]
+            tile_store_sums(sums, g, out, lanes, end - k, add)
+
+    return weight_gradient_narrow
 
 
 @kernel(numbers=["pack"])
