@@ -190,19 +190,20 @@ def regularized_update(t, with_l1, with_l2, name):
 def _over_slice(t, penalties, name):
     """Return a kernel that penalizes weights, updates them, or both."""
     wide, lanes = t.wide, t.wide.lanes
+    penalizes, updates = penalties is not None, name is not None
     with_l1, with_l2 = penalties or (False, False)
-    rule, n_states = RULES[name] if name else (None, 0)
-    o = 6 if penalties else 4
-    sums = o + 4 if name else o
+    rule, n_states = RULES[name] if updates else (None, 0)
+    o = 6 if penalizes else 4
+    sums = o + 4 if updates else o
 
     def over_slice(op, frame, slot):
         w, g, n = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1], op[2]
         each = n
-        if penalties:
+        if penalizes:
             each, l2, l1 = op[sums + 1], bits_to_float64(op[4]), bits_to_float64(op[5])
             l2s, l1s = splat(wide, l2), splat(wide, l1)
             scale = splat(wide, get(types.float64, frame[RATES], RATE_WEIGHT))
-        if name:
+        if updates:
             states = frame[STATE] + op[0]
             second = states + frame[STATE_STRIDE] if n_states == 2 else states
             a, b = bits_to_float64(op[o]), bits_to_float64(op[o + 1])
@@ -219,7 +220,7 @@ def _over_slice(t, penalties, name):
             squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
             for i in range(first, min(first + each, n), lanes):
                 gradient = load(wide, g, i)
-                if with_l1 or with_l2 or name:
+                if with_l1 or with_l2 or updates:
                     value = load(wide, w, i)
                 if with_l2:
                     squares = fma(value, value, squares)
@@ -229,9 +230,9 @@ def _over_slice(t, penalties, name):
                     gradient = gradient + select(
                         value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0)
                     )
-                if penalties:
+                if penalizes:
                     gradient = gradient * scale
-                if name:
+                if updates:
                     new, m, v = rule(
                         value, gradient, load(wide, states, i), load(wide, second, i),
                         r, av, bv, ac, bc, epsilon, decay,
@@ -242,7 +243,7 @@ def _over_slice(t, penalties, name):
                         store(second, i, v)
                 else:
                     store(g, i, gradient)
-            if penalties:
+            if penalizes:
                 penalty = 0.5 * l2 * lane_sum(squares)
                 if with_l1:
                     penalty += l1 * lane_sum(sizes)
