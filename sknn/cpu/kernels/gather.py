@@ -30,7 +30,6 @@ from .simd import (
     tile_transpose,
 )
 
-
 #: Squares ahead of the one at hand that are fetched: rows are read side by side, too many at a time
 #: for the processor to see that each goes on.
 _AHEAD = 4

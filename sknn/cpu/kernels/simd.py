@@ -894,14 +894,14 @@ def tile_load_rows(typingctx, tile, source, addresses, index):
 
 @intrinsic
 def prefetch_rows(typingctx, tile, source, addresses, index):
-    """Ask for what tile_load_rows will load; any address may be given."""
+    """Ask for what tile_load_rows will load; any addresses may be given."""
     shape, scalar = tile.instance_type, source.dtype
 
     def codegen(context, builder, sig, args):
         byte = ir.IntType(8).as_pointer()
         signature = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-        numbers = [ir.Constant(_I32, n) for n in (0, 3, 1)]  # to read, to all caches, data
+        numbers = [ir.Constant(_I32, n) for n in (0, 3, 1)]  # to read; into all caches; data
         for r in range(shape.rows):
             address = builder.load(_element(builder, _I64, args[2], ir.Constant(_I64, r)))
             pointer = _element(builder, context.get_data_type(scalar), address, args[3])
