@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sknn.cpu.fusion import fused
 from sknn.cpu.packing import lanes_of
 from sknn.cpu.program import Program
 from sknn.engine.devices import DEVICES
@@ -361,7 +362,7 @@ def _extents(program, tape):
 def test_buffers_that_live_together_do_not_overlap(name, purpose, width, monkeypatch):
     monkeypatch.setattr(Program, "_kernel_arrays", lambda self: None)  # compiles nothing
     tape = make_tape(NETWORKS[name], purpose, width=width)
-    program = Program(tape, "float64")
+    program, tape = Program(tape, "float64"), fused(tape, "float64")
     placement = program.placement
     lives, extents = _lifetimes(tape), _extents(program, tape)
     assert set(lives) == set(extents)

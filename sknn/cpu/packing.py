@@ -12,6 +12,11 @@ def lanes_of(dtype):
     return LANES[real_type(np.dtype(dtype))]
 
 
+def leaves_few(units, lanes):
+    """Return whether the units beyond whole vectors are far from filling one."""
+    return 0 < units % lanes <= 3 * lanes // 8
+
+
 class VectorPacking(Packing):
     """The packing for one scalar type.
 
@@ -32,6 +37,12 @@ class VectorPacking(Packing):
     def units(self, units):
         # Two vectors use registers best; a single one, if the second would be all zeros.
         return self.lanes if -(-units // self.lanes) % 2 else 2 * self.lanes
+
+    def packed(self, parameter):
+        # the gradients of a few units that are left over are computed in another way
+        if len(parameter.shape) == 2 and leaves_few(parameter.shape[-1], self.lanes):
+            parameter.pack = parameter.pack or self.lanes
+        return super().packed(parameter)
 
     def vector(self, units):
         return self.lanes

@@ -16,16 +16,21 @@ from ..tape.sources import X, Y
 from ..tape.tape import Parameter
 from . import cache
 from .cache import compile_function
+from .fusion import fused
 from .kernels import frame as f
 from .kernels import run as header
 from .kernels.frame import KERNELS, OPERANDS, Target, numbers_of, real_type
+from .packing import lanes_of
 from .team import is_nested
 
 #: Elements of a slice of a gradient: few enough to stay in the L1 cache and to have several slices
 #: per thread, but enough that the overhead of calls is negligible.
-_SLICE = 1024, 4096
+_SLICE = 2048, 4096
 #: The maximum if an element is a sum over many positions, which are read again for every slice.
 _SLICE_OF_POSITIONS = 16384
+#: Operations that leave sums, of each piece of a parameter.
+_SUMMED = "regularize", "regularized_update", "square_sum"
+_UPDATES = "update", "regularized_update"
 _FIELDS = {X: f.X, Y: f.Y}
 #: Approximate time to compile a kernel: that of a first fit divided by the number of kernels that
 #: it trains with. It includes the kernels for single rows, which are compiled at the end.
@@ -48,7 +53,7 @@ LOOP = key_of("run", np.float64)
 
 def keys_of(tape, dtype):
     """Return the keys of the kernels that a tape needs, and of the loop."""
-    ops = [op for phase in tape.phases for op in phase.all_ops()]
+    ops = [op for phase in fused(tape, dtype).phases for op in phase.all_ops()]
     return [*dict.fromkeys(key_of(op.name, dtype, tape.width, op.variant) for op in ops), LOOP]
 
 
@@ -151,13 +156,15 @@ class Program:
         self._addresses, self._operands = [], []
         self._phases, self._tasks = [], []
         self.layout = Layout(tape.parameters, dtype)
+        self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
+        tape = fused(tape, dtype)
         self.placement = Placement(tape, self.dtype.itemsize)
         kinds = [phase.kind for phase in tape.phases]
         self.keeps_blocks = kinds != ["blocks"]
         # A slice is finished before the next one starts, unless the gradient itself is the result,
         # or given, or its norm is needed first: then the whole gradient is kept.
         self.whole_gradient = any(
-            all(op.name != "update" for op in chain) or chain[0].name == "regularize"
+            all(op.name not in _UPDATES for op in chain) or chain[0].name in _SUMMED
             for phase in tape.phases
             if phase.kind == "parameters"
             for _, chain in phase.ops
@@ -165,7 +172,6 @@ class Program:
         self.scratch_bytes = self.n_sums = 0
         self.parts = parts
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
-        self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
         self.n_states = self.needs.states
         self.row_seconds = np.inf  # time per row, as measured in runs on one thread
         for phase in tape.phases:
@@ -239,45 +245,64 @@ class Program:
         """Split a parameter into slices of whole rows of one pack; each is a task."""
         size, pack = self.dtype.itemsize, parameter.pack
         base = self.layout.offsets[parameter]
-        starts, grain = self._cut(parameter, chain[0])
-        for start, end in starts:
-            first = base + start * pack * size
-            length = (end - start) * pack
-            each = length if grain is None else grain * pack
-            place = first if self.whole_gradient else 0
+        slices, grain = self._cut(parameter, chain[0])
+        for pieces in slices:
+            begin, rows = len(self._addresses), pieces[0][1] - pieces[0][0]
+            length, each = rows * pack, rows * pack if grain is None else grain * pack
+            firsts = [base + start * pack * size for start, _ in pieces]
+            places = firsts
+            if not self.whole_gradient:
+                places = [i * length * size for i in range(len(pieces))]
             # a register tile reads past the last row, without using it
-            spare = SPARE_ROWS * WIDEST * size
-            self.scratch_bytes = max(self.scratch_bytes, rounded(length * size + spare, ALIGN))
+            n_bytes = (len(pieces) * length + SPARE_ROWS * WIDEST) * size
+            self.scratch_bytes = max(self.scratch_bytes, rounded(n_bytes, ALIGN))
             for op in chain:
-                sums = [self.n_sums, each] if op.name in ("regularize", "square_sum") else []
-                self._add_op(op, before=[first, place, length, base], after=sums)
-            self._tasks.append((len(self._addresses) - len(chain), len(self._addresses)))
-            if any(op.name == "regularize" for op in chain):
-                self.n_sums += -(-length // each)
+                if op.name == "weight_gradient":  # of all pieces together
+                    apart = places[-1] - places[0] or parameter.inputs * pack * size
+                    before = [firsts[0], places[0], len(pieces) * length, base]
+                    self._add_op(op, before, [pack, min(rows, parameter.inputs), apart])
+                    continue
+                for i, (first, place) in enumerate(zip(firsts, places, strict=True)):
+                    number = self.n_sums + i * -(-length // each)
+                    sums = (number, each) if op.name in _SUMMED else ()
+                    self._add_op(op, [first, place, length, base], sums)
+            self._tasks.append((begin, len(self._addresses)))
+            if any(op.name in _SUMMED for op in chain):
+                self.n_sums += len(pieces) * -(-length // each)
 
     def _cut(self, parameter, gradient):
-        """Return where slices start and end, in rows, and the number of rows of each sum.
+        """Return the pieces of each slice, from a row to another, and the rows of each sum.
 
         Sums of penalties and of squares must not depend on the number of threads. Where slices
-        do, they consist of whole grains, and each sum is over a grain; else (None) over a slice.
+        do, they consist of whole grains, and each sum is over a grain; else (None) over a piece.
         """
-        rows, inputs = parameter.elements // parameter.pack, parameter.inputs
+        rows, inputs, begin = parameter.elements // parameter.pack, parameter.inputs, 0
+        if gradient.name == "weight_gradient_narrow":  # of the last pack only
+            begin = rows - inputs
+        elif gradient.extent:  # of the others
+            rows = gradient.extent * inputs
         if gradient.work > 1:
             grain = gradient.grain
             slices = self.parts * -(-parameter.elements // (self.parts * _SLICE_OF_POSITIONS))
             step = rounded(-(-rows // slices), grain)
-            return [(row, min(row + step, rows)) for row in range(0, rows, step)], grain
+            return [[(row, min(row + step, rows))] for row in range(0, rows, step)], grain
         most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
-        if inputs > most:  # parts of one pack, of the same length
-            parts = -(-inputs // most)
+        # packs of one vector: the gradients of two of them are computed together
+        several = gradient.name == "weight_gradient" and parameter.pack == lanes_of(self.dtype)
+        side = inputs * (2 if several else 1)
+        if side > most:  # parts of some packs, of the same length
+            parts = -(-side // most)
             step = rounded(-(-inputs // parts), gradient.grain)
             return [
-                (pack + k, pack + min(k + step, inputs))
-                for pack in range(0, rows, inputs)
+                [
+                    (row + k, row + min(k + step, inputs))
+                    for row in range(first, min(first + side, rows), inputs)
+                ]
+                for first in range(begin, rows, side)
                 for k in range(0, inputs, step)
             ], None
-        step = most // inputs * inputs  # some whole packs
-        return [(row, min(row + step, rows)) for row in range(0, rows, step)], None
+        step = most // side * side  # some whole packs
+        return [[(row, min(row + step, rows))] for row in range(begin, rows, step)], None
 
     def _kernel_arrays(self):
         self.keys = [key_of(name, self.dtype, self.width, op) for name, op in self._addresses]

@@ -31,7 +31,8 @@ def add_dense(tape, x, places, inputs, units, w, b, training, over_time=False):
                 packed = add_gradient_over_time(tape, w, x, dz, places, packed)
             else:
                 packed = transpose(tape, dz, 1, units, units, w.pack)
-                tape.gradient(w, "weight_gradient", (x, packed), (inputs,), (rows, w.pack))
+                variant = (rows, w.pack)
+                tape.gradient(w, "weight_gradient", (x, packed), (inputs,), variant, grain=rows)
             if b is not None:
                 add_bias_gradient(tape, b, dz, places, units, packed)
         if not needed:

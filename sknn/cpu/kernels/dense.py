@@ -25,6 +25,8 @@ from .simd import (
     select,
     splat,
     store,
+    strided_rows,
+    tile_cross,
     tile_lane_sums,
     tile_load,
     tile_load_first,
@@ -35,6 +37,7 @@ from .simd import (
     tile_splat,
     tile_store,
     tile_store_columns,
+    tile_store_sums,
     tile_transpose,
     tile_zero,
 )
@@ -184,20 +187,22 @@ def transposed_product(t, rows):
     """
     if t.width == 1:
         return _transposed_product_one(t)
-    tile, width, size = t.tile(rows), t.width, t.size
+    tile, width = t.tile(rows), t.width
     tile_rows, span = tile.rows, tile.vectors * t.vector.lanes
 
     @register_jitable
     def transposed_product(w, dz, dx, inputs, units, pack, add):
         for k in range(0, inputs, tile_rows):
+            # of the first pack; in the others they lie further by a constant distance
+            weights = strided_rows(tile, w, k * pack, pack)
             for n in range(0, width, span):
                 sums = tile_zero(tile)
                 if add:
                     sums = tile_load(tile, dx, k * width + n, width)
                 for first in range(0, units, pack):
-                    column = w + (first * inputs + k * pack) * size
+                    column = first * (inputs - 1)
                     for unit in range(first, min(first + pack, units)):
-                        sums = tile_outer(sums, column, unit - first, pack, dz, unit * width + n, 0)
+                        sums = tile_outer_rows(sums, weights, column + unit, dz, unit * width + n)
                 tile_store(sums, dx, k * width + n, width, inputs - k)
 
     return transposed_product
@@ -273,45 +278,111 @@ def _pack_one(t, pack):
     return pack_samples
 
 
-@kernel
+@kernel(numbers=["pack"])
 def weight_gradient(t, rows, pack, adds=False, lower=False):
-    """dw[first:last] = sum over the batch of dz x^T, in rows of one pack each, or added to dw.
+    """dw = sum over the batch of dz x^T, or added to dw.
 
-    Of a symmetric matrix, only the rows from the diagonal on.
+    A slice has the same rows of some neighboring packs. Of a symmetric matrix, only the rows from
+    the diagonal on.
 
     op: first byte of the slice in the parameter, its byte in the gradient, elements in it, byte of
-    the parameter, x, packed dz, inputs.
+    the parameter, x, packed dz, inputs, pack, rows of each pack, bytes in the gradient from one
+    pack to the next.
     """
-    tile, width, size = t.column(rows, pack), t.width, t.size
-    tile_rows, span = tile.rows, tile.vectors * t.wide.lanes
+    wide, width, size, lanes = t.wide, t.width, t.size, t.wide.lanes
+    # Two vectors of units, of one pack or of two, share what is read of x. A vector that is left
+    # over has more rows instead.
+    rows, vectors = tile_shape(rows)
+    tile, single = Tile(wide, rows, 1), Tile(wide, min(rows * vectors, 16), 1)
+    rows_of_single = single.rows
+
+    @register_jitable
+    def _dz(op, unit):
+        """Return the place in a block's workspace of the gradients of a vector of units."""
+        first = unit & -op[7]
+        return op[5] + (first * width + unit - first) * size
+
+    @register_jitable
+    def _dw(op, frame, unit, k):
+        """Return the address of their weights' gradients: of units and rows of the slice."""
+        first = unit & -op[7]
+        place = (k * op[7] + unit - first) * size
+        return frame[GRADIENT] + op[1] + first // op[7] * op[9] + place
 
     def weight_gradient(op, frame, slot):
-        g = frame[GRADIENT] + op[1]
-        inputs = op[6]
+        pack = op[7]
         row = (op[0] - op[3]) // (pack * size)
-        last = row + op[2] // pack
-        while row < last:
-            unit, k = row // inputs * pack, row % inputs
-            count = min(tile_rows, min(last - row, inputs - k))
-            columns = 0 if lower and k + count <= unit else pack
-            for v in range(0, columns, span):
-                sums = tile_zero(tile)
-                if adds or frame[ACCUMULATE]:
-                    sums = tile_load(tile, g, v, pack)
-                block = frame[WORKSPACE]
-                for start in range(0, frame[COUNT], width):
-                    x, dz = block + op[4], block + op[5] + (unit * width + v) * size
-                    for n in range(min(width, frame[COUNT] - start)):
-                        sums = tile_outer(sums, x, k * width + n, width, dz, n * pack, 0)
-                    block += frame[WORKSPACE_STRIDE]
-                tile_store(sums, g, v, pack, count)
-            g += count * pack * size
-            row += count
+        base, begin, end = row // op[6] * pack, row % op[6], row % op[6] + op[8]
+        units, unit = op[2] // op[8], 0
+        while unit < units:
+            pair = vectors == 2 and unit + lanes < units
+            first, step = _dz(op, base + unit), rows if pair else rows_of_single
+            second = _dz(op, base + unit + lanes) if pair else first
+            for k in range(begin, end, step):
+                if lower and k + step <= base + unit:
+                    continue
+                block, count = frame[WORKSPACE], end - k
+                g = _dw(op, frame, unit, k - begin)
+                if pair:
+                    other = _dw(op, frame, unit + lanes, k - begin)
+                    a, b = tile_zero(tile), tile_zero(tile)
+                    if adds or frame[ACCUMULATE]:
+                        a, b = tile_load(tile, g, 0, pack), tile_load(tile, other, 0, pack)
+                    for start in range(0, frame[COUNT], width):
+                        x = block + op[4]
+                        for n in range(min(width, frame[COUNT] - start)):
+                            i, j = k * width + n, n * pack
+                            a = tile_outer(a, x, i, width, block + first, j, 0)
+                            b = tile_outer(b, x, i, width, block + second, j, 0)
+                        block += frame[WORKSPACE_STRIDE]
+                    tile_store(a, g, 0, pack, count)
+                    tile_store(b, other, 0, pack, count)
+                else:
+                    sums = tile_zero(single)
+                    if adds or frame[ACCUMULATE]:
+                        sums = tile_load(single, g, 0, pack)
+                    for start in range(0, frame[COUNT], width):
+                        x = block + op[4]
+                        for n in range(min(width, frame[COUNT] - start)):
+                            i, j = k * width + n, n * pack
+                            sums = tile_outer(sums, x, i, width, block + first, j, 0)
+                        block += frame[WORKSPACE_STRIDE]
+                    tile_store(sums, g, 0, pack, count)
+            unit += 2 * lanes if pair else lanes
 
     return weight_gradient
 
 
 @kernel
+def weight_gradient_narrow(t, units):
+    """The same for the last pack, if it has few units: over the samples, summed up at the end.
+
+    op: ..., byte of the parameter, x, dz, inputs, first unit.
+    """
+    vector, width, size, lanes = t.vector, t.width, t.size, t.vector.lanes
+    most = lanes if tile_shape(10)[0] == 10 else 6  # more would not fit into the registers
+    tile = Tile(vector, units, most // units)
+    inputs_of_tile = tile.vectors
+
+    def weight_gradient_narrow(op, frame, slot):
+        g, unit = frame[GRADIENT] + op[1], op[7]
+        begin = (op[0] - op[3]) // (lanes * size) % op[6]
+        end = begin + op[2] // lanes
+        for k in range(begin, end, inputs_of_tile):
+            sums, block = tile_zero(tile), frame[WORKSPACE]
+            for _ in range(0, frame[COUNT], width):
+                x, dz = block + op[4], block + op[5]
+                for n in range(0, width, lanes):
+                    i, j = k * width + n, unit * width + n
+                    sums = tile_cross(sums, dz, j, width, x, i, width)
+                block += frame[WORKSPACE_STRIDE]
+            out, add = (k - begin) * lanes, frame[ACCUMULATE]
+            tile_store_sums(sums, g, out, lanes, end - k, add)
+
+    return weight_gradient_narrow
+
+
+@kernel(numbers=["pack"])
 def bias_gradient(t, pack):
     """db = sum over positions and samples of dz.
 
@@ -320,14 +391,14 @@ def bias_gradient(t, pack):
     width, size, wide, lanes = t.width, t.size, t.wide, t.wide.lanes
 
     def bias_gradient(op, frame, slot):
-        g = frame[GRADIENT] + op[1]
+        g, pack = frame[GRADIENT] + op[1], op[PACK]
         first = (op[0] - op[3]) // size
         stride = (op[6] + pack - 1) // pack * pack * width
         for unit in range(first, first + op[2], lanes):
             total = splat(wide, 0.0)
             if frame[ACCUMULATE]:
                 total = load(wide, g, unit - first)
-            begin = unit // pack * pack * width + unit % pack
+            begin = (unit & -pack) * (width - 1) + unit
             block = frame[WORKSPACE]
             for start in range(0, frame[COUNT], width):
                 for place in range(op[5]):

@@ -21,6 +21,7 @@ from .frame import (
 from .simd import (
     Tile,
     get,
+    prefetch_rows,
     put,
     splat,
     store,
@@ -28,6 +29,10 @@ from .simd import (
     tile_store,
     tile_transpose,
 )
+
+#: Squares ahead of the one at hand that are fetched: rows are read side by side, too many at a time
+#: for the processor to see that each goes on.
+_AHEAD = 4
 
 
 @register_jitable
@@ -53,7 +58,7 @@ def gather(t, source, contiguous):
     in registers.
     """
     width, lanes, real, source = t.width, t.vector.lanes, t.real, getattr(types, source)
-    tile = Tile(t.vector, lanes, 1)
+    tile, ahead = Tile(t.vector, lanes, 1), _AHEAD * lanes
 
     def gather(op, frame, slot):
         addresses, out, columns, field = slot + op[0], slot + op[1], op[2], op[3]
@@ -67,6 +72,7 @@ def gather(t, source, contiguous):
             for column in range(0, columns, lanes):
                 c = min(column, columns - lanes)  # the last square may overlap the one before
                 for n in range(0, width, lanes):
+                    prefetch_rows(tile, source, addresses + n * 8, c + ahead)
                     square = tile_transpose(tile_load_rows(tile, source, addresses + n * 8, c))
                     tile_store(square, out, c * width + n, width, lanes)
             return

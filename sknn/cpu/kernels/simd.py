@@ -702,6 +702,59 @@ def _halve(builder, vector):
 
 
 @intrinsic
+def tile_store_sums(typingctx, tile, address, index, stride, columns, add):
+    """Store the sums of the tile's lanes: a vector a column, of a sum for each row, else of zeros.
+
+    Column v goes to element ``index + v * stride``, where `columns` says that there is one; if
+    `add`, to what is there.
+    """
+    lanes = tile.vector.lanes
+    if tile.rows * tile.vectors > lanes:
+        return None
+
+    def codegen(context, builder, sig, args):
+        value, address, index, stride, columns, add = args
+        sums = _lane_sums(builder, _parts(builder, tile, value))
+        n, zero = sums.type.count, ir.Constant(sums.type, None)
+        vector = ir.Constant(tile.vector.llvm, None)
+        add = builder.icmp_signed("!=", add, ir.Constant(_I64, 0))
+        for v in range(tile.vectors):
+            of_rows = [r * tile.vectors + v for r in range(tile.rows)]
+            mask = ir.Constant(ir.VectorType(_I32, lanes), of_rows + [n] * (lanes - tile.rows))
+            column = builder.shuffle_vector(sums, zero, mask)
+            with builder.if_then(builder.icmp_signed(">", columns, ir.Constant(_I64, v))):
+                i = _offset(builder, index, stride, v)
+                before = _load_vector(builder, tile.vector, address, i)
+                before = builder.select(add, before, vector)
+                _store_vector(builder, builder.fadd(before, column), address, i)
+        return context.get_dummy_value()
+
+    return types.void(tile, *[types.int64] * 5), codegen
+
+
+def _lane_sums(builder, vectors):
+    """Return a vector of the sums of the lanes of some vectors: of halves, and so on."""
+    lanes, zero = vectors[0].type.count, ir.Constant(vectors[0].type, None)
+    vectors = vectors + [zero] * ((1 << (len(vectors) - 1).bit_length()) - len(vectors))
+    while lanes > 1:
+        # of each sum so far there are `lanes` terms side by side
+        half, pairs = lanes // 2, len(vectors) > 1
+        several = vectors[0].type.count // lanes * (2 if pairs else 1)
+        masks = [
+            [part * lanes + i for part in range(several) for i in range(first, first + half)]
+            for first in (0, half)
+        ]
+        masks = [ir.Constant(ir.VectorType(_I32, len(mask)), mask) for mask in masks]
+        firsts, others = vectors[::2], vectors[1::2] or vectors
+        vectors = [
+            builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
+            for a, b in zip(firsts, others)
+        ]
+        lanes = half
+    return vectors[0]
+
+
+@intrinsic
 def position_rows(typingctx, tile, address, first, step, last, stride):
     """Return the addresses of elements at positions first, first + step, ..., held in [0, last].
 
@@ -723,6 +776,23 @@ def position_rows(typingctx, tile, address, first, step, last, stride):
         return value
 
     return result(tile, *[types.int64] * 5), codegen
+
+
+@intrinsic
+def strided_rows(typingctx, tile, address, index, stride):
+    """Return the addresses of elements `index`, ``index + stride``, ... of the array."""
+    shape = tile.instance_type
+    result = Rows(shape.rows)
+
+    def codegen(context, builder, sig, args):
+        _, address, index, stride = args
+        scalar, value = _LLVM[shape.vector.real], ir.Constant(result.llvm, ir.Undefined)
+        for r in range(shape.rows):
+            pointer = _element(builder, scalar, address, _offset(builder, index, stride, r))
+            value = builder.insert_value(value, builder.ptrtoint(pointer, _I64), r)
+        return value
+
+    return result(tile, *[types.int64] * 3), codegen
 
 
 @intrinsic
@@ -820,6 +890,25 @@ def tile_load_rows(typingctx, tile, source, addresses, index):
         return _tile(builder, result, parts)
 
     return result(tile, source, types.int64, types.int64), codegen
+
+
+@intrinsic
+def prefetch_rows(typingctx, tile, source, addresses, index):
+    """Ask for what tile_load_rows will load; any addresses may be given."""
+    shape, scalar = tile.instance_type, source.dtype
+
+    def codegen(context, builder, sig, args):
+        byte = ir.IntType(8).as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+        numbers = [ir.Constant(_I32, n) for n in (0, 3, 1)]  # to read; into all caches; data
+        for r in range(shape.rows):
+            address = builder.load(_element(builder, _I64, args[2], ir.Constant(_I64, r)))
+            pointer = _element(builder, context.get_data_type(scalar), address, args[3])
+            builder.call(function, [builder.bitcast(pointer, byte), *numbers])
+        return context.get_dummy_value()
+
+    return types.void(tile, source, types.int64, types.int64), codegen
 
 
 @intrinsic

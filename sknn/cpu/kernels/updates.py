@@ -31,37 +31,10 @@ from numba.core import types  # isort: skip
 def regularize(t, with_l1, with_l2):
     """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty.
 
-    op: ..., l2, l1, number of the slice's first sum, elements in each. The weights are not read
-    where nothing depends on them: they are far away, and the gradient is near.
+    op: ..., byte of the parameter, l2, l1, number of the slice's first sum, elements in each. The
+    weights are not read where nothing depends on them: they are far away, and the gradient is near.
     """
-    wide, lanes = t.wide, t.wide.lanes
-
-    def regularize(op, frame, slot):
-        w, g = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1]
-        l2, l1 = bits_to_float64(op[4]), bits_to_float64(op[5])
-        l2s, l1s = splat(wide, l2), splat(wide, l1)
-        scale = splat(wide, get(types.float64, frame[RATES], RATE_WEIGHT))
-        for first in range(0, op[2], op[7]):
-            squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
-            for i in range(first, min(first + op[7], op[2]), lanes):
-                gradient = load(wide, g, i)
-                if with_l1 or with_l2:
-                    value = load(wide, w, i)
-                if with_l2:
-                    squares = fma(value, value, squares)
-                    gradient = gradient + l2s * value
-                if with_l1:
-                    sizes = sizes + absolute(value)
-                    gradient = gradient + select(
-                        value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0)
-                    )
-                store(g, i, gradient * scale)
-            penalty = 0.5 * l2 * lane_sum(squares)
-            if with_l1:
-                penalty += l1 * lane_sum(sizes)
-            put(frame[SUMS], 2 * (op[6] + first // op[7]), penalty)
-
-    return regularize
+    return _over_slice(t, (with_l1, with_l2), None)
 
 
 @kernel
@@ -201,33 +174,82 @@ RULES = {
 @kernel
 def update(t, name):
     """One step of an optimizer. op: ..., byte of the parameter, a, b, epsilon, decay."""
+    return _over_slice(t, None, name)
+
+
+@kernel
+def regularized_update(t, with_l1, with_l2, name):
+    """Both at once, without storing the gradient.
+
+    op: ..., byte of the parameter, l2, l1, a, b, epsilon, decay, number of the slice's first sum,
+    elements in each.
+    """
+    return _over_slice(t, (with_l1, with_l2), name)
+
+
+def _over_slice(t, penalties, name):
+    """Return a kernel that penalizes weights, updates them, or both."""
     wide, lanes = t.wide, t.wide.lanes
-    rule, n_states = RULES[name]
+    penalizes, updates = penalties is not None, name is not None
+    with_l1, with_l2 = penalties or (False, False)
+    rule, n_states = RULES[name] if updates else (None, 0)
+    o = 6 if penalizes else 4
+    sums = o + 4 if updates else o
 
-    def update(op, frame, slot):
-        w, g = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1]
-        first = frame[STATE] + op[0]
-        second = first + frame[STATE_STRIDE] if n_states == 2 else first
-        a, b = bits_to_float64(op[4]), bits_to_float64(op[5])
-        ac, bc = splat(wide, 1.0 - a), splat(wide, 1.0 - b)
-        av, bv = splat(wide, a), splat(wide, b)
-        epsilon, decay = splat(wide, bits_to_float64(op[6])), splat(wide, bits_to_float64(op[7]))
-        r = (
-            splat(wide, get(types.float64, frame[RATES], RATE_FIRST)),
-            splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 1)),
-            splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 2)),
-        )
-        for i in range(0, op[2], lanes):
-            new, m, v = rule(
-                load(wide, w, i), load(wide, g, i), load(wide, first, i), load(wide, second, i),
-                r, av, bv, ac, bc, epsilon, decay,
-            )  # fmt: skip
-            store(w, i, new)
-            store(first, i, m)
-            if n_states == 2:
-                store(second, i, v)
+    def over_slice(op, frame, slot):
+        w, g, n = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1], op[2]
+        each = n
+        if penalizes:
+            each, l2, l1 = op[sums + 1], bits_to_float64(op[4]), bits_to_float64(op[5])
+            l2s, l1s = splat(wide, l2), splat(wide, l1)
+            scale = splat(wide, get(types.float64, frame[RATES], RATE_WEIGHT))
+        if updates:
+            states = frame[STATE] + op[0]
+            second = states + frame[STATE_STRIDE] if n_states == 2 else states
+            a, b = bits_to_float64(op[o]), bits_to_float64(op[o + 1])
+            ac, bc = splat(wide, 1.0 - a), splat(wide, 1.0 - b)
+            av, bv = splat(wide, a), splat(wide, b)
+            epsilon = splat(wide, bits_to_float64(op[o + 2]))
+            decay = splat(wide, bits_to_float64(op[o + 3]))
+            r = (
+                splat(wide, get(types.float64, frame[RATES], RATE_FIRST)),
+                splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 1)),
+                splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 2)),
+            )
+        for first in range(0, n, each):
+            squares, sizes = splat(wide, 0.0), splat(wide, 0.0)
+            for i in range(first, min(first + each, n), lanes):
+                gradient = load(wide, g, i)
+                if with_l1 or with_l2 or updates:
+                    value = load(wide, w, i)
+                if with_l2:
+                    squares = fma(value, value, squares)
+                    gradient = gradient + l2s * value
+                if with_l1:
+                    sizes = sizes + absolute(value)
+                    gradient = gradient + select(
+                        value > 0.0, l1s, select(value < 0.0, l1s * -1.0, l1s * 0.0)
+                    )
+                if penalizes:
+                    gradient = gradient * scale
+                if updates:
+                    new, m, v = rule(
+                        value, gradient, load(wide, states, i), load(wide, second, i),
+                        r, av, bv, ac, bc, epsilon, decay,
+                    )  # fmt: skip
+                    store(w, i, new)
+                    store(states, i, m)
+                    if n_states == 2:
+                        store(second, i, v)
+                else:
+                    store(g, i, gradient)
+            if penalizes:
+                penalty = 0.5 * l2 * lane_sum(squares)
+                if with_l1:
+                    penalty += l1 * lane_sum(sizes)
+                put(frame[SUMS], 2 * (op[sums] + first // each), penalty)
 
-    return update
+    return over_slice
 
 
 @kernel

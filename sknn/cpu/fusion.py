@@ -1,0 +1,129 @@
+"""What the CPU makes of a tape: operations that are done in one pass, or in another way.
+
+Each replaces some of the tape's operations. A fused one gives the same bits as those that it stands
+for.
+"""
+
+from copy import copy
+from dataclasses import dataclass, replace
+
+from ..tape.operations import OPERATIONS, Operation
+from ..tape.tape import Op, Phase
+from .packing import lanes_of, leaves_few
+
+
+def _joined(*names):
+    """Return the row of an operation that does what others do, one after the other."""
+    rows = [OPERATIONS[name] for name in names]
+    return Operation(
+        rows[0].kind,
+        attributes=sum((row.attributes for row in rows), ()),
+        types=sum((row.types for row in rows), ()),
+    )
+
+
+#: The operations that only this device has.
+OWN = {
+    "regularized_update": _joined("regularize", "update"),
+    "weight_gradient_narrow": Operation(
+        "parameters", ("x", "dz"), (), ("inputs", "first"), ("int", "int")
+    ),
+}
+
+
+@dataclass(eq=False)
+class _Own(Op):
+    """An operation that is not in the table of those that a tape may contain."""
+
+    @property
+    def row(self):
+        return OWN[self.name]
+
+
+def fused(tape, dtype):
+    """Return a tape of the operations that the CPU runs for numbers of a type."""
+    made = copy(tape)
+    made.phases = []
+    transposed = _transposed(tape) if tape.width > 1 else {}
+    lanes = lanes_of(dtype)
+    for phase in tape.phases:
+        ops = list(phase.ops)
+        if phase.kind == "parameters":
+            ops = [
+                (parameter, _with_update(part))
+                for parameter, chain in ops
+                for part in _by_width(parameter, chain, transposed, lanes)
+            ]
+        made.phases.append(Phase(phase.kind, ops))
+    _drop_unread(made)
+    return made
+
+
+def _with_update(chain):
+    """Return a chain in which the update also penalizes, if nothing is done in between."""
+    names = [op.name for op in chain]
+    if "update" not in names or "regularize" not in names:
+        return chain
+    i = names.index("regularize")
+    if names[i + 1] != "update":
+        return chain
+    first, last = chain[i : i + 2]
+    both = _Own(
+        "regularized_update",
+        attributes=first.attributes + last.attributes,
+        variant=first.variant + last.variant,
+    )
+    return [*chain[:i], both, *chain[i + 2 :]]
+
+
+def _transposed(tape):
+    """Return, by buffer of transposed gradients, the operation that they come from.
+
+    The original is among the operation's operands; it is None where something is written there
+    later.
+    """
+    found = {}
+    for op in (op for phase in tape.phases for op in phase.all_ops()):
+        places = [getattr(operand, "whole", None) for operand in op.writes]
+        for packed, (made, dz) in found.items():
+            if dz is not None and dz.whole in places:
+                found[packed] = made, None
+        if op.name == "pack_samples":
+            found[op.writes[0]] = op, op.reads[0]
+    return found
+
+
+def _by_width(parameter, chain, transposed, lanes):
+    """Return the chains of a parameter: one more if the gradient of its last pack is narrow.
+
+    Few units would be alone in a vector, most of which is zero.
+    """
+    first, *rest = chain
+    made, dz = transposed.get(first.reads[-1] if first.reads else None, (None, None))
+    if made is None:
+        return [chain]
+    (pack,), units = made.variant, parameter.shape[-1]
+    narrow = dz is not None and pack == lanes and leaves_few(units, lanes)
+    if first.name == "bias_gradient":
+        if narrow and units < lanes and first.work == 1:  # no transposition is needed
+            return [[Op("channel_sums", (dz,), (), first.attributes), *rest]]
+        return [[replace(first, variant=(pack,)), *rest]]  # the weights' may differ from its own
+    plain = first.name == "weight_gradient" and len(first.variant) == 2
+    if not (plain and narrow) or any(op.name == first.name for op in rest):
+        return [chain]
+    whole, left = divmod(units, lanes)
+    numbers = (*first.attributes, units - left)
+    last = _Own(
+        "weight_gradient_narrow", (first.reads[0], dz), (), numbers, (left,), grain=first.grain
+    )
+    return [[replace(first, extent=whole), *rest]] * (whole > 0) + [[last, *rest]]
+
+
+def _drop_unread(tape):
+    """Remove transpositions that nothing reads any more."""
+    read = {operand for phase in tape.phases for op in phase.all_ops() for operand in op.reads}
+    for phase in tape.phases:
+        if phase.kind == "blocks":
+            phase.ops = [
+                op for op in phase.ops if op.name != "pack_samples" or op.writes[0] in read
+            ]
