@@ -14,7 +14,7 @@ from ..tape.packing import ALIGN, SPARE_ROWS, WIDEST, Layout, rounded
 from ..tape.placement import Placement
 from ..tape.sources import X, Y
 from ..tape.tape import Parameter
-from . import cache
+from . import cache, winograd
 from .cache import compile_function
 from .kernels import frame as f
 from .kernels import run as header
@@ -48,6 +48,7 @@ LOOP = key_of("run", np.float64)
 
 def keys_of(tape, dtype):
     """Return the keys of the kernels that a tape needs, and of the loop."""
+    tape = winograd.applied(tape, np.dtype(dtype))
     ops = [op for phase in tape.phases for op in phase.all_ops()]
     return [*dict.fromkeys(key_of(op.name, dtype, tape.width, op.variant) for op in ops), LOOP]
 
@@ -127,6 +128,8 @@ class Program:
 
     Attributes
     ----------
+    tape : Tape
+        The tape as it is run: operations that only this device has may stand for others.
     layout : Layout
         The memory layout of its parameters.
     placement : Placement
@@ -147,13 +150,14 @@ class Program:
     def __init__(self, tape, dtype, parts=1):
         self.dtype = np.dtype(dtype)
         self.width = tape.width
-        tape.verify()
+        self.layout = Layout(tape.parameters, dtype)
+        self.needs = wall.needs_of(tape.verify(), self.dtype, self.layout.n_bytes)
+        self.tape = tape = winograd.applied(tape, self.dtype, parts)
         self._addresses, self._operands = [], []
         self._phases, self._tasks = [], []
-        self.layout = Layout(tape.parameters, dtype)
         self.placement = Placement(tape, self.dtype.itemsize)
         kinds = [phase.kind for phase in tape.phases]
-        self.keeps_blocks = kinds != ["blocks"]
+        self.keeps_blocks = kinds[kinds[0] == "units" :] != ["blocks"]
         # A slice is finished before the next one starts, unless the gradient itself is the result,
         # or given, or its norm is needed first: then the whole gradient is kept.
         self.whole_gradient = any(
@@ -165,7 +169,6 @@ class Program:
         self.scratch_bytes = self.n_sums = 0
         self.parts = parts
         self._trained = sum(p.elements for p in tape.parameters if p.trainable)
-        self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
         self.n_states = self.needs.states
         self.row_seconds = np.inf  # time per row, as measured in runs on one thread
         for phase in tape.phases:
@@ -316,12 +319,15 @@ def split(op, parts, itemsize):
         return [(op, ())]
     size = rounded(-(-extent // parts), grain)
     cut = []
-    for start in range(0, extent, size):
+    # each part works in a memory of its own
+    memories = [m.rows // parts for m, name in zip(op.writes, row.writes) if name == "memory"]
+    for i, start in enumerate(range(0, extent, size)):
         stop = min(start + size, extent)
         if axis is None:
             part = {**numbers, "first": start, "last": stop}
         else:
             part = {**numbers, axis: stop - start}
         shifts = [start * steps.get(operand, 0) * itemsize for operand in operands]
+        shifts[len(shifts) - len(memories) :] = [i * rows * itemsize for rows in memories]
         cut.append((replace(op, attributes=tuple(part.values())), shifts))
     return cut
