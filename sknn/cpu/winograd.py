@@ -7,7 +7,7 @@ same time nor on the number of threads.
 
 import os
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from ..tape.operations import Operation
@@ -18,10 +18,16 @@ from ..tape.tape import Buffer, Op, Phase
 DIRECT = os.environ.get("SKNN_DIRECT_CONVOLUTIONS", "") not in ("", "0")
 
 _SHAPE = ("height", "width", "channels", "filters", "top", "left", "out_height", "out_width")
-_NUMBERS = (*_SHAPE, "turned", "biased", "chunk", "first", "last")
+_NUMBERS = (*_SHAPE, "biased", "chunk", "first", "last")
+#: What other numbers of a convolution have to be.
+DIRECT_SUMS = {"kernel_height": 3, "kernel_width": 3, "groups": 1} | {
+    f"{what}_{axis}": 1 for what in ("stride", "dilation") for axis in ("height", "width")
+}
 #: The operations that only this device has.
 OPERATIONS = {
-    "winograd_weights": Operation("units", ("w",), ("u",), ("channels",), ("int",)),
+    "winograd_weights": Operation(
+        "units", ("w",), ("u",), ("channels", "filters"), ("int",) * 2
+    ),
     "winograd": Operation(
         "blocks", ("x", "u", "b"), ("z", "memory"), _NUMBERS, ("int",) * len(_NUMBERS)
     ),
@@ -33,6 +39,9 @@ OPERATIONS = {
     ),
 }
 _PLACES = 16
+_L2_BYTES = 2**20
+#: Bytes of transformed weights that some cache keeps.
+_MOST_KEPT = 2**23
 #: Bytes of the transformed inputs of the squares that are computed one after the other: a part of
 #: the L2 cache.
 _CHUNK_BYTES = 2**18
@@ -85,14 +94,24 @@ class _Shape:
             )
         )  # fmt: skip
 
-    def pays(self):
-        """Return whether Winograd's algorithm takes less time than direct sums."""
-        return _cost(self) < 0.85 * self.taps() * self.channels * self.filters
+    def pays(self, least=0.9):
+        """Return whether Winograd's algorithm takes less than `least` of the time of direct sums.
+
+        Times are in multiply-adds of a sample: those of the products, with 1/16 more for what lies
+        between them; the transforms, which mostly move numbers; and the transformed weights of a
+        step with a single sample, which are written to memory and read if there are many.
+        """
+        weights = self.channels * self.filters
+        kept = _PLACES * weights * 4 <= _MOST_KEPT
+        each = 17 * weights + 170 * self.channels + 100 * self.filters
+        time = self.squares * each + weights * (64 if kept else 1800)
+        return time < least * self.taps() * weights
 
 
-def _cost(shape):
-    c, f = shape.channels, shape.filters
-    return shape.squares * (_PLACES * c * f + 48 * c + 64 * f)
+def _group(filters):
+    """Return how many filters a register tile computes at once."""
+    # a vector is loaded for all of them, and a weight for each
+    return min((16, 24, 8), key=lambda group: -(-filters // group) * (group + 2))
 
 
 def _shape_of(op):
@@ -100,10 +119,7 @@ def _shape_of(op):
     numbers = dict(zip(op.row.attributes, op.attributes))
     if "kernel_height" not in numbers or op.name == "kernel_gradient_narrow":
         return None
-    fixed = {"kernel_height": 3, "kernel_width": 3, "groups": 1} | {
-        f"{what}_{axis}": 1 for what in ("stride", "dilation") for axis in ("height", "width")
-    }
-    if any(numbers[name] != value for name, value in fixed.items()):
+    if any(numbers[name] != value for name, value in DIRECT_SUMS.items()):
         return None
     return _Shape(**{name: numbers[name] for name in _SHAPE})
 
@@ -137,8 +153,10 @@ class _Rewriting:
         return self._new.buffers[-1]
 
     def _weights(self, w, u):
-        rows = w.elements // 9 // w.pack
-        return _Op("winograd_weights", (w,), (u,), (w.shape[2],), (w.pack,), rows)
+        channels, filters = w.shape[2:]
+        group = _group(filters)
+        extent = channels * -(-filters // group)
+        return _Op("winograd_weights", (w,), (u,), (channels, filters), (group, w.pack), extent)
 
     def _convolution(self, op):
         shape = _shape_of(op)
@@ -152,42 +170,49 @@ class _Rewriting:
         shape = shape.turned() if turned else shape
         if not shape.pays():
             return op
+        group = _group(w.shape[3])
         if w not in self._transformed:
-            elements = w.elements // 9 * _PLACES
+            elements = _PLACES * w.shape[2] * rounded(w.shape[3], group)
             # a register tile reads past the last row, without using it
-            self._transformed[w] = self._buffer("u", elements + SPARE_ROWS * WIDEST, shared=True)
-        lines = -(-shape.out_height // 2)
+            elements += SPARE_ROWS * WIDEST
+            self._transformed[w] = self._buffer("u", elements, shared=True)
         chunk, elements = self._memory(shape)
         memory = self._buffer("memory", elements)
-        numbers = (*shape.numbers(), turned, biased, chunk, 0, lines)
+        lines = -(-shape.out_height // 2)
+        numbers = (*shape.numbers(), biased, chunk, 0, lines)
         reads = op.reads[0], self._transformed[w], op.reads[2] if biased else w
-        tile, _ = op.variant
-        return _Op("winograd", reads, (op.writes[0], memory), numbers, (tile, w.pack))
+        variant = (_group(shape.filters), group, turned)
+        return _Op("winograd", reads, (op.writes[0], memory), numbers, variant)
 
-    def _memory(self, shape, others=0):
-        """Return how many squares to transform at a time, and the elements of memory for them."""
+    def _memory(self, shape):
+        """Return how many squares to transform at a time, and the elements of memory for them.
+
+        There, a square of several samples is one vector of them.
+        """
         width = self._old.width
         if width == 1:
             pixel = rounded(shape.channels, WIDEST)
             chunk = max(8, _CHUNK_BYTES_OF_ONE // (_PLACES * pixel * self._itemsize))
             chunk = min(rounded(shape.squares, 8), chunk)
-            each = pixel + (chunk + 8) * _PLACES * (pixel + WIDEST)
-            return chunk, self._parts * each
-        pixel = shape.channels * width
-        chunk = max(1, _CHUNK_BYTES // (_PLACES * pixel * self._itemsize))
-        chunk = min(shape.squares, chunk)
-        return chunk, (max(pixel, others) + chunk * _PLACES * (pixel + others)
-                       + _PLACES * SPARE_ROWS * width)
+            return chunk, self._parts * (pixel + (chunk + 8) * _PLACES * (pixel + WIDEST))
+        inputs = _PLACES * (shape.channels + 1) * WIDEST // 2
+        weights = _PLACES * shape.channels * shape.filters
+        chunk = 1 if weights * self._itemsize <= _L2_BYTES // 2 else 2
+        return chunk, shape.channels * width + chunk * inputs + _PLACES * 25 * WIDEST
 
     def _gradient(self, w, chain):
         op = chain[0] if chain else None
         if op is None or op.name != "kernel_gradient" or self._old.width == 1:
             return chain
         shape = _shape_of(op)
-        if shape is None or not shape.pays():
+        if shape is None or not shape.pays(1.0):  # direct sums are slower here
             return chain
         rows, pack = op.variant
-        chunk, elements = self._memory(shape, rounded(shape.filters, pack) * self._old.width)
+        width = self._old.width
+        pixel, others = shape.channels * width, rounded(shape.filters, pack) * width
+        chunk = max(1, _CHUNK_BYTES // (_PLACES * pixel * self._itemsize))
+        chunk = min(shape.squares, chunk)
+        elements = max(pixel, others) + chunk * _PLACES * (pixel + others + 2 * WIDEST)
         sums = self._buffer("sums", w.elements // 9 * _PLACES)
         memory = self._buffer("memory", elements)
         numbers = (*shape.numbers(), chunk)

@@ -374,6 +374,27 @@ def store_first(typingctx, address, index, value, count):
     return types.void(types.int64, types.int64, value, types.int64), codegen
 
 
+def _prefetch(name, doc, writes):
+    @intrinsic
+    def function(typingctx, address):
+        def codegen(context, builder, sig, args):
+            kind = [ir.Constant(_I32, n) for n in (writes, 2, 1)]  # into L2
+            pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+            prototype = ir.FunctionType(ir.VoidType(), [pointer.type, *[_I32] * 3])
+            callee = cgutils.get_or_insert_function(builder.module, prototype, "llvm.prefetch.p0")
+            builder.call(callee, [pointer, *kind])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), codegen
+
+    function.__name__, function.__doc__ = name, doc
+    return function
+
+
+prefetch = _prefetch("prefetch", "Have the cache line at an address loaded.", 0)
+prefetch_to_write = _prefetch("prefetch_to_write", "The same for a line that will be written.", 1)
+
+
 # --- operators between vectors, or between a vector and a number
 
 
