@@ -59,7 +59,7 @@ class _Op(Op):
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     """A convolution from an image to another."""
 
     height: int
@@ -77,7 +77,7 @@ class _Shape:
 
     def turned(self):
         """Return the convolution with the kernel transposed and turned, which is the transpose."""
-        return _Shape(
+        return Shape(
             self.out_height, self.out_width, self.filters, self.channels, 2 - self.top,
             2 - self.left, self.height, self.width,
         )  # fmt: skip
@@ -121,7 +121,7 @@ def _shape_of(op):
         return None
     if any(numbers[name] != value for name, value in DIRECT_SUMS.items()):
         return None
-    return _Shape(**{name: numbers[name] for name in _SHAPE})
+    return Shape(**{name: numbers[name] for name in _SHAPE})
 
 
 def applied(tape, dtype, parts=1):
