@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from sknn.cpu.kernels.run import BLOCKS
-from sknn.cpu.program import Program, kernel
+from sknn.cpu.program import Program
 from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
 from sknn.layers.base import size
@@ -57,29 +57,23 @@ def _compile(layer, shape, dtype):
     x = tape.buffer("x", size(shape))
     tape.add(_STAND_IN, (), (x,))
     z, backward = layer.forward(tape, x, shape, iter(tape.parameters), True)
-    forward = tape.phases[0].all_ops()
     dz = tape.buffer("dz", z.rows)
     tape.add(_STAND_IN, (), (dz,))
     dx = backward(dz, True)
     tape.finish()
     program = Program(tape, dtype)
 
-    ops = [op for phase in tape.phases for op in phase.all_ops()]
-    names = {kernel(op.name, dtype, WIDTH, op.variant).address: op.name for op in ops}
     by_direction, by_name = {direction: [] for direction in DIRECTIONS}, {}
-    for phase, (kind, first, last) in zip(tape.phases, program.phases, strict=True):
+    direction = FORWARD  # transformed weights come first
+    for phase, (kind, first, last) in zip(program.tape.phases, program.phases, strict=True):
         for i in range(first, last):
-            direction, op = TO_WEIGHTS, i
-            if kind == BLOCKS:
-                op_of_tape = phase.ops[i - first]
-                if op_of_tape in forward:
-                    direction = FORWARD
-                elif dx in op_of_tape.writes:
-                    direction = TO_INPUT
-            else:
-                op = program.tasks[i, 0]
-            name = names[program.addresses[op]]
-            if name != _STAND_IN:
-                by_direction[direction].append((kind, i, i + 1))
-                by_name.setdefault(name, []).append((kind, i, i + 1))
+            op = i if kind == BLOCKS else program.tasks[i, 0]
+            name = program.keys[op][0]
+            if name == _STAND_IN:
+                direction = FORWARD if x in phase.ops[i - first].writes else TO_INPUT
+                continue
+            is_gradient = kind == BLOCKS and dx not in phase.ops[i - first].writes
+            of_weights = direction == TO_INPUT and (kind != BLOCKS or is_gradient)
+            by_direction[TO_WEIGHTS if of_weights else direction].append((kind, i, i + 1))
+            by_name.setdefault(name, []).append((kind, i, i + 1))
     return program, by_direction, by_name

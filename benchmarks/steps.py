@@ -18,7 +18,9 @@ import numpy as np
 from numba import njit
 
 from sknn import MLPNetClassifier
+from sknn.cpu import winograd
 from sknn.cpu.kernels import run
+from sknn.cpu.operations import OWN
 from sknn.cpu.program import kernel
 from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
@@ -153,7 +155,7 @@ def _needed(program, rows):
     """Yield the name of each operation, and the multiply-adds of a step that it is needed for."""
     forward, slices, places = {}, {}, []
     for (name, _, _, variant), operands in zip(program.keys, program.operands, strict=True):
-        row = OPERATIONS[name]
+        row = (OPERATIONS | OWN)[name]
         before = 4 if row.kind == "parameters" else 0
         named = dict(zip((*row.reads, *row.writes, *row.attributes), operands[before:].tolist()))
         weights = operands[3] if before else named.get("w")
@@ -181,6 +183,8 @@ def _multiply_adds(name, numbers):
     if name.startswith("convolution"):
         inside = multiply_adds_inside(numbers)
         return inside, "{channels}x{filters} on {height}x{width}".format(**numbers)
+    if name in ("winograd", "winograd_products"):  # shares of the peak of direct sums
+        return _multiply_adds("convolution", numbers | winograd.DIRECT_SUMS)
     return 0, ""
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -28,10 +29,11 @@ from reference import (
 )
 
 import sknn
-from sknn.cpu.fusion import OWN
+from sknn.cpu import winograd
 from sknn.cpu.kernels import activations, losses, updates
 from sknn.cpu.kernels.frame import KERNELS
 from sknn.cpu.memory import between_guards, guarded
+from sknn.cpu.operations import OWN
 from sknn.engine.devices import DEVICES
 from sknn.engine.lowering import lower
 from sknn.engine.network import Network
@@ -529,12 +531,17 @@ def _moved(array):
 
 
 def _images():
-    """Return two small networks with most image operations, one of them with branches."""
+    """Return small networks with most image operations.
+
+    One of them has convolutions by Winograd's algorithm, and one has branches.
+    """
     loss = make_loss("log_loss", "softmax")
     layers = (
         (RandomCrop(5, 6), RandomFlip(), Conv2D(17, 3, 2, "same"), BatchNormalization(),
          Activation("relu"), Conv2D(17, 3, padding="same", groups=17), GaussianNoise(0.1),
          Conv2DTranspose(3, 2, 2), MaxPooling2D(3, 2, "same"), Conv2D(16, 2)),
+        (Conv2D(33, 3, padding="same"), Activation("relu"), Conv2D(24, 3, use_bias=False),
+         Activation("tanh"), Conv2D(40, 3, padding=((0, 2), (3, 1)))),
         (Conv2D(1, (1, 2), use_bias=False), Conv2D(33, (3, 2)), LocalResponseNormalization(),
          Concatenate([[], [Conv2D(5, 1, activity_l2=0.1), UpSampling2D(1, "bilinear")]]),
          Residual([AveragePooling2D(3, 2, "same"), UpSampling2D(2)]), GlobalAveragePooling2D()),
@@ -550,13 +557,14 @@ def _coding():
     return (*noise, *code, Dense(6), GaussianSampling(0.5), *back)
 
 
+@mock.patch.object(winograd.Shape, "pays", lambda shape, least=0.0: True)
 def run_beside_guard_pages():
     """Train and predict where an access outside an array ends the process; print all bits."""
     assert guarded()
     bits = hashlib.sha256()
     after = (Activation("tanh"), Dropout(0.2))
     whole_packs = mlp(31, (33, *after), outputs=16, loss="log_loss", link="softmax")
-    in_a_row, in_branches = _images()
+    in_a_row, of_squares, in_branches = _images()
     recurrent = (LSTM(17, return_sequences=True), Bidirectional(GRU(5, truncate=3)))
     recurrent += Dense(3), Activation("softmax")
     solver = replace(ADAM, clip_norm=0.5, l2=0.1, average=True)
@@ -566,6 +574,8 @@ def run_beside_guard_pages():
         (mlp(9, outputs=3), "float32", True, 33),
         (mlp(9, outputs=3), "float32", False, 5),
         (in_a_row, "float32", False, 33),
+        (of_squares, "float32", False, 33),
+        (of_squares, "float64", False, 5),
         (in_branches, "float64", False, 5),
         (Network(recurrent, (4, 3), make_loss("log_loss", "softmax")), "float32", False, 33),
         (Network(_coding(), 9, make_loss("squared_error", "identity")), "float32", False, 33),

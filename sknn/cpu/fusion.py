@@ -5,39 +5,11 @@ for.
 """
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..tape.operations import OPERATIONS, Operation
 from ..tape.tape import Op, Phase
+from .operations import OwnOp
 from .packing import lanes_of, leaves_few
-
-
-def _joined(*names):
-    """Return the row of an operation that does what others do, one after the other."""
-    rows = [OPERATIONS[name] for name in names]
-    return Operation(
-        rows[0].kind,
-        attributes=sum((row.attributes for row in rows), ()),
-        types=sum((row.types for row in rows), ()),
-    )
-
-
-#: The operations that only this device has.
-OWN = {
-    "regularized_update": _joined("regularize", "update"),
-    "weight_gradient_narrow": Operation(
-        "parameters", ("x", "dz"), (), ("inputs", "first"), ("int", "int")
-    ),
-}
-
-
-@dataclass(eq=False)
-class _Own(Op):
-    """An operation that is not in the table of those that a tape may contain."""
-
-    @property
-    def row(self):
-        return OWN[self.name]
 
 
 def fused(tape, dtype):
@@ -68,7 +40,7 @@ def _with_update(chain):
     if names[i + 1] != "update":
         return chain
     first, last = chain[i : i + 2]
-    both = _Own(
+    both = OwnOp(
         "regularized_update",
         attributes=first.attributes + last.attributes,
         variant=first.variant + last.variant,
@@ -113,7 +85,7 @@ def _by_width(parameter, chain, transposed, lanes):
         return [chain]
     whole, left = divmod(units, lanes)
     numbers = (*first.attributes, units - left)
-    last = _Own(
+    last = OwnOp(
         "weight_gradient_narrow", (first.reads[0], dz), (), numbers, (left,), grain=first.grain
     )
     return [[replace(first, extent=whole), *rest]] * (whole > 0) + [[last, *rest]]

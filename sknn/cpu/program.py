@@ -14,7 +14,7 @@ from ..tape.packing import ALIGN, SPARE_ROWS, WIDEST, Layout, rounded
 from ..tape.placement import Placement
 from ..tape.sources import X, Y
 from ..tape.tape import Parameter
-from . import cache
+from . import cache, winograd
 from .cache import compile_function
 from .fusion import fused
 from .kernels import frame as f
@@ -51,9 +51,14 @@ def key_of(name, dtype, width=0, variant=()):
 LOOP = key_of("run", np.float64)
 
 
+def _rewritten(tape, dtype, parts=1):
+    """Return a tape of the operations that the CPU runs."""
+    return fused(winograd.applied(tape, np.dtype(dtype), parts), dtype)
+
+
 def keys_of(tape, dtype):
     """Return the keys of the kernels that a tape needs, and of the loop."""
-    ops = [op for phase in fused(tape, dtype).phases for op in phase.all_ops()]
+    ops = [op for phase in _rewritten(tape, dtype).phases for op in phase.all_ops()]
     return [*dict.fromkeys(key_of(op.name, dtype, tape.width, op.variant) for op in ops), LOOP]
 
 
@@ -132,6 +137,8 @@ class Program:
 
     Attributes
     ----------
+    tape : Tape
+        The tape as it is run: operations that only this device has may stand for others.
     layout : Layout
         The memory layout of its parameters.
     placement : Placement
@@ -152,15 +159,14 @@ class Program:
     def __init__(self, tape, dtype, parts=1):
         self.dtype = np.dtype(dtype)
         self.width = tape.width
-        tape.verify()
+        self.layout = Layout(tape.parameters, dtype)
+        self.needs = wall.needs_of(tape.verify(), self.dtype, self.layout.n_bytes)
+        self.tape = tape = _rewritten(tape, self.dtype, parts)
         self._addresses, self._operands = [], []
         self._phases, self._tasks = [], []
-        self.layout = Layout(tape.parameters, dtype)
-        self.needs = wall.needs_of(tape, self.dtype, self.layout.n_bytes)
-        tape = fused(tape, dtype)
         self.placement = Placement(tape, self.dtype.itemsize)
         kinds = [phase.kind for phase in tape.phases]
-        self.keeps_blocks = kinds != ["blocks"]
+        self.keeps_blocks = kinds[kinds[0] == "units" :] != ["blocks"]
         # A slice is finished before the next one starts, unless the gradient itself is the result,
         # or given, or its norm is needed first: then the whole gradient is kept.
         self.whole_gradient = any(
@@ -341,12 +347,15 @@ def split(op, parts, itemsize):
         return [(op, ())]
     size = rounded(-(-extent // parts), grain)
     cut = []
-    for start in range(0, extent, size):
+    # each part works in a memory of its own
+    memories = [m.rows // parts for m, name in zip(op.writes, row.writes) if name == "memory"]
+    for i, start in enumerate(range(0, extent, size)):
         stop = min(start + size, extent)
         if axis is None:
             part = {**numbers, "first": start, "last": stop}
         else:
             part = {**numbers, axis: stop - start}
         shifts = [start * steps.get(operand, 0) * itemsize for operand in operands]
+        shifts[len(shifts) - len(memories) :] = [i * rows * itemsize for rows in memories]
         cut.append((replace(op, attributes=tuple(part.values())), shifts))
     return cut

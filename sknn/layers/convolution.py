@@ -61,6 +61,11 @@ class Conv2D(Weighted, _Grouped):
 
     Its kernel has the shape (kernel height, kernel width, channels / groups, filters).
 
+    On the CPU, windows of 3x3 with strides of 1 are computed by Winograd's algorithm where that is
+    faster. Its results differ from direct sums by rounding errors that are less than four times as
+    large as those of the sums themselves. With ``SKNN_DIRECT_CONVOLUTIONS=1`` in the environment
+    when sknn is imported, all convolutions are direct sums.
+
     Parameters
     ----------
     filters : int

@@ -20,10 +20,11 @@ from . import (
     run,
     tokens,
     updates,
+    winograd,
 )
 
 __all__ = [
     "activations", "contraction", "convolution", "dense", "gather", "images", "losses",
     "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run", "tokens",
-    "updates",
+    "updates", "winograd",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ its operands as offsets into a few arenas.
 
 import operator
 from functools import cache
+from math import isqrt
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -371,6 +372,27 @@ def store_first(typingctx, address, index, value, count):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, value, types.int64), codegen
+
+
+def _prefetch(name, doc, writes):
+    @intrinsic
+    def function(typingctx, address):
+        def codegen(context, builder, sig, args):
+            kind = [ir.Constant(_I32, n) for n in (writes, 2, 1)]  # into L2
+            pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+            prototype = ir.FunctionType(ir.VoidType(), [pointer.type, *[_I32] * 3])
+            callee = cgutils.get_or_insert_function(builder.module, prototype, "llvm.prefetch.p0")
+            builder.call(callee, [pointer, *kind])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), codegen
+
+    function.__name__, function.__doc__ = name, doc
+    return function
+
+
+prefetch = _prefetch("prefetch", "Have the cache line at an address loaded.", 0)
+prefetch_to_write = _prefetch("prefetch_to_write", "The same for a line that will be written.", 1)
 
 
 # --- operators between vectors, or between a vector and a number
@@ -991,3 +1013,119 @@ def tile_multiply(typingctx, tile, d, d_index, d_stride, x):
         return _cross(builder, tile, value, d, d_index, d_stride, [x])
 
     return tile(tile, *[types.int64] * 3, x), codegen
+
+
+# --- squares of vectors: the transforms of Winograd's convolution
+
+
+@intrinsic
+def patch_rows(typingctx, tile, image, zeros, top, left, height, columns, stride):
+    """Return the addresses of a square of pixels, `stride` elements each, row by row.
+
+    Those outside of the image of `height` times `columns` pixels are at `zeros`.
+    """
+    shape = tile.instance_type
+    side, result = isqrt(shape.rows), Rows(shape.rows)
+
+    def codegen(context, builder, sig, args):
+        _, image, zeros, top, left, height, columns, stride = args
+        scalar = _LLVM[shape.vector.real]
+
+        def along(first, extent):
+            """Return places along an axis, and whether each is inside."""
+            places = [builder.add(first, ir.Constant(_I64, k)) for k in range(side)]
+            return [(place, builder.icmp_unsigned("<", place, extent)) for place in places]
+
+        rows, value = along(top, height), ir.Constant(result.llvm, ir.Undefined)
+        for i, (y, inside_y) in enumerate(rows):
+            for j, (x, inside_x) in enumerate(along(left, columns)):
+                place = builder.add(builder.mul(y, columns), x)
+                pointer = _element(builder, scalar, image, builder.mul(place, stride))
+                address = builder.select(
+                    builder.and_(inside_y, inside_x), builder.ptrtoint(pointer, _I64), zeros
+                )
+                value = builder.insert_value(value, address, i * side + j)
+        return value
+
+    return result(tile, *[types.int64] * 7), codegen
+
+
+@intrinsic
+def tile_gather(typingctx, tile, rows, index):
+    """Return a tile of one vector a row, from element `index` at the rows' addresses on."""
+    result = tile.instance_type
+
+    def codegen(context, builder, sig, args):
+        _, rows, index = args
+        parts = [
+            _load_vector(builder, result.vector, builder.extract_value(rows, r), index)
+            for r in range(result.rows)
+        ]
+        return _tile(builder, result, parts)
+
+    return result(tile, rows, types.int64), codegen
+
+
+def _both_sides(name, matrix, doc, halved=False):
+    """Return a function of a square T of vectors that returns M T M' for a constant M.
+
+    A row of M has the numbers of the columns, from 1 on, whose sum it is, in their order, negative
+    where a column is subtracted; if `halved`, those of several columns are multiplied by 1/2.
+    """
+
+    def times(builder, vectors):
+        """Return the products of M's rows with a column of vectors."""
+        products = []
+        for first, *others in matrix:
+            total = vectors[first - 1]
+            for k in others:
+                total = (builder.fadd if k > 0 else builder.fsub)(total, vectors[abs(k) - 1])
+            if halved and others:
+                half = ir.Constant(total.type, [0.5] * total.type.count)
+                total = builder.fmul(total, half)
+            products.append(total)
+        return products
+
+    @intrinsic
+    def function(typingctx, tile):
+        result = Tile(tile.vector, len(matrix) ** 2, 1)
+
+        def codegen(context, builder, sig, args):
+            parts, side = _parts(builder, tile, args[0]), isqrt(tile.rows)
+            columns = [times(builder, parts[j::side]) for j in range(side)]
+            rows = [times(builder, list(row)) for row in zip(*columns)]
+            return _tile(builder, result, [part for row in rows for part in row])
+
+        return result(tile), codegen
+
+    function.__name__, function.__doc__ = name, doc
+    return function
+
+
+winograd_input = _both_sides(
+    "winograd_input", ((1, -3), (2, 3), (3, -2), (4, -2)),
+    "Return the transform of a square of 4x4 inputs.",
+)  # fmt: skip
+winograd_kernel = _both_sides(
+    "winograd_kernel", ((1,), (1, 3, 2), (1, 3, -2), (3,)),
+    "Return the transform, 4x4, of a kernel of 3x3 weights.", halved=True,
+)  # fmt: skip
+winograd_output = _both_sides(
+    "winograd_output", ((1, 2, 3), (2, -3, 4)),
+    "Return the 2x2 outputs that 4x4 products stand for.",
+)  # fmt: skip
+winograd_output_gradient = _both_sides(
+    "winograd_output_gradient", ((1,), (1, 2), (1, -2), (2,)),
+    "Return the gradients of the 4x4 products, from those of 2x2 outputs.",
+)  # fmt: skip
+
+
+@intrinsic
+def tile_vectors(typingctx, tile):
+    """Return the vectors of a tile, row by row, as a tuple."""
+    result = types.UniTuple(tile.vector, tile.rows * tile.vectors)
+
+    def codegen(context, builder, sig, args):
+        return context.make_tuple(builder, result, _parts(builder, tile, args[0]))
+
+    return result(tile), codegen
