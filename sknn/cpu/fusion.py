@@ -49,16 +49,17 @@ def _with_update(chain):
 
 
 def _transposed(tape):
-    """Return, by buffer of transposed gradients, the operation that they come from.
+    """Return, by buffer of transposed gradients, the operation and the original.
 
-    The original is among the operation's operands; it is None where something is written there
-    later.
+    The latter is None where something is written there later, or another operation reads them
+    transposed, so that they have to be.
     """
     found = {}
     for op in (op for phase in tape.phases for op in phase.all_ops()):
-        places = [getattr(operand, "whole", None) for operand in op.writes]
+        written = [getattr(operand, "whole", None) for operand in op.writes]
         for packed, (made, dz) in found.items():
-            if dz is not None and dz.whole in places:
+            needed = packed in op.reads and op.name not in ("weight_gradient", "bias_gradient")
+            if dz is not None and (dz.whole in written or needed):
                 found[packed] = made, None
         if op.name == "pack_samples":
             found[op.writes[0]] = op, op.reads[0]
