@@ -37,6 +37,7 @@ from . import (  # noqa: E402
     reading,
     recurrent,
     speed,
+    steps,
     threads,
     timing,
 )
@@ -48,6 +49,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
 #: The points that `--only` selects, with a description of what they measure.
 POINTS = {
     speed.POINT: "fits, a search, predictions, kernels",
+    steps.POINT: "fraction of one core's peak, and what a second thread brings, in training steps",
     processes.FIRST_FIT: "the first fit in a process, and the import",
     accuracy.POINT: "accuracy",
     processes.MEMORY: "memory of a fit",
@@ -71,8 +73,8 @@ POINTS = {
 
 #: The modules that define the measurements.
 MODULES = (
-    speed, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial, threads,
-    reading, cuda, distributed,
+    speed, steps, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial,
+    threads, reading, cuda, distributed,
 )  # fmt: skip
 
 

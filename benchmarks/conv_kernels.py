@@ -18,6 +18,7 @@ from numba.core import types
 from sknn.cpu.kernels.simd import LANES, Tile, Vector, tile_outer, tile_shape, tile_store, tile_zero
 from sknn.cpu.memory import aligned
 from sknn.layers import Conv2D
+from sknn.tape.operations import OPERATIONS
 
 from . import kernels
 from .layer_kernels import DIRECTIONS, WIDTH, runs
@@ -59,18 +60,20 @@ def _shares(name, layer, shape, settings):
     """Measure each kernel, alternating with the peak; yield a row for each."""
     blocks = 1 if settings.quick else BLOCKS
     kernels_of, _ = runs(layer, shape, np.float32, blocks)
-    work = 2 * _multiply_adds(layer, shape) * WIDTH * blocks
+    names = OPERATIONS["convolution_input_gradient"].attributes
+    numbers = dict(zip(names, layer._geometry(shape)[1], strict=True))
+    work = 2 * multiply_adds_inside(numbers) * WIDTH * blocks
     times_each = (10**8 if settings.quick else 2 * 10**9) // work + 1
     times = {direction: [] for direction in DIRECTIONS}
     for run in kernels_of.values():
         run(1)
     for _ in range(settings.repeats):
-        _peak.measure()
+        peak.measure()
         for direction, run in kernels_of.items():
             times[direction].append(_seconds(partial(run, times_each)) / times_each)
     wide = layer.kernel_size == (3, 3) and min(shape[2], layer.filters) >= 32
     for direction in DIRECTIONS:
-        share = 100 * work / median(times[direction]) / _peak.rate
+        share = 100 * work / median(times[direction]) / peak.rate
         target = TARGET if wide else None
         yield Row(POINT, f"{direction}, {name}", "peak", share, target, "%")
 
@@ -100,7 +103,7 @@ def _multiply_add_loop():
 
 
 class _Peak:
-    """The highest rate so far, in operations per second; a multiply-add counts as two."""
+    """The highest rate of one core so far, in operations per second; a multiply-add is two."""
 
     def __init__(self):
         self.rate = 0.0
@@ -135,19 +138,20 @@ class _Peak:
         ]
 
 
-_peak = _Peak()
+peak = _Peak()
 
 
 # --- the kernels
 
 
-def _multiply_adds(layer, shape):
-    """Count the multiply-adds of one sample that lie inside the image."""
-    out = layer.output_shape(shape)
+def multiply_adds_inside(numbers):
+    """Count the multiply-adds of one sample that lie inside the image, given a convolution's
+    attributes as the table of operations names them.
+    """
     inside = []
-    for axis in range(2):
-        n, extent, stride = shape[axis], layer.kernel_size[axis], layer.strides[axis]
-        total = max((out[axis] - 1) * stride + extent - n, 0) if layer.padding == "same" else 0
-        places = np.arange(out[axis])[:, None] * stride - total // 2 + np.arange(extent)
-        inside.append(int(((places >= 0) & (places < n)).sum()))
-    return inside[0] * inside[1] * shape[2] * layer.filters
+    for side, before in ("height", "top"), ("width", "left"):
+        places = np.arange(numbers[f"out_{side}"])[:, None] * numbers[f"stride_{side}"]
+        taps = np.arange(numbers[f"kernel_{side}"]) * numbers[f"dilation_{side}"]
+        seen = places - numbers[before] + taps
+        inside.append(int(((seen >= 0) & (seen < numbers[side])).sum()))
+    return inside[0] * inside[1] * numbers["channels"] * numbers["filters"] // numbers["groups"]

@@ -5,7 +5,7 @@ import numpy as np
 from sknn import ConvNetClassifier
 from sknn.architectures import lenet5, resnet20, vgg16
 from sknn.files import safetensors as weights
-from sknn.layers import Conv2D, Dense, MaxPooling2D
+from sknn.layers import Conv2D, Dense, GlobalAveragePooling2D, MaxPooling2D
 from sknn.layers.base import primitives
 
 BATCH_SIZE = 128
@@ -21,11 +21,19 @@ def plain(image_shape=(32, 32, 3)):
     return [*stage(32), *stage(64), Dense(128, activation="relu"), Dense(10)]
 
 
+def tapering(image_shape=(40, 40, 3)):
+    """Return three 3x3 convolutions with max pooling between them, then global pooling."""
+    layers = [Conv2D(n, 3, padding="same", activation="relu") for n in (24, 48, 96)]
+    pooled = [layer for convolution in layers for layer in (convolution, MaxPooling2D(2))]
+    return [*pooled[:-1], GlobalAveragePooling2D(), Dense(10)]
+
+
 # name: the function that returns its layers, the shape of its images
 NETWORKS = {
     "LeNet-5": (lenet5, (28, 28, 1)),
     "32-32-pool-64-64-pool-128": (plain, (32, 32, 3)),
     "resnet20": (resnet20, (32, 32, 3)),
+    "24-pool-48-pool-96": (tapering, (40, 40, 3)),
 }
 
 

@@ -138,6 +138,8 @@ class Program:
     n_states : int
         Number of state arrays that a step needs.
     parts : int
+    keys : list
+        The keys of the kernels, by operation.
     keeps_blocks : bool
         Whether later phases read buffers that blocks have written.
     """
@@ -278,8 +280,8 @@ class Program:
         return [(row, min(row + step, rows)) for row in range(0, rows, step)], None
 
     def _kernel_arrays(self):
-        keys = [key_of(name, self.dtype, self.width, op) for name, op in self._addresses]
-        self._compiled = kernels([*keys, LOOP])[:-1]
+        self.keys = [key_of(name, self.dtype, self.width, op) for name, op in self._addresses]
+        self._compiled = kernels([*self.keys, LOOP])[:-1]
         self.addresses = np.array([k.address for k in self._compiled], np.int64)
         self.operands = np.array(self._operands, np.int64).reshape(-1, OPERANDS)
         self.phases = np.array(self._phases, np.int64)

@@ -7,7 +7,7 @@ do not depend on their number, bit for bit.
 """
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from . import frame as f
@@ -43,8 +43,12 @@ from .simd import get, put
     SPINS,  # how often to look, at a barrier, before the core is left to others
     N_ROWS,  # rows that there are of everything that is read by row
     STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
+    TIMES,  # address of counts of ticks, for each thread: one an operation, one a phase for what
+    # follows it (waiting for others), and one for the rest of a step; only if it is compiled for it
+    TIMES_BYTES,  # of each thread's
+    N_OPERATIONS,
     N_HEADER,
-) = range(26)
+) = range(29)
 
 BLOCKS, TASKED = 0, 1
 
@@ -62,9 +66,24 @@ def _call(typingctx, address, operands, frame, slot):
     return types.void(types.int64, types.int64, frame, types.int64), codegen
 
 
+@intrinsic
+def ticks(typingctx):
+    """Return the processor's counter of ticks at a constant rate."""
+
+    def codegen(context, builder, sig, args):
+        name = "llvm.readcyclecounter"
+        counter = ir.FunctionType(ir.IntType(64), [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, counter, name), [])
+
+    return types.int64(), codegen
+
+
 @kernel
-def run(t):
-    """Called as a kernel: the header, the thread's frame, the thread's rank."""
+def run(t, timed=False):
+    """Called as a kernel: the header, the thread's frame, the thread's rank.
+
+    `timed` is for measurements: each operation's time is added up.
+    """
     int64, float64 = types.int64, types.float64
 
     @register_jitable
@@ -79,8 +98,19 @@ def run(t):
                 return True
         return False
 
+    @register_jitable
+    def _lap(times, i, before):
+        """Add the time since `before` to the i-th sum; return what time it is now."""
+        if not timed:
+            return before
+        now = ticks()
+        put(times, i, get(int64, times, i) + now - before)
+        return now
+
     def run(header, frame, rank):
         size, width = header[SIZE], header[WIDTH]
+        times, n_operations = header[TIMES] + rank * header[TIMES_BYTES], header[N_OPERATIONS]
+        clock = ticks() if timed else 0
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
         for step in range(header[FIRST], header[LAST]):
             start = step * header[BATCH]
@@ -108,6 +138,7 @@ def run(t):
                         for i in range(first, last):
                             operands = header[OPERATIONS] + i * (OPERANDS * 8)
                             _call(get(int64, header[ADDRESSES], i), operands, frame, slot)
+                            clock = _lap(times, i, clock)
                 else:
                     for task in range(first + rank, last, size):
                         begin = get(int64, header[TASKS], 2 * task)
@@ -116,8 +147,10 @@ def run(t):
                             operands = header[OPERATIONS] + i * (OPERANDS * 8)
                             address = get(int64, header[ADDRESSES], i)
                             _call(address, operands, frame, frame[f.WORKSPACE])
+                            clock = _lap(times, i, clock)
                 if size > 1:
                     barrier(header[SYNC], size, header[SPINS])
+                clock = _lap(times, n_operations + phase, clock)
             if rank == 0:
                 loss, divergence = 0.0, 0.0
                 for block in range(blocks):
@@ -131,5 +164,6 @@ def run(t):
                 _add_to(header[RESULT], 0, loss * share)
                 _add_to(header[RESULT], 1, samples * share)
                 _add_to(header[RESULT], 2, divergence * share)
+            clock = _lap(times, n_operations + header[N_PHASES], clock)
 
     return run
