@@ -4,6 +4,9 @@ A program is a list of phases of two kinds. A phase over blocks runs its operati
 of the batch, one block after the other; a phase of tasks runs each task's operations. Threads take
 blocks and tasks in turn, and synchronize after each phase. No sum is split over threads, so results
 do not depend on their number, bit for bit.
+
+The threads stay in here for as long as a session lasts. The one that calls is the first of them; it
+starts the others, and returns when all are done.
 """
 
 from llvmlite import ir
@@ -11,14 +14,14 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from . import frame as f
-from .barrier import barrier
+from .barrier import barrier, start, wait_for_start
 from .compiling import register_jitable
 from .frame import OPERANDS, kernel
 from .simd import get, put
 
 (
     SIZE,  # threads
-    SYNC,  # address of the barrier
+    SYNC,  # address of what threads synchronize by
     PHASES,  # address of three int64 a phase: kind, first, last
     N_PHASES,
     TASKS,  # address of two int64 a task: its first operation, and the one to stop before
@@ -41,6 +44,8 @@ from .simd import get, put
     RESULT,  # address of three float64: sums over steps of the loss times its share; of that
     # without the penalties of weights; and of divergences
     SPINS,  # how often to look, at a barrier, before the core is left to others
+    START_SPINS,  # the same for the start of a run
+    ENDED,  # 1: there is nothing more to do, the threads end
     N_ROWS,  # rows that there are of everything that is read by row
     STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
     TIMES,  # address of counts of ticks, for each thread: one an operation, one a phase for what
@@ -48,7 +53,7 @@ from .simd import get, put
     TIMES_BYTES,  # of each thread's
     N_OPERATIONS,
     N_HEADER,
-) = range(29)
+) = range(31)
 
 BLOCKS, TASKED = 0, 1
 
@@ -107,8 +112,9 @@ def run(t, timed=False):
         put(times, i, get(int64, times, i) + now - before)
         return now
 
-    def run(header, frame, rank):
-        size, width = header[SIZE], header[WIDTH]
+    @register_jitable
+    def steps(header, frame, rank, size):
+        width = header[WIDTH]
         times, n_operations = header[TIMES] + rank * header[TIMES_BYTES], header[N_OPERATIONS]
         clock = ticks() if timed else 0
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
@@ -149,7 +155,7 @@ def run(t, timed=False):
                             _call(address, operands, frame, frame[f.WORKSPACE])
                             clock = _lap(times, i, clock)
                 if size > 1:
-                    barrier(header[SYNC], size, header[SPINS])
+                    barrier(header[SYNC], rank, size, header[SPINS])
                 clock = _lap(times, n_operations + phase, clock)
             if rank == 0:
                 loss, divergence = 0.0, 0.0
@@ -165,5 +171,22 @@ def run(t, timed=False):
                 _add_to(header[RESULT], 1, samples * share)
                 _add_to(header[RESULT], 2, divergence * share)
             clock = _lap(times, n_operations + header[N_PHASES], clock)
+
+    def run(header, frame, rank):
+        runs = 0
+        while True:
+            runs += 1
+            if rank:
+                wait_for_start(header[SYNC], runs, header[START_SPINS])
+            elif header[SIZE] > 1:
+                start(header[SYNC])
+            if header[ENDED]:
+                return
+            size = header[SIZE]
+            steps(header, frame, rank, size)
+            if size > 1:
+                barrier(header[SYNC], rank, size, header[SPINS])
+            if rank == 0:
+                return
 
     return run
