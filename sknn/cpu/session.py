@@ -18,7 +18,7 @@ from .kernels import run as header
 from .kernels.barrier import sync_bytes
 from .memory import aligned, scratch
 from .program import LOOP, kernels
-from .team import SPINS, START_SPINS, start_threads
+from .team import SPINS, start_threads
 
 #: The number of idle sessions kept, over all programs, and the most memory per block of each.
 _MOST_IDLE, _MOST_IDLE_BYTES = 16, 2**22
@@ -141,7 +141,6 @@ class Session:
             header.WIDTH: program.width, header.SLOT_PER_BLOCK: program.keeps_blocks,
             header.SCRATCH_BYTES: 0 if whole else slice_bytes, header.MOST_BLOCKS: blocks,
             header.SPINS: SPINS if threads <= _cores() else 0,
-            header.START_SPINS: START_SPINS if threads <= _cores() else 0,
         }.items():  # fmt: skip
             self._header[field] = value
         self._run, self._run_and_hold = _loop()

@@ -95,8 +95,24 @@ def _futex(typingctx, address, what, value):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
+@intrinsic
+def _core(typingctx):
+    """Return the number of the core that this thread runs on; 0 where that is not known."""
+
+    def codegen(context, builder, sig, args):
+        if _FUTEX is None:
+            return _I64(0)
+        function = ir.FunctionType(ir.IntType(32), [])
+        call = cgutils.get_or_insert_function(builder.module, function, "sched_getcpu")
+        return builder.sext(builder.call(call, []), _I64)
+
+    return types.int64(), codegen
+
+
 #: Bytes from one word to the next: two cache lines, since processors fetch neighbors too.
 _APART = 128
+#: How often to look before anything else is considered.
+_FEW = 20
 #: The words: threads that sleep; runs that have been started; then each thread's arrivals.
 _ASLEEP, _STARTED, _ARRIVED = 0, _APART, 2 * _APART
 
@@ -109,6 +125,7 @@ def sync_bytes(threads):
 @register_jitable
 def _set(sync, word, value):
     """Set a word, and wake those that sleep until it changes."""
+    _store(word + 8, _core())
     _store(word, value)
     if _load(sync + _ASLEEP):
         _futex(word, _WAKE, 2**31 - 1)
@@ -116,9 +133,14 @@ def _set(sync, word, value):
 
 @register_jitable
 def _wait(sync, word, value, most_spins):
-    """Wait until a word has reached a value; look so many times before sleeping."""
+    """Wait until a word has reached a value; look so many times before sleeping.
+
+    A thread whose core was last seen to be this one cannot set it while this thread is looking.
+    """
     spins, seen = 0, _load(word)
     while seen < value:
+        if spins == _FEW and _load(word + 8) == _core():
+            spins = most_spins
         if spins < most_spins:
             spins += 1
             _pause()
@@ -126,6 +148,7 @@ def _wait(sync, word, value, most_spins):
             _fetch_add(sync + _ASLEEP, 1)
             _futex(word, _WAIT, seen)
             _fetch_add(sync + _ASLEEP, -1)
+            spins = 0
         seen = _load(word)
 
 

@@ -2,8 +2,8 @@
 
 A program is a list of phases of two kinds. A phase over blocks runs its operations for every block
 of the batch, one block after the other; a phase of tasks runs each task's operations. Threads take
-blocks and tasks in turn, and synchronize after each phase. No sum is split over threads, so results
-do not depend on their number, bit for bit.
+blocks and tasks in turn, in the opposite order every other time, and synchronize after each phase.
+No sum is split over threads, so results do not depend on their number, bit for bit.
 
 The threads stay in here for as long as a session lasts. The one that calls is the first of them; it
 starts the others, and returns when all are done.
@@ -43,8 +43,7 @@ from .simd import get, put
     STEP_SUMS,  # address of the sums over weights, likewise
     RESULT,  # address of three float64: sums over steps of the loss times its share; of that
     # without the penalties of weights; and of divergences
-    SPINS,  # how often to look, at a barrier, before the core is left to others
-    START_SPINS,  # the same for the start of a run
+    SPINS,  # how often to look whether others have come, before the core is left to them
     ENDED,  # 1: there is nothing more to do, the threads end
     N_ROWS,  # rows that there are of everything that is read by row
     STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
@@ -53,7 +52,7 @@ from .simd import get, put
     TIMES_BYTES,  # of each thread's
     N_OPERATIONS,
     N_HEADER,
-) = range(31)
+) = range(30)
 
 BLOCKS, TASKED = 0, 1
 
@@ -117,6 +116,7 @@ def run(t, timed=False):
         width = header[WIDTH]
         times, n_operations = header[TIMES] + rank * header[TIMES_BYTES], header[N_OPERATIONS]
         clock = ticks() if timed else 0
+        there, back = 2 * (size - rank) - 1, 2 * rank + 1  # who is first is last the next time
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
         for step in range(header[FIRST], header[LAST]):
             start = step * header[BATCH]
@@ -137,7 +137,8 @@ def run(t, timed=False):
                 first = get(int64, header[PHASES], 3 * phase + 1)
                 last = get(int64, header[PHASES], 3 * phase + 2)
                 if kind == BLOCKS:
-                    for block in range(rank, blocks, size):
+                    block, hop, next_hop = rank, there, back
+                    while block < blocks:
                         frame[f.BLOCK] = block
                         place = block if header[SLOT_PER_BLOCK] else rank
                         slot = frame[f.WORKSPACE] + place * frame[f.WORKSPACE_STRIDE]
@@ -145,8 +146,11 @@ def run(t, timed=False):
                             operands = header[OPERATIONS] + i * (OPERANDS * 8)
                             _call(get(int64, header[ADDRESSES], i), operands, frame, slot)
                             clock = _lap(times, i, clock)
+                        block += hop
+                        hop, next_hop = next_hop, hop
                 else:
-                    for task in range(first + rank, last, size):
+                    task, hop, next_hop = first + rank, there, back
+                    while task < last:
                         begin = get(int64, header[TASKS], 2 * task)
                         end = get(int64, header[TASKS], 2 * task + 1)
                         for i in range(begin, end):
@@ -154,10 +158,12 @@ def run(t, timed=False):
                             address = get(int64, header[ADDRESSES], i)
                             _call(address, operands, frame, frame[f.WORKSPACE])
                             clock = _lap(times, i, clock)
+                        task += hop
+                        hop, next_hop = next_hop, hop
                 if size > 1:
                     barrier(header[SYNC], rank, size, header[SPINS])
                 clock = _lap(times, n_operations + phase, clock)
-            if rank == 0:
+            if rank == size - 1:
                 loss, divergence = 0.0, 0.0
                 for block in range(blocks):
                     loss += get(float64, frame[f.LOSSES], block)
@@ -177,7 +183,7 @@ def run(t, timed=False):
         while True:
             runs += 1
             if rank:
-                wait_for_start(header[SYNC], runs, header[START_SPINS])
+                wait_for_start(header[SYNC], runs, header[SPINS])
             elif header[SIZE] > 1:
                 start(header[SYNC])
             if header[ENDED]:
