@@ -42,7 +42,7 @@ class ReferenceDevice:
 
     prediction_width = training_width
 
-    def threads(self, network, rows, n_jobs):
+    def threads(self, network, rows, n_jobs, total=None):
         return 1
 
     def compile(self, tape, dtype, threads=1):

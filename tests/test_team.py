@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from reference import run_engine, start_values, step_rates
 
-from sknn.cpu.team import Team
+from sknn.cpu.session import Session
+from sknn.cpu.team import start_threads
+from sknn.engine.devices import DEVICES
+from sknn.engine.lowering import program
 from sknn.engine.network import Network
 from sknn.engine.optimizers import Solver
 from sknn.layers import Activation, BatchNormalization, Dense, Dropout
@@ -130,15 +133,34 @@ def test_a_forked_child_computes_the_same(threads):
     assert (train(threads), predict(threads)) == expected
 
 
+def open_session(threads):
+    """Return a session of the program of `train`, with rows to train on and parameters bound."""
+    random = np.random.RandomState(0)
+    source = Source(random.normal(size=(150, 300)).astype("float32"))
+    targets = ClassNumbers(random.randint(10, size=150))
+    key = source.key, targets.key, SOLVER, threads
+    made, cpu = program(NETWORK, "float32", 32, "train", *key), DEVICES["cpu"]
+    packed = cpu.upload(made.layout, start_values(NETWORK, "float32"))
+    session = Session(made, 150, threads)
+    states = cpu.zeros(made.layout, made.n_states)
+    session.bind(packed, source, targets, rows=np.arange(150), states=states)
+    return session, packed
+
+
+def step(session):
+    session.run(150, 150, step_rates(None, np.arange(150), 150))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_child_forked_while_a_team_stands_computes_the_same():
+def test_a_child_forked_while_threads_wait_computes_the_same():
     expected = train(2)
-    with Team(3), warnings.catch_warnings():
+    with open_session(3)[0] as session, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
         if child == 0:
             status = 1
             try:
+                session.__exit__(None)  # does not wait for threads that the child has not
                 status = 0 if train(2) == expected else 2
             finally:
                 os._exit(status)
@@ -146,7 +168,7 @@ def test_a_child_forked_while_a_team_stands_computes_the_same():
 
 
 @pytest.mark.parametrize("started", [0, 1, 2])
-def test_a_team_makes_do_with_the_threads_that_there_are(started, monkeypatch):
+def test_a_session_makes_do_with_the_threads_that_there_are(started, monkeypatch):
     expected = train(1)
     real, asked = threading.Thread.start, []
 
@@ -157,42 +179,40 @@ def test_a_team_makes_do_with_the_threads_that_there_are(started, monkeypatch):
         real(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    with Team(4) as team:
-        assert team.size == max(1, started)
-        ranks = []
-        team.run(ranks.append)
-        assert sorted(ranks) == list(range(team.size))
+    ranks = []
+    assert start_threads(4, ranks.append) == started + 1
+    for thread in asked[:started]:
+        thread.join()
+    assert sorted(ranks) == [*range(1, started + 1)]
     asked.clear()
     assert train(4) == expected
     assert len(asked) == started + 1
 
 
-def test_a_team_leaves_no_thread_behind():
+def test_a_session_leaves_no_thread_behind():
     before = set(threading.enumerate())
-    with Team(5) as team:
+    with open_session(5)[0] as session:
         helpers = set(threading.enumerate()) - before
-        assert len(helpers) == 5  # the caller waits
+        assert len(helpers) == 4
         for _ in range(3):
-            ranks = []
-            team.run(ranks.append)
-            assert sorted(ranks) == [0, 1, 2, 3, 4]
+            step(session)
+        assert set(threading.enumerate()) == before | helpers
     for helper in helpers:
         helper.join(10)
         assert not helper.is_alive()
 
 
-def test_a_team_is_whole_again_after_an_interrupt():
-    done = []
-
-    def job(rank):
-        if rank == 0:
-            raise KeyboardInterrupt
-        done.append(rank)
-
-    with Team(3) as team:
-        with pytest.raises(KeyboardInterrupt):
-            team.run(job)
-        assert sorted(done) == [1, 2]
-        ranks = []
-        team.run(ranks.append)
-        assert sorted(ranks) == [0, 1, 2]
+@pytest.mark.parametrize("pause", [0.0, 0.02])
+@pytest.mark.parametrize("row_seconds", [0.0, 1.0])
+def test_threads_that_look_for_work_and_those_asleep_are_started(row_seconds, pause):
+    """With or without Python's lock: they do not need it."""
+    results = []
+    for threads in (1, 2, 3):
+        session, packed = open_session(threads)
+        with session:
+            for _ in range(10):
+                session.program.row_seconds = row_seconds
+                step(session)
+                time.sleep(pause)
+        results.append(packed.tobytes())
+    assert results[0] == results[1] == results[2]

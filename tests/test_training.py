@@ -38,7 +38,6 @@ from sknn import (
     Seq2SeqRNN,
     VariationalAutoencoderTransformer,
 )
-from sknn.cpu.team import Team
 from sknn.engine import devices, interrupts
 from sknn.layers import Flatten
 
@@ -613,33 +612,6 @@ def test_what_is_prepared_after_a_fit_cannot_lose_it(kind, clock, monkeypatch):
     with pytest.raises(KeyboardInterrupt):  # a second one is raised, but there is the fit
         third.fit(DIGITS, DIGIT)
     np.testing.assert_array_equal(third.predict(DIGITS), expected)
-
-
-def test_an_interrupt_while_threads_come_to_their_end_is_a_second_one(clock):
-    """The thread pool waits for its threads in any case; exceptions are raised after that."""
-
-    class Done:
-        def __init__(self, queue):
-            self.queue, self.calls = queue, 0
-            self.put = queue.put
-
-        def get(self):
-            self.calls += 1
-            if self.calls <= 2:
-                raise KeyboardInterrupt
-            return self.queue.get()
-
-    done = []
-    with Team(2) as team:
-        team._done = Done(team._done)
-        with pytest.raises(KeyboardInterrupt) as info:
-            team.run(done.append)
-        assert sorted(done) == [0, 1]
-        team.run(done.append)
-    with pytest.raises(KeyboardInterrupt):
-        interrupts.take(info.value)
-    with pytest.warns(UserWarning, match="interrupted by user"):
-        interrupts.take(KeyboardInterrupt())
 
 
 # --- location of warnings

@@ -31,8 +31,11 @@ from .program import Program, compile_ahead, count_compiled
 from .session import session
 from .team import count_threads
 
-#: Multiply-adds in a step below which an additional thread costs more than it gains.
-_WORK_PER_THREAD = 800_000
+#: Multiply-adds in a step, for each thread, from which an additional one is worth it: with twice as
+#: many, a second one saves a fifth or more of the time.
+_WORK_PER_THREAD = 400_000
+#: The same in all steps of a prediction: threads have to be started for it.
+_WORK_TO_START = 30_000_000
 #: Bytes of a layer's output for a block of samples, above which samples are processed one by one.
 _LARGEST_BLOCK = 32 * 2**20
 
@@ -69,13 +72,16 @@ class CPU:
         # with transposed weights, the sums of a single sample would be in a different order
         return packing.lanes if width == 1 and network.transposes else width
 
-    def threads(self, network, rows, n_jobs):
+    def threads(self, network, rows, n_jobs, total=None):
         """Return the number of threads to use for steps of `rows` rows; no result depends on it.
 
-        Small steps use one thread, without counting the cores. The recurrence over time of a block
-        of sequences, which is most of the work, runs on a single thread.
+        `total` is the number of rows to predict, in all steps; None: this is training. Small steps
+        use one thread, without counting the cores. The recurrence over time of a block of
+        sequences, which is most of the work, runs on a single thread.
         """
         most = 3 * network.operations * rows // _WORK_PER_THREAD
+        if total is not None:
+            most = min(most, network.operations * total // _WORK_TO_START)
         if network.sequential:
             most = min(most, -(-rows // WIDEST))
         return 1 if most < 2 else min(count_threads(n_jobs), most)

@@ -229,6 +229,10 @@ class Program:
         else:
             for parameter, chain in phase.ops:
                 self._add_slices(parameter, chain)
+            # the longest first: then threads end at about the same time
+            self._tasks[first:] = sorted(
+                self._tasks[first:], key=lambda task: self._operands[task[0]][2], reverse=True
+            )
         self._phases.append((header.TASKED, first, len(self._tasks)))
 
     def _add_parts(self, phase, parts):

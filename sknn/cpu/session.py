@@ -15,10 +15,10 @@ from ..tape.packing import fill
 from ..tape.sources import X
 from .kernels import frame as f
 from .kernels import run as header
-from .kernels.barrier import BARRIER_BYTES
+from .kernels.barrier import sync_bytes
 from .memory import aligned, scratch
 from .program import LOOP, kernels
-from .team import SPINS, Team
+from .team import SPINS, start_threads
 
 #: The number of idle sessions kept, over all programs, and the most memory per block of each.
 _MOST_IDLE, _MOST_IDLE_BYTES = 16, 2**22
@@ -100,7 +100,7 @@ class Session:
     def __init__(self, program, most_rows, threads=1, gradient=None):
         self.program = program
         self.most_rows = most_rows
-        self._team, self.threads = None, threads
+        self.threads = threads
         if program.parts > 1 and program.width == 1 and most_rows > 1:
             raise ValueError("A program that cuts operations on a sample takes one at a time.")
         blocks = -(-most_rows // program.width)
@@ -114,7 +114,7 @@ class Session:
         self._gradient = gradient
         self._workspace = scratch(placement.block_bytes * slots, dtype)
         self._shared = scratch(placement.shared_bytes, dtype)
-        self._sync = aligned(BARRIER_BYTES)
+        self._sync = aligned(sync_bytes(threads))
         self._losses = np.zeros(2 * blocks)
         self._divergences = np.zeros(2 * blocks)
         self._sums = np.zeros(4 * max(1, program.n_sums))
@@ -153,14 +153,18 @@ class Session:
 
     def __enter__(self):
         if self.threads > 1:
-            self._team = Team(self.threads).__enter__()
-            self.threads = self._header[header.SIZE] = self._team.size
+            self.threads = self._header[header.SIZE] = start_threads(self.threads, self._help)
+            self._run(self._header_pointer, self._pointers[0], 0)  # no steps: until all are there
         return self
+
+    def _help(self, rank):
+        self._run(self._header_pointer, self._pointers[rank], rank)
 
     def __exit__(self, kind, *exception):
         """Stop the threads; keep sessions for prediction for reuse, unless they are large."""
-        if self._team is not None:
-            self._team.__exit__(kind, *exception)
+        if self.threads > 1:
+            self._header[header.ENDED] = 1
+            self._run(self._header_pointer, self._pointers[0], 0)
             return
         program = self.program
         n_bytes = program.placement.block_bytes + (self._own is not None) * program.layout.n_bytes
@@ -412,9 +416,6 @@ class Session:
     def _call(self, rows, again):
         """Run the steps in the header, with so many rows in total."""
         run, head, frames = self._run, self._header_pointer, self._pointers
-        if self.threads > 1:
-            self._team.run(lambda rank: run(head, frames[rank], rank))
-            return
         if not again:
             run(head, frames[0], 0)
             return

@@ -1,103 +1,33 @@
-"""A thread pool for calls that release the GIL, with a barrier.
+"""Threads that run the loop together, and how many.
 
-The threads are Python threads, so any number of pools can work at the same time, forked children
-are safe, and a barrier costs a fraction of a microsecond. No Numba threading layer is involved.
+They are Python threads that spend their lives in compiled code, without the GIL. So any number of
+fits can work at the same time, and forked children are safe. No Numba threading layer is involved.
 """
 
 import numbers
-import queue
 import sys
 import threading
 
 import joblib
 from joblib.parallel import get_active_backend
 
-#: How often a waiting thread spins before it yields its core: a few microseconds.
-SPINS = 2000
+#: How often a thread looks whether others have come before it sleeps: some 200 microseconds, a few
+#: times what it takes to wake up. Between two runs, Python often has less to do.
+SPINS = 8000
 
 
-class Team:
-    """A pool of `size` threads that run a job together, for as long as the context lasts.
+def start_threads(size, work):
+    """Call ``work(rank)`` in threads for all ranks but the caller's, 0.
 
-    The calling thread only waits for them, since Ctrl-C may interrupt it at any line: the others
-    would then wait for it at a barrier, or use arrays that it has released. A pool of one thread is
-    the caller itself. `size` is smaller than requested if the system cannot start as many threads.
+    Return how many threads there are then, with the caller: fewer than `size` if the system cannot
+    start as many.
     """
-
-    def __init__(self, size):
-        self.size = size
-        self._jobs = []
-        self._done = queue.SimpleQueue()
-        self._others_done = queue.SimpleQueue()
-
-    def __enter__(self):
-        if self.size == 1:
-            return self
-        for rank in range(self.size):
-            jobs = queue.SimpleQueue()
-            work = self._lead if rank == 0 else self._help
-            try:
-                threading.Thread(target=work, args=(rank, jobs), daemon=True).start()
-            except RuntimeError:
-                break
-            self._jobs.append(jobs)
-        self.size = max(len(self._jobs), 1)
-        return self
-
-    def __exit__(self, *exception):
-        for jobs in self._jobs:
-            jobs.put(None)
-
-    def _help(self, rank, jobs):
-        while (job := jobs.get()) is not None:
-            self._others_done.put(_error_of(job, rank))
-
-    def _lead(self, rank, jobs):
-        """Distribute each job, do a part of it, and signal when all threads are done."""
-        while (job := jobs.get()) is not None:
-            errors = []
-            if callable(job):
-                for other in self._jobs[1:]:
-                    other.put(job)
-                errors = [_error_of(job, rank), *(self._others_done.get() for _ in self._jobs[1:])]
-            self._done.put((job, next(filter(None, errors), None)))
-
-    def run(self, job):
-        """Call ``job(rank)`` in every thread of the pool, and return when all are done."""
-        if not self._jobs:
-            job(0)
-            return
+    for rank in range(1, size):
         try:
-            self._jobs[0].put(job)
-            _, error = self._done.get()
-        except BaseException as first:
-            second = self._wait()
-            if second is not None:
-                raise second from first
-            raise
-        if error is not None:
-            raise error
-
-    def _wait(self):
-        """Wait until all threads are idle; return the interrupt that came meanwhile, or None."""
-        interrupt = None
-        while True:
-            try:
-                token = object()
-                self._jobs[0].put(token)
-                while self._done.get()[0] is not token:
-                    pass
-                return interrupt
-            except KeyboardInterrupt as again:
-                interrupt = again
-
-
-def _error_of(job, rank):
-    """Do a job, and return the exception it raises, or None."""
-    try:
-        job(rank)
-    except BaseException as error:
-        return error
+            threading.Thread(target=work, args=(rank,), daemon=True).start()
+        except RuntimeError:
+            return rank
+    return size
 
 
 def is_nested():

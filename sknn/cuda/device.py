@@ -64,7 +64,7 @@ class CUDA:
 
     prediction_width = training_width
 
-    def threads(self, network, rows, n_jobs):
+    def threads(self, network, rows, n_jobs, total=None):
         """Return 1: the threads of a GPU are not CPU threads."""
         return 1
 

@@ -36,7 +36,8 @@ def open_session(
     name = for_prediction(weights.home, weights.device, rows, network.operations * (total or rows))
     device = device_named(name)
     width, chunk = device.prediction_width(network, rows, dtype), min(rows, CHUNK)
-    threads = device.threads(network, chunk, n_jobs) if rows == 1 or rows > width else 1
+    several = rows == 1 or rows > width
+    threads = device.threads(network, chunk, n_jobs, total or rows) if several else 1
     parts = threads if rows == 1 else 1
     made = program(
         network, _NAMES[dtype], width, purpose, source, targets, None, parts, carries, device

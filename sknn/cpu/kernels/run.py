@@ -2,8 +2,11 @@
 
 A program is a list of phases of two kinds. A phase over blocks runs its operations for every block
 of the batch, one block after the other; a phase of tasks runs each task's operations. Threads take
-blocks and tasks in turn, and synchronize after each phase. No sum is split over threads, so results
-do not depend on their number, bit for bit.
+blocks and tasks in turn, in the opposite order every other time, and synchronize after each phase.
+No sum is split over threads, so results do not depend on their number, bit for bit.
+
+The threads stay in here for as long as a session lasts. The one that calls is the first of them; it
+starts the others, and returns when all are done.
 """
 
 from llvmlite import ir
@@ -11,14 +14,14 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from . import frame as f
-from .barrier import barrier
+from .barrier import barrier, start, wait_for_start
 from .compiling import register_jitable
 from .frame import OPERANDS, kernel
 from .simd import get, put
 
 (
     SIZE,  # threads
-    SYNC,  # address of the barrier
+    SYNC,  # address of what threads synchronize by
     PHASES,  # address of three int64 a phase: kind, first, last
     N_PHASES,
     TASKS,  # address of two int64 a task: its first operation, and the one to stop before
@@ -42,7 +45,8 @@ from .simd import get, put
     DONE,  # one more than the last step that is complete
     RESULT,  # address of three float64 a pass: sums over steps of the loss times its share; of
     # that without the penalties of weights; and of divergences
-    SPINS,  # how often to look, at a barrier, before the core is left to others
+    SPINS,  # how often to look whether others have come, before the core is left to them
+    ENDED,  # 1: there is nothing more to do, the threads end
     N_ROWS,  # rows that there are of everything that is read by row
     STRAY,  # set to one more than the step that names a row beyond these; nothing of it is done
     TIMES,  # address of counts of ticks, for each thread: one an operation, one a phase for what
@@ -50,7 +54,7 @@ from .simd import get, put
     TIMES_BYTES,  # of each thread's
     N_OPERATIONS,
     N_HEADER,
-) = range(31)
+) = range(32)
 
 BLOCKS, TASKED = 0, 1
 
@@ -109,10 +113,12 @@ def run(t, timed=False):
         put(times, i, get(int64, times, i) + now - before)
         return now
 
-    def run(header, frame, rank):
-        size, width = header[SIZE], header[WIDTH]
+    @register_jitable
+    def steps(header, frame, rank, size):
+        width = header[WIDTH]
         times, n_operations = header[TIMES] + rank * header[TIMES_BYTES], header[N_OPERATIONS]
         clock = ticks() if timed else 0
+        there, back = 2 * (size - rank) - 1, 2 * rank + 1  # who is first is last the next time
         frame[f.GRADIENT] += rank * header[SCRATCH_BYTES]
         for step in range(header[FIRST], header[LAST]):
             turn = step // header[PASS_STEPS]
@@ -135,7 +141,8 @@ def run(t, timed=False):
                 first = get(int64, header[PHASES], 3 * phase + 1)
                 last = get(int64, header[PHASES], 3 * phase + 2)
                 if kind == BLOCKS:
-                    for block in range(rank, blocks, size):
+                    block, hop, next_hop = rank, there, back
+                    while block < blocks:
                         frame[f.BLOCK] = block
                         place = block if header[SLOT_PER_BLOCK] else rank
                         slot = frame[f.WORKSPACE] + place * frame[f.WORKSPACE_STRIDE]
@@ -143,8 +150,11 @@ def run(t, timed=False):
                             operands = header[OPERATIONS] + i * (OPERANDS * 8)
                             _call(get(int64, header[ADDRESSES], i), operands, frame, slot)
                             clock = _lap(times, i, clock)
+                        block += hop
+                        hop, next_hop = next_hop, hop
                 else:
-                    for task in range(first + rank, last, size):
+                    task, hop, next_hop = first + rank, there, back
+                    while task < last:
                         begin = get(int64, header[TASKS], 2 * task)
                         end = get(int64, header[TASKS], 2 * task + 1)
                         for i in range(begin, end):
@@ -152,10 +162,12 @@ def run(t, timed=False):
                             address = get(int64, header[ADDRESSES], i)
                             _call(address, operands, frame, frame[f.WORKSPACE])
                             clock = _lap(times, i, clock)
+                        task += hop
+                        hop, next_hop = next_hop, hop
                 if size > 1:
-                    barrier(header[SYNC], size, header[SPINS])
+                    barrier(header[SYNC], rank, size, header[SPINS])
                 clock = _lap(times, n_operations + phase, clock)
-            if rank == 0:
+            if rank == size - 1:
                 loss, divergence = 0.0, 0.0
                 for block in range(blocks):
                     loss += get(float64, frame[f.LOSSES], block)
@@ -171,5 +183,22 @@ def run(t, timed=False):
                 _add_to(result, 2, divergence * share)
                 header[DONE] = step + 1
             clock = _lap(times, n_operations + header[N_PHASES], clock)
+
+    def run(header, frame, rank):
+        runs = 0
+        while True:
+            runs += 1
+            if rank:
+                wait_for_start(header[SYNC], runs, header[SPINS])
+            elif header[SIZE] > 1:
+                start(header[SYNC])
+            if header[ENDED]:
+                return
+            size = header[SIZE]
+            steps(header, frame, rank, size)
+            if size > 1:
+                barrier(header[SYNC], rank, size, header[SPINS])
+            if rank == 0:
+                return
 
     return run
