@@ -51,19 +51,24 @@ def _with_update(chain):
 def _transposed(tape):
     """Return, by buffer of transposed gradients, the operation and the original.
 
-    The latter is None where something is written there later, or another operation reads them
-    transposed, so that they have to be.
+    The latter is None where something is written there later, or where an operation needs them
+    transposed. Without one, they are the gradients of a loss, which are zero beyond the last
+    sample; in least squares they are something else.
     """
     found = {}
     for op in (op for phase in tape.phases for op in phase.all_ops()):
         written = [getattr(operand, "whole", None) for operand in op.writes]
         for packed, (made, dz) in found.items():
-            needed = packed in op.reads and op.name not in ("weight_gradient", "bias_gradient")
+            needed = packed in op.reads and op.name != "bias_gradient" and not _is_plain(op)
             if dz is not None and (dz.whole in written or needed):
                 found[packed] = made, None
         if op.name == "pack_samples":
             found[op.writes[0]] = op, op.reads[0]
     return found
+
+
+def _is_plain(op):
+    return op.name == "weight_gradient" and len(op.variant) == 2
 
 
 def _by_width(parameter, chain, transposed, lanes):
@@ -81,8 +86,7 @@ def _by_width(parameter, chain, transposed, lanes):
         if narrow and units < lanes and first.work == 1:  # no transposition is needed
             return [[Op("channel_sums", (dz,), (), first.attributes), *rest]]
         return [[replace(first, variant=(pack,)), *rest]]  # the weights' may differ from its own
-    plain = first.name == "weight_gradient" and len(first.variant) == 2
-    if not (plain and narrow) or any(op.name == first.name for op in rest):
+    if not (_is_plain(first) and narrow) or any(op.name == first.name for op in rest):
         return [chain]
     whole, left = divmod(units, lanes)
     numbers = (*first.attributes, units - left)
