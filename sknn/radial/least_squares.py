@@ -18,6 +18,8 @@ from .widths import distances_tape
 #: Memory for the buffers of a chunk of rows: each slice of the products reads a part of them, which
 #: should stay in the L2 caches.
 _CHUNK_BYTES = 2**22
+#: Rows whose means are subtracted from all: any constants near the means will do.
+_ROWS_OF_SHIFTS = 128
 #: A sum of squared errors is used only if it is this many times the rounding errors of its terms.
 _UNCERTAIN = 1e6
 
@@ -116,7 +118,7 @@ def add_moments(network, centers, widths, data, n_jobs, device, before=None):
             first = data.rows
             if data.weights is not None:
                 first = first[data.weights[first] > 0]
-            first = first[:chunk]
+            first = first[:_ROWS_OF_SHIFTS]
             sums, weight = run(empty[1], first)[1], weight_of(first)
             shifts = sums / weight if weight else sums
             before = Moments(shifts, empty[1], empty[0], 0.0)
@@ -162,16 +164,15 @@ def _moments_program(inputs, units, outputs, function, source, targets, weighted
     a, y = tape.view(both, 0, units), tape.view(both, units, outputs)
     tape.add("radial", (z, widths), (a,), (units,), (function,))
     gather(tape, y, Y, targets)
-    shifted = tape.buffer("shifted", columns)
-    tape.add("add_bias", (both, negative), (shifted,), (1, columns))
-    amounts = shifted
+    tape.add("add_bias", (both, negative), (both,), (1, columns))
+    amounts = both
     if weighted:
         amounts = tape.buffer("weighted", columns)
-        tape.add("weigh_samples", (shifted, tape.weights()), (amounts,), (columns,))
+        tape.add("weigh_samples", (both, tape.weights()), (amounts,), (columns,))
     packed = transpose(tape, amounts, 1, columns, columns, products.pack)
     variant = (tape.packing.tile(columns), products.pack, False, True)
     # Whole columns: parts of columns would contain different parts of the triangle.
-    reads, numbers = (shifted, packed), (columns,)
+    reads, numbers = (both, packed), (columns,)
     tape.gradient(products, "weight_gradient", reads, numbers, variant, grain=columns)
     tape.gradient(sums, "bias_gradient", (packed,), (1, columns), (sums.pack,))
     tape.finish()
