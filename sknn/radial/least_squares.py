@@ -17,7 +17,7 @@ from .widths import distances_tape
 
 #: Memory for the buffers of a chunk of rows: each slice of the products reads a part of them, which
 #: should stay in the L2 caches.
-_CHUNK_BYTES = 2**22
+_CHUNK_BYTES = 2**20
 #: Rows whose means are subtracted from all: any constants near the means will do.
 _ROWS_OF_SHIFTS = 128
 #: A sum of squared errors is used only if it is this many times the rounding errors of its terms.
