@@ -24,10 +24,11 @@ import numpy as np
 from sknn.cpu import cache, program
 
 made = []
-def compile_function(*args):
-    made.append(cache.compile_function(*args))
-    return made[-1]
-program.compile_function = compile_function
+def compiled(*args):
+    kernels = cache.compiled(*args)
+    made.extend(kernels.values())
+    return kernels
+program.compiled = compiled
 
 from sknn.tape.sources import Source
 from sknn.layers import Activation, Dense

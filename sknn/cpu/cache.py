@@ -8,28 +8,32 @@ upgrade. If nothing can be written there is no cache, and no error.
 
 ``sknn/store`` manages the files, and explains why they can be trusted. Each belongs to a kernel's
 name and signature, the digest of the source, the processor and its features, and the versions of
-Python, Numba and llvmlite. If several processes need a kernel at the same time, one compiles it and
-the others wait.
+Python, Numba and llvmlite. If several processes need a kernel at the same time, one compiles it,
+while the others compile those that nobody has begun yet, and then wait.
+
+A kernel takes about as long in Numba's half of the compiler, which holds the GIL, as in LLVM's,
+which does not. So a second thread is in LLVM while this one is busy with the next kernel.
 """
 
 import ctypes
+import gc
 import hashlib
 import os
 import pathlib
 import sys
 import threading
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 
 import llvmlite
 import numba
 from llvmlite.binding import ffi
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
 from numba.core.typing.ctypes_utils import to_ctypes
 
 from ..store import files
-from .kernels.compiling import Library, compile_kernel
+from .kernels.compiling import Library, assembly, context, machine_code
 
 _INT64_POINTER = types.CPointer(types.int64)
 #: The arguments of every kernel: its operands, the frame of the step, and the address of the
@@ -47,7 +51,7 @@ def digest():
 
 def _file(folder, name, arguments):
     """Return the file of a kernel."""
-    codegen = cpu_target.target_context.codegen()
+    codegen = context().codegen()
     versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
     made_for = name, str(arguments), codegen.magic_tuple(), digest(), versions
     return files.File(folder, name, made_for)
@@ -64,9 +68,9 @@ class Kernel:
         1 where it was loaded, 0 where it was compiled.
     """
 
-    def __init__(self, library, symbol, arguments, cache_hits):
-        self._library = library
-        self.address, self.cache_hits = library.address(symbol), cache_hits
+    def __init__(self, code, symbol, arguments, cache_hits):
+        self._library = Library(symbol, code)
+        self.address, self.cache_hits = self._library.address(symbol), cache_hits
         self.ctypes = ctypes.CFUNCTYPE(None, *map(to_ctypes, arguments))(self.address)
 
 
@@ -84,34 +88,102 @@ def missing(names):
     return names, folder
 
 
-def compile_function(function, name, arguments=KERNEL):
-    """Compile `function`, known to the cache by `name`, or load it; return a :class:`Kernel`."""
-    function.__qualname__ = function.__name__ = name
-    symbol = f"sknn_{_number(name):x}"
+def compiled(wanted, arguments=KERNEL):
+    """Compile functions, or load them; return kernels by name.
+
+    `wanted` has what makes each function, by the name that the cache knows it by.
+    """
     with global_compiler_lock:
         folder = kept_in()
-        if folder is None:
-            return Kernel(compile_kernel(function, arguments, symbol)[0], symbol, arguments, 0)
-        file = _file(folder, name, arguments)
-        kernel = _loaded(file, symbol, arguments)
-        if kernel is not None:
-            return kernel
-        with file.turn():
-            kernel = _loaded(file, symbol, arguments)  # by now another process may have made it
-            if kernel is None:
-                library, code = compile_kernel(function, arguments, symbol)
-                file.save(code)
-                kernel = Kernel(library, symbol, arguments, 0)
-            return kernel
+        files = {name: folder and _file(folder, name, arguments) for name in wanted}
+        kernels = {name: _loaded(name, files[name], arguments) for name in wanted}
+        missing = [name for name in wanted if kernels[name] is None]
+        if missing:
+            with _without_collections(), ThreadPoolExecutor(1) as llvm:
+                # First those that no other process is compiling.
+                for patience in 0, None:
+                    for name in missing:
+                        if kernels[name] is None:
+                            make, file = wanted[name], files[name]
+                            kernels[name] = _begun(make, name, file, arguments, patience, llvm)
+                for name in missing:
+                    if isinstance(kernels[name], Future):
+                        code = kernels[name].result()
+                        kernels[name] = Kernel(code, _symbol(name), arguments, 0)
+        return kernels
 
 
-def _loaded(file, symbol, arguments):
-    """Return the kernel in a file; None if it can't be used."""
-    code = file.load()
+def compile_function(function, name, arguments=KERNEL):
+    """Compile `function`, known to the cache by `name`, or load it; return a :class:`Kernel`."""
+    return compiled({name: lambda: function}, arguments)[name]
+
+
+def _begun(make, name, file, arguments, patience, llvm):
+    """Return a kernel that another process has made meanwhile, or the future of its machine code.
+
+    None if another process is still compiling it after `patience` seconds. Until the machine code
+    is saved, others are locked out. Their threads that wait hold no lock themselves: those are held
+    by their `llvm`, which never waits.
+    """
+    with ExitStack() as turn:
+        if file is not None:
+            if not turn.enter_context(file.turn(patience)) and patience == 0:
+                return None
+            kernel = _loaded(name, file, arguments)
+            if kernel is not None:
+                return kernel
+        function = make()
+        function.__qualname__ = function.__name__ = name
+        module = assembly(function, arguments, _symbol(name))
+        return _submitted(llvm, _finished, module, file, turn.pop_all())
+
+
+def _finished(module, file, turn):
+    """Return the machine code of a module, saved if it has a file."""
+    with turn:
+        code = machine_code(module)
+        if file is not None:
+            file.save(code)
+        return code
+
+
+def _submitted(executor, function, *args):
+    """Return a future; at the end of the process, when no thread can start, one that is done."""
+    try:
+        return executor.submit(function, *args)
+    except RuntimeError:
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+
+@contextmanager
+def _without_collections():
+    """Collect no garbage meanwhile.
+
+    A collection goes over all objects of all packages, and new ones would make it happen often: a
+    fifth of the time to compile.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _loaded(name, file, arguments):
+    """Return the kernel in a file; None if there is none, or it can't be used."""
+    code = file and file.load()
     with suppress(Exception):  # the checksum is right, but it still can't be used here
         if code is not None:
-            return Kernel(Library.loaded(symbol, code), symbol, arguments, 1)
+            return Kernel(code, _symbol(name), arguments, 1)
     return None
+
+
+def _symbol(name):
+    return f"sknn_{_number(name):x}"
 
 
 def _number(name):

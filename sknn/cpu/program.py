@@ -5,6 +5,7 @@ of data, and shared by any number of simultaneous fits.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..tape.placement import Placement
 from ..tape.sources import X, Y
 from ..tape.tape import Parameter
 from . import cache, winograd
-from .cache import compile_function
+from .cache import compiled
 from .fusion import fused
 from .kernels import frame as f
 from .kernels import run as header
@@ -34,7 +35,7 @@ _UPDATES = "update", "regularized_update"
 _FIELDS = {X: f.X, Y: f.Y}
 #: Approximate time to compile a kernel: that of a first fit divided by the number of kernels that
 #: it trains with. It includes the kernels for single rows, which are compiled at the end.
-_SECONDS_A_KERNEL = 0.25
+_SECONDS_A_KERNEL = 0.1
 
 #: Kernels by their keys, compiled or loaded; kept, since programs know their addresses.
 _kernels = {}
@@ -80,7 +81,12 @@ def kernels(keys):
     if wanted:
         n, seconds = len(wanted), max(1, round(len(wanted) * _SECONDS_A_KERNEL))
         compiling(f"{n} kernel{'s' * (n > 1)}, about {seconds} s", folder)
-    return [_made(key) for key in keys]
+    new = {_file_name(key): key for key in keys if key not in _kernels}
+    if new:
+        made = compiled({name: partial(_function, *key) for name, key in new.items()})
+        for name, one in made.items():
+            _kernels.setdefault(new[name], one)
+    return [_kernels[key] for key in keys]
 
 
 def kernel(name, dtype, width=0, variant=()):
@@ -88,12 +94,8 @@ def kernel(name, dtype, width=0, variant=()):
     return kernels([key_of(name, dtype, width, variant)])[0]
 
 
-def _made(key):
-    if key not in _kernels:
-        name, dtype, width, variant = key
-        function = KERNELS[name](Target(real_type(np.dtype(dtype)), width), *variant)
-        _kernels.setdefault(key, compile_function(function, _file_name(key)))
-    return _kernels[key]
+def _function(name, dtype, width, variant):
+    return KERNELS[name](Target(real_type(np.dtype(dtype)), width), *variant)
 
 
 def compile_ahead(tapes, dtype):

@@ -128,15 +128,18 @@ class File:
     def turn(self, patience=None):
         """Wait until no other process compiles this kernel, and lock others out meanwhile.
 
+        The value is False if another one still has it when patience is at its end.
+
         `patience`: seconds to wait at most, where kernels take longer than usual. No child can be
         forked that would hold the lock as well: forks wait for Numba's lock.
         """
-        path, lock = self._path.with_suffix(".lock"), None
+        path, lock, ours = self._path.with_suffix(".lock"), None, True
         if fcntl is not None:
             with suppress(OSError):  # a file system without locks
                 lock = _lock(path, _PATIENCE if patience is None else patience)
+                ours = lock is not None
         try:
-            yield
+            yield ours
         finally:
             if lock is not None:
                 with suppress(OSError):

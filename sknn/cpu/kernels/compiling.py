@@ -2,148 +2,262 @@
 
 A kernel and its helpers use numbers, vectors and tiles: no Python objects, no arrays, no
 exceptions. So most of what Numba does for a function can be left out. Moreover, helpers are not
-compiled to machine code on their own: their modules are linked into the module of the kernel, which
-is compiled with its helpers inlined.
+compiled to machine code on their own: their code becomes a part of the kernel's, and is inlined.
+
+There are two halves, which two threads can run at the same time, each on a kernel of its own.
+:func:`assembly` is Numba's, in Python, and calls nothing of LLVM, which waits while another thread
+is in it. :func:`machine_code` is LLVM's, without the GIL.
 
 Only this file and ``cache.py`` depend on private classes of Numba.
 """
 
 import inspect
+import operator
+from functools import cached_property
 
-from llvmlite import ir
-from numba.core import compiler, typed_passes, types, untyped_passes
+from llvmlite import binding, ir
+from numba.core import bytecode, callconv, compiler, funcdesc, typed_passes, types, untyped_passes
 from numba.core.analysis import dead_branch_prune
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler_machinery import (
-    FunctionPass,
-    LoweringPass,
-    PassManager,
-    register_pass,
-)
-from numba.core.registry import cpu_target
-from numba.core.runtime import rtsys
+from numba.core.cgutils import normalize_ir_text
+from numba.core.codegen import CodeLibrary, JITCodeLibrary
+from numba.core.cpu import CPUContext, CPUTargetOptions
+from numba.core.descriptors import TargetDescriptor
+from numba.core.imputils import Registry
+from numba.core.lowering import Lower
+from numba.core.target_extension import CPU, dispatcher_registry, target_registry
+from numba.core.targetconfig import ConfigStack
 from numba.core.transforms import canonicalize_cfg
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing import mathdecl
+from numba.core.typing.context import BaseContext
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    RegistryLoader,
+    _OverloadAttributeTemplate,
+    _OverloadFunctionTemplate,
+    infer_global,
+    signature,
+)
 
 
-@register_pass(mutates_CFG=False, analysis_only=False)
-class _Translation(FunctionPass):
-    """From bytecode to typed instructions, without looking everything over after each step."""
+class _Extreme(AbstractTemplate):
+    """The smallest or the largest of some numbers."""
 
-    _name = "sknn_translation"
-
-    def __init__(self):
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state):
-        for one in untyped_passes.TranslateByteCode, untyped_passes.FixupArgs:
-            one().run_pass(state)
-        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
-        dead_branch_prune(state.func_ir, state.args)
-        untyped_passes.ReconstructSSA().run_pass(state)
-        for one in typed_passes.NopythonTypeInference, typed_passes.PreLowerStripPhis:
-            one().run_pass(state)
-        return True
+    def generic(self, args, kws):
+        if not args or not all(isinstance(type, types.Number) for type in args):
+            return None
+        common = self.context.unify_types(*args)
+        return signature(common, *[common] * len(args))
 
 
-@register_pass(mutates_CFG=False, analysis_only=False)
-class _Lowering(LoweringPass):
-    """From there to LLVM's instructions."""
+class _Conversion(AbstractTemplate):
+    """A number as one of another type."""
 
-    _name = "sknn_lowering"
-
-    def __init__(self):
-        LoweringPass.__init__(self)
-
-    def run_pass(self, state):
-        for one in (
-            typed_passes.IRLegalization, typed_passes.NativeLowering, typed_passes.NoPythonBackend
-        ):  # fmt: skip
-            one().run_pass(state)
-        return True
+    def generic(self, args, kws):
+        if len(args) != 1 or not isinstance(args[0], _NUMBERS):
+            return None
+        return signature(_CONVERSIONS[self.key], *args)
 
 
-class _Compiler(compiler.CompilerBase):
-    def define_pipelines(self):
-        manager = PassManager("kernel")
-        for one in _Translation, _Lowering:
-            manager.add_pass(one, one._name)
-        manager.finalize()
-        return [manager]
+_CONVERSIONS = {bool: types.boolean, int: types.int64, float: types.float64}
+_NUMBERS = types.Number, types.Boolean
+_lowered = Registry("sknn")
+
+
+def _extreme(is_better):
+    def lower(context, builder, sig, args):
+        compare = context.get_function(is_better, signature(types.boolean, *2 * [sig.return_type]))
+        chosen = args[0]
+        for value in args[1:]:
+            chosen = builder.select(compare(builder, (value, chosen)), value, chosen)
+        return chosen
+
+    return lower
+
+
+for _function, _is_better in (min, operator.lt), (max, operator.gt):
+    _lowered.lower(_function, types.VarArg(types.Number))(_extreme(_is_better))
+for _function in _CONVERSIONS:
+    for _type in _NUMBERS:
+
+        @_lowered.lower(_function, _type)
+        def _convert(context, builder, sig, args):
+            return context.cast(builder, args[0], sig.args[0], sig.return_type)
+
+
+class _Loader(RegistryLoader):
+    """Leaves out what Numba implements by functions, which it would compile for this."""
+
+    def new_registrations(self, name):
+        for one in super().new_registrations(name):
+            if name == "attributes" and issubclass(one, _OverloadAttributeTemplate):
+                continue
+            if name == "globals" and isinstance(one[1], types.Function):
+                templates = one[1].templates
+                kept = [t for t in templates if not issubclass(t, _OverloadFunctionTemplate)]
+                if not kept:
+                    continue
+                one = one[0], types.Function(kept)
+            yield one
+
+
+class _Typing(BaseContext):
+    """What the results of operations are, without those that Numba compiles functions for."""
+
+    def init(self):
+        templates = {min: _Extreme, max: _Extreme} | dict.fromkeys(_CONVERSIONS, _Conversion)
+        for function, template in templates.items():
+            own = type(template.__name__, (template,), {"key": function})
+            self.insert_global(function, types.Function(own))
+
+    def load_additional_registries(self):
+        self.install_registry(mathdecl.registry)
+
+    def install_registry(self, registry):
+        if registry not in self._registries:
+            self._registries[registry] = _Loader(registry)
+        super().install_registry(registry)
+
+
+class _Context(CPUContext):
+    """How operations are lowered: those on numbers, without arrays and other objects."""
+
+    def load_additional_registries(self):
+        from numba.cpython import builtins, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401
+
+        self.install_registry(_lowered)
+        self.install_registry(mathimpl.registry)
+
+    def post_lowering(self, module, library):
+        pass  # it would link what counts references to objects
+
+    def get_abi_sizeof(self, type):
+        return 0  # for debuggers, and asked for even if there is no information for these
+
+
+class _Target(TargetDescriptor):
+    """Both contexts, which are apart from those of Numba's own functions."""
+
+    options = CPUTargetOptions
+
+    @cached_property
+    def typing_context(self):
+        return _Typing()
+
+    @cached_property
+    def target_context(self):
+        return _Context(self.typing_context, "sknn")
+
+
+class _Kernels(CPU):
+    pass
+
+
+class _Dispatcher:
+    targetdescr = target = _Target("sknn")
+
+
+target_registry["sknn"], dispatcher_registry[_Kernels] = _Kernels, _Dispatcher
+
+
+def context():
+    """Return the context of all kernels."""
+    return _Dispatcher.target.target_context
+
+
+class _Code(CodeLibrary):
+    """LLVM's assembly of a function, symbol by symbol, and what it calls."""
+
+    def __init__(self, codegen, name):
+        super().__init__(codegen, name)
+        self._symbols, self._needs = {}, {}
+
+    def add_linking_library(self, library):
+        self._needs[library] = None
+
+    def add_ir_module(self, ir_module):
+        for name, symbol in ir_module.globals.items():
+            defined = not symbol.is_declaration if _is_function(symbol) else True
+            if defined and name != self.name:
+                symbol.linkage = "internal"
+                if _is_function(symbol):
+                    symbol.attributes.add("alwaysinline")
+            if _is_function(symbol):
+                for block in symbol.blocks:
+                    for instruction in block.instructions:
+                        instruction.metadata.clear()  # which stays behind in the module
+            if defined or name not in self._symbols:
+                self._symbols[name] = defined, str(symbol)
+
+    def _all_needed(self):
+        found = {self: None}
+        for library in self._needs:
+            found |= library._all_needed()
+        return found
+
+    def module(self):
+        """Return the assembly of all that is needed."""
+        symbols = {}
+        for library in self._all_needed():
+            for name, (is_defined, text) in library._symbols.items():
+                if is_defined:
+                    other = symbols.get(name, (False, None))
+                    assert not other[0] or other[1] == text, name
+                if is_defined or name not in symbols:
+                    symbols[name] = is_defined, text
+        header = str(self.create_ir_module(self.name))
+        return normalize_ir_text("\n".join([header, *(text for _, text in symbols.values())]))
+
+    def finalize(self):
+        raise NotImplementedError
+
+    get_function = get_llvm_str = get_asm_str = finalize
+
+
+def _is_function(symbol):
+    return isinstance(symbol, ir.Function)
 
 
 class Library(JITCodeLibrary):
-    """The module of one function, and after :meth:`make` its machine code."""
+    """Machine code that is ready to be called."""
 
-    @classmethod
-    def loaded(cls, name, code):
-        """Return the library whose machine code is known already."""
-        library = cls(cpu_target.target_context.codegen(), name)
-        library.enable_object_caching()
-        library._set_compiled_object(code)
-        library._finalize_final_module()
-        return library
-
-    def add_linking_library(self, library):
-        if isinstance(library, Library):
-            self._linking_libraries.append(library)
-        elif library is not rtsys.library:  # for objects that count their references
-            super().add_linking_library(library)
-
-    def _optimize_functions(self, ll_module):
-        ll_module.data_layout = self._codegen._data_layout
-        for function in ll_module.functions:
-            if not function.is_declaration:
-                passes, builder = self._codegen._function_pass_manager()
-                passes.run(function, builder)
-
-    def _all_linked(self):
-        """Return all that this one needs, those that need others behind these."""
-        found = {}
-        for library in self._linking_libraries:
-            if isinstance(library, Library):
-                found |= library._all_linked()
-            found[library] = None
-        return found
-
-    def make(self, entry):
-        """Link, optimize and compile the module, of which `entry` remains visible; return the code.
-
-        Closures of different kernels may have the same names, and of two symbols of one name the
-        linker takes the first for both.
-        """
-        for library in reversed(self._all_linked()):
-            one_of_ours = isinstance(library, Library)
-            module = library._final_module if one_of_ours else library._get_module_for_linking()
-            self._final_module.link_in(module, preserve=True)
-        for symbols in self._final_module.functions, self._final_module.global_variables:
-            for symbol in symbols:
-                if not symbol.is_declaration and symbol.name != entry:
-                    symbol.linkage = "internal"
-                    if symbol.is_function:
-                        symbol.add_function_attribute("alwaysinline")
-        self._optimize_final_module()
-        self._final_module.verify()
+    def __init__(self, name, code):
+        super().__init__(context().codegen(), name)
         self.enable_object_caching()
+        self._set_compiled_object(code)
         self._finalize_final_module()
-        return self._get_compiled_object()
 
     def address(self, entry):
-        """Return the address of a function that has become machine code."""
+        """Return the address of a function."""
         return self._codegen._engine.get_function_address(entry)
 
 
 def _compile(function, arguments, result, name):
-    """Return a library with a function's module, and what Numba knows of it."""
-    flags, context = compiler.Flags(), cpu_target.target_context
-    cpu_target.options.parse_as_flags(flags, {"error_model": "numpy"})
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
-    library = Library(context.codegen(), name)
-    compiled = compiler.compile_extra(
-        cpu_target.typing_context, context, function, arguments, result, flags, locals={},
-        library=library, pipeline_class=_Compiler,
-    )  # fmt: skip
-    return library, compiled
+    """Return the code of a function, how Numba calls it, and the type of its result."""
+    flags, state = compiler.Flags(), compiler.StateDict()
+    CPUTargetOptions.parse_as_flags(flags, {"error_model": "numpy"})
+    target = context().subtarget(error_model=callconv.create_error_model("numpy", context()))
+    code = _Code(target.codegen(), name)
+    state.func_id, state.flags = bytecode.FunctionIdentity.from_function(function), flags
+    state.args, state.locals = arguments, {}
+    with ConfigStack().enter(flags):
+        for one in untyped_passes.ExtractByteCode, untyped_passes.TranslateByteCode:
+            one().run_pass(state)
+        state.func_ir.blocks = canonicalize_cfg(state.func_ir.blocks)
+        dead_branch_prune(state.func_ir, arguments)
+        untyped_passes.ReconstructSSA().run_pass(state)
+        types_of, result, calls, _ = typed_passes.type_inference_stage(
+            target.typing_context, target, state.func_ir, arguments, result
+        )
+        state.typemap, state.return_type, state.calltypes = types_of, result, calls
+        for one in typed_passes.PreLowerStripPhis, typed_passes.IRLegalization:
+            one().run_pass(state)
+        described = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+            state.func_ir, types_of, result, calls, mangler=target.mangler, inline=False,
+            noalias=False, abi_tags=[flags.get_mangle_string()],
+        )  # fmt: skip
+        with target.push_code_library(code):
+            Lower(target, code, described, state.func_ir, metadata={}).lower()
+    return code, described, result
 
 
 def register_jitable(function):
@@ -157,33 +271,45 @@ def register_jitable(function):
             if kws or len(args) != n_arguments:
                 return None
             if args not in compiled:
-                library, made = _compile(function, args, None, function.__qualname__)
-                compiled[args] = made.signature.return_type
-                cpu_target.target_context.insert_user_function(function, made.fndesc, [library])
+                code, described, compiled[args] = _compile(
+                    function, args, None, function.__qualname__
+                )
+                context().insert_user_function(function, described, [code])
             return signature(compiled[args], *args)
 
     infer_global(function, types.Function(Helper))
     return function
 
 
-def compile_kernel(function, arguments, symbol):
-    """Compile a function without a result for C to call by the name `symbol`.
+def assembly(function, arguments, symbol):
+    """Return LLVM's assembly of a function without a result, for C to call by the name `symbol`.
 
-    Return its library and machine code.
+    It is a list of modules, of which the first one has the function.
     """
-    library, compiled = _compile(function, arguments, types.void, symbol)
-    context, inner = cpu_target.target_context, compiled.fndesc
-    module = context.create_module(symbol)
+    context().refresh()
+    code, inner, _ = _compile(function, arguments, types.void, symbol)
+    target = context()
+    module = target.create_module(symbol)
     callee = ir.Function(
-        module, context.call_conv.get_function_type(types.void, arguments), inner.llvm_func_name
+        module, target.call_conv.get_function_type(types.void, arguments), inner.llvm_func_name
     )
     wrapper = ir.Function(
         module,
-        ir.FunctionType(ir.VoidType(), [context.get_value_type(t) for t in arguments]),
+        ir.FunctionType(ir.VoidType(), [target.get_value_type(t) for t in arguments]),
         symbol,
     )
     builder = ir.IRBuilder(wrapper.append_basic_block("entry"))
-    context.call_conv.call_function(builder, callee, types.void, arguments, wrapper.args)
+    target.call_conv.call_function(builder, callee, types.void, arguments, wrapper.args)
     builder.ret_void()
-    library.add_ir_module(module)
-    return library, library.make(symbol)
+    code.add_ir_module(module)
+    return code.module()
+
+
+def machine_code(assembly):
+    """Return the machine code of a module."""
+    module = binding.parse_assembly(assembly, binding.create_context())
+    module.verify()
+    codegen = context().codegen()
+    passes, builder = codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
+    passes.run(module, builder)
+    return codegen._tm.emit_object(module)

@@ -19,9 +19,10 @@ from math import isqrt
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_builtin
-from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+
+from .compiling import context
 
 LANES = {types.float32: 16, types.float64: 8}
 INTEGER = {types.float32: types.int32, types.float64: types.int64}
@@ -87,7 +88,7 @@ for _type in (Vector, Mask, Tile, Rows):
 @cache
 def host_features():
     """Return the processor features that code is generated for, as a set of LLVM's names."""
-    features = cpu_target.target_context.codegen().magic_tuple()[-1]
+    features = context().codegen().magic_tuple()[-1]
     return {name[1:] for name in features.split(",") if name.startswith("+")}
 
 
