@@ -8,6 +8,7 @@ are CPU times of the thread, since the peak is that of one core.
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
 
@@ -78,10 +79,10 @@ def _shares(name, layer, shape, settings):
         yield Row(POINT, f"{direction}, {name}", "peak", share, target, "%")
 
 
-def _seconds(call):
-    start = time.thread_time()
+def _seconds(call, clock=time.thread_time):
+    start = clock()
     call()
-    return time.thread_time() - start
+    return clock() - start
 
 
 # --- the peak
@@ -92,7 +93,7 @@ def _multiply_add_loop():
     tile = Tile(Vector(types.float32, LANES[types.float32]), *tile_shape(8))
     rows, span = tile.rows, tile.vectors * tile.vector.lanes
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", nogil=True)
     def loop(scalars, vectors, out, n):
         sums = tile_zero(tile)
         for _ in range(n):  # nothing is stored here, so the operands stay in registers, too
@@ -117,6 +118,17 @@ class _Peak:
                 call()
         for call, work in self._calls:
             self.rate = max(self.rate, work / min(_seconds(call) for _ in range(10)))
+
+    def together(self):
+        """Return what share of the highest rate each of two threads reaches at the same time.
+
+        Virtual processors may share a core, or have other work to do.
+        """
+        self.measure()
+        call, work = self._calls[0]
+        with ThreadPoolExecutor(2) as threads:
+            rates = threads.map(lambda _: work / _seconds(call, time.perf_counter), range(2))
+            return min(rates) / self.rate
 
     @staticmethod
     def _make_calls():
