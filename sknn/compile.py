@@ -32,6 +32,7 @@ from .layers import (
     GlobalAveragePooling2D,
     MaxPooling2D,
 )
+from .tape.tape import Parameter
 
 #: Numbers of rows: enough for blocks of the full width, and a few.
 _MANY, _FEW = 40, 2
@@ -40,11 +41,16 @@ _TYPES = "float32", "float64"
 _METHODS = "predict", "transform", "reconstruct"
 
 
+def _pack(units, dtype):
+    """Return the pack of a layer's weights."""
+    return DEVICES[HOST].packing(dtype).packed(Parameter("kernel", (1, units))).pack
+
+
 def _units(dtype):
     """Return numbers of units, one for each combination of tile and pack."""
     packing, found = DEVICES[HOST].packing(dtype), {}
     for units in range(1, _MANY):
-        found.setdefault((packing.tile(units), packing.units(units)), units)
+        found.setdefault((packing.tile(units), _pack(units, dtype)), units)
     return list(found.values())
 
 
@@ -56,8 +62,8 @@ def _sizes(dtype):
     all combinations of the latter.
     """
     packing, units = DEVICES[HOST].packing(dtype), _units(dtype)
-    tiles, packs = ({of(n): n for n in units}.values() for of in (packing.tile, packing.units))
-    packs = list(packs)
+    tiles = {packing.tile(n): n for n in units}.values()
+    packs = list({_pack(n, dtype): n for n in units}.values())
     return [*units, *(n for tile in tiles for pack in packs for n in (tile, pack))]
 
 

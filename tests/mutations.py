@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+import sknn
 from sknn.estimator.base import Estimator
 from sknn.files import codec, states
 

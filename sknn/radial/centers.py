@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.cluster import KMeans
 from sklearn.utils.random import sample_without_replacement
 
 from ..engine.blas import one_thread
@@ -56,6 +55,8 @@ def find_centers(how, n_centers, X, weights, random_state):
 
 
 def _cluster_means(X, weights, n_clusters, random_state):
+    from sklearn.cluster import KMeans  # with all that it needs, slow to import
+
     seed = random_state.randint(2**31 - 1)
     kmeans = KMeans(n_clusters, n_init=1, max_iter=_ROUNDS, random_state=seed)
     # its sums depend on the number of threads, which must not influence the result
