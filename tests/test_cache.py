@@ -334,8 +334,7 @@ def count(owner, name):
         return real(*args, **kwargs)
     setattr(owner, name, counting)
 
-count(numba.core.compiler, "compile_extra")
-count(numba.core.compiler, "compile_ir")
+count(numba.core.lowering.Lower, "lower")
 import sknn
 before = list(counted)
 
@@ -353,9 +352,11 @@ def _functions(variant):
     Only visible symbols can be seen from other kernels, by the linker.
     """
     script = (
-        "import json, sknn.cpu.kernels, numpy as np; from sknn.cpu.program import kernel; "
-        f"k = kernel('kernel_gradient', np.float32, 32, {variant}); "
-        "functions = list(k._library.get_defined_functions()); "
+        "import json, numpy as np, llvmlite.binding as llvm; from sknn.cpu import cache, program; "
+        "from sknn.cpu.kernels.compiling import assembly; "
+        f"key = program.key_of('kernel_gradient', np.float32, 32, {variant}); "
+        "text = assembly(program._function(*key), cache.KERNEL, cache._symbol(str(key))); "
+        "functions = [f for f in llvm.parse_assembly(text).functions if not f.is_declaration]; "
         "print(json.dumps([[f.name for f in functions], "
         "[f.name for f in functions if f.linkage.name not in ('internal', 'private')]]))"
     )

@@ -35,6 +35,9 @@ from numba.core.typing.ctypes_utils import to_ctypes
 from ..store import files
 from .kernels.compiling import Library, assembly, context, machine_code
 
+#: Seconds between two looks at whether another thread wants the GIL, while kernels are compiled.
+_SWITCH = 2e-4
+
 _INT64_POINTER = types.CPointer(types.int64)
 #: The arguments of every kernel: its operands, the frame of the step, and the address of the
 #: workspace of one block of samples.
@@ -99,7 +102,7 @@ def compiled(wanted, arguments=KERNEL):
         kernels = {name: _loaded(name, files[name], arguments) for name in wanted}
         missing = [name for name in wanted if kernels[name] is None]
         if missing:
-            with _without_collections(), ThreadPoolExecutor(1) as llvm:
+            with _compiling(), ThreadPoolExecutor(1) as llvm:
                 # First those that no other process is compiling.
                 for patience in 0, None:
                     for name in missing:
@@ -158,18 +161,21 @@ def _submitted(executor, function, *args):
 
 
 @contextmanager
-def _without_collections():
-    """Collect no garbage meanwhile.
+def _compiling():
+    """Collect no garbage meanwhile, and let threads take turns more often than they usually do.
 
-    A collection goes over all objects of all packages, and new ones would make it happen often: a
-    fifth of the time to compile.
+    A collection goes over all objects of all packages, and the new ones would make it happen often:
+    a fifth of the time. Whoever returns from LLVM waits until the GIL is let go of, and then calls
+    the next thing there.
     """
-    enabled = gc.isenabled()
+    collects, interval = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(min(interval, _SWITCH))
     try:
         yield
     finally:
-        if enabled:
+        sys.setswitchinterval(interval)
+        if collects:
             gc.enable()
 
 

@@ -127,6 +127,16 @@ class _Context(CPUContext):
         self.install_registry(_lowered)
         self.install_registry(mathimpl.registry)
 
+    @cached_property
+    def _header(self):
+        module = super().create_module("")
+        return module.triple, module.data_layout
+
+    def create_module(self, name):
+        module = ir.Module(normalize_ir_text(name))
+        module.triple, module.data_layout = self._header
+        return module
+
     def post_lowering(self, module, library):
         pass  # it would link what counts references to objects
 
@@ -170,6 +180,9 @@ class _Code(CodeLibrary):
     def __init__(self, codegen, name):
         super().__init__(codegen, name)
         self._symbols, self._needs = {}, {}
+
+    def create_ir_module(self, name):
+        return context().create_module(name)
 
     def add_linking_library(self, library):
         self._needs[library] = None
@@ -310,6 +323,7 @@ def machine_code(assembly):
     module = binding.parse_assembly(assembly, binding.create_context())
     module.verify()
     codegen = context().codegen()
+    # It need not look for vectors: these are written as such.
     passes, builder = codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
     passes.run(module, builder)
     return codegen._tm.emit_object(module)
