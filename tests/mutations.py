@@ -177,6 +177,7 @@ def loaded(data, watched):
 
 def main(folder, number):
     faulthandler.enable()
+    assert sknn.load  # imports all that a file may have
     signal.alarm(200)  # nothing may hang
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30,) * 2)
