@@ -98,8 +98,8 @@ def compiled(wanted, arguments=KERNEL):
     """
     with global_compiler_lock:
         folder = kept_in()
-        files = {name: folder and _file(folder, name, arguments) for name in wanted}
-        kernels = {name: _loaded(name, files[name], arguments) for name in wanted}
+        stored = {name: folder and _file(folder, name, arguments) for name in wanted}
+        kernels = {name: _loaded(name, stored[name], arguments) for name in wanted}
         missing = [name for name in wanted if kernels[name] is None]
         if missing:
             with _compiling(), ThreadPoolExecutor(1) as llvm:
@@ -107,7 +107,7 @@ def compiled(wanted, arguments=KERNEL):
                 for patience in 0, None:
                     for name in missing:
                         if kernels[name] is None:
-                            make, file = wanted[name], files[name]
+                            make, file = wanted[name], stored[name]
                             kernels[name] = _begun(make, name, file, arguments, patience, llvm)
                 for name in missing:
                     if isinstance(kernels[name], Future):
