@@ -1241,6 +1241,7 @@ LABELS = {
     "two": [5, -1, -1, 5],
     "bool": [True, False, True, False],
     "int8": np.array([1, 2, 3, 1, 2, 3, 1, 2], np.int8),
+    "big-endian": np.array([1, 2, 3, 1, 2, 3, 1, 2], ">i4"),
     "one class": [4, 4, 4],
     "many classes": list(range(30)) + list(range(20)),
     "float": [1.0, 2.0, 1.0, 3.0, 3.0, 2.0],

@@ -202,6 +202,33 @@ def test_a_session_leaves_no_thread_behind():
         assert not helper.is_alive()
 
 
+def test_a_session_of_several_threads_runs_in_its_context_only():
+    session, packed = open_session(2)
+    before = packed.copy()
+    with pytest.raises(RuntimeError, match="in its context only"):
+        step(session)  # would wait for a thread that is not there
+    with session:
+        pass
+    with pytest.raises(RuntimeError, match="in its context only"):
+        step(session)
+    with pytest.raises(RuntimeError, match="have ended"), session:
+        pass
+    np.testing.assert_array_equal(packed, before)
+    assert train(2) == train(1)
+
+
+def test_threads_count_beyond_the_word_that_they_sleep_by():
+    expected = open_session(1)
+    with expected[0]:
+        step(expected[0])
+    for n in (2**31 - 2, 2**32 - 2):
+        session, packed = open_session(3)
+        session._sync.view(np.int64)[2 * 16 :: 16] = n  # arrivals of each thread, all the same
+        with session:
+            step(session)
+        assert packed.tobytes() == expected[1].tobytes()
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.02])
 @pytest.mark.parametrize("row_seconds", [0.0, 1.0])
 def test_threads_that_look_for_work_and_those_asleep_are_started(row_seconds, pause):

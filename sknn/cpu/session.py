@@ -137,7 +137,7 @@ class Session:
         }.items():  # fmt: skip
             self._header[field] = address_of(array)
         for field, value in {
-            header.SIZE: threads, header.N_PHASES: len(program.phases),
+            header.SIZE: int(threads == 1), header.N_PHASES: len(program.phases),
             header.WIDTH: program.width, header.SLOT_PER_BLOCK: program.keeps_blocks,
             header.SCRATCH_BYTES: 0 if whole else slice_bytes, header.MOST_BLOCKS: blocks,
             header.SPINS: SPINS if threads <= _cores() else 0,
@@ -153,6 +153,8 @@ class Session:
 
     def __enter__(self):
         if self.threads > 1:
+            if self._header[header.ENDED]:
+                raise RuntimeError("The threads of this session have ended.")
             self.threads = self._header[header.SIZE] = start_threads(self.threads, self._help)
             self._run(self._header_pointer, self._pointers[0], 0)  # no steps: until all are there
         return self
@@ -165,6 +167,7 @@ class Session:
         if self.threads > 1:
             self._header[header.ENDED] = 1
             self._run(self._header_pointer, self._pointers[0], 0)
+            self._header[header.SIZE] = 0
             return
         program = self.program
         n_bytes = program.placement.block_bytes + (self._own is not None) * program.layout.n_bytes
@@ -328,6 +331,8 @@ class Session:
     def _prepare(self, passes, total, batch, rates, counted, accumulate=False):
         """Check and set what to run; return the number of steps."""
         head, each = self._header, -(-total // batch)
+        if not head[header.SIZE]:  # others would be waited for, for ever
+            raise RuntimeError("A session of several threads runs in its context only.")
         steps = passes * each
         if rates is not _ONES or self.program.needs.rates > 2:
             self.program.needs.check_rates(rates, steps)

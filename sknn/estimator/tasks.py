@@ -175,8 +175,8 @@ def targets_source(y, loss):
 
 
 def _are_integers(y):
-    """Return whether targets are integers or bools, one per sample."""
-    return y.ndim == 1 and y.dtype.kind in "biu"
+    """Return whether targets are integers or bools as the processor has them, one per sample."""
+    return y.ndim == 1 and y.dtype.kind in "biu" and y.dtype.isnative
 
 
 def _labels_in(y):

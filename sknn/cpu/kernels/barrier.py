@@ -88,7 +88,6 @@ def _futex(typingctx, address, what, value):
             function = ir.FunctionType(_I64, [_I64], var_arg=True)
             call = cgutils.get_or_insert_function(builder.module, function, "syscall")
             address, what, value = args
-            value = builder.and_(value, _I64(2**31 - 1))
             builder.call(call, [_I64(_FUTEX), address, what, value, _I64(0), _I64(0), _I64(0)])
         return context.get_dummy_value()
 
