@@ -9,11 +9,16 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import pytest
+from llvmlite.binding import ffi
+from numba.core import types
 
 import sknn
+from sknn.cpu import cache
 
 PACKAGE = pathlib.Path(sknn.__file__).parent
 
@@ -372,3 +377,36 @@ def test_of_different_kernels_no_function_has_the_same_visible_name(tmp_path, mo
     (all_first, first), (all_second, second) = map(_functions, ((3, 16), (5, 16)))
     assert len(first) == len(second) == 1 and first <= all_first and second <= all_second
     assert not first & second
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("calls", [1, 40, 80])
+def test_an_interrupt_that_leaves_llvmlite_locked_blocks_nobody(calls, monkeypatch):
+    monkeypatch.setattr(cache, "kept_in", lambda: None)
+    left, made = [calls], []
+
+    def interrupt():
+        if threading.current_thread() is thread:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+
+    def compile_twice():
+        wanted = {f"nothing-{i}": lambda: lambda number: None for i in range(3)}
+        for _ in range(2):
+            with suppress(KeyboardInterrupt):
+                made.append(cache.compiled(wanted, (types.int64,)))
+
+    def release():
+        pass
+
+    thread = threading.Thread(target=compile_twice, daemon=True)
+    ffi.register_lock_callback(interrupt, release)
+    try:
+        thread.start()
+        thread.join(60)
+    finally:
+        ffi.unregister_lock_callback(interrupt, release)
+    assert not thread.is_alive()
+    assert left[0] < 0
+    assert len(made[-1]) == 3

@@ -266,3 +266,17 @@ def test_passes_are_planned_before_they_are_run(monkeypatch):
     monkeypatch.setattr(Trainer, "_epochs", run)
     with pytest.raises(RuntimeError, match="enough"):
         mlp().fit(X, Y)
+
+
+def test_numbers_that_others_have_drawn_are_not_drawn_again(monkeypatch):
+    """From a generator that is shared with other threads, as it is by default."""
+    shared, after = np.random.RandomState(0), []
+
+    def ends(trainer, partial):
+        shared.rand()
+        after.append(training.noise_seed(shared))
+        return True
+
+    monkeypatch.setattr(Trainer, "_ends", ends)
+    MLPNetClassifier(hidden_layer_sizes=(3,), random_state=shared).fit(X, Y)
+    assert after == [training.noise_seed(shared)]

@@ -102,7 +102,8 @@ def compiled(wanted, arguments=KERNEL):
         kernels = {name: _loaded(name, stored[name], arguments) for name in wanted}
         missing = [name for name in wanted if kernels[name] is None]
         if missing:
-            with _compiling(), ThreadPoolExecutor(1) as llvm:
+            with _compiling(), ThreadPoolExecutor(1) as llvm, ExitStack() as leaving:
+                leaving.callback(_let_go)
                 # First those that no other process is compiling.
                 for patience in 0, None:
                     for name in missing:
@@ -111,6 +112,7 @@ def compiled(wanted, arguments=KERNEL):
                             kernels[name] = _begun(make, name, file, arguments, patience, llvm)
                 for name in missing:
                     if isinstance(kernels[name], Future):
+                        _let_go()
                         code = kernels[name].result()
                         kernels[name] = Kernel(code, _symbol(name), arguments, 0)
         return kernels
@@ -204,6 +206,17 @@ _LOCKS = [
     getattr(getattr(ffi.lib, "_lock", None), "_lock", None),
 ]
 _held = threading.local()
+
+
+def _let_go():
+    """Release llvmlite's lock, for which the second thread would wait forever.
+
+    This thread has kept it where an interrupt was raised just after it had acquired it.
+    """
+    lock = _LOCKS[1]
+    while lock is not None and lock._is_owned():
+        lock.release()
+
 
 
 def _before_fork():

@@ -4,6 +4,7 @@ Training changes a :class:`Progress`; the estimator stores it when the fit succe
 """
 
 import zlib
+from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -431,13 +432,28 @@ class Trainer:
             self._place, self._drawn = (self.random_state.get_state(legacy=False), self._last), 0
 
     def _draw_again(self, n):
-        """Go back to the place that was kept, and draw `n` orders from there."""
-        if self._shuffles:
-            state, self._last = self._place
-            self.random_state.set_state(state)
-            self._drawn = 0
-            for _ in range(n):
-                self._orders(1)
+        """Take the generator to where it was `n` orders after the place that was kept.
+
+        Not if others have drawn from it meanwhile, in other threads: nobody should get the same
+        numbers again.
+        """
+        if not self._shuffles:
+            return
+        generator, drawn, there = self.random_state, self._drawn, noise_seed(self.random_state)
+        state, self._last = self._place
+        self.random_state = deepcopy(generator)
+        self.random_state.set_state(state)
+        passed = set()
+        for i in range(max(n, drawn + 1) + 1):  # one more may be drawn than has been counted
+            if i == n:
+                wanted = self.random_state.get_state(legacy=False), self._last
+            if i >= drawn:
+                passed.add(noise_seed(self.random_state))
+            self._orders(1)
+        self.random_state, self._drawn = generator, n
+        state, self._last = wanted
+        if there in passed:
+            generator.set_state(state)
 
     def _validate(self):
         if self.validation is None:
