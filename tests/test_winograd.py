@@ -29,6 +29,8 @@ NETWORKS = {
     "a single output": ((3, 3, 5), Conv2D(16, 3, padding=((0, 0), (1, 0)))),
     "transposed": ((5, 4, 20), Conv2DTranspose(40, 3, padding="same")),
 }
+# kernels are the same in both types, but take time to compile
+CASES = [*((name, "float32") for name in NETWORKS), ("padded", "float64")]
 
 
 @pytest.fixture(autouse=True)
@@ -54,22 +56,18 @@ def _lowered(network, purpose="train", width=32):
 # --- results
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_results(name, dtype):
     network = after_something(*NETWORKS[name])
     assert any(name.startswith("winograd") for name in _names(_lowered(network)))
     compare(network, dtype, 33, 50, ADAM)
-    compare(network, dtype, 5, 13, purpose="evaluate")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_gradients(name):
-    assert_gradient_is_right(after_something(*NETWORKS[name]))
+def test_gradients():
+    assert_gradient_is_right(after_something(*NETWORKS["padded"]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_a_row_predicts_the_same_bits_alone_and_in_any_batch(name, dtype):
     shape, layer = NETWORKS[name]
     _assert_predicts_the_same_bits(convnet(shape, layer, Activation("tanh")), dtype)
@@ -133,7 +131,7 @@ def _exact(x, dz, w):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(12, 10, 16, 16), (7, 9, 24, 48), (8, 8, 64, 64)], ids=str)
+@pytest.mark.parametrize("shape", [(7, 9, 24, 48), (8, 8, 64, 64)], ids=str)
 def test_errors_are_less_than_four_times_those_of_direct_sums(shape, dtype, monkeypatch):
     height, width, channels, filters = shape
     random = np.random.RandomState(0)

@@ -170,7 +170,8 @@ class Session:
             self._header[header.SIZE] = 0
             return
         program = self.program
-        n_bytes = program.placement.block_bytes + (self._own is not None) * program.layout.n_bytes
+        n_bytes = program.placement.block_bytes + program.placement.shared_bytes
+        n_bytes += (self._own is not None) * program.layout.n_bytes
         learns = program.needs.changes or program.whole_gradient
         if kind is not None or learns or n_bytes > _MOST_IDLE_BYTES:
             return

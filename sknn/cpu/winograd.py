@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import dataclass
 from math import prod
 
-from ..tape.packing import SPARE_ROWS, WIDEST, rounded
+from ..tape.packing import WIDEST, rounded
 from ..tape.tape import Buffer, Phase
 from .operations import SHAPE, OwnOp
 
@@ -148,8 +148,8 @@ class _Rewriting:
         group = _group(w.shape[3])
         if w not in self._transformed:
             elements = _PLACES * w.shape[2] * rounded(w.shape[3], group)
-            # a register tile reads past the last row, without using it
-            elements += SPARE_ROWS * WIDEST
+            # a register tile reads past the last row, without using it: rows of a group each
+            elements += group * WIDEST
             self._transformed[w] = self._buffer("u", elements, shared=True)
         chunk, elements = self._memory(shape)
         memory = self._buffer("memory", elements)
