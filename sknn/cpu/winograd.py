@@ -69,6 +69,12 @@ class Shape:
             )
         )  # fmt: skip
 
+    def is_larger_than_sums(self):
+        """Return whether a block's images have more numbers than the kernel's transformed sums."""
+        pixels = self.height * self.width * self.channels
+        pixels += self.out_height * self.out_width * self.filters
+        return pixels * WIDEST > _PLACES * self.channels * self.filters
+
     def pays(self, least=0.9):
         """Return whether Winograd's algorithm takes less than `least` of the time of direct sums.
 
@@ -180,7 +186,8 @@ class _Rewriting:
         if op is None or op.name != "kernel_gradient" or self._old.width == 1:
             return chain
         shape = _shape_of(op)
-        if shape is None or not shape.pays(1.0):  # direct sums are slower here
+        # direct sums are slower here; but the sums of a block should not need more than its images
+        if shape is None or not shape.pays(1.0) or not shape.is_larger_than_sums():
             return chain
         rows, pack = op.variant
         width = self._old.width
