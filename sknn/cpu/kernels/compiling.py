@@ -189,7 +189,10 @@ class _Code(CodeLibrary):
 
     def add_ir_module(self, ir_module):
         for name, symbol in ir_module.globals.items():
-            defined = not symbol.is_declaration if _is_function(symbol) else True
+            if _is_function(symbol):
+                defined = not symbol.is_declaration
+            else:
+                defined = symbol.initializer is not None
             if defined and name != self.name:
                 symbol.linkage = "internal"
                 if _is_function(symbol):
