@@ -74,7 +74,7 @@ def _shares(name, settings):
         free = peak.together()
         one, two = seconds_of_step(fit, 1), seconds_of_step(fit, 2)
         alone.append(one)
-        if min(free, peak.together()) > _FREE:
+        if settings.quick or min(free, peak.together()) > _FREE:
             pairs.append(one / two)
     one = median(alone)
     yield Row(POINT, f"{name}, one thread", "peak", 200 * work / one / peak.rate, share, "%")

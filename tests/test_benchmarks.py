@@ -30,7 +30,7 @@ NEED_DATA = (
 )  # fmt: skip
 #: Points that are measured by one process, since every process has to import the peers.
 TOGETHER = (
-    ("dense-accuracy", "dense-memory", "dense-speed"),
+    ("dense-accuracy", "dense-memory", "dense-speed", "step-shares"),
     ("first-fit", "threads", "rbf-speed", "rbf-accuracy", "on-demand"),
     ("conv-accuracy", "conv-speed", "conv-image", "conv-memory", "conv-kernels"),
     ("rnn-accuracy", "rnn-speed", "rnn-memory"),
