@@ -18,6 +18,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._metadata_requests import METHODS
 from sklearn.utils.metadata_routing import MetadataRequest
 
+# Registers what estimators consist of: networks, weights, optimizers.
 from ..files import records  # noqa: F401
 from ..files.codec import check_types, storable
 from .wrapping import thawed
@@ -27,8 +28,6 @@ OF_FITS = "_parent_callback_ctx", "_callback_fit_ctx", "_skl_callbacks_to_teardo
 CALLBACKS = "_skl_callbacks", *OF_FITS
 #: What scikit-learn's `set_output` and `set_fit_request` set.
 _OUTPUT, _REQUESTS = "_sklearn_output_config", "_metadata_request"
-
-# The import of ``files.records`` registers what estimators consist of.
 
 
 def register(cls):
