@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 class Recipe:
     """The training settings; see the estimators' parameters of the same names.
 
-    Once a fit has chosen the device, `device` is its name, not 'auto'.
+    Once a fit has chosen the device, `device` is its name, not 'auto'. With `drop_last`, an epoch
+    consists of whole batches, if there are any; the rows that are left are others in each epoch.
+    With `latest_best`, early stopping keeps the latest of epochs with equal scores.
     """
 
     solver: str = "adam"
@@ -35,6 +37,8 @@ class Recipe:
     clip_value: float | None = None
     clip_norm: float | None = None
     average: bool | float = False
+    drop_last: bool = False
+    latest_best: bool = False
     n_jobs: int | None = None
     device: str = "cpu"
 

@@ -109,6 +109,10 @@ class Trainer:
         self.seed = seed
         self.n_samples = len(train.rows)
         self.batch = train.batch_size(recipe.batch_size)
+        #: Rows of a pass over the data.
+        self.n_passed = self.n_samples
+        if recipe.drop_last:
+            self.n_passed -= self.n_samples % self.batch
         self._device = device = device_named(recipe.device)
         self._threads = device.threads(network, self.batch, recipe.n_jobs)
         self.program = self._compile("train", train.source.key, train.targets.key)
@@ -134,8 +138,10 @@ class Trainer:
         """Return a session for the steps of a fit, as a context manager."""
         return self._device.session(self.program, self.batch, self._threads)
 
-    def fit(self, epochs, partial, on_epoch=None):
+    def fit(self, epochs, partial, on_epoch=None, planned=None):
         """Train for at most `epochs` epochs.
+
+        `planned` is the number of epochs that schedules span; None: `epochs`.
 
         `on_epoch` is called at the start of an epoch and returns a function to call at its end,
         which returns whether to stop. None: nobody looks, and several epochs may be planned and run
@@ -150,7 +156,7 @@ class Trainer:
             progress.optimizer = optimizer.copy()
         else:
             progress.optimizer = Optimizer(recipe, progress.values)
-        progress.optimizer.planned = epochs * -(-self.n_samples // self.batch)
+        progress.optimizer.planned = (planned or epochs) * -(-self.n_passed // self.batch)
         self._states = self._device.zeros(self._layout, self.program.n_states)
         for state, values in zip(self._states, progress.optimizer.states):
             self._device.upload(self._layout, values, state)
@@ -286,7 +292,7 @@ class Trainer:
         Everything is as if each had been planned on its own, also if training ends before the last
         one or is interrupted.
         """
-        progress, session, each = self.progress, self._session, -(-self.n_samples // self.batch)
+        progress, session, each = self.progress, self._session, -(-self.n_passed // self.batch)
         optimizer, first = progress.optimizer, progress.n_iter
         self._keep_place()
         before, drawn, bound, stop = optimizer.copy(), self._drawn, False, False
@@ -297,7 +303,7 @@ class Trainer:
             learning_rates = optimizer.nominal(self.recipe, ends).tolist()
             self._bind(once.rows, once.bound)
             bound = True  # to these passes, of which none is done
-            session.plan_passes(n, self.n_samples, self.batch, rates, counted)
+            session.plan_passes(n, self.n_passed, self.batch, rates, counted)
             while not stop and progress.n_iter < first + n:
                 done = progress.n_iter - first
                 used = done + 1
@@ -332,7 +338,7 @@ class Trainer:
         progress = self.progress
         progress.loss = loss
         progress.n_iter += 1
-        progress.t += self.n_samples
+        progress.t += self.n_passed
         progress.loss_curve.append(loss)
         progress.data_loss_curve.append(data_loss)
         progress.divergence_curve.append(divergence)
@@ -414,8 +420,10 @@ class Trainer:
     def _orders(self, n):
         """Return the orders of the rows in the next `n` epochs, or None: in one, as they are."""
         if not self._shuffles:
-            order = np.arange(self.n_samples)
-            return None if n == 1 else np.broadcast_to(order, (n, self.n_samples))
+            order = np.arange(self.n_passed)
+            if n == 1:
+                return None if self.n_passed == self.n_samples else order
+            return np.broadcast_to(order, (n, self.n_passed))
         orders = np.empty((n, self.n_samples), np.intp)
         for order in orders:
             # Same random draws as scikit-learn's `shuffle` of the last order, without its checks.
@@ -423,7 +431,7 @@ class Trainer:
             self.random_state.shuffle(order)
             self._last = order
             self._drawn += 1
-        return orders
+        return orders[:, : self.n_passed]
 
     def _keep_place(self):
         """Keep the generator's state, or one a few draws earlier: to ask for it takes its time."""
@@ -473,11 +481,12 @@ class Trainer:
 
     def _count_improvement(self):
         """Count the epochs without improvement, and keep the best weights."""
-        progress, tol = self.progress, self.recipe.tol
+        progress, recipe, tol = self.progress, self.recipe, self.recipe.tol
         if self.recipe.early_stopping:
             score = progress.validation_scores[-1]
             worse = score < progress.best_validation_score + tol
-            if score > progress.best_validation_score:
+            best = progress.best_validation_score
+            if score > best or recipe.latest_best and score == best:
                 progress.best_validation_score = score
                 self._best = self._copies()
         else:

@@ -25,10 +25,9 @@ def partial_fits(method: Method) -> Method:
 
 
 def _goes_on(estimator):
-    if estimator.solver == "lbfgs":
-        raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
-        )
+    why = estimator._refusal()
+    if why is not None:
+        raise AttributeError(why)
     return True
 
 

@@ -109,11 +109,15 @@ class Job:
     data, held : Data
         Training data, and validation data or None.
     interrupted : bool
-        Whether the user interrupted the fit before training began.
+        Whether the user interrupted the fit, before training began or later.
     resumed : Record or None
         The state of training to go on from, besides that of the estimator.
     split : dict or None
         The generator's state before it drew the data to hold back.
+    whole : Data or None
+        All data, before some were held back, for estimators that need it then.
+    task : Task or None
+        The task, likewise.
     """
 
     network: Network
@@ -133,6 +137,8 @@ class Job:
     interrupted: bool = False
     resumed: Record | None = None
     split: dict | None = None
+    whole: Data | None = None
+    task: object = None
 
     @classmethod
     def of(cls, net, network, dtype, first, incremental, score, attributes):
@@ -262,11 +268,19 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         job.resumed = resumed
         job.start(self, inputs, targets, weights)
         if self.early_stopping and self.solver != "lbfgs" and job.held is None:
-            stratify = task.stratify(job.data, network.outputs)
-            names = getattr(self, "classes_", None)
-            job.data, job.held = hold_back(job, self.validation_fraction, stratify, names)
-        job.score = score_of(self, job, task.score, (X, y, sample_weight), validation)
+            self._hold_back(job, task)
+        job.score = self._score_of(job, task, (X, y, sample_weight), validation)
         return self._learn(job, given, y)
+
+    def _hold_back(self, job, task):
+        """Set training data and validation data of a job: parts of its data."""
+        stratify = task.stratify(job.data, job.network.outputs)
+        names = getattr(self, "classes_", None)
+        job.data, job.held = hold_back(job, self.validation_fraction, stratify, names)
+
+    def _score_of(self, job, task, learned, validation):
+        """Return what computes the validation score of a job."""
+        return score_of(self, job, task.score, learned, validation)
 
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""
@@ -289,7 +303,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
     def _train(self, job, callbacks):
         """Train with the solver; updates the job's progress."""
         if self.solver != "lbfgs":
-            train_by_minibatches(job, callbacks)
+            job.interrupted = train_by_minibatches(job, callbacks).interrupted
             return
         train_by_lbfgs(job, callbacks)  # in float64
         if self.dtype is not None or self._keeps_dtype:
@@ -316,6 +330,14 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         vars(self).pop("_only_loaded", None)
 
     # --- input of a fit
+
+    def _refusal(self):
+        """Return why there is no `partial_fit`, or None."""
+        if self.solver == "lbfgs":
+            return (
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return None
 
     def _check_incremental(self):
         """Check that the parameters make sense for partial fits."""
@@ -591,6 +613,14 @@ def _why_no_part(labels, names):
 # --- solvers
 
 
+def trainer_of(job, kind=None):
+    """Return the Trainer of a job that has been started; `kind`: another than the job's."""
+    return (kind or job.trainer)(
+        job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
+        job.random_state, job.seed,
+    )  # fmt: skip
+
+
 def train_by_minibatches(job, callbacks, kind=None, after_epoch=None):
     """Train on minibatches; update the job's progress and return the trainer.
 
@@ -598,10 +628,7 @@ def train_by_minibatches(job, callbacks, kind=None, after_epoch=None):
     ``after_epoch(values)`` is called after each epoch with a function that returns copies of the
     parameters.
     """
-    trainer = (kind or job.trainer)(
-        job.recipe, job.network, job.dtype, job.progress, job.data, job.held, job.score,
-        job.random_state, job.seed,
-    )  # fmt: skip
+    trainer = trainer_of(job, kind)
     if job.resumed is not None:
         trainer.resume(job.resumed.trainer)
         job.resumed.restore(job.random_state)

@@ -1,0 +1,134 @@
+"""The tasks of networks for tables: calibrated classification, and standardized regression."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from ..estimator.tasks import Classification, Regression
+
+#: Limits of the logarithm of the temperature.
+_COLDEST, _HOTTEST = np.log(0.05), np.log(20.0)
+#: Losses for targets as they are: their outputs are positive.
+_UNSCALED = {"poisson"}
+
+
+def combined(outputs):
+    """Return the mean over the networks of an ensemble, or the outputs of a single one."""
+    return outputs.mean(axis=0) if outputs.ndim == 3 else outputs
+
+
+class TableClassification(Classification):
+    """Classification, with a softmax over two classes, too."""
+
+    @property
+    def exclusive(self):
+        return super().exclusive or self._of_two
+
+    @property
+    def _of_two(self):
+        """Whether there are two classes, each with an output."""
+        if self._kind != "binary" or len(self.classes_) != 2:
+            return False
+        out = self.output_activation
+        return getattr(out, "function", out) in ("auto", "softmax")
+
+    def count_outputs(self, inputs, y):
+        return 2 if self._of_two else super().count_outputs(inputs, y)
+
+    def stratify(self, data, n_outputs):
+        """Return the labels to stratify by, unless a class is too rare for that."""
+        if data.y.ndim == 2 and data.y.shape[1] > 1:
+            return None
+        labels = data.y.ravel()
+        _, counts = np.unique(labels, return_counts=True)
+        return labels if len(counts) > 1 and counts.min() > 1 else None
+
+    def temperature(self, outputs, y, weights):
+        """Return the temperature with the lowest log loss for outputs of the network."""
+        tiny = np.finfo(outputs.dtype).tiny
+        logits = np.log(np.maximum(outputs, tiny), dtype=float)
+        if y.ndim == 1:  # numbers of classes
+            rows = np.arange(len(y))
+
+            def losses(scale):
+                scaled = logits * scale
+                top = scaled.max(axis=1)
+                return np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - scaled[rows, y]
+
+        else:
+            odds = logits - np.log(np.maximum(1 - outputs, tiny), dtype=float)
+            signs = np.where(y.reshape(odds.shape), -1.0, 1.0)
+
+            def losses(scale):
+                return np.logaddexp(0.0, signs * odds * scale).sum(axis=1)
+
+        found = minimize_scalar(
+            lambda t: np.average(losses(np.exp(-t)), weights=weights),
+            bounds=(_COLDEST, _HOTTEST), method="bounded",
+        )  # fmt: skip
+        return float(np.exp(found.x))
+
+    def tempered(self, outputs, temperature):
+        """Return probabilities to the power of 1 / `temperature`, normalized."""
+        if temperature == 1.0:
+            return outputs
+        scale = outputs.dtype.type(1 / temperature)
+        powers = outputs**scale
+        if self.exclusive and outputs.shape[1] > 1:
+            return powers / powers.sum(axis=1, keepdims=True)
+        return powers / (powers + (1 - outputs) ** scale)
+
+    def score_outputs(self, outputs, y, weights):
+        return super().score_outputs(combined(outputs), y, weights)
+
+
+class TableRegression(Regression):
+    """Regression whose network is trained on standardized targets.
+
+    Parameters
+    ----------
+    scale : ndarray of shape (4, n_outputs) or None
+        Mean, standard deviation, minimum and maximum of the targets, once they are known.
+    clip : bool
+        Whether predictions are clipped to the range of the targets.
+    **given
+        The other parameters of :class:`Regression`.
+    """
+
+    def __init__(self, *given, scale=None, clip=True, **more):
+        super().__init__(*given, **more)
+        self.scale, self._clip = scale, clip
+
+    def learn(self, y, incremental, warm_start, classes=None):
+        super().learn(y, incremental, warm_start, classes)
+        if self.scale is not None and (incremental or warm_start):
+            return
+        columns = np.asarray(y, np.float64).reshape(len(y), -1)
+        means, deviations = columns.mean(axis=0), columns.std(axis=0)
+        if self.loss_name in _UNSCALED:
+            means, deviations = np.zeros_like(means), np.ones_like(means)
+        deviations[~(deviations > 0)] = 1.0  # constant
+        self.scale = np.stack([means, deviations, columns.min(axis=0), columns.max(axis=0)])
+
+    def fitted(self):
+        return super().fitted() | {"_target_scale": self.scale}
+
+    def encode(self, y, loss, n_outputs):
+        y = super().encode(y, loss, n_outputs)
+        means, deviations = self.scale[:2]
+        return ((y.reshape(len(y), -1) - means) / deviations).reshape(y.shape)
+
+    def _compared(self, outputs, y):
+        means, deviations = self.scale[:2]
+        y = (y.reshape(len(y), -1) * deviations + means).reshape(y.shape)
+        return super()._compared(outputs, y)
+
+    def score_outputs(self, outputs, y, weights):
+        return super().score_outputs(combined(outputs), y, weights)
+
+    def answer(self, outputs):
+        means, deviations, least, most = self.scale
+        values = outputs * deviations + means
+        if self._clip:
+            values = np.clip(values, least, most)
+        return super().answer(values.astype(outputs.dtype, copy=False))
+
