@@ -10,7 +10,9 @@ import pytest
 import sknn
 
 HERE = pathlib.Path(sknn.__file__).parent
-FAMILIES = {"feedforward", "radial", "images", "sequences", "text", "autoencoders"}
+FAMILIES = {
+    "feedforward", "radial", "images", "sequences", "text", "autoencoders", "tabular",
+}  # fmt: skip
 #: For each room, the rooms of the package that it may import besides itself.
 BELOW = {
     "hints": set(),
