@@ -5,7 +5,7 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from .layers import Activation, Layer
+from .layers import Activation, Layer, ParametricActivation
 from .layers.base import primitives, shape_after
 
 
@@ -120,7 +120,8 @@ _HEADER, _SIDES = ("name", "layer", "output shape", "parameters", "multiply-adds
 
 def words(layer):
     """Return a layer's class name, with its activation in parentheses."""
-    function = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    own = isinstance(layer, (Activation, ParametricActivation))
+    function = layer if own else getattr(layer, "activation", None)
     function = getattr(function, "function", function)
     return type(layer).__name__ + (f"({function})" if function else "")
 

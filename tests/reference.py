@@ -212,6 +212,24 @@ def activation_gradient(at, v, dy, elements, parameter):
     return dy * ACTIVATION_FUNCTIONS[name][1](x, parameter)
 
 
+def multiply(at, a, b, elements):
+    return a * b
+
+
+def scale_units(at, x, s, units):
+    return x * s[:, None]
+
+
+def parametric_activation(at, x, s, units, parameter):
+    return x + s[:, None] * (ACTIVATION_FUNCTIONS[at.variant[0]][0](x, parameter) - x)
+
+
+def parametric_activation_gradient(at, x, s, dy, units, parameter):
+    f, derivative = ACTIVATION_FUNCTIONS[at.variant[0]]
+    slope = 1 - s[:, None] + s[:, None] * derivative(x, parameter)
+    return dy * slope, dy * (f(x, parameter) - x)
+
+
 def activity_penalty(at, a, weights, da, units, l1, l2, steps):
     a, weights = a.reshape(steps, units, -1), weights[:, None]
     at.loss += (weights * (l1 * np.abs(a) + l2 / 2 * a**2)).sum()
@@ -534,6 +552,64 @@ def draw(at, z, units):
     shares = np.exp(z - z.max()).cumsum()
     token = np.searchsorted(shares, uniform * shares[-1], side="right")
     at.outputs[at.start + 1] = min(token, np.flatnonzero(z > -np.inf)[-1])
+
+
+# --- embeddings of numbers, and products by groups
+
+
+def _phases(x, w, b):
+    """Return the angles by feature, frequency and sample, and the frequencies."""
+    w, b = w.reshape(len(x), -1, 1), b.reshape(len(x), -1, 1)
+    return 2 * np.pi * w * x[:, None] + b, w
+
+
+def periodic(at, x, w, b, features, frequencies):
+    assert w.shape == b.shape == (features * frequencies,)
+    return np.cos(_phases(x, w, b)[0]).reshape(len(w), -1)
+
+
+def periodic_gradient(at, x, w, b, dy, features, frequencies):
+    phases, w = _phases(x, w, b)
+    slopes = -np.sin(phases) * dy.reshape(phases.shape)
+    products = 2 * np.pi * x[:, None] * slopes
+    dx = (2 * np.pi * w * slopes).sum(axis=1)
+    return dx, slopes.reshape(dy.shape), products.reshape(dy.shape)
+
+
+def _bins(x, edges, features, bins):
+    """Return how far each x is in each bin, one over their widths, and the limits."""
+    edges = edges.reshape(features, bins + 1, 1)
+    widths = np.diff(edges, axis=1)
+    inverses = np.where(widths > 0, 1 / np.where(widths > 0, widths, 1.0), 0.0)
+    low, high = np.zeros((bins, 1)), np.ones((bins, 1))
+    low[0], high[-1] = -np.inf, np.inf
+    return (x[:, None] - edges[:, :-1]) * inverses, inverses, low, high
+
+
+def piecewise_linear(at, x, edges, features, bins):
+    places, _, low, high = _bins(x, edges, features, bins)
+    return np.clip(places, low, high).reshape(features * bins, -1)
+
+
+def piecewise_linear_gradient(at, x, edges, dy, features, bins):
+    places, inverses, low, high = _bins(x, edges, features, bins)
+    inside = (low <= places) & (places <= high)
+    return (dy.reshape(places.shape) * inverses * inside).sum(axis=1)
+
+
+def grouped_dense(at, x, w, b, groups, inputs, units):
+    return grouped_dense_unbiased(at, x, w, groups, inputs, units) + b[:, None]
+
+
+def grouped_dense_unbiased(at, x, w, groups, inputs, units):
+    assert w.shape == (groups, inputs, units)
+    z = np.einsum("giu,gin->gun", w, x.reshape(groups, inputs, -1))
+    return z.reshape(groups * units, -1)
+
+
+def grouped_dense_input_gradient(at, dz, w, groups, inputs, units):
+    dx = np.einsum("giu,gun->gin", w, dz.reshape(groups, units, -1))
+    return dx.reshape(groups * inputs, -1)
 
 
 # --- radial basis functions
@@ -871,6 +947,11 @@ def add_weights(at, factors, inputs, scale):
     return at.gradient + scale * factors * at.value
 
 
+def grouped_dense_gradient(at, x, dz, groups, inputs, units):
+    x, dz = x.reshape(groups, inputs, -1), dz.reshape(groups, units, -1)
+    return np.einsum("gin,gun->giu", x, dz)
+
+
 def lookup_gradient(at, x, packed, steps, inputs, units):
     dw = np.zeros((inputs, units))
     for token, dz in zip(x.astype(int), packed.reshape(steps, units, -1), strict=True):
@@ -1012,14 +1093,16 @@ REFERENCE = {
         kernel_gradient, kernel_gradient_narrow, bias_gradient, channel_sums, shared_gradient,
         salt_and_pepper, draw_normal, draw_normal_gradient, column_norms, contraction, unit_sums,
         add_weights, regularize, clip_value, square_sum, scale_gradient, update,
-        average,
+        average, multiply, scale_units, parametric_activation, parametric_activation_gradient,
+        periodic, periodic_gradient, piecewise_linear, piecewise_linear_gradient, grouped_dense,
+        grouped_dense_unbiased, grouped_dense_input_gradient, grouped_dense_gradient,
     )
 }  # fmt: skip
 
 #: Those that may begin the chain of a parameter: they give its gradient.
 GRADIENTS = {
     "weight_gradient", "lookup_gradient", "kernel_gradient", "kernel_gradient_narrow",
-    "bias_gradient", "channel_sums", "shared_gradient",
+    "bias_gradient", "channel_sums", "shared_gradient", "grouped_dense_gradient",
 }  # fmt: skip
 
 

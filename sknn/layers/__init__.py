@@ -29,6 +29,14 @@ from .pooling import (
 )
 from .radial import RadialBasis
 from .recurrent import GRU, LSTM, Bidirectional, Embedding, EncoderDecoder, SimpleRNN
+from .tabular import (
+    CategoryEmbedding,
+    GroupedDense,
+    NumericEmbedding,
+    ParametricActivation,
+    Scale,
+    Select,
+)
 from .tied import ContractivePenalty, TiedDense
 
 __all__ = [
@@ -37,6 +45,7 @@ __all__ = [
     "AveragePooling2D",
     "BatchNormalization",
     "Bidirectional",
+    "CategoryEmbedding",
     "Concatenate",
     "ContractivePenalty",
     "Conv2D",
@@ -50,11 +59,14 @@ __all__ = [
     "GaussianNoise",
     "GaussianSampling",
     "GlobalAveragePooling2D",
+    "GroupedDense",
     "LSTM",
     "Layer",
     "LocalResponseNormalization",
     "MaskingNoise",
     "MaxPooling2D",
+    "NumericEmbedding",
+    "ParametricActivation",
     "RadialBasis",
     "RandomCrop",
     "RandomFlip",
@@ -63,6 +75,8 @@ __all__ = [
     "Reshape",
     "Residual",
     "SaltAndPepperNoise",
+    "Scale",
+    "Select",
     "Sequential",
     "SimpleRNN",
     "TiedDense",

@@ -40,6 +40,7 @@ _CONVOLUTION = (
 _UPSAMPLING = "height width channels factor_height factor_width"
 _RESPONSE = "positions channels size alpha:float beta:float k:float"
 _STEPS = "steps units reverse"
+_GROUPS = "groups inputs units"
 OPERATIONS = {
     "gather": _row("blocks", "", "addresses out", "columns field:source"),
     "gather_csr": _row("blocks", "", "addresses out", "columns field:source"),
@@ -48,6 +49,9 @@ OPERATIONS = {
     "dense": _row("blocks", "x w b", "z", "inputs units positions"),
     "dense_unbiased": _row("blocks", "x w", "z", "inputs units positions"),
     "dense_input_gradient": _row("blocks", "dz w", "dx", "inputs units positions"),
+    "grouped_dense": _row("blocks", "x w b", "z", _GROUPS),
+    "grouped_dense_unbiased": _row("blocks", "x w", "z", _GROUPS),
+    "grouped_dense_input_gradient": _row("blocks", "dz w", "dx", _GROUPS),
     "pack_samples": _row("blocks", "dz", "packed", "positions units stride"),
     "convolution": _row("blocks", "x w b", "z", _CONVOLUTION + " first last"),
     "convolution_unbiased": _row("blocks", "x w", "z", _CONVOLUTION + " first last"),
@@ -64,6 +68,12 @@ OPERATIONS = {
     "extract_channels": _row("blocks", "x", "y", "positions channels total offset"),
     "activation": _row("blocks", "x", "y", "elements parameter:float"),
     "activation_gradient": _row("blocks", "v dy", "dx", "elements parameter:float"),
+    "multiply": _row("blocks", "a b", "y", "elements"),
+    "scale_units": _row("blocks", "x s", "y", "units"),
+    "parametric_activation": _row("blocks", "x s", "y", "units parameter:float"),
+    "parametric_activation_gradient": _row(
+        "blocks", "x s dy", "dx slopes", "units parameter:float"
+    ),
     "softmax": _row("blocks", "x", "y", "units steps"),
     "softmax_gradient": _row("blocks", "y dy", "dx", "units steps"),
     "dropout": _row("blocks", "x", "y", "units layer threshold scale:float"),
@@ -105,6 +115,10 @@ OPERATIONS = {
         "blocks", "z w u h extra dy dh lengths", "dz extra dh scratch", _STEPS + " truncate"
     ),
     "draw": _row("blocks", "z", "", "units"),
+    "periodic": _row("blocks", "x w b", "y", "features frequencies"),
+    "periodic_gradient": _row("blocks", "x w b dy", "dx slopes products", "features frequencies"),
+    "piecewise_linear": _row("blocks", "x edges", "y", "features bins"),
+    "piecewise_linear_gradient": _row("blocks", "x edges dy", "dx", "features bins"),
     "square_distances": _row("blocks", "x w", "z", "inputs units"),
     "square_distances_gradient": _row("blocks", "x w dz", "dx", "inputs units"),
     "radial": _row("blocks", "z s", "a", "units"),
@@ -133,6 +147,7 @@ OPERATIONS = {
     ),
     "total_norm": _row("units", "", "scale", "limit:float"),
     "weight_gradient": _row("parameters", "x packed", "", "inputs"),
+    "grouped_dense_gradient": _row("parameters", "x dz", "", _GROUPS),
     "lookup_gradient": _row("parameters", "x packed", "", "steps inputs units"),
     "kernel_gradient": _row("parameters", "x packed", "", _CONVOLUTION),
     "kernel_gradient_narrow": _row("parameters", "x dz", "", _CONVOLUTION),

@@ -62,6 +62,8 @@ class Parameter:
         Its own penalties, instead of the solver's.
     tiled : bool
         Whether its units are packed like those of a matrix, or as an independent vector.
+    rate : float
+        Factor of the learning rate.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Parameter:
     l1: float | None = None
     l2: float | None = None
     tiled: bool = True
+    rate: float = 1.0
 
     def __str__(self):
         return f"{self.name}{list(self.shape)}"

@@ -18,6 +18,7 @@ from . import (
     random,
     recurrent,
     run,
+    tabular,
     tokens,
     updates,
     winograd,
@@ -25,6 +26,6 @@ from . import (
 
 __all__ = [
     "activations", "contraction", "convolution", "dense", "gather", "images", "losses",
-    "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run", "tokens",
-    "updates", "winograd",
+    "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run", "tabular",
+    "tokens", "updates", "winograd",
 ]  # fmt: skip

@@ -52,6 +52,12 @@ def functions(vector):
     terms = 5 if single else 9
     turn = tuple((-1.0) ** (k // 2) / math.factorial(k + 1 - k % 2 * 2) for k in range(2 * terms))
     n_turn = len(turn)
+    # sin(2 pi r) / r, |r| <= 1 / 4
+    n_quarter, whole = (7 if single else 12), 2.0 ** (mantissa - 1)
+    quarter = tuple(
+        (-1.0) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1)
+        for k in range(n_quarter)
+    )
     bias_bits = bias << mantissa
     smallest = float(np.finfo("f4" if single else "f8").tiny)
     infinity = math.inf
@@ -142,8 +148,37 @@ def functions(vector):
             select(q == 2.0, sine * -1.0, select(q == 3.0, sine * -1.0, sine)),
         )
 
+    @register_jitable
+    def part_of_turn(u):
+        """Return what u turns are beyond whole ones, in [-1/2, 1/2]; 0 where u has no fraction."""
+        r = u - ((u + magic) - magic)
+        return select(absolute(u) > whole, u * 0.0, r)  # not a number where u is infinite
+
+    @register_jitable
+    def quarter_sine(r):
+        """Return the sine of r turns, at most a quarter."""
+        z = r * r
+        p = splat(vector, quarter[n_quarter - 1])
+        for k in range(n_quarter - 2, -1, -1):
+            p = fma(p, z, splat(vector, quarter[k]))
+        return p * r
+
+    @register_jitable
+    def cosine(u):
+        """Return the cosine of u turns."""
+        return quarter_sine(0.25 - absolute(part_of_turn(u)))
+
+    @register_jitable
+    def sine(u):
+        """Return the sine of u turns."""
+        r = part_of_turn(u)
+        value = quarter_sine(0.25 - absolute(absolute(r) - 0.25))
+        return select(r < 0.0, value * -1.0, value)
+
     return SimpleNamespace(
         cos_sin=cos_sin,
+        cosine=cosine,
+        sine=sine,
         exp=exp,
         expm1=expm1,
         tanh=tanh,
