@@ -256,6 +256,9 @@ def softmax_gradient(at, y, dy, units, steps):
 
 
 def dropout(at, x, units, layer, threshold, scale):
+    if at.variant == (True,):
+        threshold = int(threshold * at.rates[6])
+        scale = 1 / (1 - threshold / 2**32)
     words = by_unit(words_of(at, -(-units // 4), x.shape[1], layer), units)
     return np.where(words < threshold, 0.0, x * scale)
 
@@ -987,9 +990,9 @@ def shared_gradient(at, gradient):
     return gradient.copy()
 
 
-def regularize(at, l2, l1):
+def regularize(at, l2, l1, scale):
     at.penalties += l2 * (at.value**2).sum() / 2 + l1 * np.abs(at.value).sum()
-    return (at.gradient + l2 * at.value + l1 * np.sign(at.value)) * at.rates[0]
+    return (at.gradient + l2 * at.value + l1 * np.sign(at.value)) * scale * at.rates[0]
 
 
 def clip_value(at, limit):
@@ -1062,9 +1065,15 @@ UPDATE_RULES = {
 }
 
 
-def update(at, a, b, epsilon, decay):
-    at.value, *at.states[:2] = UPDATE_RULES[at.variant[0]](
-        at.value, at.gradient, *at.states[:2], at.rates[2:], a, b, epsilon, decay
+#: Where rules have their learning rates among the step's rates; elsewhere it is the first.
+LEARNING = {"adamw": [1], "nadam": [0, 1]}
+
+
+def update(at, a, b, epsilon, decay, rate):
+    (name,), rates = at.variant, np.array(at.rates[2:5])
+    rates[LEARNING.get(name, [0])] *= rate
+    at.value, *at.states[:2] = UPDATE_RULES[name](
+        at.value, at.gradient, *at.states[:2], rates, a, b, epsilon, decay
     )
     return at.gradient
 

@@ -95,12 +95,15 @@ class Shards:
         Seed of dropout, noise and augmentation.
     n_jobs : int or None
         Number of threads; None: as many as a worker has for tasks, or all cores without a cluster.
+    scheduled : bool
+        Whether the rates of dropout follow a schedule.
     """
 
-    def __init__(self, network, dtype, data, rows, seed, n_jobs):
+    def __init__(self, network, dtype, data, rows, seed, n_jobs, scheduled=False):
         self.network, self.dtype = network, dtype
         self._data = data.source, data.targets, data.weights
         self._rows, self._seed, self._n_jobs = rows, seed, n_jobs
+        self._scheduled = scheduled
         self._version = import_module("sknn").__version__
 
     def prepared(self, n_jobs=None):
@@ -121,12 +124,13 @@ class Shards:
         width = device.training_width(network, self._rows, self.dtype)
         keys = (source.key for source in self._data[:2])
         made._program = program(
-            network, self.dtype.name, width, "gradient", *keys, None, made._threads, False, device
-        )
+            network, self.dtype.name, width, "gradient", *keys, None, made._threads, False, device,
+            self._scheduled,
+        )  # fmt: skip
         made._flat = Flat(network)
         return made
 
-    def sums(self, first, last, n, step, limits, vector, rows, bound):
+    def sums(self, first, last, n, step, rates, limits, vector, rows, bound):
         """Return the sums over the shards from `first` to `last`, as far as the tree allows.
 
         Parameters
@@ -136,6 +140,8 @@ class Shards:
         n : int
         step : int
             Number of steps before this one.
+        rates : ndarray of shape (1, n_columns)
+            The rates of the step.
         limits : list of int
             Where these shards start and end in `rows`.
         vector : ndarray of shape (size,)
@@ -154,6 +160,7 @@ class Shards:
         """
         device, made = device_named(HOST), self._program
         values, found = self._flat.values(vector), {}
+        rates = np.hstack([np.ones((1, 2)), rates[:, 2:]])  # sums, whatever a step's weights are
         packed = device.upload(made.layout, values)
         gradient = device.zeros(made.layout)
         with device.session(made, self._rows, self._threads, gradient) as session:
@@ -161,7 +168,7 @@ class Shards:
                 part = {name: array[start:end] for name, array in bound.items()}
                 session.bind(packed, *self._data, rows=rows[start:end], seed=self._seed, **part)
                 # each shard is a step of its own to the random number generator
-                session.run(end - start, end - start, counted=step * n + place)
+                session.run(end - start, end - start, rates, counted=step * n + place)
                 total = flat(device.download(made.layout, gradient))
                 if made.needs.changes:  # running statistics, which the next shard starts from too
                     moved = flat(device.download(made.layout, packed)) - vector

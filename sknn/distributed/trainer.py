@@ -42,7 +42,10 @@ class ParallelTrainer(Trainer):
     def _open(self):
         device, network, train = self._device, self.network, self.train
         rows = min(self.shard_size, self.batch)
-        shards = Shards(network, self.dtype, train, rows, self.seed, self.recipe.n_jobs)
+        scheduled = self.recipe.dropout_schedule != "constant"
+        shards = Shards(
+            network, self.dtype, train, rows, self.seed, self.recipe.n_jobs, scheduled
+        )
         gradient = device.zeros(self._layout)
         with (
             self._crew(shards) as crew,
@@ -93,7 +96,8 @@ class _Steps:
         n = -(-n_rows // self._shard_size)
         bound = {name: array[rows] for name, array in self._by_position.items()}
         vector = flat(device.download(layout, packed))
-        found = self._crew.sums(n, counted, cut(0, n_rows, n), vector, self._rows[rows], bound)
+        limits = cut(0, n_rows, n)
+        found = self._crew.sums(n, counted, rates, limits, vector, self._rows[rows], bound)
         add_up(found, n, add)
         ((total, sums),) = found.values()
         layout.pack(self._arranged.values(total), self._gradient)

@@ -71,7 +71,7 @@ class Workers:
         """Look for workers that have joined the cluster."""
         self._hire()
 
-    def sums(self, n, step, limits, vector, rows, bound):
+    def sums(self, n, step, rates, limits, vector, rows, bound):
         """Return the sums over all `n` shards of a step, by node of their tree.
 
         The parameters are those of :meth:`Shards.sums`, for all shards. What a lost worker was to
@@ -93,7 +93,7 @@ class Workers:
                     start, end = limits[first], limits[last]
                     own = [limit - start for limit in limits[first : last + 1]]
                     here = {name: array[start:end] for name, array in bound.items()}
-                    call = [first, last, n, step, own, vector, rows[start:end], here]
+                    call = [first, last, n, step, rates, own, vector, rows[start:end], here]
                     address = crew[len(calls) % len(crew)]
                     calls.append((address, call, self._call(address, call)))
             todo = []

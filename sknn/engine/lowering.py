@@ -12,7 +12,7 @@ from .devices import DEVICES, HOST
 @lru_cache(maxsize=256)
 def program(
     network, dtype, width, purpose, source, targets=None, solver=None, threads=1, carries=False,
-    device=DEVICES[HOST],
+    device=DEVICES[HOST], scheduled=False,
 ):  # fmt: skip
     """Return the network's program, compiling kernels that do not exist yet.
 
@@ -37,8 +37,12 @@ def program(
         Whether recurrent layers start from the final states of the previous batch.
     device : object
         The device to compile for.
+    scheduled : bool
+        Whether the rates of dropout follow a schedule: a step's rates have their factor.
     """
-    tape = lower(network, dtype, width, purpose, source, targets, solver, carries, device)
+    tape = lower(
+        network, dtype, width, purpose, source, targets, solver, carries, device, scheduled
+    )
     return device.compile(tape, dtype, threads)
 
 
@@ -64,10 +68,10 @@ def compile_ahead(network, dtype, source):
 
 def lower(
     network, dtype, width, purpose, source, targets=None, solver=None, carries=False,
-    device=DEVICES[HOST],
+    device=DEVICES[HOST], scheduled=False,
 ):  # fmt: skip
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    tape = Tape(width, solver, carries, device.packing(dtype))
+    tape = Tape(width, solver, carries, device.packing(dtype), scheduled)
     training = purpose in ("gradient", "train")
     for group in network.parameters():
         for parameter in group:

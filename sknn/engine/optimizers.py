@@ -90,9 +90,26 @@ def _half_cosine(start, end, part):
     return end + (start - end) * (1 + np.cos(np.pi * np.clip(part, 0.0, 1.0))) / 2
 
 
+def _coslog4(step, steps, warmup):
+    """Four waves, each about twice as long as the one before (Holzmueller et al. 2024)."""
+    waves = (1 - np.cos(2 * np.pi * np.log2(1 + 15 * np.minimum(step / max(steps, 1), 1)))) / 2
+    # not zero: the velocities of 'sgd' contain the rate of their step
+    return np.maximum(waves, 1e-12)
+
+
 #: Schedules over all planned steps of a fit: functions of the step index, the number of steps and
 #: the warmup fraction that return the rate relative to its maximum; and the default fraction.
-SCHEDULES = {"cosine": (_cosine, 0.0), "one_cycle": (_one_cycle, 0.3)}
+SCHEDULES = {"cosine": (_cosine, 0.0), "one_cycle": (_one_cycle, 0.3), "coslog4": (_coslog4, 0.0)}
+
+
+def _flat_cos(step, steps):
+    """Stay constant for half of the steps, then decay along half a cosine."""
+    return _half_cosine(1.0, 0.0, 2 * step / max(steps, 1) - 1)
+
+
+#: Schedules of weight decay and of dropout: functions of the step index and the number of steps
+#: that return a factor.
+FACTORS = {"constant": None, "flat_cos": _flat_cos}
 
 #: Schedules that only 'sgd' follows, as in scikit-learn.
 _OF_SGD = ("invscaling", "adaptive")
@@ -184,17 +201,21 @@ class Optimizer:
         return self.solver == recipe.solver and shapes[0] == shapes[1]
 
     def rates(self, recipe, n_steps, passes=1):
-        """Return the values that the update needs in each of the next steps, and count them.
+        """Return the values that each of the next steps needs, and count them.
 
         `passes` is how many equal passes over the data they are. Three columns for the rule,
-        computed in float64 as in scikit-learn and PyTorch; with averaging, one more for that.
+        computed in float64 as in scikit-learn and PyTorch; with averaging, one more for that; and
+        behind its place, one for dropout if that follows a schedule.
         """
         t = np.arange(self.t + 1, self.t + n_steps + 1, dtype=np.float64)
         self.t += n_steps
-        columns = self._rule_rates(recipe, t, passes)
-        if not recipe.average:
-            return columns
-        return np.column_stack([columns, _shares(recipe.average, t)])
+        columns = [self._rule_rates(recipe, t, passes)]
+        dropout = self._factors(recipe.dropout_schedule, t)
+        if recipe.average or dropout is not None:
+            columns.append(_shares(recipe.average, t))
+        if dropout is not None:
+            columns.append(dropout)
+        return np.column_stack(columns)
 
     def go_back(self, earlier):
         """Take back the steps that have been counted since an earlier copy was made."""
@@ -207,6 +228,11 @@ class Optimizer:
         warmup = warmup if recipe.warmup is None else recipe.warmup
         step = np.maximum(t - 1, 0)
         return recipe.learning_rate_init * schedule(step, self.planned, warmup)
+
+    def _factors(self, schedule, t):
+        """Return the factors at the steps `t` of what follows a schedule, or None: it does not."""
+        factor = FACTORS[schedule]
+        return None if factor is None else factor(t - 1, self.planned)
 
     def nominal(self, recipe, t):
         """Return the learning rates at the steps `t`, before corrections by the rule."""
@@ -236,6 +262,9 @@ class Optimizer:
             self.learning_rate = float(columns[-1, 0])
         elif self.solver == "adamw":
             columns[:, 1], columns[:, 2] = rate / first, 1 / np.sqrt(second)
+            decay = self._factors(recipe.alpha_schedule, t)
+            if decay is not None:
+                columns[:, 0] *= decay
         elif self.solver == "nadam":
             momentum, following = (
                 recipe.beta_1 * (1 - 0.5 * 0.96 ** (s * 0.004)) for s in (t, t + 1)

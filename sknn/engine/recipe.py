@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields
 
+from .optimizers import SCHEDULES
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -14,6 +16,7 @@ class Recipe:
 
     solver: str = "adam"
     alpha: float = 0.0
+    alpha_schedule: str = "constant"
     l1: float = 0.0
     batch_size: int | str = "auto"
     learning_rate: str = "constant"
@@ -22,6 +25,7 @@ class Recipe:
     plateau_factor: float = 0.1
     plateau_patience: int = 5
     power_t: float = 0.5
+    dropout_schedule: str = "constant"
     max_iter: int = 200
     shuffle: bool = True
     tol: float = 1e-4
@@ -41,6 +45,15 @@ class Recipe:
     latest_best: bool = False
     n_jobs: int | None = None
     device: str = "cpu"
+
+    @property
+    def spanning(self):
+        """The name of a parameter that is a schedule over all steps of a fit, or None."""
+        if self.learning_rate in SCHEDULES:
+            return "learning_rate"
+        if self.solver == "adamw" and self.alpha_schedule != "constant":
+            return "alpha_schedule"
+        return None if self.dropout_schedule == "constant" else "dropout_schedule"
 
     @classmethod
     def of(cls, parameters):

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from . import interrupts
 from .devices import device_named
 from .lowering import program
-from .optimizers import SCHEDULES, Optimizer, make_solver
+from .optimizers import Optimizer, make_solver
 from .warn import warn
 from .weights import Weights
 
@@ -132,6 +132,7 @@ class Trainer:
         return program(
             network, dtype.name, device.training_width(network, self.batch, dtype), purpose,
             source, targets, make_solver(self.recipe), self._threads, self.train.carries, device,
+            self.recipe.dropout_schedule != "constant",
         )  # fmt: skip
 
     def _open(self):
@@ -280,7 +281,7 @@ class Trainer:
         Before the last of them, training does not stop, nor does the rate change.
         """
         progress, recipe, least = self.progress, self.recipe, np.inf
-        if recipe.learning_rate not in SCHEDULES:
+        if recipe.spanning is None:
             least = recipe.n_iter_no_change + 1 - progress.no_improvement
         if recipe.learning_rate == "plateau":
             least = min(least, recipe.plateau_patience - progress.optimizer.stalled)
@@ -353,7 +354,7 @@ class Trainer:
     def _ends(self, partial, stop=False):
         """Return whether training ends after the last epoch; `stop`: a callback said so."""
         progress, recipe = self.progress, self.recipe
-        planned = recipe.learning_rate in SCHEDULES  # runs to its end, unless stopped early
+        planned = recipe.spanning is not None  # runs to its end, unless stopped early
         waits = planned and not recipe.early_stopping
         if progress.no_improvement > recipe.n_iter_no_change and not waits:
             what = "Validation score" if recipe.early_stopping else "Training loss"

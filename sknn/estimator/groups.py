@@ -40,6 +40,7 @@ Initializer = Literal[
     "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform",
     "lecun_normal", "normal", "small_normal", "uniform", "zeros",
 ]  # fmt: skip
+RowInitializer = Literal["data_dependent"] | Initializer
 ClassificationLosses = Literal["log_loss", "squared_error"]
 RegressionLosses = Literal["squared_error", "absolute_error", "huber", "poisson", "quantile"]
 _REGRESSION = """'squared_error' (half the squared error), 'poisson' (half the Poisson
@@ -55,6 +56,12 @@ _INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal',
     shapes, are initialized from it (:meth:`summary` shows which). Or a list of arrays with the
     initial values of the first layers, in the order of their parameters. With a file or a list,
     all other layers are initialized as with 'auto'"""
+
+
+_BY_LAYER = """Weight initialization, for layers without an initializer of their own: 'auto'
+    ('glorot_uniform' for the output layer; uniform in +/- ``1 / sqrt(units)`` for recurrent
+    layers; uniform in +/- ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for
+    the others)"""
 
 
 class _DeviceNames(StrOptions):
@@ -75,8 +82,8 @@ class _DeviceNames(StrOptions):
 class _Initializers(StrOptions):
     """The names of initializers, and paths of weight files."""
 
-    def __init__(self):
-        super().__init__(set(get_args(Initializer)))
+    def __init__(self, *others):
+        super().__init__({*get_args(Initializer), *others})
 
     def is_satisfied_by(self, val):
         return is_file(val) or super().is_satisfied_by(val)
@@ -85,8 +92,9 @@ class _Initializers(StrOptions):
         return f"{super().__str__()} or the path of a .safetensors file"
 
 
-#: Valid values of the parameter `initializer`.
+#: Valid values of the parameter `initializer`, and those of networks that learn from rows.
 INITIALIZERS = [_Initializers(), list]
+ROW_INITIALIZERS = [_Initializers("data_dependent"), list]
 
 
 # --- training. Names and meanings follow scikit-learn where it has the parameter.
@@ -131,7 +139,7 @@ class Descent(Parameters):
         default=0.0, valid=[NOT_NEGATIVE],
     )
     learning_rate: Literal[
-        "constant", "invscaling", "adaptive", "cosine", "one_cycle", "plateau"
+        "constant", "invscaling", "adaptive", "cosine", "one_cycle", "coslog4", "plateau"
     ] = param(
         """
         Learning rate schedule. 'invscaling' and 'adaptive' are for ``solver='sgd'``: 'invscaling'
@@ -140,9 +148,10 @@ class Descent(Parameters):
         `learning_rate_init` to zero along half a cosine. 'one_cycle' rises from
         ``learning_rate_init / 25`` to `learning_rate_init`, then falls to
         ``learning_rate_init / 250_000``, like PyTorch's ``OneCycleLR`` with constant momentum.
-        Both change the rate at each step and span all `max_iter` epochs: early stopping can end
-        them sooner, `tol` cannot. `partial_fit` does not support them, because it has no last
-        step. 'plateau' multiplies the rate by `plateau_factor` after `plateau_patience`
+        'coslog4' multiplies it by ``(1 - cos(2 * pi * log2(1 + 15 * t))) / 2``, four ever longer
+        waves, where t is the fraction of all steps that are done. All three change the rate at
+        each step and span all `max_iter` epochs: early stopping can end them sooner, `tol` cannot.
+        `partial_fit` does not support them, because it has no last step. 'plateau' multiplies the rate by `plateau_factor` after `plateau_patience`
         consecutive epochs without an improvement of at least `tol`, like Keras's
         ``ReduceLROnPlateau``. It monitors the validation score with early stopping, otherwise the
         validation loss if there is validation data, otherwise the training loss; in
@@ -151,7 +160,7 @@ class Descent(Parameters):
         default="constant",
     )
     learning_rate_init: float = param(
-        "The initial learning rate; with 'cosine' and 'one_cycle', the maximum.",
+        "The initial learning rate; with 'cosine', 'one_cycle' and 'coslog4', the maximum.",
         default=1e-3, valid=[POSITIVE],
     )
     warmup: float | None = param(
@@ -310,19 +319,42 @@ class Minibatches(Parameters):
     )
 
 
-class Training(Minibatches, Descent, AnySolver):
+class Schedules(Parameters):
+    """Schedules of weight decay and of dropout."""
+
+    alpha_schedule: Literal["constant", "flat_cos"] = param(
+        """
+        Schedule of the weight decay of ``solver='adamw'``. 'flat_cos' multiplies it by a factor
+        that is 1 for the first half of all steps, and then falls to 0 along half a cosine. Like
+        the schedules of the learning rate, it spans all `max_iter` epochs.""",
+        default="constant", after="power_t",
+    )
+    dropout_schedule: Literal["constant", "flat_cos"] = param(
+        "Schedule of the rates of dropout; 'flat_cos' as for `alpha_schedule`.",
+        default="constant", after="alpha_schedule",
+    )
+
+
+_DATA_DEPENDENT = """'data_dependent' (normal, each unit's weights divided by the standard deviation
+    of its sums over the training data, layer by layer; its bias is minus a random convex
+    combination of the sums in five random rows)"""
+
+
+class Training(Schedules, Minibatches, Descent, AnySolver):
     """Training parameters of networks that learn from rows."""
+
+    initializer: RowInitializer | str | os.PathLike[str] | list[Any] = param(
+        f"""Weight initialization: 'auto' (as in scikit-learn: Glorot uniform, for biases too),
+    {_DATA_DEPENDENT}, {_INITIALIZERS}.""",
+        default="auto", valid=ROW_INITIALIZERS,
+    )
 
 
 class LayeredDescent(Descent):
     """Training parameters of networks that are given as layers."""
 
     initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
-        f"""Weight initialization, for layers without an initializer of their own: 'auto'
-    ('glorot_uniform' for the output layer; uniform in +/- ``1 / sqrt(units)`` for recurrent
-    layers; uniform in +/- ``3 / sqrt(fan_in + fan_out)``, between Glorot's bound and He's, for
-    the others), {_INITIALIZERS}.""",
-        default="auto",
+        f"""{_BY_LAYER}, {_INITIALIZERS}.""", default="auto"
     )
     dtype: Scalar | None = param(
         "Floating-point type of the computation. None: float64 if `fit` gets X as float64, else "
@@ -340,8 +372,13 @@ class LayeredDescent(Descent):
     )
 
 
-class LayeredTraining(Minibatches, LayeredDescent, AnySolver):
+class LayeredTraining(Schedules, Minibatches, LayeredDescent, AnySolver):
     """Training parameters of networks that are given as layers and learn from rows."""
+
+    initializer: RowInitializer | str | os.PathLike[str] | list[Any] = param(
+        f"""{_BY_LAYER}, {_DATA_DEPENDENT}, {_INITIALIZERS}.""",
+        default="auto", valid=ROW_INITIALIZERS,
+    )
 
 
 # --- inputs and targets

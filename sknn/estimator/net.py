@@ -8,7 +8,7 @@ that its parameters describe (``_network``). Everything else is here: a fit is p
 import zlib
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from numbers import Integral
 
@@ -23,7 +23,7 @@ from ..engine.devices import for_training
 from ..engine.lbfgs import fit_lbfgs
 from ..engine.lowering import compile_ahead
 from ..engine.network import Network
-from ..engine.optimizers import SCHEDULES, SOLVERS, Optimizer, solvers_for
+from ..engine.optimizers import SOLVERS, Optimizer, solvers_for
 from ..engine.prediction import finite
 from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer, noise_seed
@@ -46,6 +46,7 @@ from ..summary import Summary, framed, summarize
 from ..tape.on_demand import read_on_demand
 from .base import agree
 from .callbacks import FitCallbacks
+from .first_values import adapt, check_adapted
 from .inputs import TakesRows
 from .outcome import check_outcome
 from .parameters import Array
@@ -110,6 +111,8 @@ class Job:
         Training data, and validation data or None.
     interrupted : bool
         Whether the user interrupted the fit, before training began or later.
+    given : list of bool
+        For each of the initial parameters, whether `initializer` gives it; may be shorter.
     resumed : Record or None
         The state of training to go on from, besides that of the estimator.
     split : dict or None
@@ -134,6 +137,7 @@ class Job:
     progress: Progress | None = None
     data: Data | None = None
     held: Data | None = None
+    given: list = field(default_factory=list)
     interrupted: bool = False
     resumed: Record | None = None
     split: dict | None = None
@@ -146,7 +150,7 @@ class Job:
         check_trainable(network, net.solver)
         scorer = check_scoring(net)
         if first or not incremental:
-            _warn_of_schedule(net.learning_rate, net.solver)
+            _warn_of_schedules(net)
         random_state = generator(net.random_state)
         return cls(
             network, Recipe.of(net), dtype, first, incremental, score, attributes, random_state,
@@ -168,6 +172,13 @@ class Job:
         if self.resumed is not None:
             self.seed = self.resumed.seed
             self.progress = self.resumed.progress_of(net, self.progress)
+
+    def adapt_first_values(self, initializer):
+        """Adapt the initial weights to the training data, where layers or `initializer` say so."""
+        self.progress.values = adapt(
+            self.network, self.progress.values, self.given, self.data, initializer,
+            self.random_state, self.recipe.n_jobs,
+        )  # fmt: skip
 
     @property
     def _operations_of_a_step(self):
@@ -284,6 +295,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""
+        if job.first:
+            job.adapt_first_values(drawn_by(getattr(self, "initializer", "auto")))
         if job.resumed is not None:
             job.resumed.check_job(job)
         callbacks = FitCallbacks(
@@ -343,17 +356,20 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         """Check that the parameters make sense for partial fits."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if self.solver in SOLVERS and self.learning_rate in SCHEDULES:
+        name = Recipe.of(self).spanning
+        if self.solver in SOLVERS and name is not None:
             raise ValueError(
-                f"partial_fit does not support learning_rate={self.learning_rate!r}, a schedule "
-                "over all steps of a fit: their number is not known in advance."
+                f"partial_fit does not support {name}={getattr(self, name)!r}, a schedule over all "
+                "steps of a fit: their number is not known in advance."
             )
 
     # --- initial state of training
 
     def _first_values(self, job, inputs, y, weights):
         """Return the initial parameters: drawn, except for those given by `initializer`."""
-        values, given = self._draw(self, job.network, job.random_state), self.initializer
+        given = self.initializer
+        check_adapted(job.network, drawn_by(given))
+        values = self._draw(self, job.network, job.random_state)
         if is_file(given):
             network = job.network
             found, read = safetensors.load_fitting(
@@ -363,8 +379,10 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             _check_finite(given, found)
             values = [drawn if own is None else own for own, drawn in zip(found, values)]
             job.attributes["_initialized"] = read
+            job.given = [own is not None for own in found]
         elif isinstance(given, list):
             values = with_given(given, values)
+            job.given = [True] * len(given)
         return [value.astype(job.dtype) for value in values]
 
     def _progress(self, job):
@@ -712,8 +730,15 @@ def check_names(network):
         raise ValueError(f"Two layers have the name {twice!r}; expected different names.")
 
 
-def _warn_of_schedule(schedule, solver):
-    """Warn about a learning rate schedule that the solver ignores."""
+def _warn_of_schedules(net):
+    """Warn about schedules that the solver ignores."""
+    schedule, solver = net.learning_rate, net.solver
+    decay = getattr(net, "alpha_schedule", "constant")
+    if decay != "constant" and solver != "adamw":
+        warn(
+            f"alpha_schedule={decay!r} has no effect with solver={solver!r}; it is for the "
+            "decoupled weight decay of solver='adamw'."
+        )
     followers = solvers_for(schedule)
     if schedule == "constant" or solver in followers:
         return

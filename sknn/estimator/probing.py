@@ -11,6 +11,9 @@ from ..engine.recipe import Recipe
 from ..engine.training import Progress, Trainer
 from .transactions import PUBLIC, with_state
 
+#: A step on its own is not part of a schedule.
+_CONSTANT = dict.fromkeys(("learning_rate", "alpha_schedule", "dropout_schedule"), "constant")
+
 
 class Probe:
     """A fitted network with data, ready to train, as at the beginning of a partial fit.
@@ -85,9 +88,7 @@ class Probe:
             optimizer = optimizer.copy()
             optimizer.learning_rate = optimizer.rate
             recipe = replace(recipe, learning_rate_init=optimizer.rate)
-        recipe = replace(
-            recipe, learning_rate="constant", early_stopping=False, shuffle=False, verbose=False
-        )
+        recipe = replace(recipe, early_stopping=False, shuffle=False, verbose=False, **_CONSTANT)
         rows = np.arange(len(job.data.rows)) if self._order is None else self._order
         progress = Progress(before.values, raw=before.raw, optimizer=optimizer)
         trainer = Trainer(
@@ -110,7 +111,8 @@ class Probe:
 
 def _job(net, X, y, sample_weight):
     """Return the job of a partial fit of a copy, which ends before anything is trained."""
-    changes = {"early_stopping": False, "learning_rate": "constant", PUBLIC: net}
+    changes = {"early_stopping": False, PUBLIC: net}
+    changes |= {name: value for name, value in _CONSTANT.items() if hasattr(net, name)}
     if net.solver == "lbfgs":
         changes["solver"] = "sgd"
     if not isinstance(net.random_state, (int, np.integer)):

@@ -102,6 +102,8 @@ class _Noise(Layer):
     """Base class of layers that add random noise to each element, in training."""
 
     index = None
+    #: Whether its rate is multiplied by the factor of a schedule, if there is one.
+    follows_schedule = False
 
     def _change(self):
         """Return its strength, its operation, and the arguments of the operation."""
@@ -112,14 +114,15 @@ class _Noise(Layer):
         strength, name, numbers = self._change()
         if not training or not strength:
             return x, lambda dy, needed: dy
+        variant = (True,) if self.follows_schedule and tape.scheduled else ()
         y = tape.in_place(x, "y")
-        tape.add(name, (x,), (y,), (x.rows, index, *numbers))
+        tape.add(name, (x,), (y,), (x.rows, index, *numbers), variant)
 
         def backward(dy, needed):
             if name != "dropout":  # whose mask applies to the gradient too
                 return dy
             dx = tape.in_place(dy, "dx")
-            tape.add(name, (dy,), (dx,), (x.rows, index, *numbers))
+            tape.add(name, (dy,), (dx,), (x.rows, index, *numbers), variant)
             return dx
 
         return y, backward
@@ -129,7 +132,8 @@ class _Noise(Layer):
 class Dropout(_Noise):
     """Inverted dropout: in training, sets inputs to zero at random and scales up the others.
 
-    Each input is set to zero with probability `rate`, and otherwise divided by ``1 - rate``.
+    Each input is set to zero with probability `rate`, and otherwise divided by ``1 - rate``. With
+    the estimator's `dropout_schedule`, the rate changes from step to step.
 
     Parameters
     ----------
@@ -142,6 +146,8 @@ class Dropout(_Noise):
 
     rate: float = field(metadata={"high": 1.0})
     index: int | None = field(default=None, metadata={"least": 0})
+
+    follows_schedule = True
 
     def _change(self):
         return self.rate, "dropout", (int(self.rate * 2**32), 1 / (1 - self.rate))

@@ -2,6 +2,8 @@
 
 from dataclasses import KW_ONLY, dataclass
 
+import numpy as np
+
 from .base import Layer, describe, image, size
 from .checks import fail
 from .dense import add_dense
@@ -86,7 +88,8 @@ class Conv2D(Weighted, _Grouped):
         Activation function of the outputs; None: linear.
     use_bias : bool, default=True
         Whether to add a bias.
-    kernel_initializer, kernel_l1, kernel_l2, activity_l1, activity_l2, trainable, name
+    kernel_initializer, bias_initializer, kernel_rate, bias_rate, parametrization, kernel_l1, \
+kernel_l2, activity_l1, activity_l2, trainable, name
         As in :class:`Dense`.
     """
 
@@ -177,8 +180,8 @@ class Conv2DTranspose(Weighted, _Convolution):
         size times the stride ('same'); or given, as in :class:`Conv2D`.
     dilation_rate : int or pair of int, default=1
         Distance between neighboring elements of the kernel; 1: no dilation.
-    activation, use_bias, kernel_initializer, kernel_l1, kernel_l2, activity_l1, activity_l2, \
-trainable, name
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_rate, bias_rate, \
+parametrization, kernel_l1, kernel_l2, activity_l1, activity_l2, trainable, name
         As in :class:`Conv2D`.
     """
 
@@ -213,6 +216,9 @@ trainable, name
 
     def _kernel_shape(self, shape):
         return (*self.kernel_size, self.filters, shape[2])
+
+    def divided(self, kernel, numbers):
+        return kernel / numbers[:, np.newaxis]
 
     def _fans(self, kernel):
         # of the kernel, only every stride-th element contributes to an output

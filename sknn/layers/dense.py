@@ -59,7 +59,19 @@ class Dense(Weighted):
     use_bias : bool, default=True
         Whether to add the bias b.
     kernel_initializer : str or None, default=None
-        Initializer of the weights; None: the estimator's `initializer`.
+        Initializer of the weights; None: the estimator's `initializer`. 'data_dependent' divides
+        normal random weights such that each unit's outputs have a standard deviation of 1 over the
+        training data (over its first rows, at most 16,384), before bias and activation.
+    bias_initializer : str or None, default=None
+        'zeros', or 'data_dependent': minus a random convex combination of the outputs for five
+        random rows of the training data. None: 'data_dependent' if that is the estimator's
+        `initializer`, otherwise 'zeros'.
+    kernel_rate, bias_rate : float, default=1.0
+        Factors of the learning rate of the weights and of the bias, for minibatch solvers.
+    parametrization : {'standard', 'neural_tangent'}, default='standard'
+        What minibatch solvers train: the weights w, or, with 'neural_tangent', v = w sqrt(inputs).
+        Then a step's length does not depend on the number of inputs. The weights are always given
+        and stored as w, which penalties apply to; clipping applies to the gradient of v.
     kernel_l1, kernel_l2 : float or None, default=None
         L1 and L2 penalties on this layer's weights, instead of the estimator's `l1` and `alpha`.
     activity_l1, activity_l2 : float, default=0.0

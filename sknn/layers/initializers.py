@@ -38,6 +38,9 @@ INITIALIZERS = {
     "zeros": lambda r, shape, fan_in, fan_out: np.zeros(shape),
 }
 
+#: Those of layers whose kernels can be adapted to data: what is drawn until the data are known.
+ADAPTED = INITIALIZERS | {"data_dependent": INITIALIZERS["lecun_normal"]}
+
 
 def draw_dense(initializer, random_state, fan_in, fan_out, activation):
     """Return the initial weights and biases of a layer of a multilayer perceptron, in float64.
@@ -48,7 +51,7 @@ def draw_dense(initializer, random_state, fan_in, fan_out, activation):
     """
     shape = fan_in, fan_out
     if initializer != "auto":
-        return INITIALIZERS[initializer](random_state, shape, fan_in, fan_out), np.zeros(fan_out)
+        return ADAPTED[initializer](random_state, shape, fan_in, fan_out), np.zeros(fan_out)
     bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
     weights = random_state.uniform(-bound, bound, shape)
     return weights, random_state.uniform(-bound, bound, fan_out)
@@ -66,4 +69,4 @@ def draw_kernel(initializer, random_state, shape, fan_in, fan_out, last):
     if initializer == "auto":
         bound = np.sqrt((6.0 if last else 9.0) / (fan_in + fan_out))
         return random_state.uniform(-bound, bound, shape)
-    return INITIALIZERS[initializer](random_state, shape, fan_in, fan_out)
+    return ADAPTED[initializer](random_state, shape, fan_in, fan_out)

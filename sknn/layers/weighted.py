@@ -1,6 +1,6 @@
 """The base class of layers with a kernel: its parameters, and how gradients are computed."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
 
@@ -8,14 +8,18 @@ from ..tape.activations import ACTIVATIONS
 from ..tape.tape import Parameter
 from .activation import Activation, ActivityRegularization
 from .base import Layer, size
-from .checks import check_choice
-from .initializers import draw_kernel
+from .checks import check_choice, choice
+from .initializers import ADAPTED, draw_kernel
 
 
-def matrix(layer, name, shape):
+def matrix(layer, name, shape, **more):
     """Return a parameter of a layer that the layer's penalties on kernels apply to."""
     penalties = {"penalized": True, "l1": layer.kernel_l1, "l2": layer.kernel_l2}
-    return Parameter(name, shape, trainable=layer.trainable, **penalties)
+    return Parameter(name, shape, trainable=layer.trainable, **penalties, **more)
+
+
+#: Initializers of biases; None is 'zeros', unless the estimator's initializer adapts to data.
+_OF_BIASES = None, "zeros", "data_dependent"
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,7 +29,11 @@ class Weighted(Layer):
     _: KW_ONLY
     activation: object = None
     use_bias: bool = True
-    kernel_initializer: str | None = None
+    kernel_initializer: str | None = field(default=None, metadata={"options": {None, *ADAPTED}})
+    bias_initializer: str | None = field(default=None, metadata={"options": _OF_BIASES})
+    kernel_rate: float = 1.0
+    bias_rate: float = 1.0
+    parametrization: str = choice("standard", "neural_tangent")
     kernel_l1: float | None = None
     kernel_l2: float | None = None
     activity_l1: float = 0.0
@@ -57,9 +65,13 @@ class Weighted(Layer):
         return kernel
 
     def parameters(self, shape):
-        kernel = matrix(self, "kernel", self._kernel_shape(shape))
-        units = self.output_shape(shape)[-1:]
-        bias = Parameter("bias", units, trainable=self.trainable, tiled=self._tiled)
+        sizes = self._kernel_shape(shape)
+        scale = 1.0
+        if self.parametrization == "neural_tangent":
+            scale = 1.0 / np.sqrt(self._fans(sizes)[0])
+        kernel = matrix(self, "kernel", sizes, rate=self.kernel_rate, scale=float(scale))
+        how = {"trainable": self.trainable, "tiled": self._tiled, "rate": self.bias_rate}
+        bias = Parameter("bias", self.output_shape(shape)[-1:], **how)
         return (kernel, bias) if self.use_bias else (kernel,)
 
     def draw(self, shape, random_state, initializer, last=False):
@@ -67,6 +79,23 @@ class Weighted(Layer):
         initializer = self.kernel_initializer or initializer
         first = draw_kernel(initializer, random_state, kernel, *self._fans(kernel), last)
         return [first, *map(np.zeros, biases)]
+
+    def adapts(self, initializer):
+        """Return whether the initial kernel, and the bias, depend on data.
+
+        `initializer` is the estimator's.
+        """
+        kernel = (self.kernel_initializer or initializer) == "data_dependent"
+        bias = (self.bias_initializer or initializer) == "data_dependent"
+        return kernel, bias and self.use_bias
+
+    def linear(self):
+        """Return the layer without what follows it."""
+        return replace(self, activation=None, activity_l1=0.0, activity_l2=0.0)
+
+    def divided(self, kernel, numbers):
+        """Return a kernel divided by numbers, one for each of the layer's units or channels."""
+        return kernel / numbers
 
 
 def add_gradient_over_time(tape, w, x, dz, steps, transposed=None):

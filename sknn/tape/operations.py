@@ -155,10 +155,10 @@ OPERATIONS = {
     "channel_sums": _row("parameters", "dz", "", "positions channels"),
     "shared_gradient": _row("parameters", "gradient"),
     "add_weights": _row("parameters", "factors", "", "inputs scale:float"),
-    "regularize": _row("parameters", "", "", "l2:float l1:float"),
+    "regularize": _row("parameters", "", "", "l2:float l1:float scale:float"),
     "clip_value": _row("parameters", "", "", "limit:float"),
     "square_sum": _row("parameters"),
     "scale_gradient": _row("parameters", "scale"),
-    "update": _row("parameters", "", "", "a:float b:float epsilon:float decay:float"),
+    "update": _row("parameters", "", "", "a:float b:float epsilon:float decay:float rate:float"),
     "average": _row("parameters", "", "", "state"),
 }

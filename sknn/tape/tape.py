@@ -64,6 +64,8 @@ class Parameter:
         Whether its units are packed like those of a matrix, or as an independent vector.
     rate : float
         Factor of the learning rate.
+    scale : float
+        The optimizer sees the parameter divided by it: v, where the network uses ``scale * v``.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Parameter:
     l2: float | None = None
     tiled: bool = True
     rate: float = 1.0
+    scale: float = 1.0
 
     def __str__(self):
         return f"{self.name}{list(self.shape)}"
@@ -156,10 +159,13 @@ class Tape:
         Whether the initial states of recurrent layers are the final ones of the batch before.
     packing : Packing
         The memory layout that its device prefers.
+    scheduled : bool
+        Whether the rates of dropout follow a schedule.
     """
 
-    def __init__(self, width, solver=None, carries=False, packing=PLAIN):
+    def __init__(self, width, solver=None, carries=False, packing=PLAIN, scheduled=False):
         self.width, self.packing = width, packing
+        self.scheduled = scheduled
         self.solver = solver
         self.phases = []
         self.buffers = []
@@ -306,13 +312,15 @@ class Tape:
     def _chain(self, parameter, gradients):
         """Return the operations on each slice of a gradient.
 
-        They compute it, add penalties, clip it, and update the parameter.
+        They compute it, add penalties, clip it, and update the parameter. It becomes the gradient
+        of what the optimizer sees where penalties are added, so that is also what is clipped.
         """
         solver = self.solver
         if solver is None:
             return gradients
         l2, l1 = parameter.penalties(solver.l2, solver.l1)
-        chain = [*gradients, Op("regularize", attributes=(l2, l1), variant=(l1 > 0, l2 > 0))]
+        numbers = l2, l1, parameter.scale
+        chain = [*gradients, Op("regularize", attributes=numbers, variant=(l1 > 0, l2 > 0))]
         if solver.clip_value is not None:
             chain.append(Op("clip_value", attributes=(solver.clip_value,)))
         if solver.clip_norm is not None:
@@ -323,7 +331,9 @@ class Tape:
         """Return the optimizer's step, and the averaging of the weights that may follow."""
         solver = self.solver
         decay = solver.decay if parameter.penalized and parameter.l2 is None else 0.0
-        numbers = (solver.a, solver.b, solver.epsilon, decay)
+        # decay is relative: it is the same for what the optimizer sees
+        factors = decay * parameter.rate, parameter.rate * parameter.scale
+        numbers = (solver.a, solver.b, solver.epsilon, *factors)
         update = Op("update", (), (), numbers, (solver.rule,))
         if not solver.average:
             return [update]

@@ -17,8 +17,9 @@ from .sources import X, Y
 from .tape import Parameter
 
 #: Columns of a step's rates: here start three numbers for the optimizer, or four for drawing a
-#: token; then follows the weight of the newest value in an average. Kernels use the same.
-RATE_FIRST, RATE_AVERAGE = 2, 5
+#: token; then follow the weight of the newest value in an average, and the factor of the rates of
+#: dropout. Kernels use the same.
+RATE_FIRST, RATE_AVERAGE, RATE_DROPOUT = 2, 5, 6
 _INT64, _FLOAT64, _UINT8 = (np.dtype(kind) for kind in ("int64", "float64", "uint8"))
 _NAMES = {X: "X", Y: "y"}
 
@@ -238,4 +239,6 @@ def needs_of(tape, dtype, parameter_bytes):
             needs.rates = max(needs.rates, RATE_FIRST + 3)
         elif op.name == "average":
             needs.rates = max(needs.rates, RATE_AVERAGE + 1)
+        elif op.name == "dropout" and any(op.variant):
+            needs.rates = max(needs.rates, RATE_DROPOUT + 1)
     return needs

@@ -58,9 +58,10 @@ PACK, PACK_BEFORE = OPERANDS - 1, OPERANDS - 2
 ) = range(37)
 
 #: What stands in a step's row of RATES: one over the batch's sum of weights; what its mean loss
-#: counts in the sum over steps; then three numbers that the optimizer asked for, and where the
-#: parameters are averaged, the part of the average that is new.
-RATE_WEIGHT, RATE_SHARE, RATE_FIRST, RATE_AVERAGE = 0, 1, 2, 5
+#: counts in the sum over steps; then three numbers that the optimizer asked for; where the
+#: parameters are averaged, the part of the average that is new; and where dropout follows a
+#: schedule, the factor of its rate.
+RATE_WEIGHT, RATE_SHARE, RATE_FIRST, RATE_AVERAGE, RATE_DROPOUT = 0, 1, 2, 5, 6
 
 KERNELS = {}
 #: Places in a kernel's variant of what one kernel reads from its operands: see :func:`kernel`.

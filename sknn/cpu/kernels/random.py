@@ -9,7 +9,7 @@ on the device, and is drawn again for the gradient instead of being kept.
 from numba.core import types
 
 from .compiling import register_jitable
-from .frame import BLOCK, DIVERGENCES, LOSSES, SEED, STEP, kernel
+from .frame import BLOCK, DIVERGENCES, LOSSES, RATE_DROPOUT, RATES, SEED, STEP, kernel
 from .functions import functions
 from .simd import (
     Vector,
@@ -44,10 +44,11 @@ def philox(c0, c1, c2, c3, key_low, key_high):
 
 
 @kernel
-def dropout(t):
+def dropout(t, scheduled=False):
     """y = x / (1 - rate), or 0 with probability `rate`. op: x, y, units, layer, threshold, scale.
 
-    The threshold is the rate times 2^32. Applied to a gradient, it is dropout's own gradient.
+    The threshold is the rate times 2^32. Applied to a gradient, it is dropout's own gradient. If
+    `scheduled`, the rate is multiplied by the step's factor, and the scale is not read.
     """
     vector, width, lanes = t.vector, t.width, t.vector.lanes
     words = Vector(types.uint32, lanes)
@@ -55,7 +56,11 @@ def dropout(t):
     def dropout(op, frame, slot):
         x, y = slot + op[0], slot + op[1]
         units, layer, threshold = op[2], op[3], op[4]
-        scale = splat(vector, bits_to_float64(op[5]))
+        factor = bits_to_float64(op[5])
+        if scheduled:
+            threshold = int(threshold * get(types.float64, frame[RATES], RATE_DROPOUT))
+            factor = 1.0 / (1.0 - threshold / 4294967296.0)
+        scale = splat(vector, factor)
         low, high = frame[SEED] & 0xFFFFFFFF, (frame[SEED] >> 32) & 0xFFFFFFFF
         for n in range(0, width, lanes):
             sample = iota(words) + (frame[BLOCK] * width + n)

@@ -29,10 +29,11 @@ from numba.core import types  # isort: skip
 
 @kernel
 def regularize(t, with_l1, with_l2):
-    """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty.
+    """g = (g + l2 w + l1 sign(w)) times scale / the batch's sum of weights; its penalty.
 
-    op: ..., byte of the parameter, l2, l1, number of the slice's first sum, elements in each. The
-    weights are not read where nothing depends on them: they are far away, and the gradient is near.
+    op: ..., byte of the parameter, l2, l1, scale, number of the slice's first sum, elements in
+    each. The weights are not read where nothing depends on them: they are far away, and the
+    gradient is near.
     """
     return _over_slice(t, (with_l1, with_l2), None)
 
@@ -158,22 +159,22 @@ def _adadelta(w, g, v, u, r, a, b, ac, bc, epsilon, decay):
     return w - r[0] * change, v, a * u + ac * (change * change)
 
 
-#: The rules and their numbers of state arrays.
+#: The rules, their numbers of state arrays, and which of the step's rates are learning rates.
 RULES = {
-    "sgd": (_sgd, 1),
-    "nesterov": (_nesterov, 1),
-    "adam": (_adam, 2),
-    "adamw": (_adamw, 2),
-    "nadam": (_nadam, 2),
-    "rmsprop": (_rmsprop, 1),
-    "adagrad": (_adagrad, 1),
-    "adadelta": (_adadelta, 2),
+    "sgd": (_sgd, 1, (0,)),
+    "nesterov": (_nesterov, 1, (0,)),
+    "adam": (_adam, 2, (0,)),
+    "adamw": (_adamw, 2, (1,)),
+    "nadam": (_nadam, 2, (0, 1)),
+    "rmsprop": (_rmsprop, 1, (0,)),
+    "adagrad": (_adagrad, 1, (0,)),
+    "adadelta": (_adadelta, 2, (0,)),
 }
 
 
 @kernel
 def update(t, name):
-    """One step of an optimizer. op: ..., byte of the parameter, a, b, epsilon, decay."""
+    """One step of an optimizer. op: ..., byte of the parameter, a, b, epsilon, decay, rate."""
     return _over_slice(t, None, name)
 
 
@@ -181,8 +182,8 @@ def update(t, name):
 def regularized_update(t, with_l1, with_l2, name):
     """Both at once, without storing the gradient.
 
-    op: ..., byte of the parameter, l2, l1, a, b, epsilon, decay, number of the slice's first sum,
-    elements in each.
+    op: ..., byte of the parameter, l2, l1, scale, a, b, epsilon, decay, rate, number of the slice's
+    first sum, elements in each.
     """
     return _over_slice(t, (with_l1, with_l2), name)
 
@@ -192,9 +193,14 @@ def _over_slice(t, penalties, name):
     wide, lanes = t.wide, t.wide.lanes
     penalizes, updates = penalties is not None, name is not None
     with_l1, with_l2 = penalties or (False, False)
-    rule, n_states = RULES[name] if updates else (None, 0)
-    o = 6 if penalizes else 4
-    sums = o + 4 if updates else o
+    rule, n_states, learning = RULES[name] if updates else (None, 0, ())
+    learning = tuple(i in learning for i in range(3))
+    o = 7 if penalizes else 4
+    sums = o + 5 if updates else o
+
+    @register_jitable
+    def _rate(frame, i, factor):
+        return splat(wide, get(types.float64, frame[RATES], RATE_FIRST + i) * factor)
 
     def over_slice(op, frame, slot):
         w, g, n = frame[PARAMETERS] + op[0], frame[GRADIENT] + op[1], op[2]
@@ -202,7 +208,8 @@ def _over_slice(t, penalties, name):
         if penalizes:
             each, l2, l1 = op[sums + 1], bits_to_float64(op[4]), bits_to_float64(op[5])
             l2s, l1s = splat(wide, l2), splat(wide, l1)
-            scale = splat(wide, get(types.float64, frame[RATES], RATE_WEIGHT))
+            weight = get(types.float64, frame[RATES], RATE_WEIGHT)
+            scale = splat(wide, weight * bits_to_float64(op[6]))
         if updates:
             states = frame[STATE] + op[0]
             second = states + frame[STATE_STRIDE] if n_states == 2 else states
@@ -211,10 +218,11 @@ def _over_slice(t, penalties, name):
             av, bv = splat(wide, a), splat(wide, b)
             epsilon = splat(wide, bits_to_float64(op[o + 2]))
             decay = splat(wide, bits_to_float64(op[o + 3]))
+            rate = bits_to_float64(op[o + 4])
             r = (
-                splat(wide, get(types.float64, frame[RATES], RATE_FIRST)),
-                splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 1)),
-                splat(wide, get(types.float64, frame[RATES], RATE_FIRST + 2)),
+                _rate(frame, 0, rate if learning[0] else 1.0),
+                _rate(frame, 1, rate if learning[1] else 1.0),
+                _rate(frame, 2, rate if learning[2] else 1.0),
             )
         for first in range(0, n, each):
             squares, sizes = splat(wide, 0.0), splat(wide, 0.0)

@@ -94,7 +94,7 @@ OPERANDS = 32
 ) = range(50)
 
 #: What stands in a step's row of rates: as on the CPU.
-RATE_WEIGHT, RATE_SHARE, RATE_FIRST, RATE_AVERAGE = 0, 1, 2, 5
+RATE_WEIGHT, RATE_SHARE, RATE_FIRST, RATE_AVERAGE, RATE_DROPOUT = 0, 1, 2, 5, 6
 
 #: Where, in a row of the table, a parameter's task is said: byte of its first element among the
 #: parameters, rows and columns, the byte of the parameter, its numbers from one row to the next,

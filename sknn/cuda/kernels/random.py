@@ -18,6 +18,7 @@ from .frame import (
     LOSSES,
     PART,
     RANK,
+    RATE_DROPOUT,
     SEED,
     SIZE,
     SLOT,
@@ -68,7 +69,7 @@ def _words_of(t):
 def _by_fours(t, put_one, draw):
     """Return what goes over a block's elements, four units of a sample at a time.
 
-    ``put_one(team, o, i, drawn)`` gets an element's place and what ``draw`` has drawn for it; x and
+    ``put_one(team, frame, o, i, drawn)`` gets an element's place and what ``draw`` has drawn for it; x and
     y are the operands 0 and 1, the number of units the third, the layer the fourth.
     """
     constant, divide, width, put_one = t.constant, t.divide, t.width, t.jit(put_one)
@@ -80,29 +81,35 @@ def _by_fours(t, put_one, draw):
             a, b, c, d = draw(team, frame, n, four, layer)
             unit = 4 * four
             place = unit * width + n
-            put_one(team, o, place, a)
+            put_one(team, frame, o, place, a)
             if unit + 1 < units:
-                put_one(team, o, place + width, b)
+                put_one(team, frame, o, place + width, b)
             if unit + 2 < units:
-                put_one(team, o, place + 2 * width, c)
+                put_one(team, frame, o, place + 2 * width, c)
             if unit + 3 < units:
-                put_one(team, o, place + 3 * width, d)
+                put_one(team, frame, o, place + 3 * width, d)
 
     return by_fours
 
 
 @kernel
-def dropout(t):
+def dropout(t, scheduled=False):
     """y = x / (1 - rate), or 0 with probability `rate`. o: x, y, units, layer, threshold, scale.
 
-    The threshold is the rate times 2^32. Applied to a gradient, it is dropout's own gradient.
+    The threshold is the rate times 2^32. Applied to a gradient, it is dropout's own gradient. If
+    `scheduled`, the rate is multiplied by the step's factor, and the scale is not read.
     """
-    get, put, constant, bits, real = t.get, t.put, t.constant, t.bits, t.real
+    get, put, constant, bits, real, rate = t.get, t.put, t.constant, t.bits, t.real, t.rate
+    one, tiny = t.real(1), t.real(2.0**-32)
 
-    def put_one(team, o, i, word):
+    def put_one(team, frame, o, i, word):
+        threshold, scale = constant(o, 4), bits(constant(o, 5))
+        if scheduled:
+            threshold = types.int64(real(threshold) * rate(team, frame, RATE_DROPOUT))
+            scale = one / (one - real(threshold) * tiny)
         value = real(0)
-        if word >= constant(o, 4):
-            value = get(team[SLOT] + constant(o, 0), i) * bits(constant(o, 5))
+        if word >= threshold:
+            value = get(team[SLOT] + constant(o, 0), i) * scale
         put(team[SLOT] + constant(o, 1), i, value)
 
     return _by_fours(t, put_one, _words_of(t))
@@ -116,7 +123,7 @@ def salt_and_pepper(t):
     """
     get, put, constant, bits = t.get, t.put, t.constant, t.bits
 
-    def put_one(team, o, i, word):
+    def put_one(team, frame, o, i, word):
         threshold = constant(o, 4)
         value = get(team[SLOT] + constant(o, 0), i)
         if word < threshold >> 1:
@@ -228,7 +235,7 @@ def gaussian_noise(t):
     """y = x + normal noise, within limits. o: x, y, units, layer, deviation, least, most."""
     get, put, constant, bits = t.get, t.put, t.constant, t.bits
 
-    def put_one(team, o, i, normal):
+    def put_one(team, frame, o, i, normal):
         least, most = bits(constant(o, 5)), bits(constant(o, 6))
         value = get(team[SLOT] + constant(o, 0), i) + normal * bits(constant(o, 4))
         if value < least:
@@ -248,7 +255,7 @@ def draw_normal(t):
     """
     get, put, constant, width, half = t.get, t.put, t.constant, t.width, t.real(0.5)
 
-    def put_one(team, o, i, normal):
+    def put_one(team, frame, o, i, normal):
         x = team[SLOT] + constant(o, 0)
         deviation = math.exp(get(x, i + constant(o, 2) * width) * half)
         put(team[SLOT] + constant(o, 1), i, get(x, i) + deviation * normal)

@@ -113,7 +113,10 @@ def shared_gradient(t):
 
 @kernel
 def regularize(t, with_l1, with_l2):
-    """g = (g + l2 w + l1 sign(w)) / the batch's sum of weights; its penalty. o: l2, l1."""
+    """g = (g + l2 w + l1 sign(w)) times scale / the batch's sum of weights; its penalty.
+
+    o: l2, l1, scale.
+    """
     get, put, constant, bits, rate = t.get, t.put, t.constant, t.bits, t.rate
     real, half = t.real, t.real(0.5)
 
@@ -130,7 +133,7 @@ def regularize(t, with_l1, with_l2):
             if with_l1:
                 l1 = bits(constant(o, 1))
                 gradient += l1 if value > real(0) else (-l1 if value < real(0) else value)
-        put(g, i, gradient * rate(team, frame, RATE_WEIGHT))
+        put(g, i, gradient * (rate(team, frame, RATE_WEIGHT) * bits(constant(o, 2))))
 
     total, shrink = _sum_over(t, penalty), t.jit(each(t, body))
 
@@ -258,27 +261,35 @@ def _adadelta(w, g, v, u, r0, r1, r2, a, b, ac, bc, epsilon, decay):
     return w - r0 * change, v, a * u + ac * (change * change)
 
 
+#: The rules, their numbers of state arrays, and which of the step's rates are learning rates.
 RULES = {
-    "sgd": (_sgd, 1), "nesterov": (_nesterov, 1), "adam": (_adam, 2), "adamw": (_adamw, 2),
-    "nadam": (_nadam, 2), "rmsprop": (_rmsprop, 1), "adagrad": (_adagrad, 1),
-    "adadelta": (_adadelta, 2),
+    "sgd": (_sgd, 1, (0,)), "nesterov": (_nesterov, 1, (0,)), "adam": (_adam, 2, (0,)),
+    "adamw": (_adamw, 2, (1,)), "nadam": (_nadam, 2, (0, 1)), "rmsprop": (_rmsprop, 1, (0,)),
+    "adagrad": (_adagrad, 1, (0,)), "adadelta": (_adadelta, 2, (0,)),
 }  # fmt: skip
 
 
 @kernel
 def update(t, name):
-    """One step of an optimizer. o: a, b, epsilon, decay."""
+    """One step of an optimizer. o: a, b, epsilon, decay, rate."""
     get, put, constant, bits, rate = t.get, t.put, t.constant, t.bits, t.rate
-    rule, two, one = t.jit(RULES[name][0]), RULES[name][1] == 2, t.real(1)
+    rule, n_states, learning = RULES[name]
+    rule, two, one = t.jit(rule), n_states == 2, t.real(1)
+    learning = tuple(i in learning for i in range(3))
+
+    @t.jit
+    def own_rate(team, frame, o, i):
+        value = rate(team, frame, RATE_FIRST + i)
+        return value * bits(constant(o, 4)) if learning[i] else value
 
     def body(team, frame, o, g, w, i):
         first = constant(frame, STATE) + constant(o, TASK_FIRST)
         second = first + constant(frame, STATE_STRIDE) if two else first
         a, b = bits(constant(o, 0)), bits(constant(o, 1))
         value, m, v = rule(
-            get(w, i), get(g, i), get(first, i), get(second, i), rate(team, frame, RATE_FIRST),
-            rate(team, frame, RATE_FIRST + 1), rate(team, frame, RATE_FIRST + 2), a, b, one - a,
-            one - b, bits(constant(o, 2)), bits(constant(o, 3)),
+            get(w, i), get(g, i), get(first, i), get(second, i), own_rate(team, frame, o, 0),
+            own_rate(team, frame, o, 1), own_rate(team, frame, o, 2), a, b, one - a, one - b,
+            bits(constant(o, 2)), bits(constant(o, 3)),
         )  # fmt: skip
         put(w, i, value)
         put(first, i, m)
