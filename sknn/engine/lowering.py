@@ -92,7 +92,7 @@ def lower(
     if purpose in ("predict", "evaluate"):
         tape.add("scatter", (a,), (), (network.outputs,))
     if purpose != "predict":
-        delta = _add_loss(tape, network, x, a, targets)
+        delta = _add_loss(tape, network, x, a, targets, training)
     if training:
         if not network.loss.canonical:
             delta = link_backward(delta, True)
@@ -110,17 +110,19 @@ def gather(tape, out, field, key):
     return out
 
 
-def _add_loss(tape, network, x, a, targets):
+def _add_loss(tape, network, x, a, targets, training):
     loss = network.loss
+    smoothing = loss.smoothing if training else 0.0  # validation is with the targets themselves
     weights = tape.weights(network.steps)
     delta = tape.buffer("da", a.rows)
     steps = network.steps or 1
     units = network.outputs // steps
     if loss.counts_classes:
-        tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps))
+        tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps, smoothing))
     else:
         y = x if targets == INPUTS.key else gather(tape, tape.buffer("y", a.rows), Y, targets)
-        numbers = (units, loss.parameter, loss.scale(units), loss.slope(units), steps)
+        scales = loss.scale(units), loss.slope(units)
+        numbers = (units, loss.parameter, *scales, smoothing, steps)
         variant = (loss.name, loss.canonical)
         tape.add("loss", (a, y, weights), (delta,), numbers, variant)
     return delta

@@ -154,7 +154,8 @@ class ClassifierMethods(_Predicts):
     def _task(self):
         """Return the task given by the parameters and the fitted classes."""
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
-        return Classification(self.loss, self.output_activation, *known, self.class_weight)
+        numbers = self.class_weight, self.label_smoothing
+        return Classification(self.loss, self.output_activation, *known, *numbers)
 
     @partial_fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:

@@ -3,6 +3,7 @@
 An estimator creates its task for each call, from its parameters and fitted attributes.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -213,6 +214,8 @@ class Classification(Task):
         The estimator's `classes_`.
     class_weight : dict, list of dict, 'balanced' or None
         The estimator's parameter.
+    label_smoothing : float
+        The estimator's parameter.
     """
 
     losses = "log_loss", "squared_error"
@@ -221,10 +224,11 @@ class Classification(Task):
 
     def __init__(
         self, loss="auto", output_activation="auto", binarizer=None, classes=None,
-        class_weight=None,
+        class_weight=None, label_smoothing=0.0,
     ):  # fmt: skip
         super().__init__(loss, output_activation)
         self.binarizer, self._class_weight = binarizer, class_weight
+        self._smoothing = label_smoothing
         if classes is not None:
             self.classes_ = classes  # so named for scikit-learn's check of partial fits
 
@@ -236,6 +240,14 @@ class Classification(Task):
     def exclusive(self):
         """Whether the task is multiclass: one of more than two classes per sample."""
         return self._kind == "multiclass"
+
+    def check(self):
+        super().check()
+        if self._smoothing and self.loss_name != "log_loss":
+            raise ValueError(
+                f"label_smoothing={self._smoothing!r} is for loss='log_loss', got "
+                f"loss={self.loss_name!r}; expected 0.0."
+            )
 
     def learn(self, y, incremental, warm_start, classes=None):
         if incremental and _check_partial_fit_first_call(self, classes):
@@ -313,7 +325,7 @@ class Classification(Task):
                 "output_activation='softmax' needs mutually exclusive classes, got "
                 f"{self._kind} targets; expected 'logistic'."
             )
-        return loss
+        return replace(loss, smoothing=float(self._smoothing))
 
     def encode(self, y, loss, n_outputs):
         """Return the targets as class indices, or as columns."""

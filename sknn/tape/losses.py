@@ -31,12 +31,15 @@ class Loss:
         Whether value and gradient are those of the sum or the mean over the outputs; the squared
         error is then not halved. None: as in scikit-learn, the value of an error is the mean over
         the outputs, and its gradient that of the sum.
+    smoothing : float
+        The share of the targets of the log-loss, in training, that is the same for all classes.
     """
 
     name: str
     link: str
     parameter: float = 0.0
     over_outputs: str | None = None
+    smoothing: float = 0.0
 
     @property
     def canonical(self):
