@@ -142,7 +142,10 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def _selu(g, x, p):
-    return g.op("Mul", _elu(g, x, SELU_ALPHA), SELU_SCALE)
+    # a factor at the end is one that onnxruntime rounds to float32, in the product that follows
+    below = g.op("Sub", g.op("Exp", g.op("Min", x, 0.0)), 1.0)
+    above = g.op("Mul", g.op("Max", x, 0.0), SELU_SCALE)
+    return g.op("Add", above, g.op("Mul", below, SELU_ALPHA * SELU_SCALE))
 
 
 def _softplus(g, x, p):
