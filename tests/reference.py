@@ -336,6 +336,12 @@ def loss(at, a, y, weights, units, parameter, scale, slope, smoothing, steps):
     return (a - y if canonical else derivative(a, y, parameter)) * slope * weights
 
 
+def quantile_loss(at, a, y, levels, weights, units, scale, slope):
+    value, derivative = LOSS_FUNCTIONS["quantile"]
+    at.loss += scale * (value(a, y, levels) * weights).sum()
+    return derivative(a, y, levels) * slope * weights
+
+
 def log_loss_softmax(at, a, weights, units, steps, smoothing):
     numbers = np.reshape(at.data[Y][at.rows], (-1, steps))
     y = np.moveaxis(np.eye(units)[numbers], 0, -1)  # [steps, units, samples]
@@ -1016,7 +1022,8 @@ REFERENCE = {
         max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
         upsample_gradient, add, insert_channels, extract_channels, activation,
         activation_gradient, softmax, softmax_gradient, dropout, gaussian_noise, augment,
-        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax, lengths,
+        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax,
+        quantile_loss, lengths,
         weigh_steps, fill, load_state, save_state, lookup, lookup_unbiased, simple_rnn,
         simple_rnn_gradient, lstm, lstm_gradient, gru, gru_gradient, gru_after,
         gru_after_gradient, draw,

@@ -593,6 +593,26 @@ def test_loss_is_pytorch_s(name):
     assert_same_weights(net, dense)
 
 
+def test_loss_of_several_quantiles_is_pytorch_s():
+    torch = pytest.importorskip("torch")
+    levels = torch.tensor([0.1, 0.45, 0.9], dtype=torch.float64)
+
+    def pinballs(torch, z, y):
+        r = y[:, None] - z
+        losses = torch.maximum(levels * r, (levels - 1) * r)
+        seen.append(losses.mean(dim=1).sum().item())  # reported is the mean over the quantiles
+        return losses.sum(dim=1)
+
+    seen = []
+    kwargs = {"batch_size": 32, "max_iter": 3, "shuffle": False, "random_state": 0, "alpha": 0.0}
+    net = MLPNetRegressor("quantile", (12,), "tanh", quantile=levels.numpy(), **kwargs, **SGD)
+    net.fit(PATIENTS, PROGRESSION)
+    dense, _ = train_in_torch(PATIENTS, PROGRESSION, (12,), 3, sgd, pinballs)
+    assert_same_weights(net, dense)
+    curve = np.reshape(seen, (3, -1)).sum(axis=1) / len(PATIENTS)
+    np.testing.assert_allclose(net.loss_curve_, curve, rtol=1e-9)
+
+
 def test_losses_that_go_through_the_output_activation_are_pytorch_s():
     # Here the gradient cannot use the shortcut of a loss with its canonical activation.
     X, y = DIGITS[:200], DIGIT[:200]

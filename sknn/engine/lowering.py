@@ -119,6 +119,12 @@ def _add_loss(tape, network, x, a, targets, training):
     units = network.outputs // steps
     if loss.counts_classes:
         tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps, smoothing))
+    elif loss.quantiles is not None:
+        y, levels = gather(tape, tape.buffer("y", 1), Y, targets), tape.buffer("levels", units)
+        for i, level in enumerate(loss.quantiles):
+            tape.add("fill", (), (tape.view(levels, i, 1),), (tape.width, level))
+        numbers = (units, loss.scale(units), loss.slope(units))
+        tape.add("quantile_loss", (a, y, levels, weights), (delta,), numbers)
     else:
         y = x if targets == INPUTS.key else gather(tape, tape.buffer("y", a.rows), Y, targets)
         scales = loss.scale(units), loss.slope(units)

@@ -2,7 +2,7 @@
 
 import numbers
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -410,9 +410,14 @@ class EitherLoss(Parameters):
 class LossNumbers(Parameters):
     """Parameters of regression losses."""
 
-    quantile: float = param(
-        "The quantile to predict with ``loss='quantile'``.",
-        default=0.5, valid=[Interval(numbers.Real, 0, 1, closed="both")],
+    quantile: float | Sequence[float] | Array = param(
+        """
+        The quantile to predict with ``loss='quantile'``, or increasing quantiles of one target:
+        the network then has an output for each, predictions have the shape (n_samples,
+        n_quantiles) and increase along each row, and the score is the mean over the quantiles of
+        scikit-learn's ``d2_pinball_score``.""",
+        default=0.5, valid=[Interval(numbers.Real, 0, 1, closed="both"), "array-like"],
+        kind="float or array-like of float",
     )
     huber_delta: float = param(
         "Absolute error at which ``loss='huber'`` changes from quadratic to linear.",

@@ -84,15 +84,17 @@ class _Predicts:
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predictions. If y had a target at each time step, so have the predictions, as a
-            list of arrays if X is a list. The prediction for a sample is bit-identical whether it
-            is predicted alone or in a batch.
+            The predictions; of several quantiles, n_outputs is their number. If y had a target at
+            each time step, so have the predictions, as a list of arrays if X is a list. The
+            prediction for a sample is bit-identical whether it is predicted alone or in a batch.
         """
         return self._answer(X, self._fitted_task().answer)
 
     @consistent
     def score(self, X, y, sample_weight=None) -> float:
         """Return the accuracy, or the coefficient of determination (R2) in regression.
+
+        With several quantiles, the mean of their D2 (:func:`sklearn.metrics.d2_pinball_score`).
 
         Parameters
         ----------
@@ -106,7 +108,7 @@ class _Predicts:
         Returns
         -------
         score : float
-            Accuracy or R2 of ``self.predict(X)`` with respect to `y`.
+            Accuracy, R2 or D2 of ``self.predict(X)`` with respect to `y`.
         """
         y, predictions, weights = self._to_score(X, y, sample_weight)
         return self._task().metric(y, predictions, sample_weight=weights)

@@ -34,9 +34,11 @@ def _fields(record):
 
 
 def _loss(name, link, parameter, over_outputs, smoothing=0.0):
-    check_types("Loss", {"parameter": (parameter, float), "smoothing": (smoothing, float)})
+    numbers = parameter if type(parameter) is tuple and name == "quantile" else (parameter,)
+    check_types("Loss", {f"number {i}": (one, float) for i, one in enumerate(numbers)})
+    check_types("Loss", {"smoothing": (smoothing, float)})
     good = name in _LOSSES and link in ACTIVATIONS and over_outputs in (None, "sum", "mean")
-    if not good or not isfinite(parameter) or not 0.0 <= smoothing < 1.0:
+    if not good or not all(map(isfinite, numbers)) or not 0.0 <= smoothing < 1.0:
         raise ValueError(f"There is no loss {name!r:.100} after {link!r:.100}.")
     return Loss(name, link, parameter, over_outputs, smoothing)
 

@@ -114,6 +114,9 @@ OPERATIONS = {
         "blocks", "a y weights", "da",
         "units parameter:float scale:float slope:float smoothing:float steps",
     ),
+    "quantile_loss": _row(
+        "blocks", "a y levels weights", "da", "units scale:float slope:float"
+    ),
     "log_loss_softmax": _row("blocks", "a weights", "da", "units steps smoothing:float"),
     "batch_statistics": _row(
         "units", "x", "mean deviation running_mean running_variance",

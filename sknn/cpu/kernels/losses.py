@@ -144,6 +144,33 @@ def loss(t, name, canonical):
 
 
 @kernel
+def quantile_loss(t):
+    """The pinball losses of several quantiles of one target, and their gradient.
+
+    op: a, y, levels (of each output), weights, da, units, scale of the reported value, scale of the
+    gradient.
+    """
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    value, derivative = map(register_jitable, _quantile(functions(vector), _epsilon(t.real)))
+
+    def quantile_loss(op, frame, slot):
+        a, y, levels, weights = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
+        da, end, total = slot + op[4], op[5] * width, 0.0
+        slope = splat(vector, bits_to_float64(op[7]))
+        for n in range(0, width, lanes):
+            weight, target = load(vector, weights, n), load(vector, y, n)
+            sums, factor = splat(vector, 0.0), weight * slope
+            for i in range(n, end, width):
+                output, level = load(vector, a, i), load(vector, levels, i)
+                sums = sums + value(output, target, level)
+                store(da, i, derivative(output, target, level) * factor)
+            total += lane_sum(sums * weight)
+        put(frame[LOSSES], frame[BLOCK], total * bits_to_float64(op[6]))
+
+    return quantile_loss
+
+
+@kernel
 def log_loss_softmax(t):
     """Cross-entropy of softmax's probabilities against class numbers, and its gradient before it.
 

@@ -160,6 +160,43 @@ def loss(t, name, canonical):
 
 
 @kernel
+def quantile_loss(t):
+    """The pinball losses of several quantiles of one target, and their gradient.
+
+    o: a, y, levels (of each output), weights, da, units, scale of the reported value, scale of the
+    gradient.
+    """
+    get, put, constant, bits = t.get, t.put, t.constant, t.bits
+    width, real, add_loss = t.width, t.real, t.add_loss
+    value, derivative = map(t.jit, _quantile(t))
+
+    def weighed(team, frame, o, i):
+        n = i & (width - 1)
+        weight = get(team[SLOT] + constant(o, 3), n)
+        if weight == real(0):  # what lies beyond the last sample may be anything
+            return real(0)
+        a, y = get(team[SLOT] + constant(o, 0), i), get(team[SLOT] + constant(o, 1), n)
+        return value(a, y, get(team[SLOT] + constant(o, 2), i)) * weight
+
+    total = t.sum_of(weighed)
+
+    def quantile_loss(team, frame, o, scratch):
+        a, y = team[SLOT] + constant(o, 0), team[SLOT] + constant(o, 1)
+        levels, weights = team[SLOT] + constant(o, 2), team[SLOT] + constant(o, 3)
+        da, elements = team[SLOT] + constant(o, 4), constant(o, 5) * width
+        slope = bits(constant(o, 7))
+        for i in range(team[RANK], elements, team[SIZE]):
+            n = i & (width - 1)
+            put(da, i, derivative(get(a, i), get(y, n), get(levels, i)) * get(weights, n) * slope)
+        if team[PART]:
+            return
+        scaled = total(team, frame, o, scratch, elements) * bits(constant(o, 6))
+        add_loss(team, frame, LOSSES, scaled)
+
+    return quantile_loss
+
+
+@kernel
 def log_loss_softmax(t):
     """Cross-entropy of softmax's probabilities against class numbers, and its gradient before it.
 
