@@ -30,6 +30,8 @@ _NAMES = {
     "initializer": "kernel_initializer weight_init init initialization",
     "batch_size": "batch bs minibatch mini_batch_size",
     "random_state": "seed random_seed rng",
+    "quantile": "quantiles tau",
+    "label_smoothing": "smoothing label_smooth ls_eps",
     "validation_fraction": "validation_split val_split val_fraction test_size",
     "n_iter_no_change": "patience early_stopping_rounds",
     "tol": "min_delta",

@@ -69,6 +69,14 @@ def _gelu_derivative(x, p):
     return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
 
 
+def _mish_derivative(x, p):
+    t = np.tanh(np.logaddexp(0.0, x))
+    return t + x * (1 - t**2) * _sigmoid(x)
+
+
+# of the paper on SELU
+_ALPHA, _SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
 #: Each activation and its derivative, as functions of the input and the parameter.
 ACTIVATION_FUNCTIONS = {
     "identity": (lambda x, p: x, lambda x, p: np.ones_like(x)),
@@ -82,11 +90,16 @@ ACTIVATION_FUNCTIONS = {
         lambda x, p: np.where(x < 0, p * np.expm1(np.minimum(x, 0)), x),
         lambda x, p: np.where(x < 0, p * np.exp(np.minimum(x, 0)), 1.0),
     ),
+    "selu": (
+        lambda x, p: _SCALE * np.where(x < 0, _ALPHA * np.expm1(np.minimum(x, 0)), x),
+        lambda x, p: _SCALE * np.where(x < 0, _ALPHA * np.exp(np.minimum(x, 0)), 1.0),
+    ),
     "softplus": (lambda x, p: np.logaddexp(0.0, x), lambda x, p: _sigmoid(x)),
     "silu": (
         lambda x, p: x * _sigmoid(x),
         lambda x, p: _sigmoid(x) * (1 + x * _sigmoid(-x)),
     ),
+    "mish": (lambda x, p: x * np.tanh(np.logaddexp(0.0, x)), _mish_derivative),
     "gelu": (lambda x, p: 0.5 * x * (1 + np.tanh(_gelu_inner(x))), _gelu_derivative),
 }
 
@@ -332,23 +345,30 @@ def extract_channels(at, x, positions, channels, total, offset):
     return part.reshape(positions * channels, -1)
 
 
-def loss(at, a, y, weights, units, parameter, scale, slope, steps):
+def loss(at, a, y, weights, units, parameter, scale, slope, smoothing, steps):
     name, canonical = at.variant
     value, derivative = LOSS_FUNCTIONS[name]
     weights = np.repeat(weights, units, axis=0)
     assert len(weights) == steps * units
     if name == "log_loss":
         a = np.clip(a, at.epsilon, 1 - at.epsilon)
+        y = (1 - smoothing) * y + smoothing / 2
     at.loss += scale * (value(a, y, parameter) * weights).sum()
     return (a - y if canonical else derivative(a, y, parameter)) * slope * weights
 
 
-def log_loss_softmax(at, a, weights, units, steps):
+def quantile_loss(at, a, y, levels, weights, units, scale, slope):
+    value, derivative = LOSS_FUNCTIONS["quantile"]
+    at.loss += scale * (value(a, y, levels) * weights).sum()
+    return derivative(a, y, levels) * slope * weights
+
+
+def log_loss_softmax(at, a, weights, units, steps, smoothing):
     numbers = np.reshape(at.data[Y][at.rows], (-1, steps))
     y = np.moveaxis(np.eye(units)[numbers], 0, -1)  # [steps, units, samples]
+    y = (1 - smoothing) * y + smoothing / units
     a, weights = a.reshape(y.shape), weights.reshape(steps, 1, -1)
-    chosen = np.clip((a * y).sum(axis=1, keepdims=True), at.epsilon, 1 - at.epsilon)
-    at.loss -= (weights * np.log(chosen)).sum()
+    at.loss -= (weights * y * np.log(np.clip(a, at.epsilon, 1 - at.epsilon))).sum()
     return ((a - y) * weights).reshape(steps * units, -1)
 
 
@@ -1092,7 +1112,8 @@ REFERENCE = {
         max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
         upsample_gradient, add, insert_channels, extract_channels, activation,
         activation_gradient, softmax, softmax_gradient, dropout, gaussian_noise, augment,
-        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax, lengths,
+        activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax,
+        quantile_loss, lengths,
         weigh_steps, fill, load_state, save_state, lookup, lookup_unbiased, simple_rnn,
         simple_rnn_gradient, lstm, lstm_gradient, gru, gru_gradient, gru_after,
         gru_after_gradient, draw,

@@ -387,6 +387,7 @@ WRONG = {
     "device": [0, None, "gpu", "cuda:", "cuda:-1", "cuda:1.0", "CPU"],
     "n_jobs": [1.5, "all"],
     "loss": [3, "hinge"],
+    "label_smoothing": ["a", 1.0, -0.1],
     "output_activation": [3, "sine", "step"],
     "dropout": ["a", None, 1.0, -0.1],
     "batch_norm": ["yes", 2],

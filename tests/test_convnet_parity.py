@@ -156,6 +156,8 @@ ACTIVATIONS = {
     "elu": lambda x, p: F.elu(x, 1.0 if p is None else p),
     "gelu": lambda x, p: F.gelu(x, approximate="tanh"),
     "silu": lambda x, p: F.silu(x),
+    "selu": lambda x, p: F.selu(x),
+    "mish": lambda x, p: F.mish(x),
     "softplus": lambda x, p: F.softplus(x, threshold=1e9),
     "exp": lambda x, p: x.exp(),
     "softmax": lambda x, p: x.softmax(1),

@@ -113,6 +113,17 @@ ESTIMATORS = {
         )
         for loss in ("squared_error", "absolute_error", "huber", "poisson", "quantile")
     },
+    "quantiles": (
+        lambda: mlp(MLPNetRegressor, loss="quantile", quantile=[0.1, 0.5, 0.8]).fit(X, X[:, 0]),
+        ["predict"],
+    ),
+    "smoothed": (
+        lambda: mlp(label_smoothing=0.2, activation=["mish", "selu"]).fit(X, Y, WEIGHTS),
+        ["predict_proba"],
+    ),
+    "two smoothed": (
+        lambda: mlp(label_smoothing=0.2, activation="selu").fit(X, Y == 1), ["predict_proba"],
+    ),
     "perceptron": (
         lambda: PerceptronClassifier(average=True, **SMALL).fit(X, Y, WEIGHTS),
         ["decision_function"],

@@ -19,7 +19,7 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_multilabel_classification
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score, d2_pinball_score, r2_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, check_cv, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -28,7 +28,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.class_weight import compute_sample_weight
 from test_operations import without_avx512
 
-from sknn import MLPNet, MLPNetClassifier, MLPNetRegressor
+from sknn import MLPNet, MLPNetClassifier, MLPNetRegressor, RBFNetClassifier
 from sknn.estimator.net import generator
 from sknn.estimator.tasks import Classification
 from sknn.layers import Activation
@@ -311,6 +311,96 @@ def test_quantile_is_that_quantile():
         ).fit(PATIENTS, PROGRESSION)  # fmt: skip
         below = np.mean(PROGRESSION < net.predict(PATIENTS))
         np.testing.assert_allclose(below, quantile, atol=0.05)
+
+
+def test_several_quantiles():
+    levels = [0.05, 0.5, 0.95]
+    net = MLPNetRegressor(
+        "quantile", (8,), quantile=levels, max_iter=300, random_state=0, learning_rate_init=0.01,
+    ).fit(PATIENTS, PROGRESSION, X_val=PATIENTS, y_val=PROGRESSION)  # fmt: skip
+    predictions = net.predict(PATIENTS)
+    assert predictions.shape == (len(PATIENTS), 3) and net.n_outputs_ == 3
+    assert (np.diff(predictions, axis=1) >= 0).all()
+    below = np.mean(PROGRESSION[:, None] < predictions, axis=0)
+    np.testing.assert_allclose(below, levels, atol=0.05)
+    for weight in (None, np.arange(len(PATIENTS))):
+        expected = np.mean([
+            d2_pinball_score(PROGRESSION, column, sample_weight=weight, alpha=level)
+            for column, level in zip(predictions.T, levels)
+        ])  # fmt: skip
+        score = net.score(PATIENTS, PROGRESSION, weight)
+        assert score == pytest.approx(expected) and score > 0.2
+    assert net.validation_scores_[-1] == pytest.approx(net.score(PATIENTS, PROGRESSION))
+    again = pickle.loads(pickle.dumps(clone(net)))
+    again.set_params(early_stopping=True, quantile=np.array(levels), max_iter=20)
+    assert again.fit(PATIENTS, PROGRESSION[:, None]).best_validation_score_ < 1
+    again.partial_fit(PATIENTS, PROGRESSION)
+    again.set_params(quantile=[0.1, 0.9])
+    with pytest.raises(ValueError, match=r"quantile has 2 entries, .* shape \(442, 3\)"):
+        again.score(PATIENTS, PROGRESSION)
+
+
+def test_quantiles_that_cross_are_sorted():
+    net = small(MLPNetRegressor, loss="quantile", quantile=(0.2, 0.8), max_iter=1, **STILL)
+    outputs = net.fit(PATIENTS, PROGRESSION).activations(PATIENTS, -1)
+    assert (np.diff(outputs) < 0).any() and (np.diff(outputs) > 0).any()
+    assert_same_bits(net.predict(PATIENTS), np.sort(outputs, axis=1))
+    one = small(MLPNetRegressor, loss="quantile", quantile=[0.3]).fit(PATIENTS, PROGRESSION)
+    same = small(MLPNetRegressor, loss="quantile", quantile=0.3).fit(PATIENTS, PROGRESSION)
+    assert_same_bits(one, same)
+    assert_same_bits(one.predict(PATIENTS), same.predict(PATIENTS)[:, None])
+
+
+@pytest.mark.parametrize(
+    "quantile", [[], [0.5, 0.5], [0.9, 0.1], [-0.1, 0.5], [0.5, 1.1], [0.1, np.nan], ["a"],
+                 [[0.1, 0.9]], [[0.1], [0.2, 0.3]]],
+)  # fmt: skip
+def test_quantiles_are_checked(quantile):
+    net = small(MLPNetRegressor, loss="quantile", quantile=quantile)
+    with pytest.raises(ValueError, match=r"quantile is .*; expected a number in \[0, 1\], or incr"):
+        net.fit(PATIENTS, PROGRESSION)
+
+
+def test_quantiles_are_of_one_target():
+    net = small(MLPNetRegressor, loss="quantile", quantile=[0.1, 0.9])
+    both = np.column_stack([PROGRESSION, PROGRESSION])
+    with pytest.raises(ValueError, match="quantile has 2 entries, .* y has 2 columns"):
+        net.fit(PATIENTS, both)
+    with pytest.raises(ValueError, match="quantile has 2 entries, .* y has 2 columns"):
+        net.fit(PATIENTS, PROGRESSION, X_val=PATIENTS, y_val=both)
+    net.set_params(loss="huber").fit(PATIENTS, both)  # which has no use for quantiles
+
+
+def test_label_smoothing_keeps_probabilities_from_the_ends():
+    means = []
+    for smoothing in (0.0, 0.3):
+        for y in (DIGIT, DIGIT > 4):
+            net = small(label_smoothing=smoothing, max_iter=100, learning_rate_init=0.01)
+            means.append(net.fit(DIGITS, y).predict_proba(DIGITS).max(axis=1).mean())
+            assert net.score(DIGITS, y) > 0.95
+    np.testing.assert_allclose(means, [1, 1, 0.73, 0.85], atol=0.03)
+
+
+def test_label_smoothing_is_for_the_log_loss():
+    net = small(loss="squared_error", label_smoothing=0.1)
+    with pytest.raises(ValueError, match="label_smoothing=0.1 is for loss='log_loss', got loss='sq"):
+        net.fit(DIGITS, DIGIT)
+    with pytest.raises(ValueError, match="label_smoothing=0.1 is for the iterative solvers"):
+        RBFNetClassifier(5, label_smoothing=0.1).fit(DIGITS, DIGIT)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["selu", "mish"])
+def test_activations_are_accurate_far_from_zero(name, dtype):
+    torch = pytest.importorskip("torch")
+    x = np.concatenate([np.linspace(-80, 80, 1601), [-1e30, 1e-7, 1e30, 3e38]])[:, None]
+    x = x.astype(dtype)
+    net = small(MLPNetRegressor, hidden_layer_sizes=1, activation=name, max_iter=1).fit(x[:9], x[:9, 0])
+    net.coefs_, net.intercepts_ = [np.ones((1, 1), dtype)] * 2, [np.zeros(1, dtype)] * 2
+    exact = getattr(torch.nn.functional, name)(torch.from_numpy(x.astype(np.float64)))
+    np.testing.assert_allclose(
+        net.predict(x), exact.numpy()[:, 0], rtol=8 * np.finfo(dtype).eps, atol=1e-37
+    )
 
 
 def test_robust_losses_are_robust():

@@ -593,6 +593,26 @@ def test_loss_is_pytorch_s(name):
     assert_same_weights(net, dense)
 
 
+def test_loss_of_several_quantiles_is_pytorch_s():
+    torch = pytest.importorskip("torch")
+    levels = torch.tensor([0.1, 0.45, 0.9], dtype=torch.float64)
+
+    def pinballs(torch, z, y):
+        r = y[:, None] - z
+        losses = torch.maximum(levels * r, (levels - 1) * r)
+        seen.append(losses.mean(dim=1).sum().item())  # reported is the mean over the quantiles
+        return losses.sum(dim=1)
+
+    seen = []
+    kwargs = {"batch_size": 32, "max_iter": 3, "shuffle": False, "random_state": 0, "alpha": 0.0}
+    net = MLPNetRegressor("quantile", (12,), "tanh", quantile=levels.numpy(), **kwargs, **SGD)
+    net.fit(PATIENTS, PROGRESSION)
+    dense, _ = train_in_torch(PATIENTS, PROGRESSION, (12,), 3, sgd, pinballs)
+    assert_same_weights(net, dense)
+    curve = np.reshape(seen, (3, -1)).sum(axis=1) / len(PATIENTS)
+    np.testing.assert_allclose(net.loss_curve_, curve, rtol=1e-9)
+
+
 def test_losses_that_go_through_the_output_activation_are_pytorch_s():
     # Here the gradient cannot use the shortcut of a loss with its canonical activation.
     X, y = DIGITS[:200], DIGIT[:200]
@@ -625,13 +645,49 @@ def test_losses_that_go_through_the_output_activation_are_pytorch_s():
     assert_same_weights(net, dense)
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "elu", "gelu", "silu", "softplus", "relu"])
+def test_label_smoothing_is_pytorch_s():
+    torch = pytest.importorskip("torch")
+    X, y = DIGITS[:200], DIGIT[:200]
+    kwargs = {"batch_size": 32, "max_iter": 3, "shuffle": False, "random_state": 0, "alpha": 0.0}
+    cross_entropy = torch.nn.CrossEntropyLoss(label_smoothing=0.15, reduction="none")
+
+    def smoothed(torch, z, y):
+        losses = cross_entropy(z, y)
+        seen.append(losses.sum().item())
+        return losses
+
+    for hidden, weights in (((12,), None), ((20, 9), WEIGHTS[:200])):
+        net = MLPNetClassifier(hidden, "tanh", label_smoothing=0.15, **kwargs, **SGD)
+        net.fit(X, y, weights)
+        weights = None if weights is None else torch.from_numpy(weights)
+        seen = []
+        dense, _ = train_in_torch(X, y, hidden, 10, sgd, smoothed, weights=weights)
+        assert_same_weights(net, dense)
+        if weights is None:
+            curve = np.reshape(seen, (3, -1)).sum(axis=1) / len(X)
+            np.testing.assert_allclose(net.loss_curve_, curve, rtol=1e-9)
+
+    def of_two(torch, z, y):
+        target = y[:, None] * (1 - 0.15) + 0.15 / 2
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            z, target, reduction="none"
+        ).sum(1)
+
+    net = MLPNetClassifier((12,), "tanh", label_smoothing=0.15, **kwargs, **SGD).fit(X, y > 4)
+    dense, _ = train_in_torch(X, (y > 4) * 1.0, (12,), 1, sgd, of_two)
+    assert_same_weights(net, dense)
+
+
+ACTIVATIONS = "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "relu"
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_is_pytorch_s(name):
     torch = pytest.importorskip("torch")
     module = {
         "leaky_relu": torch.nn.LeakyReLU(0.3), "elu": torch.nn.ELU(), "silu": torch.nn.SiLU(),
         "gelu": torch.nn.GELU(approximate="tanh"), "softplus": torch.nn.Softplus(threshold=1e9),
-        "relu": torch.nn.ReLU(),
+        "relu": torch.nn.ReLU(), "selu": torch.nn.SELU(), "mish": torch.nn.Mish(),
     }[name]  # fmt: skip
     net = MLPNetRegressor(
         "squared_error", (12, 7), name, batch_size=32, max_iter=3, shuffle=False, random_state=0,

@@ -353,6 +353,26 @@ def test_losses(name, link, dtype):
         compare(single, dtype, 5, 13, purpose="gradient")
 
 
+def _smoothed(link):
+    network = mlp(3, (10, Activation("tanh")), outputs=3, loss="log_loss", link=link)
+    return replace(network, loss=replace(network.loss, smoothing=0.3))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("link", ["softmax", "logistic"])
+def test_smoothed_labels(link, dtype):
+    network = _smoothed(link)
+    made = compare(network, dtype, 5, 13, purpose="gradient", weighted=True)
+    plain = replace(network, loss=replace(network.loss, smoothing=0.0))
+    without = compare(plain, dtype, 5, 13, purpose="gradient", weighted=True)
+    assert made.total != without.total
+    totals = [
+        compare(one, dtype, 5, 13, purpose="evaluate", weighted=True).total
+        for one in (network, plain)
+    ]
+    assert totals[0] == totals[1]  # validation has the labels as they are
+
+
 def test_log_loss_is_clipped_where_a_probability_is_zero():
     network = mlp(1, outputs=2, loss="log_loss", link="softmax")
     values = [np.array([[2000.0, 0.0]]), np.zeros(2)]
@@ -692,6 +712,11 @@ def test_gradient_of_activations(name):
 def test_gradient_of_losses(name, link):
     hidden = (5, BatchNormalization(), Activation("tanh"))
     assert_gradient_is_right(mlp(3, hidden, outputs=3, loss=name, link=link))
+
+
+@pytest.mark.parametrize("link", ["softmax", "logistic"])
+def test_gradient_of_smoothed_labels(link):
+    assert_gradient_is_right(_smoothed(link))
 
 
 def test_gradient_of_a_deep_network():

@@ -217,11 +217,12 @@ def test_operations_that_hold_no_sequence_are_those_of_each_step():
     at = SimpleNamespace(variant=("squared_error", True), loss=0.0)
     a, y, weights = (random.normal(size=(k, 5)) for k in (12, 12, 4))
     whole = REFERENCE["softmax"](at, a, 3, 4)
-    delta = REFERENCE["loss"](at, a, y, weights, 3, 0.0, 0.5, 1.0, 4)
+    delta = REFERENCE["loss"](at, a, y, weights, 3, 0.0, 0.5, 1.0, 0.0, 4)
     total, at.loss = at.loss, 0.0
     for t in range(4):
         rows = slice(3 * t, 3 * t + 3)
-        alone = REFERENCE["loss"](at, a[rows], y[rows], weights[t : t + 1], 3, 0.0, 0.5, 1.0, 1)
+        operands = a[rows], y[rows], weights[t : t + 1]
+        alone = REFERENCE["loss"](at, *operands, 3, 0.0, 0.5, 1.0, 0.0, 1)
         np.testing.assert_array_equal(delta[rows], alone)
         np.testing.assert_array_equal(whole[rows], REFERENCE["softmax"](at, a[rows], 3, 1))
     assert total == pytest.approx(at.loss)
@@ -547,13 +548,14 @@ def test_losses_of_each_step(width, dtype):
         arrays = {k: random.normal(size=(units * steps, n)) for k in ("a", "y")}
         arrays["weights"] = np.maximum(random.uniform(-0.5, 1.0, (steps, n)), 0.0)
         arrays["da"] = np.full_like(arrays["a"], np.nan)
-        numbers, variant = (units, 0.0, 0.25, 1.0, steps), ("squared_error", True)
+        numbers, variant = (units, 0.0, 0.25, 1.0, 0.0, steps), ("squared_error", True)
         run_operation("loss", dtype, width, arrays, numbers, variant)
         logits = {"x": arrays["a"], "y": arrays["a"]}
         arrays["a"] = run_operation("softmax", dtype, width, logits, (units, steps))["y"]
         y = random.randint(units, size=(n, 2 * steps))
         for targets in (y[:, :steps], y[:, ::2], y[:, steps : 2 * steps].T.copy().T):
-            run_operation("log_loss_softmax", dtype, width, arrays, (units, steps), targets=targets)
+            for numbers in ((units, steps, 0.0), (units, steps, 0.3)):
+                run_operation("log_loss_softmax", dtype, width, arrays, numbers, targets=targets)
 
 
 # --- drawing the next token

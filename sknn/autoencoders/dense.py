@@ -42,9 +42,10 @@ class DenseLayers(CodeLayers):
     activation: Literal["auto"] | _Activation | Sequence[_Activation] = param(
         """
         Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
-        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'. 'auto': relu for all but the
-        code, which is unbounded (identity) like principal components; with `noise`, `activity_l1`
-        or `contractive`, where the code may be large, relu for the code, too.""",
+        'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus' or 'exp'. 'auto': relu
+        for all but the code, which is unbounded (identity) like principal components; with
+        `noise`, `activity_l1` or `contractive`, where the code may be large, relu for the code,
+        too.""",
         default="auto", valid=[Activation, list, tuple],
         kind="str, Activation, or list of them", kw_only=False,
     )

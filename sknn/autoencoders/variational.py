@@ -55,7 +55,7 @@ class _VariationalLayers(ImageShape, Coders, CodeLayers, _Components):
     activation: HiddenActivation | Activation | Sequence[HiddenActivation | Activation] = param(
         """
         Activation of the encoder's layers, or one for each: 'identity', 'logistic', 'tanh', 'relu',
-        'leaky_relu', 'elu', 'gelu', 'silu', 'softplus' or 'exp'.""",
+        'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus' or 'exp'.""",
         default="relu", valid=[Activation, list, tuple],
         kind="str, Activation, or list of them", after="hidden_layer_sizes",
     )

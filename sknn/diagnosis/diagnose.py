@@ -38,8 +38,8 @@ class LayerDiagnosis:
         Number of units: of outputs, channels of images, or features of time steps.
     dead : int or None
         Units that are zero for all samples (and positions, and time steps). With 'relu' exactly;
-        with 'gelu', 'silu' and 'softplus' up to 1e-6; Gaussian radial units up to 1e-3, as they
-        are 1 at their centers.
+        with 'gelu', 'silu', 'mish' and 'softplus' up to 1e-6; Gaussian radial units up to 1e-3, as
+        they are 1 at their centers.
     saturated : int or None
         Units with 'logistic' or 'tanh' that are within 1 % of the range from a bound for at least
         95 % of the samples; not in the output layer.

@@ -3,7 +3,8 @@
 import numpy as np
 
 #: Largest absolute output of a dead unit, by activation: where these functions are flat at zero.
-DEAD = {"relu": 0.0, "gelu": 1e-6, "silu": 1e-6, "softplus": 1e-6, "gaussian": 1e-3}
+_FLAT = dict.fromkeys(("gelu", "silu", "mish", "softplus"), 1e-6)
+DEAD = {"relu": 0.0, **_FLAT, "gaussian": 1e-3}
 #: The bounds of activations that saturate.
 BOUNDS = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 #: An output is saturated within this fraction of the range from a bound; a unit is where at least

@@ -96,7 +96,7 @@ def lower(
     if purpose in ("predict", "evaluate"):
         tape.add("scatter", (a,), (), (network.outputs,))
     if purpose != "predict":
-        delta = _add_loss(tape, network, x, a, targets)
+        delta = _add_loss(tape, network, x, a, targets, training)
     if training:
         if not network.loss.canonical:
             delta = link_backward(delta, True)
@@ -114,17 +114,25 @@ def gather(tape, out, field, key):
     return out
 
 
-def _add_loss(tape, network, x, a, targets):
+def _add_loss(tape, network, x, a, targets, training):
     loss = network.loss
+    smoothing = loss.smoothing if training else 0.0  # validation is with the targets themselves
     weights = tape.weights(network.steps)
     delta = tape.buffer("da", a.rows)
     steps = network.steps or 1
     units = network.outputs // steps
     if loss.counts_classes:
-        tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps))
+        tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps, smoothing))
+    elif loss.quantiles is not None:
+        y, levels = gather(tape, tape.buffer("y", 1), Y, targets), tape.buffer("levels", units)
+        for i, level in enumerate(loss.quantiles):
+            tape.add("fill", (), (tape.view(levels, i, 1),), (tape.width, level))
+        numbers = (units, loss.scale(units), loss.slope(units))
+        tape.add("quantile_loss", (a, y, levels, weights), (delta,), numbers)
     else:
         y = x if targets == INPUTS.key else gather(tape, tape.buffer("y", a.rows), Y, targets)
-        numbers = (units, loss.parameter, loss.scale(units), loss.slope(units), steps)
+        scales = loss.scale(units), loss.slope(units)
+        numbers = (units, loss.parameter, *scales, smoothing, steps)
         variant = (loss.name, loss.canonical)
         tape.add("loss", (a, y, weights), (delta,), numbers, variant)
     return delta

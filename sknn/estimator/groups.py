@@ -2,7 +2,7 @@
 
 import numbers
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 
 #: Names of activations for hidden layers.
 HiddenActivation = Literal[
-    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "exp"
-]
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish",
+    "softplus", "exp",
+]  # fmt: skip
 #: Names of the floating-point types to compute in.
 Scalar = Literal["float32", "float64"]
 OutputActivation = Literal[
-    "auto", "identity", "logistic", "softmax", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu",
-    "softplus", "exp",
+    "auto", "identity", "logistic", "softmax", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu",
+    "silu", "mish", "softplus", "exp",
 ]  # fmt: skip
 Initializer = Literal[
     "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform",
@@ -45,6 +46,13 @@ ClassificationLosses = Literal["log_loss", "squared_error"]
 RegressionLosses = Literal["squared_error", "absolute_error", "huber", "poisson", "quantile"]
 _REGRESSION = """'squared_error' (half the squared error), 'poisson' (half the Poisson
     deviance), 'absolute_error', 'huber' or 'quantile' (pinball loss)"""
+
+_SMOOTHING = """
+        Share of the targets of ``loss='log_loss'`` that is divided equally among the classes, in
+        training: a sample of one class is learned as if it belonged to each of the others with
+        probability ``label_smoothing / n_classes``, which keeps the network from being too sure.
+        With logistic outputs the targets 0 and 1 become ``label_smoothing / 2`` and ``1 -
+        label_smoothing / 2``. Validation uses the targets as they are."""
 
 _SOLVERS = """'adamw' uses `alpha` as decoupled weight decay; 'rmsprop' averages squared
     gradients with decay rate `beta_2`; 'adadelta' uses `beta_1` for both of its averages (and
@@ -413,6 +421,7 @@ class ClassificationLoss(Parameters):
         "Cross-entropy, or half the squared error of the outputs with respect to targets 0 and 1.",
         default="log_loss",
     )
+    label_smoothing: float = param(_SMOOTHING, default=0.0, valid=[FRACTION], after="loss")
 
 
 class RegressionLoss(Parameters):
@@ -429,14 +438,23 @@ class EitherLoss(Parameters):
     {_REGRESSION}. 'auto' is 'log_loss' in classification and 'squared_error' in regression.""",
         default="auto", kind="str",
     )
+    label_smoothing: float = param(
+        f"""{_SMOOTHING} In regression it has no effect.""",
+        default=0.0, valid=[FRACTION], after="loss",
+    )
 
 
 class LossNumbers(Parameters):
     """Parameters of regression losses."""
 
-    quantile: float = param(
-        "The quantile to predict with ``loss='quantile'``.",
-        default=0.5, valid=[Interval(numbers.Real, 0, 1, closed="both")],
+    quantile: float | Sequence[float] | Array = param(
+        """
+        The quantile to predict with ``loss='quantile'``, or increasing quantiles of one target:
+        the network then has an output for each, predictions have the shape (n_samples,
+        n_quantiles) and increase along each row, and the score is the mean over the quantiles of
+        scikit-learn's ``d2_pinball_score``.""",
+        default=0.5, valid=[Interval(numbers.Real, 0, 1, closed="both"), "array-like"],
+        kind="float or array-like of float",
     )
     huber_delta: float = param(
         "Absolute error at which ``loss='huber'`` changes from quadratic to linear.",

@@ -83,15 +83,17 @@ class _Predicts:
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predictions. If y had a target at each time step, so have the predictions, as a
-            list of arrays if X is a list. The prediction for a sample is bit-identical whether it
-            is predicted alone or in a batch.
+            The predictions; of several quantiles, n_outputs is their number. If y had a target at
+            each time step, so have the predictions, as a list of arrays if X is a list. The
+            prediction for a sample is bit-identical whether it is predicted alone or in a batch.
         """
         return self._answer(X, self._fitted_task().answer)
 
     @consistent
     def score(self, X, y, sample_weight=None) -> float:
         """Return the accuracy, or the coefficient of determination (R2) in regression.
+
+        With several quantiles, the mean of their D2 (:func:`sklearn.metrics.d2_pinball_score`).
 
         Parameters
         ----------
@@ -105,7 +107,7 @@ class _Predicts:
         Returns
         -------
         score : float
-            Accuracy or R2 of ``self.predict(X)`` with respect to `y`.
+            Accuracy, R2 or D2 of ``self.predict(X)`` with respect to `y`.
         """
         y, predictions, weights = self._to_score(X, y, sample_weight)
         return self._task().metric(y, predictions, sample_weight=weights)
@@ -153,7 +155,8 @@ class ClassifierMethods(_Predicts):
     def _task(self):
         """Return the task given by the parameters and the fitted classes."""
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
-        return Classification(self.loss, self.output_activation, *known, self.class_weight)
+        numbers = self.class_weight, self.label_smoothing
+        return Classification(self.loss, self.output_activation, *known, *numbers)
 
     @partial_fits
     def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:

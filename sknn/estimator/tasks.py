@@ -3,11 +3,14 @@
 An estimator creates its task for each call, from its parameters and fitted attributes.
 """
 
+from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score, d2_pinball_score, r2_score
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import (
@@ -213,6 +216,8 @@ class Classification(Task):
         The estimator's `classes_`.
     class_weight : dict, list of dict, 'balanced' or None
         The estimator's parameter.
+    label_smoothing : float
+        The estimator's parameter.
     """
 
     losses = "log_loss", "squared_error"
@@ -221,10 +226,11 @@ class Classification(Task):
 
     def __init__(
         self, loss="auto", output_activation="auto", binarizer=None, classes=None,
-        class_weight=None,
+        class_weight=None, label_smoothing=0.0,
     ):  # fmt: skip
         super().__init__(loss, output_activation)
         self.binarizer, self._class_weight = binarizer, class_weight
+        self._smoothing = label_smoothing
         if classes is not None:
             self.classes_ = classes  # so named for scikit-learn's check of partial fits
 
@@ -236,6 +242,14 @@ class Classification(Task):
     def exclusive(self):
         """Whether the task is multiclass: one of more than two classes per sample."""
         return self._kind == "multiclass"
+
+    def check(self):
+        super().check()
+        if self._smoothing and self.loss_name != "log_loss":
+            raise ValueError(
+                f"label_smoothing={self._smoothing!r} is for loss='log_loss', got "
+                f"loss={self.loss_name!r}; expected 0.0."
+            )
 
     def learn(self, y, incremental, warm_start, classes=None):
         if incremental and _check_partial_fit_first_call(self, classes):
@@ -313,7 +327,7 @@ class Classification(Task):
                 "output_activation='softmax' needs mutually exclusive classes, got "
                 f"{self._kind} targets; expected 'logistic'."
             )
-        return loss
+        return replace(loss, smoothing=float(self._smoothing))
 
     def encode(self, y, loss, n_outputs):
         """Return the targets as class indices, or as columns."""
@@ -374,19 +388,68 @@ class Regression(Task):
     ----------
     loss, output_activation
         As in :class:`Task`.
-    quantile, huber_delta : float
-        Parameters of the losses 'quantile' and 'huber'.
+    quantile : float or array-like of float
+        Parameter of the loss 'quantile'.
+    huber_delta : float
+        Parameter of the loss 'huber'.
     """
 
     losses = "squared_error", "absolute_error", "huber", "poisson", "quantile"
     checks = {"multi_output": True, "y_numeric": True}
-    metric = staticmethod(r2_score)
 
     def __init__(self, loss="auto", output_activation="auto", quantile=0.5, huber_delta=1.0):
         super().__init__(loss, output_activation)
         self._numbers = {"quantile": quantile, "huber": huber_delta}
 
+    @property
+    def quantiles(self):
+        """The quantiles that the outputs are, as a tuple, or None."""
+        levels = self._numbers["quantile"]
+        if self.loss_name != "quantile" or isinstance(levels, Real):
+            return None
+        return tuple(levels)
+
+    def check(self):
+        super().check()
+        levels = self.quantiles
+        if levels is None:
+            return
+        good = levels and all(isinstance(level, Real) and 0 <= level <= 1 for level in levels)
+        if not good or not all(low < high for low, high in pairwise(levels)):
+            raise ValueError(
+                f"quantile is {self._numbers['quantile']!r}; expected a number in [0, 1], or "
+                "increasing ones."
+            )
+
+    def metric(self, y, predictions, sample_weight=None):
+        """Return R2, or of several quantiles the mean D2."""
+        levels = self.quantiles
+        if levels is None:
+            return r2_score(y, predictions, sample_weight=sample_weight)
+        if predictions.shape[1:] != (len(levels),):
+            raise ValueError(
+                f"quantile has {len(levels)} entries, unlike in the last fit: the predictions have "
+                f"the shape {predictions.shape}."
+            )
+        scores = [
+            d2_pinball_score(y, prediction, sample_weight=sample_weight, alpha=level)
+            for prediction, level in zip(predictions.T, levels)
+        ]
+        return float(np.mean(scores))
+
+    def _single(self, y):
+        """Return targets of which several quantiles are predicted, checked to be one per row."""
+        if y.ndim > 1 and y.shape[1] != 1:
+            raise ValueError(
+                f"quantile has {len(self.quantiles)} entries, which are for one target, but y has "
+                f"{y.shape[1]} columns. Expected one column, or a single quantile."
+            )
+        return y.ravel()
+
     def count_outputs(self, inputs, y):
+        if self.quantiles is not None:
+            self._single(y)
+            return len(self.quantiles)
         return 1 if y.ndim == 1 else y.shape[1]
 
     def _own_activation(self):
@@ -399,13 +462,18 @@ class Regression(Task):
                 f"loss='poisson' needs positive outputs, got output_activation={out.function!r}; "
                 f"expected one of {_POSITIVE}."
             )
-        return Loss(loss.name, loss.link, float(self._numbers.get(loss.name, 0.0)))
+        levels = self.quantiles
+        if levels is not None:
+            return replace(loss, parameter=tuple(map(float, levels)))
+        return replace(loss, parameter=float(self._numbers.get(loss.name, 0.0)))
 
     def encode(self, y, loss, n_outputs):
         """Return the targets as numbers."""
         y = _as_numbers(np.asarray(y))
         if loss.name == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' needs y >= 0, got negative values.")
+        if loss.quantiles is not None:
+            return self._single(y)
         _check_columns(y.reshape(len(y), -1), n_outputs)
         return y
 
@@ -414,6 +482,8 @@ class Regression(Task):
 
     def answer(self, outputs):
         """Return the predictions for outputs."""
+        if self.quantiles is not None:
+            return np.sort(outputs, axis=1)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
 

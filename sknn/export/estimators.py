@@ -266,6 +266,8 @@ def _answer(to):
     if not net._classifies:
         if n == 1 and time:
             return [("variable", to.graph.op("Squeeze", name, [2]), to.dtype, (None, *time))]
+        if getattr(task, "quantiles", None) is not None:
+            name, _ = to.graph.op("TopK", name, [n], outputs=2, axis=-1, largest=0)
         return [("variable", name, to.dtype, (None, *time, n))]
     label, dtype, columns = _labels(to.graph, task, name, n, labels_of(net))
     shares = _probabilities(to.graph, task, name, n)

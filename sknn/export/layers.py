@@ -137,6 +137,17 @@ def _elu(g, x, p):
     return g.op("Add", g.op("Max", x, 0.0), g.op("Mul", below, p))
 
 
+# of SELU (Klambauer et al., 2017), after which numbers of mean 0 and variance 1 remain so
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+def _selu(g, x, p):
+    # a factor at the end is one that onnxruntime rounds to float32, in the product that follows
+    below = g.op("Sub", g.op("Exp", g.op("Min", x, 0.0)), 1.0)
+    above = g.op("Mul", g.op("Max", x, 0.0), SELU_SCALE)
+    return g.op("Add", above, g.op("Mul", below, SELU_ALPHA * SELU_SCALE))
+
+
 def _softplus(g, x, p):
     if g.dtype == np.float32:
         return g.op("Softplus", x)
@@ -158,8 +169,10 @@ ACTIVATIONS = {
     "relu": lambda g, x, p: g.op("Relu", x),
     "leaky_relu": _leaky_relu,
     "elu": _elu,
+    "selu": _selu,
     "gelu": _gelu,
     "silu": lambda g, x, p: g.op("Mul", x, g.op("Sigmoid", x)),
+    "mish": lambda g, x, p: g.op("Mul", x, g.op("Tanh", _softplus(g, x, p))),
     "softplus": _softplus,
     "exp": lambda g, x, p: g.op("Exp", x),
     "softmax": lambda g, x, p: g.op("Softmax", x, axis=-1),

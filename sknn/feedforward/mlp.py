@@ -50,10 +50,10 @@ class HiddenLayers(Features):
     activation: _Activation | Sequence[_Activation] = param(
         """
         Activation of the hidden layers, or a list with one for each: 'identity', 'logistic',
-        'tanh', 'relu', 'leaky_relu', 'elu', 'gelu' (tanh approximation), 'silu', 'softplus',
-        'exp'. Use an :class:`~sknn.layers.Activation` to set the negative slope of 'leaky_relu'
-        (default 0.3) or the alpha of 'elu'. 'step' is for prediction only: set it on a network
-        fitted with a different activation.""",
+        'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu' (tanh approximation), 'silu',
+        'mish', 'softplus', 'exp'. Use an :class:`~sknn.layers.Activation` to set the negative
+        slope of 'leaky_relu' (default 0.3) or the alpha of 'elu'. 'step' is for prediction only:
+        set it on a network fitted with a different activation.""",
         default="relu", valid=[StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
         kind="str, Activation, or list of them", kw_only=False,
     )

@@ -33,12 +33,14 @@ def _fields(record):
     return {f.name: getattr(record, f.name) for f in fields(record)}
 
 
-def _loss(name, link, parameter, over_outputs):
-    check_types("Loss", {"parameter": (parameter, float)})
+def _loss(name, link, parameter, over_outputs, smoothing=0.0):
+    numbers = parameter if type(parameter) is tuple and name == "quantile" else (parameter,)
+    check_types("Loss", {f"number {i}": (one, float) for i, one in enumerate(numbers)})
+    check_types("Loss", {"smoothing": (smoothing, float)})
     good = name in _LOSSES and link in ACTIVATIONS and over_outputs in (None, "sum", "mean")
-    if not good or not isfinite(parameter):
+    if not good or not all(map(isfinite, numbers)) or not 0.0 <= smoothing < 1.0:
         raise ValueError(f"There is no loss {name!r:.100} after {link!r:.100}.")
-    return Loss(name, link, parameter, over_outputs)
+    return Loss(name, link, parameter, over_outputs, smoothing)
 
 
 def _network(layers, inputs, loss, augmentation):

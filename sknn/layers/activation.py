@@ -15,9 +15,9 @@ class Activation(Layer):
     Parameters
     ----------
     function : str
-        One of 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu', 'gelu', 'silu',
-        'softplus', 'exp', 'softmax', and 'step' (for prediction only). 'gelu' is computed with
-        the tanh approximation.
+        One of 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu', 'selu', 'gelu',
+        'silu', 'mish', 'softplus', 'exp', 'softmax', and 'step' (for prediction only). 'gelu' is
+        computed with the tanh approximation; 'mish' is ``x * tanh(softplus(x))``.
     parameter : float, default=None
         The slope of 'leaky_relu' below zero (None: 0.3), or alpha of 'elu', whose limit below zero
         is -alpha (None: 1).

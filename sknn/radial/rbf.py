@@ -177,8 +177,10 @@ class LeastSquares(Wrapper):
 
     def check(self):
         """Raise ValueError if parameters do not apply to this task."""
-        for name in ("train_centers", "train_widths", "early_stopping", "average", "l1"):
-            value = getattr(self._parameters, name)
+        for name in (
+            "train_centers", "train_widths", "early_stopping", "average", "l1", "label_smoothing"
+        ):  # fmt: skip
+            value = getattr(self._parameters, name, None)  # regressors have no label_smoothing
             if value:
                 raise ValueError(
                     f"{name}={value!r} is for the iterative solvers; solver='lstsq' solves for the "

@@ -10,6 +10,14 @@ from .inputs import check_kind, listed, padded
 class EachStep(Wrapper):
     """A task with one target per step; the targets of all steps are concatenated."""
 
+    def check(self):
+        self.task.check()
+        if getattr(self.task, "quantiles", None) is not None:
+            raise ValueError(
+                "quantile has several entries, which are for one target per sequence; with "
+                "return_sequences=True expected a single quantile."
+            )
+
     def stratify(self, data, n_outputs):
         return None
 

@@ -25,18 +25,21 @@ class Loss:
         Name of the loss in the engine's table.
     link : str
         The output activation.
-    parameter : float
-        The quantile, or Huber's delta.
+    parameter : float or tuple of float
+        The quantile, or Huber's delta. A tuple: the quantiles of one target, an output for each.
     over_outputs : {"sum", "mean", None}
         Whether value and gradient are those of the sum or the mean over the outputs; the squared
         error is then not halved. None: as in scikit-learn, the value of an error is the mean over
         the outputs, and its gradient that of the sum.
+    smoothing : float
+        The share of the targets of the log-loss, in training, that is the same for all classes.
     """
 
     name: str
     link: str
-    parameter: float = 0.0
+    parameter: float | tuple = 0.0
     over_outputs: str | None = None
+    smoothing: float = 0.0
 
     @property
     def canonical(self):
@@ -47,6 +50,11 @@ class Loss:
     def counts_classes(self):
         """Whether the targets are class indices, not columns."""
         return self.name == "log_loss" and self.link == "softmax"
+
+    @property
+    def quantiles(self):
+        """The quantiles of one target that the outputs are, or None."""
+        return self.parameter if isinstance(self.parameter, tuple) else None
 
     def scale(self, outputs):
         """Return the factor of the reported value."""

@@ -125,9 +125,13 @@ OPERATIONS = {
     "radial_gradient": _row("blocks", "z s a da", "dz ds", "units"),
     "weigh_samples": _row("blocks", "x weights", "y", "units"),
     "loss": _row(
-        "blocks", "a y weights", "da", "units parameter:float scale:float slope:float steps"
+        "blocks", "a y weights", "da",
+        "units parameter:float scale:float slope:float smoothing:float steps",
     ),
-    "log_loss_softmax": _row("blocks", "a weights", "da", "units steps"),
+    "quantile_loss": _row(
+        "blocks", "a y levels weights", "da", "units scale:float slope:float"
+    ),
+    "log_loss_softmax": _row("blocks", "a weights", "da", "units steps smoothing:float"),
     "batch_statistics": _row(
         "units", "x", "mean deviation running_mean running_variance",
         "positions channels epsilon:float momentum:float",

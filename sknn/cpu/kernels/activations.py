@@ -12,6 +12,9 @@ from .frame import kernel
 from .functions import functions
 from .simd import absolute, bits_to_float64, load, select, splat, store
 
+#: Of SELU (Klambauer et al., 2017), after which numbers of mean 0 and variance 1 remain so.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 
 def _identity(f):
     return lambda x, p: x, lambda y, p: y * 0.0 + 1.0
@@ -72,6 +75,18 @@ def _softplus(f):
     return forward, lambda x, p: logistic(x)
 
 
+def _selu(f):
+    expm1, exp, alpha, scale = f.expm1, f.exp, SELU_ALPHA * SELU_SCALE, SELU_SCALE
+
+    def forward(x, p):
+        return select(x < 0.0, expm1(x) * alpha, x * scale)
+
+    def derivative(x, p):
+        return select(x < 0.0, exp(x) * alpha, x * 0.0 + scale)
+
+    return forward, derivative
+
+
 def _silu(f):
     logistic = f.logistic
 
@@ -80,6 +95,30 @@ def _silu(f):
         return s * (x * (1.0 - s) + 1.0)
 
     return lambda x, p: x * logistic(x), derivative
+
+
+def _mish(f):
+    # tanh(log(1 + e^x)) is a ratio of polynomials of e^x; with those of w = e^-|x| nothing can
+    # overflow, nor can 1 - tanh, the second of the two terms, cancel
+    exp = f.exp
+
+    @register_jitable
+    def parts(x):
+        w = exp(absolute(x) * -1.0)
+        below, square = w * (w + 2.0), w * w * 2.0
+        top = select(x < 0.0, below, w * 2.0 + 1.0)
+        rest = select(x < 0.0, w * 0.0 + 2.0, square)
+        return w, top / (top + rest), rest / (top + rest)
+
+    def forward(x, p):
+        return x * parts(x)[1]
+
+    def derivative(x, p):
+        w, t, rest = parts(x)
+        s = select(x < 0.0, w, w * 0.0 + 1.0) / (w + 1.0)
+        return t + x * rest * (t + 1.0) * s
+
+    return forward, derivative
 
 
 def _gelu(f):
@@ -106,7 +145,9 @@ FUNCTIONS = {
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "softplus": _softplus,
+    "selu": _selu,
     "silu": _silu,
+    "mish": _mish,
     "gelu": _gelu,
 }
 

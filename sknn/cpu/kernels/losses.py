@@ -109,25 +109,29 @@ def loss(t, name, canonical):
     """The loss of a block against target columns, and its gradient.
 
     op: a, y, weights (of each step), da, units, parameter, scale of the reported value, scale of
-    the gradient, steps.
+    the gradient, smoothing (of the log-loss's targets), steps.
     """
     vector, width, lanes = t.vector, t.width, t.vector.lanes
     value, derivative = map(
         register_jitable, FUNCTIONS[name](functions(vector), _epsilon(t.real))
     )
+    smooths = name == "log_loss"
 
     def loss(op, frame, slot):
         a, y, weights, da = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
         p = splat(vector, bits_to_float64(op[5]))
         total = 0.0
         slope = splat(vector, bits_to_float64(op[7]))
-        for step in range(op[8]):
+        smoothing = bits_to_float64(op[8])
+        for step in range(op[9]):
             begin, end = step * op[4] * width, (step + 1) * op[4] * width
             for n in range(0, width, lanes):
                 weight = load(vector, weights, step * width + n)
                 sums, factor = splat(vector, 0.0), weight * slope
                 for i in range(begin + n, end, width):
                     output, target = load(vector, a, i), load(vector, y, i)
+                    if smooths:
+                        target = target * (1.0 - smoothing) + 0.5 * smoothing
                     sums = sums + value(output, target, p)
                     if canonical:
                         store(da, i, (output - target) * factor)
@@ -140,17 +144,46 @@ def loss(t, name, canonical):
 
 
 @kernel
+def quantile_loss(t):
+    """The pinball losses of several quantiles of one target, and their gradient.
+
+    op: a, y, levels (of each output), weights, da, units, scale of the reported value, scale of the
+    gradient.
+    """
+    vector, width, lanes = t.vector, t.width, t.vector.lanes
+    value, derivative = map(register_jitable, _quantile(functions(vector), _epsilon(t.real)))
+
+    def quantile_loss(op, frame, slot):
+        a, y, levels, weights = slot + op[0], slot + op[1], slot + op[2], slot + op[3]
+        da, end, total = slot + op[4], op[5] * width, 0.0
+        slope = splat(vector, bits_to_float64(op[7]))
+        for n in range(0, width, lanes):
+            weight, target = load(vector, weights, n), load(vector, y, n)
+            sums, factor = splat(vector, 0.0), weight * slope
+            for i in range(n, end, width):
+                output, level = load(vector, a, i), load(vector, levels, i)
+                sums = sums + value(output, target, level)
+                store(da, i, derivative(output, target, level) * factor)
+            total += lane_sum(sums * weight)
+        put(frame[LOSSES], frame[BLOCK], total * bits_to_float64(op[6]))
+
+    return quantile_loss
+
+
+@kernel
 def log_loss_softmax(t):
     """Cross-entropy of softmax's probabilities against class numbers, and its gradient before it.
 
     The targets are int64 numbers of classes in the caller's order of rows, one for each step.
-    op: a, weights (of each step), da, units, steps.
+    With smoothing e, the target is a mixture: 1 - e of the class, and e of all of them alike.
+    op: a, weights (of each step), da, units, steps, smoothing.
     """
     vector, width, lanes, real, size = t.vector, t.width, t.vector.lanes, t.real, t.size
     log, eps = functions(vector).log, _epsilon(t.real)
 
     def log_loss_softmax(op, frame, slot):
-        units, steps = op[3], op[4]
+        units, steps, smoothing = op[3], op[4], bits_to_float64(op[5])
+        share, own = smoothing / units, real(1.0 - smoothing)
         first = frame[BLOCK] * width
         samples = samples_in_block(frame, width)
         total = 0.0
@@ -162,17 +195,22 @@ def log_loss_softmax(t):
             for n in range(0, width, lanes):
                 weight = load(vector, weights, n)
                 for i in range(n, units * width, width):
-                    store(da, i, load(vector, a, i) * weight)
+                    store(da, i, (load(vector, a, i) - share) * weight)
             for n in range(width):
                 i = n
                 if n < samples:
                     row = frame[Y] + row_number(frame, first + n) * frame[Y_ROW]
                     i += width * get(types.int64, row + step * frame[Y_COLUMN], 0)
-                    put(da, i, real(get(real, da, i) - get(real, weights, n)))
+                    put(da, i, real(get(real, da, i) - own * get(real, weights, n)))
                 put(chosen, n, get(real, a, i))
             for n in range(0, width, lanes):
-                probability = _clip(load(vector, chosen, n), eps)
-                total -= lane_sum(log(probability) * load(vector, weights, n))
+                value = log(_clip(load(vector, chosen, n), eps)) * (1.0 - smoothing)
+                if smoothing > 0.0:
+                    sums = splat(vector, 0.0)
+                    for i in range(n, units * width, width):
+                        sums = sums + log(_clip(load(vector, a, i), eps))
+                    value = value + sums * share
+                total -= lane_sum(value * load(vector, weights, n))
         put(frame[LOSSES], frame[BLOCK], total)
 
     return log_loss_softmax

@@ -8,6 +8,9 @@ import math
 
 from .frame import RANK, SIZE, SLOT, kernel
 
+#: Of SELU (Klambauer et al., 2017), after which numbers of mean 0 and variance 1 remain so.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 
 def logistic_of(t):
     """Return the word for 1 / (1 + exp(-x)), which never divides infinities."""
@@ -77,6 +80,18 @@ def _softplus(t):
     return forward, lambda x, p: logistic(x)
 
 
+def _selu(t):
+    zero, alpha, scale = map(t.real, (0, SELU_ALPHA * SELU_SCALE, SELU_SCALE))
+
+    def forward(x, p):
+        return alpha * math.expm1(x) if x < zero else scale * x
+
+    def derivative(x, p):
+        return alpha * math.exp(x) if x < zero else scale
+
+    return forward, derivative
+
+
 def _silu(t):
     one, logistic = t.real(1), logistic_of(t)
 
@@ -85,6 +100,33 @@ def _silu(t):
         return s * (one + x * (one - s))
 
     return lambda x, p: x * logistic(x), derivative
+
+
+def _mish(t):
+    # tanh(log(1 + e^x)) is a ratio of polynomials of e^x; with those of w = e^-|x| nothing can
+    # overflow, nor can 1 - tanh, the second of the two terms, cancel
+    zero, one, two = map(t.real, (0, 1, 2))
+
+    @t.jit
+    def top_of(x, w):
+        return w * (w + two) if x < zero else one + two * w
+
+    @t.jit
+    def rest_of(x, w):
+        return two if x < zero else two * w * w
+
+    def forward(x, p):
+        w = math.exp(-abs(x))
+        top = top_of(x, w)
+        return x * (top / (top + rest_of(x, w)))
+
+    def derivative(x, p):
+        w = math.exp(-abs(x))
+        top, rest = top_of(x, w), rest_of(x, w)
+        tanh, s = top / (top + rest), (w if x < zero else one) / (one + w)
+        return tanh + x * (rest / (top + rest)) * (one + tanh) * s
+
+    return forward, derivative
 
 
 def _gelu(t):
@@ -105,7 +147,7 @@ def _gelu(t):
 FUNCTIONS = {
     "identity": _identity, "step": _step, "exp": _exp, "logistic": _logistic, "tanh": _tanh,
     "relu": _relu, "leaky_relu": _leaky_relu, "elu": _elu, "softplus": _softplus, "silu": _silu,
-    "gelu": _gelu,
+    "gelu": _gelu, "selu": _selu, "mish": _mish,
 }  # fmt: skip
 
 
