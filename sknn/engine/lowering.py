@@ -71,7 +71,9 @@ def lower(
     device=DEVICES[HOST], scheduled=False,
 ):  # fmt: skip
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    tape = Tape(width, solver, carries, device.packing(dtype), scheduled)
+    tape = Tape(
+        width, solver, carries, device.packing(dtype), scheduled, network.members
+    )
     training = purpose in ("gradient", "train")
     for group in network.parameters():
         for parameter in group:

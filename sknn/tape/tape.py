@@ -161,10 +161,15 @@ class Tape:
         The memory layout that its device prefers.
     scheduled : bool
         Whether the rates of dropout follow a schedule.
+    members : int
+        The number of members of the network. Operations for every block run for each of them, on
+        blocks of its own.
     """
 
-    def __init__(self, width, solver=None, carries=False, packing=PLAIN, scheduled=False):
-        self.width, self.packing = width, packing
+    def __init__(
+        self, width, solver=None, carries=False, packing=PLAIN, scheduled=False, members=1
+    ):
+        self.width, self.packing, self.members = width, packing, members
         self.scheduled = scheduled
         self.solver = solver
         self.phases = []
@@ -385,6 +390,8 @@ class Tape:
 
     def __str__(self):
         lines = [f"tape of {len(self.phases)} phases, {self.width} samples a block"]
+        if self.members > 1:
+            lines[0] += f", {self.members} members"
         for i, phase in enumerate(self.phases):
             lines.append(f"phase {i}: {phase.kind}")
             if phase.kind == "parameters":
@@ -414,6 +421,10 @@ def _verify_op(op, phase, written, tape):
     for operand in op.reads:
         if isinstance(operand, Buffer) and operand.whole not in written:
             raise ValueError(f"{op}: {operand} is read before it is written.")
+    if op.name.startswith("member_"):
+        for operand in op.reads:
+            if isinstance(operand, Parameter) and operand.shape[0] != tape.members:
+                raise ValueError(f"{op}: {operand} is not for the {tape.members} members.")
     if row.kind == "units" and not op.extent:
         raise ValueError(f"{op} goes over no units.")
     if row.kind == "blocks":

@@ -11,6 +11,7 @@ from . import (
     gather,
     images,
     losses,
+    members,
     normalization,
     perceptron,
     pooling,
@@ -26,6 +27,7 @@ from . import (
 
 __all__ = [
     "activations", "contraction", "convolution", "dense", "gather", "images", "losses",
-    "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run", "tabular",
+    "members", "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run",
+    "tabular",
     "tokens", "updates", "winograd",
 ]  # fmt: skip
