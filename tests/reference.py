@@ -169,11 +169,13 @@ def gather_csr(at, columns, field):
 
 
 def weigh(at):
-    return np.ones((1, len(at.rows))) if at.weights is None else at.weights[at.rows][None, :]
+    weights = np.ones(len(at.rows)) if at.weights is None else at.weights[at.rows]
+    return weights[None, :] / at.members
 
 
 def scatter(at, a, units):
-    at.outputs[at.start + at.first : at.start + at.first + len(at.rows)] = a.T
+    outputs = at.outputs if at.members == 1 else at.outputs[at.member]
+    outputs[at.start + at.first : at.start + at.first + len(at.rows)] = a.T
 
 
 def dense(at, x, w, b, inputs, units, positions):
@@ -200,6 +202,26 @@ def add_bias(at, x, b, positions, channels):
 
 def add(at, a, b, elements):
     return np.maximum(a + b, 0.0) if at.variant == (True,) else a + b
+
+
+def multiply(at, a, b, elements):
+    return a * b
+
+
+def member_scale(at, x, s, units):
+    return x * s[at.member][:, None]
+
+
+def member_add(at, x, b, units):
+    return x + b[at.member][:, None]
+
+
+def member_dense(at, x, w, b, inputs, units):
+    return w[at.member].T @ x + b[at.member][:, None]
+
+
+def member_dense_input_gradient(at, dz, w, inputs, units):
+    return w[at.member] @ dz
 
 
 def activation(at, x, elements, parameter):
@@ -902,6 +924,19 @@ def channel_sums(at, dz, positions, channels):
     return _by_channel(dz, positions, channels).sum(axis=(0, 2))
 
 
+def _by_member(at, x):
+    """Return the blocks of all members, side by side, apart: [members, units, samples]."""
+    return np.moveaxis(x.reshape(len(x), at.members, -1), 1, 0)
+
+
+def member_sums(at, dz, units):
+    return _by_member(at, dz).sum(axis=2)
+
+
+def member_dense_gradient(at, x, dz, inputs, units):
+    return _by_member(at, x) @ np.moveaxis(_by_member(at, dz), 1, 2)
+
+
 def shared_gradient(at, gradient):
     return gradient.copy()
 
@@ -1001,7 +1036,8 @@ REFERENCE = {
         pack_samples, convolution, convolution_unbiased, convolution_input_gradient, add_bias,
         max_pool, max_pool_gradient, average_pool, average_pool_gradient, upsample,
         upsample_gradient, add, insert_channels, extract_channels, activation,
-        activation_gradient, softmax, softmax_gradient, dropout, gaussian_noise, augment,
+        multiply, member_scale, member_add, member_dense, member_dense_input_gradient, member_sums,
+        member_dense_gradient, activation_gradient, softmax, softmax_gradient, dropout, gaussian_noise, augment,
         activity_penalty, local_response, local_response_gradient, loss, log_loss_softmax, lengths,
         weigh_steps, fill, load_state, save_state, lookup, lookup_unbiased, simple_rnn,
         simple_rnn_gradient, lstm, lstm_gradient, gru, gru_gradient, gru_after,
@@ -1019,7 +1055,7 @@ REFERENCE = {
 #: Those that may begin the chain of a parameter: they give its gradient.
 GRADIENTS = {
     "weight_gradient", "lookup_gradient", "kernel_gradient", "kernel_gradient_narrow",
-    "bias_gradient", "channel_sums", "shared_gradient",
+    "bias_gradient", "channel_sums", "shared_gradient", "member_sums", "member_dense_gradient",
 }  # fmt: skip
 
 
@@ -1056,7 +1092,8 @@ class Executor:
         `outputs` if they are given.
         """
         if outputs is None:
-            outputs = np.full((len(rows), self._outputs()), np.nan)
+            members = () if self.tape.members == 1 else (self.tape.members,)
+            outputs = np.full((*members, len(rows), self._outputs()), np.nan)
         total = self.data_loss = self.divergence = 0.0
         for step, start in enumerate(range(0, len(rows), batch)):
             at = SimpleNamespace(
@@ -1064,6 +1101,7 @@ class Executor:
                 start=start, count=min(batch, len(rows) - start), rates=rates[step],
                 epsilon=self.epsilon, loss=0.0, penalties=0.0, divergence=0.0, squares=0.0,
                 lengths=lengths, resets=resets, carry=carry, width=self.tape.width,
+                members=self.tape.members,
             )  # fmt: skip
             self._before = dict(self.gradients) if accumulate else {}
             self._step(at, rows[start : start + batch])
@@ -1080,7 +1118,8 @@ class Executor:
 
     def _step(self, at, rows):
         width = self.tape.width
-        at.blocks = [{} for _ in range(0, at.count, width)]
+        each, seed = -(-at.count // width), at.seed
+        at.blocks = [{} for _ in range(each * at.members)]
         at.shared = {}
         for phase in self.tape.phases:
             if phase.kind == "parameters":
@@ -1092,7 +1131,9 @@ class Executor:
                     self._call(op, at, at.shared, self._joined(at))
                     continue
                 for i, block in enumerate(at.blocks):
-                    at.first, at.rows = i * width, rows[i * width : (i + 1) * width]
+                    at.member, at.first = i // each, i % each * width
+                    at.rows = rows[at.first : at.first + width]
+                    at.seed = (seed + at.member * 0x9E3779B97F4A7C15) % 2**64
                     self._call(op, at, block, block)
 
     def _joined(self, at):
@@ -1186,7 +1227,8 @@ def run_engine(
     )  # fmt: skip
     packed, states = cpu.upload(made.layout, values), cpu.zeros(made.layout, n_states)
     gradient = np.zeros_like(packed) if purpose == "gradient" else None
-    out = np.zeros((len(rows), network.outputs), dtype)
+    members = () if network.members == 1 else (network.members,)
+    out = np.zeros((*members, len(rows), network.outputs), dtype)
     with Session(made, min(batch, len(rows)), threads, gradient) as session:
         session.bind(
             packed, source, targets, weights, rows, out, states, seed, lengths, resets, carry

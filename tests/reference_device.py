@@ -28,6 +28,8 @@ class ReferenceDevice:
         The names of those that it has been given.
     """
 
+    groups = True
+
     def __init__(self):
         self.operations = set()
 
@@ -52,8 +54,8 @@ class ReferenceDevice:
     def compile_ahead(self, tapes, dtype):
         pass
 
-    def session(self, program, most_rows, threads=1, gradient=None):
-        return Session(program, gradient)
+    def session(self, program, most_rows, threads=1, gradient=None, networks=1):
+        return Networks(program, networks) if networks > 1 else Session(program, gradient)
 
     def perceptron(self, state, source, targets, sample_weights, rate, intercept):
         return lambda rows: _perceptron(
@@ -143,6 +145,32 @@ class Session:
         if self._gradient is not None:
             layout.pack([plain.gradients[p] for p in layout.parameters], self._gradient)
         return loss
+
+
+class Networks:
+    """Networks side by side: one after the other."""
+
+    def __init__(self, program, networks):
+        self._sessions = [Session(program, None) for _ in range(networks)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def bind(self, *arrays, network=0, **bound):
+        self._sessions[network].bind(*arrays, **bound)
+
+    def run_networks(self, totals, batch, rates, counted):
+        sums = np.zeros((len(totals), 3))
+        self.first_losses = np.zeros(len(totals))
+        for i, session in enumerate(self._sessions):
+            if totals[i]:
+                loss = session.run(totals[i], batch, rates[i], counted[i])
+                sums[i] = loss, session.data_loss, session.divergence
+                self.first_losses[i] = session.first_loss
+        return sums
 
 
 def _perceptron(state, x, numbers, weights, rate, intercept, rows):

@@ -8,6 +8,8 @@ program
     ``layout`` (of its parameters), ``width``, ``n_states``, ``rows_within(n_bytes, least)``.
 session
     A context manager; ``bind``, ``run``, ``pack``, ``data_loss``, ``divergence``, ``first_loss``.
+    Where ``groups`` says that the device can do this, it may have several networks side by side,
+    with ``run_networks`` and ``first_losses``, and networks may have members.
     If it has ``run_passes`` and ``passes_done``, the engine trains several epochs at a time.
 packed parameters
     One array of the device. A part of it, ``packed[start:]`` or ``states[i]``, is one too.
@@ -42,6 +44,9 @@ _LARGEST_BLOCK = 32 * 2**20
 
 class CPU:
     """The processor that Python runs on."""
+
+    #: Whether it runs networks with members, and several networks side by side.
+    groups = True
 
     def __init__(self):
         self._packings = {np.dtype(name): VectorPacking(name) for name in ("float32", "float64")}
@@ -83,7 +88,7 @@ class CPU:
         if total is not None:
             most = min(most, network.operations * total // _WORK_TO_START)
         if network.sequential:
-            most = min(most, -(-rows // WIDEST))
+            most = min(most, -(-rows // WIDEST) * network.members)
         return 1 if most < 2 else min(count_threads(n_jobs), most)
 
     compile, session, perceptron = Program, staticmethod(session), Perceptron

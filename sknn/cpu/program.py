@@ -152,6 +152,8 @@ class Program:
     n_states : int
         Number of state arrays that a step needs.
     parts : int
+    members : int
+        Number of members of the network.
     keys : list
         The keys of the kernels, by operation.
     keeps_blocks : bool
@@ -160,7 +162,7 @@ class Program:
 
     def __init__(self, tape, dtype, parts=1):
         self.dtype = np.dtype(dtype)
-        self.width = tape.width
+        self.width, self.members = tape.width, tape.members
         self.layout = Layout(tape.parameters, dtype)
         self.needs = wall.needs_of(tape.verify(), self.dtype, self.layout.n_bytes)
         self.tape = tape = _rewritten(tape, self.dtype, parts)

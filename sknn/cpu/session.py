@@ -32,16 +32,16 @@ _ONES = np.ones((1, 2))
 _ONES_ADDRESS = _ONES.ctypes.data
 
 
-def session(program, most_rows, threads=1, gradient=None):
+def session(program, most_rows, threads=1, gradient=None, networks=1):
     """Return a session for a context: an idle one of a single thread, if there is one."""
-    if threads == 1 and gradient is None and _idle_lock.acquire(blocking=False):
+    if threads == networks == 1 and gradient is None and _idle_lock.acquire(blocking=False):
         try:
             for i, idle in enumerate(_idle):
                 if idle.program is program and idle.most_rows >= most_rows:
                     return _idle.pop(i)
         finally:
             _idle_lock.release()
-    return Session(program, most_rows, threads, gradient)
+    return Session(program, most_rows, threads, gradient, networks)
 
 
 def address_of(array):
@@ -95,49 +95,64 @@ class Session:
         The number of threads; there are fewer if the system cannot start as many.
     gradient : ndarray or None
         The array for the gradient, for a program that keeps all of it.
+    networks : int
+        The number of networks side by side. Each has parameters, data and a seed of its own, and
+        its results are those of a session of its own.
     """
 
-    def __init__(self, program, most_rows, threads=1, gradient=None):
+    def __init__(self, program, most_rows, threads=1, gradient=None, networks=1):
         self.program = program
         self.most_rows = most_rows
         self.threads = threads
         if program.parts > 1 and program.width == 1 and most_rows > 1:
             raise ValueError("A program that cuts operations on a sample takes one at a time.")
-        blocks = -(-most_rows // program.width)
+        of_network = -(-most_rows // program.width) * program.members
+        blocks = of_network * networks
         slots = blocks if program.keeps_blocks else min(blocks, threads)
         dtype, n_bytes, placement = program.dtype, program.layout.n_bytes, program.placement
         whole, slice_bytes = program.whole_gradient, program.scratch_bytes
         if gradient is None:
-            gradient = scratch(n_bytes if whole else slice_bytes * threads, dtype)
+            gradient = scratch(n_bytes * networks if whole else slice_bytes * threads, dtype)
         else:
             wall.check_piece("gradient", gradient, dtype, n_bytes, writes=True)
         self._gradient = gradient
         self._workspace = scratch(placement.block_bytes * slots, dtype)
-        self._shared = scratch(placement.shared_bytes, dtype)
+        self._shared = scratch(placement.shared_bytes * networks, dtype)
         self._sync = aligned(sync_bytes(threads))
         self._losses = np.zeros(2 * blocks)
         self._divergences = np.zeros(2 * blocks)
-        self._sums = np.zeros(4 * max(1, program.n_sums))
-        self._results = np.zeros((1, 3))  # a row for each pass
+        self._sums = np.zeros(4 * max(1, program.n_sums) * networks)
+        self._results = np.zeros((networks, 1, 3))  # a row for each pass
         # One row per thread, on cache lines of its own: each thread has its own place in the batch.
-        self._frames = aligned(threads * 512).view(np.int64).reshape(threads, 64)
-        self._frame = np.zeros(f.N_FIELDS, np.int64)
+        self._frames, self._networks = (
+            aligned(n * header.FRAME_BYTES).view(np.int64).reshape(n, -1)
+            for n in (threads, networks)
+        )
+        self._frame = self._networks[0]
         self._header = np.zeros(header.N_HEADER, np.int64)
-        for field, array in {
-            f.GRADIENT: gradient, f.SHARED: self._shared, f.WORKSPACE: self._workspace,
-        }.items():  # fmt: skip
-            self._frame[field] = address_of(array)
-        self._frame[f.WORKSPACE_STRIDE] = placement.block_bytes
-        self._frame[f.N_SUMS] = program.n_sums
+        keeps = int(program.keeps_blocks)
+        for i, frame in enumerate(self._networks):
+            for field, (array, stride) in {
+                f.GRADIENT: (gradient, n_bytes * whole),
+                f.SHARED: (self._shared, placement.shared_bytes),
+                f.WORKSPACE: (self._workspace, placement.block_bytes * of_network * keeps),
+                f.STEP_LOSSES: (self._losses, 8 * of_network),
+                f.STEP_DIVERGENCES: (self._divergences, 8 * of_network),
+                f.STEP_SUMS: (self._sums, 16 * program.n_sums),
+                f.RESULT: (self._results, self._results.strides[0]),
+            }.items():
+                frame[field] = address_of(array) + i * stride
+            frame[f.WORKSPACE_STRIDE] = placement.block_bytes
+            frame[f.N_SUMS], frame[f.MEMBERS] = program.n_sums, program.members
         for field, array in {
             header.SYNC: self._sync, header.PHASES: program.phases, header.TASKS: program.tasks,
             header.ADDRESSES: program.addresses, header.OPERATIONS: program.operands,
-            header.STEP_LOSSES: self._losses, header.STEP_DIVERGENCES: self._divergences,
-            header.STEP_SUMS: self._sums, header.RESULT: self._results,
+            header.NETWORK_FRAMES: self._networks,
         }.items():  # fmt: skip
             self._header[field] = address_of(array)
         for field, value in {
             header.SIZE: int(threads == 1), header.N_PHASES: len(program.phases),
+            header.NETWORKS: networks, header.MEMBERS: program.members,
             header.WIDTH: program.width, header.SLOT_PER_BLOCK: program.keeps_blocks,
             header.SCRATCH_BYTES: 0 if whole else slice_bytes, header.MOST_BLOCKS: blocks,
             header.SPINS: SPINS if threads <= _cores() else 0,
@@ -147,9 +162,10 @@ class Session:
         self._pointers = [frame.ctypes.data_as(POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
-        self._bound, self._positions, self._own, self._unread = {}, 0, None, None
-        self._planned = None
-        self.data_loss = self.divergence = self.first_loss = 0.0
+        self._bound, self._positions = [{} for _ in self._networks], np.zeros(networks, np.int64)
+        self._own = self._unread = self._planned = None
+        self.data_loss = self.divergence = 0.0
+        self.first_losses = np.zeros(networks)
 
     def __enter__(self):
         if self.threads > 1:
@@ -175,8 +191,8 @@ class Session:
         learns = program.needs.changes or program.whole_gradient
         if kind is not None or learns or n_bytes > _MOST_IDLE_BYTES:
             return
-        self._bound, self._positions, self._unread = {}, 0, None
-        if _idle_lock.acquire(blocking=False):
+        self._bound, self._positions[:], self._unread = [{}], 0, None
+        if len(self._networks) == 1 and _idle_lock.acquire(blocking=False):
             try:
                 _idle.append(self)
                 del _idle[:-_MOST_IDLE]
@@ -185,9 +201,11 @@ class Session:
 
     def bind(
         self, parameters, source, targets=None, weights=None, rows=None, out=None, states=None,
-        seed=0, lengths=None, resets=None, carry=None,
+        seed=0, lengths=None, resets=None, carry=None, network=0,
     ):  # fmt: skip
         """Set the arrays that the next runs read and write. They are kept alive here.
+
+        With several networks, each is bound on its own.
 
         Parameters
         ----------
@@ -200,7 +218,7 @@ class Session:
         rows : ndarray of int64, or None
             The indices of the rows to process, in order; None: all.
         out : ndarray, or None
-            The array for predictions.
+            The array for predictions; with members, (members, rows, outputs).
         states : ndarray, or None
             The optimizer's states, one per row: as many as the program's `n_states`.
         seed : int
@@ -212,11 +230,14 @@ class Session:
             of `rows`.
         carry : ndarray of shape (n_streams, network.state_size), or None
             The initial states of recurrent layers, which are overwritten by the final ones.
+        network : int
+            The number of the network.
         """
-        frame, needs = self._frame, self.program.needs
-        bound = self._bound if self._unread is None else {}  # else addresses are those of a window
+        frame, needs = self._networks[network], self.program.needs
+        # addresses of rows that are read on demand are those of a window
+        bound = self._bound[network] if self._unread is None else {}
         self._planned, self._header[header.DONE] = None, 0
-        self._bound, self._positions, self._unread = {}, 0, None  # if a check fails
+        self._bound[network], self._positions[network], self._unread = {}, 0, None  # if it fails
         if parameters is not bound.get("parameters", self):
             needs.check_parameters(parameters)
             frame[f.PARAMETERS] = address_of(parameters)
@@ -229,26 +250,29 @@ class Session:
             frame[f.CARRY] = address_of(carry)
             frame[f.CARRY_STRIDE] = 0 if carry is None else carry.strides[0]
             frame[f.CARRY_ROWS] = 1 if carry is None else len(carry)
-        n_rows = self._bind_rows(source, targets, weights, bound)
+        n_rows = self._bind_rows(frame, source, targets, weights, bound)
         # how many positions there are of what is read by position
-        self._positions = needs.check_positions(n_rows, rows, out, lengths, resets)
+        self._positions[network] = needs.check_positions(n_rows, rows, out, lengths, resets)
         frame[f.ROWS] = address_of(rows)
         frame[f.OUT] = address_of(out)
-        frame[f.OUT_STRIDE] = 0 if out is None else out.strides[0]
+        frame[f.OUT_STRIDE] = 0 if out is None else out.strides[out.ndim - 2]
+        frame[f.OUT_MEMBER] = 0 if out is None else out.strides[0]
         frame[f.SEED] = seed
         frame[f.LENGTHS], frame[f.RESETS] = address_of(lengths), address_of(resets)
         frame[f.LENGTHS_STRIDE] = 0 if lengths is None else lengths.strides[0]
-        self._bound = {
+        self._bound[network] = {
             "parameters": parameters, "source": source, "targets": targets, "weights": weights,
             "states": states, "carry": carry, "others": (rows, out, lengths, resets),
         }  # fmt: skip
         waits = source.on_demand is not None
         waits = waits or targets is not None and targets.on_demand is not None
+        if waits and len(self._networks) > 1:
+            raise ValueError("Networks side by side are for data in memory.")
         self._unread = (source, targets, weights, rows, n_rows) if waits else None
 
-    def _bind_rows(self, source, targets, weights, bound):
+    def _bind_rows(self, frame, source, targets, weights, bound):
         """Set the arrays that are read by row; return how many rows there are of each."""
-        frame, needs = self._frame, self.program.needs
+        needs = self.program.needs
         if source is not bound.get("source", self):
             needs.check_source(X, source)
             frame[f.X : f.X + 3], frame[f.X_STORED] = fields_of(source)
@@ -264,7 +288,7 @@ class Session:
             n_rows = min(n_rows, targets.n_rows)
         if weights is not None:
             n_rows = min(n_rows, len(weights))
-        self._header[header.N_ROWS] = n_rows
+        frame[f.N_ROWS] = n_rows
         return n_rows
 
     def pack(self, values):
@@ -275,6 +299,11 @@ class Session:
         packed, places = self._own
         fill(places, values)
         return packed
+
+    @property
+    def first_loss(self):
+        """The loss of the first step, where there is one network."""
+        return float(self.first_losses[0])
 
     def run(self, total, batch, rates=None, counted=0, accumulate=False, again=True):
         """Run all steps over `total` rows, `batch` rows per step; return the sum of their losses.
@@ -290,17 +319,51 @@ class Session:
         the GIL: with other threads around, waiting for it would take longer than the run. A single
         prediction releases it, so that other threads get their turn.
         """
-        wall.check_run(total, batch, self._positions, self.most_rows)
-        alone = rates is None and not self.program.keeps_blocks
+        self._check_single()
+        wall.check_run(total, batch, self._positions[0], self.most_rows)
+        alone = rates is None and not self.program.keeps_blocks and self.program.members == 1
         if rates is None:
             rates = _ONES if total <= batch else np.ones((-(-total // batch), 2))
-        steps = self._prepare(1, total, batch, rates, counted, accumulate)
+        steps = self._prepare(1, (total,), batch, (rates,), (counted,), accumulate)
         if self._unread is None:
-            self._steps(0, steps, batch, total, again)
+            self._steps(0, steps, batch, (total,), again)
         else:
             self._read_and_run(steps, batch, total, alone)
-        loss, self.data_loss, self.divergence = self._results[0]
+        loss, self.data_loss, self.divergence = self._results[0, 0]
         return loss
+
+    def run_networks(self, totals, batch, rates, counted):
+        """Run all steps of several networks side by side, one pass over the data of each.
+
+        Steps of the same number are computed together. If one network has fewer than another, the
+        other goes on alone; one without rows is neither read nor changed. In the first run, sets
+        `first_losses` to the losses of the first steps.
+
+        Parameters
+        ----------
+        totals : sequence of int
+            The number of rows of each network.
+        batch : int
+            Rows per step.
+        rates : sequence of ndarray or None
+            The rates of each network's steps, as for :meth:`run`; None where there are no rows.
+        counted : sequence of int
+            The number of steps that each has done before.
+
+        Returns
+        -------
+        sums : ndarray of shape (networks, 3)
+            The sums of losses, as :meth:`run` returns them, `data_loss` and `divergence`.
+        """
+        for total, most in zip(totals, self._positions, strict=True):
+            wall.check_run(total, batch, most, self.most_rows)
+        steps = self._prepare(1, totals, batch, rates, counted)
+        self._steps(0, steps, batch, totals, True)
+        return self._results[:, 0].copy()
+
+    def _check_single(self):
+        if len(self._networks) > 1:
+            raise ValueError("Several networks are run by `run_networks`.")
 
     def plan_passes(self, passes, total, batch, rates, counted):
         """Prepare several passes over data that is not read on demand, one after the other.
@@ -310,8 +373,9 @@ class Session:
         """
         if self._unread is not None:
             raise ValueError("Several passes are for data in memory.")
-        wall.check_run(passes * total, batch, self._positions, self.most_rows)
-        self._prepare(passes, total, batch, rates, counted)
+        self._check_single()
+        wall.check_run(passes * total, batch, self._positions[0], self.most_rows)
+        self._prepare(passes, (total,), batch, (rates,), (counted,))
         self._planned = passes, total, batch, rates
 
     def run_passes(self, last):
@@ -319,7 +383,8 @@ class Session:
         if self._planned is None or last > self._planned[0]:
             raise ValueError("There is no plan of so many passes.")
         head, (_, total, batch, _) = self._header, self._planned
-        self._steps(int(head[header.DONE]), last * int(head[header.PASS_STEPS]), batch, total, True)
+        last *= int(head[header.PASS_STEPS])
+        self._steps(int(head[header.DONE]), last, batch, (total,), True)
 
     def passes_done(self):
         """Return the sums of those that are done.
@@ -327,46 +392,56 @@ class Session:
         One row each: of losses, as :meth:`run` returns it, `data_loss` and `divergence`.
         """
         done, each = self._header[header.DONE], self._header[header.PASS_STEPS]
-        return self._results[: done // max(each, 1)]
+        return self._results[0, : done // max(each, 1)]
 
-    def _prepare(self, passes, total, batch, rates, counted, accumulate=False):
-        """Check and set what to run; return the number of steps."""
-        head, each = self._header, -(-total // batch)
+    def _prepare(self, passes, totals, batch, rates, counted, accumulate=False):
+        """Check and set what to run, by network; return the number of steps."""
+        head, each = self._header, -(-max(totals) // batch)
         if not head[header.SIZE]:  # others would be waited for, for ever
             raise RuntimeError("A session of several threads runs in its context only.")
-        steps = passes * each
-        if rates is not _ONES or self.program.needs.rates > 2:
-            self.program.needs.check_rates(rates, steps)
-        head[header.BATCH], head[header.TOTAL], head[header.COUNTED] = batch, total, counted
-        head[header.STEP_RATES] = _ONES_ADDRESS if rates is _ONES else address_of(rates)
-        head[header.RATE_COLUMNS] = rates.shape[1]
+        for frame, total, rows, before in zip(
+            self._networks, totals, rates, counted, strict=True
+        ):
+            if rows is _ONES and self.program.needs.rates <= 2:
+                frame[f.STEP_RATES] = _ONES_ADDRESS
+            elif total:
+                self.program.needs.check_rates(rows, passes * -(-total // batch))
+                frame[f.STEP_RATES] = address_of(rows)
+            frame[f.TOTAL], frame[f.COUNTED] = total, before
+            frame[f.ACCUMULATE] = accumulate
+        columns = {rows.shape[1] for rows, total in zip(rates, totals) if total}
+        if len(columns) > 1:
+            raise ValueError(f"The rates of networks have {sorted(columns)} columns.")
+        head[header.RATE_COLUMNS] = columns.pop() if columns else 0
+        head[header.BATCH], head[header.PASS_STEPS] = batch, each
+        head[header.DONE], head[header.STRAY] = 0, 0
         self._planned = None
-        head[header.PASS_STEPS], head[header.DONE], head[header.STRAY] = each, 0, 0
-        self._frame[f.ACCUMULATE] = accumulate
-        if len(self._results) < passes:
-            self._results = np.zeros((passes, 3))
-            head[header.RESULT] = address_of(self._results)
-        self._results[:passes] = 0.0
-        return steps
+        if self._results.shape[1] < passes:
+            self._results = np.zeros((len(self._networks), passes, 3))
+            for frame, results in zip(self._networks, self._results):
+                frame[f.RESULT] = address_of(results)
+        self._results[:, :passes] = 0.0
+        return passes * each
 
-    def _steps(self, step, steps, batch, total, again):
+    def _steps(self, step, steps, batch, totals, again):
         """Run the steps from `step` to before `steps`."""
         each = int(self._header[header.PASS_STEPS])
 
         def place(step):
             """Return how many rows all steps before this one have."""
-            return step // each * total + min(step % each * batch, total)
+            turn, inside = step // each, step % each * batch
+            return sum(turn * total + min(inside, total) for total in totals)
 
         while step < steps:
             last = min(steps, step + self._steps_per_call)
             self._header[header.FIRST], self._header[header.LAST] = step, last
-            self._frames[:, : f.N_FIELDS] = self._frame
+            self._frames[:] = self._frame
             start = time.perf_counter()
             try:
                 self._call(place(last) - place(step), again)
             finally:
                 if step == 0:  # one step at a time, until it is known how long a step takes
-                    self.first_loss = float(self._results[0, 0])
+                    self.first_losses = self._results[:, 0, 0].copy()
             seconds = time.perf_counter() - start
             if self._header[header.STRAY]:
                 raise ValueError("The index of a row to read is out of bounds.")
@@ -392,22 +467,22 @@ class Session:
         self._frame[f.ROWS] = address_of(places)
         if cut:
             ones = np.ones((-(-total // each), 2))
-            self._header[header.STEP_RATES] = address_of(ones)
+            self._frame[f.STEP_RATES] = address_of(ones)
         with closing(read_ahead(*self._unread, total, each)) as windows:
             for i, window in enumerate(windows):
-                self._bind_rows(*window, {})
+                self._bind_rows(self._frame, *window, {})
                 if cut:
                     self._part_of_step(i, part, batch, total)
                 else:
                     first = i * each // batch
-                    self._steps(first, min(steps, first + each // batch), batch, total, False)
+                    self._steps(first, min(steps, first + each // batch), batch, (total,), False)
 
     def _part_of_step(self, i, part, batch, total):
         """Run the `i`-th part of all steps; sum losses in the same order as in whole steps."""
-        head, result, rows = self._header, self._results[0].copy(), min(part, total - i * part)
+        head, result, rows = self._header, self._results[0, 0].copy(), min(part, total - i * part)
         head[header.BATCH], head[header.FIRST], head[header.LAST] = part, i, i + 1
         head[header.PASS_STEPS] = i + 1
-        self._frames[:, : f.N_FIELDS] = self._frame
+        self._frames[:] = self._frame
         self._call(rows, False)
         blocks = -(-rows // self.program.width)
         losses = self._losses[(i & 1) * head[header.MOST_BLOCKS] :][:blocks]
@@ -417,7 +492,7 @@ class Session:
             self._sum_of_step += loss
         if (i + 1) * part % batch == 0 or (i + 1) * part >= total:
             result[:2] += self._sum_of_step
-        self._results[0, :2] = result[:2]
+        self._results[0, 0, :2] = result[:2]
 
     def _call(self, rows, again):
         """Run the steps in the header, with so many rows in total."""

@@ -33,6 +33,9 @@ class CUDA:
         What they are written in; None: those of CUDA.
     """
 
+    #: Its kernels take the rows of a block from its number alone.
+    groups = False
+
     def __init__(self, index=0, driver=None, words=None):
         self.driver = Driver(index) if driver is None else driver
         self.words = cuda_words() if words is None else words
@@ -70,13 +73,17 @@ class CUDA:
 
     def compile(self, tape, dtype, threads=1):
         """Return a tape as a Program."""
+        if tape.members > 1:
+            raise ValueError(f"A network of {tape.members} members cannot run on a GPU.")
         return Program(tape, dtype)
 
     def compile_ahead(self, tapes, dtype):
         """Do nothing: single rows are predicted on the host."""
 
-    def session(self, program, most_rows, threads=1, gradient=None):
+    def session(self, program, most_rows, threads=1, gradient=None, networks=1):
         """Return a session for a context."""
+        if networks > 1:
+            raise ValueError(f"{networks} networks side by side cannot run on a GPU.")
         return Session(self, program, most_rows, gradient)
 
     def zeros(self, layout, n=None):

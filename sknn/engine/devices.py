@@ -59,8 +59,10 @@ def device_named(name):
     return _made[key]
 
 
-def for_training(name, multiply_adds):
+def for_training(name, multiply_adds, members=1):
     """Return the name of the device for a fit with this number of multiply-adds per step.
+
+    Networks with several `members` need a device that runs such networks.
 
     A named device is created, or its error is raised. 'auto' is the first GPU, if available, for
     steps of at least 2e7 multiply-adds, else the CPU. A step takes three times the multiply-adds of
@@ -68,12 +70,17 @@ def for_training(name, multiply_adds):
     not a measurement, and so is that of :func:`for_prediction`.
     """
     if name == _AUTO:
-        return _chosen(multiply_adds >= _TRAINING)
+        return _chosen(multiply_adds >= _TRAINING and members == 1)
+    if members > 1 and not device_named(name).groups:
+        raise ValueError(
+            f"device={name!r} cannot run networks of several members, here {members}; expected "
+            f"{HOST!r}."
+        )
     device_named(name)
     return name
 
 
-def for_prediction(home, name, rows, multiply_adds):
+def for_prediction(home, name, rows, multiply_adds, members=1):
     """Return the name of the device to predict on.
 
     Weights on a device other than the host stay there. Otherwise single rows are predicted on the
@@ -90,10 +97,12 @@ def for_prediction(home, name, rows, multiply_adds):
         Rows per step.
     multiply_adds : int
         Multiply-adds of all steps.
+    members : int
+        The number of members of the network; the CPU predicts where there are several.
     """
     if home != HOST:
         return home
-    if rows == 1 or name == HOST:
+    if rows == 1 or name == HOST or members > 1:
         return HOST
     if name == _AUTO:
         return _chosen(multiply_adds >= _PREDICTION)

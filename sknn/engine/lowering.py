@@ -67,7 +67,7 @@ def lower(
     device=DEVICES[HOST],
 ):  # fmt: skip
     """Return the network as a tape; the parameters are those of :func:`program`."""
-    tape = Tape(width, solver, carries, device.packing(dtype))
+    tape = Tape(width, solver, carries, device.packing(dtype), network.members)
     training = purpose in ("gradient", "train")
     for group in network.parameters():
         for parameter in group:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from ..layers.base import check_tokens, output_shape, primitives, size
+from ..layers.base import check_members, check_tokens, output_shape, primitives, size
 from ..layers.recurrent import Embedding, Recurrent
 from ..layers.tied import TiedDense
 from ..tape.losses import Loss
@@ -41,19 +41,24 @@ class Network:
     loss : Loss
     augmentation : tuple of Layer
         Augmentation of images, applied first and in training only.
+    members : int
+        Number of members, networks in one: each computes outputs of its own for every row, with the
+        weights that its layers share and those that they have for each member. The loss is the mean
+        of theirs.
     """
 
     layers: tuple
     inputs: object
     loss: Loss
     augmentation: tuple = ()
+    members: int = 1
 
     def __hash__(self):
         return self._hash
 
     @_once
     def _hash(self):  # needed for each prediction
-        return hash((self.layers, self.inputs, self.loss, self.augmentation))
+        return hash((self.layers, self.inputs, self.loss, self.augmentation, self.members))
 
     def __getstate__(self):  # without cached properties
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -104,6 +109,8 @@ class Network:
         """Path, layer and input shape of each layer, in order, containers expanded."""
         found = tuple(primitives(self.layers, self.start_shape))
         check_tokens(self.layers, self.start_shape)
+        for path, layer, _ in found:
+            check_members(path, layer, self.members)
         return found
 
     def parameters(self):
@@ -119,5 +126,6 @@ class Network:
 
     @_once
     def operations(self):
-        """Multiply-adds of a forward pass per sample."""
-        return sum(layer.operations(shape) for _, layer, shape in self.primitives)
+        """Multiply-adds of a forward pass per sample, of all members."""
+        each = sum(layer.operations(shape) for _, layer, shape in self.primitives)
+        return each * self.members

@@ -33,12 +33,13 @@ def open_session(
         Rows of all steps; None: a single step.
     """
     network, dtype, packed = weights.network, weights.dtype, weights.packed
-    name = for_prediction(weights.home, weights.device, rows, network.operations * (total or rows))
+    work, members = network.operations * (total or rows), network.members
+    name = for_prediction(weights.home, weights.device, rows, work, members)
     device = device_named(name)
     width, chunk = device.prediction_width(network, rows, dtype), min(rows, CHUNK)
-    several = rows == 1 or rows > width
+    several = rows == 1 or rows > width or members > 1
     threads = device.threads(network, chunk, n_jobs, total or rows) if several else 1
-    parts = threads if rows == 1 else 1
+    parts = threads if rows == members == 1 else 1
     made = program(
         network, _NAMES[dtype], width, purpose, source, targets, None, parts, carries, device
     )
@@ -53,12 +54,15 @@ def predict(
 ):
     """Return a network's outputs for all or some rows of a source, in bounded memory.
 
+    With members, they are (members, rows, outputs), and the loss is the mean of the members'.
     With `targets`, return the outputs and their mean loss. `sample_weights`, `lengths` and `steps`
     are by row of the source, as in :class:`Data`.
     """
     n_rows = source.n_rows if rows is None else len(rows)
     purpose, key = ("predict", None) if targets is None else ("evaluate", targets.key)
-    out = np.empty((n_rows, weights.network.outputs), weights.dtype)
+    network = weights.network
+    shape = (n_rows, network.outputs)
+    out = np.empty(shape if network.members == 1 else (network.members, *shape), weights.dtype)
     if lengths is not None:  # blocks of similar lengths end early; the order changes no result
         lengths = lengths if rows is None else lengths[rows]
         order = np.argsort(lengths.sum(axis=1), kind="stable")
@@ -69,7 +73,7 @@ def predict(
     give_way()
     if lengths is not None:
         in_order, out = out, np.empty_like(out)
-        out[order] = in_order
+        out[..., order, :] = in_order
     if targets is None:
         return out
     rows = np.arange(n_rows) if rows is None else rows

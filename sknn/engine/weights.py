@@ -98,7 +98,7 @@ class Weights:
         found = primitives(before, whole.start_shape)
         skipped = sum(len(layer.parameters(start)) for _, layer, start in found)
         inputs = shape[0] if len(shape) == 1 else shape
-        return self.of(Network(layers, inputs, loss), skipped)
+        return self.of(Network(layers, inputs, loss, members=whole.members), skipped)
 
     def __getstate__(self):
         return {"network": self.network, "values": self.values, "dtype": self.dtype}

@@ -152,7 +152,8 @@ class Job:
 
         The training data must be set.
         """
-        device = for_training(self.recipe.device, self._operations_of_a_step)
+        work, members = self._operations_of_a_step, self.network.members
+        device = for_training(self.recipe.device, work, members)
         self.recipe = replace(self.recipe, device=device)
         if self.first:
             self.attributes["_initialized"] = None  # unless a file says otherwise

@@ -41,7 +41,7 @@ def _loss(name, link, parameter, over_outputs):
     return Loss(name, link, parameter, over_outputs)
 
 
-def _network(layers, inputs, loss, augmentation):
+def _network(layers, inputs, loss, augmentation, members=1):
     check_types(
         "Network",
         {"layers": (layers, tuple), "augmentation": (augmentation, tuple), "loss": (loss, Loss)},
@@ -51,7 +51,8 @@ def _network(layers, inputs, loss, augmentation):
         raise ValueError(f"The inputs of Network are {inputs!r:.200}; expected a shape.")
     if not layers or not all(isinstance(layer, Layer) for layer in (*layers, *augmentation)):
         raise TypeError("A Network has something else than layers.")
-    made = Network(layers, inputs, loss, augmentation)
+    check_counts("Network", members=members)
+    made = Network(layers, inputs, loss, augmentation, members)
     made.primitives, made.output_shape  # noqa: B018, they raise if layers do not fit
     return made
 

@@ -18,6 +18,7 @@ from .base import Layer
 from .checks import explain
 from .convolution import Conv2D, Conv2DTranspose
 from .dense import Dense, Flatten, Reshape
+from .ensembles import EnsembleDense
 from .merging import Concatenate, Residual, Sequential
 from .normalization import BatchNormalization, LocalResponseNormalization
 from .pooling import (
@@ -45,6 +46,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EncoderDecoder",
+    "EnsembleDense",
     "Flatten",
     "GRU",
     "GaussianNoise",

@@ -25,6 +25,10 @@ class Layer:
     reads_tokens, keeps_numbers = False, False
     #: Whether training changes its own parameters.
     trainable = False
+    #: Whether several members of a network can use it, each with blocks of its own.
+    for_members = True
+    #: The number of members that it has parameters for; None: any, which share what it has.
+    members = None
 
     def __post_init__(self):
         check(self)
@@ -171,6 +175,17 @@ def check_tokens(layers, shape, prefix="layers", raw=True):
         raw = raw and all(ends) and layer.keeps_numbers and not layer.following()
         shape = shape_after(layer, shape, path)
     return raw
+
+
+def check_members(path, layer, members):
+    """Raise ValueError unless a layer is one for a network of so many members."""
+    if layer.members not in (None, members):
+        raise ValueError(
+            f"{path}: {layer} has {layer.members} members, in a network of {members}; expected as "
+            "many."
+        )
+    if members > 1 and not layer.for_members:
+        raise ValueError(f"{path}: {layer} cannot be in a network of {members} members.")
 
 
 def path_of(layer, prefix, i):

@@ -35,6 +35,10 @@ class BatchNormalization(Layer):
     trainable: bool = True
     name: str | None = None
 
+    @property
+    def for_members(self):
+        return not self.trainable  # else its statistics are those of one member's batch
+
     def parameters(self, shape):
         learned = dict.fromkeys(("gamma", "beta"), self.trainable)
         found = dict.fromkeys(("mean", "variance"), False)

@@ -133,6 +133,7 @@ class Recurrent(Layer):
     trainable: bool = True
     name: str | None = None
 
+    for_members = False
     _gates, _states = 1, ("h",)
 
     @property

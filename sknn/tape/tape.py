@@ -153,10 +153,13 @@ class Tape:
         Whether the initial states of recurrent layers are the final ones of the batch before.
     packing : Packing
         The memory layout that its device prefers.
+    members : int
+        The number of members of the network. Operations for every block run for each of them, on
+        blocks of its own.
     """
 
-    def __init__(self, width, solver=None, carries=False, packing=PLAIN):
-        self.width, self.packing = width, packing
+    def __init__(self, width, solver=None, carries=False, packing=PLAIN, members=1):
+        self.width, self.packing, self.members = width, packing, members
         self.solver = solver
         self.phases = []
         self.buffers = []
@@ -372,6 +375,8 @@ class Tape:
 
     def __str__(self):
         lines = [f"tape of {len(self.phases)} phases, {self.width} samples a block"]
+        if self.members > 1:
+            lines[0] += f", {self.members} members"
         for i, phase in enumerate(self.phases):
             lines.append(f"phase {i}: {phase.kind}")
             if phase.kind == "parameters":
@@ -401,6 +406,10 @@ def _verify_op(op, phase, written, tape):
     for operand in op.reads:
         if isinstance(operand, Buffer) and operand.whole not in written:
             raise ValueError(f"{op}: {operand} is read before it is written.")
+    if op.name.startswith("member_"):
+        for operand in op.reads:
+            if isinstance(operand, Parameter) and operand.shape[0] != tape.members:
+                raise ValueError(f"{op}: {operand} is not for the {tape.members} members.")
     if row.kind == "units" and not op.extent:
         raise ValueError(f"{op} goes over no units.")
     if row.kind == "blocks":

@@ -45,6 +45,8 @@ class Needs:
         Number of columns of lengths that are read.
     outputs : int
         Number of outputs per row.
+    members : int
+        Number of members of the network; with several, outputs are (members, rows, outputs).
     draws : bool
         Whether tokens are drawn, which are written after those that are read.
     states : int
@@ -63,6 +65,7 @@ class Needs:
     classes: tuple | None = None
     lengths: int = 0
     outputs: int = 0
+    members: int = 1
     draws: bool = False
     states: int = 0
     carried: int = 0
@@ -136,12 +139,15 @@ class Needs:
         if self.draws:  # the next token is written after each one
             check_piece("out", out, _INT64, 0, writes=True)
             return len(out) - 1
-        if out.ndim != 2 or out.shape[1] < self.outputs:
+        several = (self.members,) if self.members > 1 else ()
+        if out.ndim != len(several) + 2 or out.shape[:-2] != several or out.shape[-1] < self.outputs:
+            members = f", of {self.members} members" if several else ""
             raise ValueError(
-                f"The array for outputs has the shape {out.shape}; expected {self.outputs} columns."
+                f"The array for outputs has the shape {out.shape}; expected {self.outputs} columns"
+                f"{members}."
             )
         check_piece("out", out, self.dtype, 0, writes=True)
-        return len(out)
+        return out.shape[-2]
 
     def check_lengths(self, lengths):
         """Check lengths of sequences; return how many there are."""
@@ -212,7 +218,7 @@ def check_piece(name, array, dtype, n_bytes=0, writes=False):
 
 def needs_of(tape, dtype, parameter_bytes):
     """Return the Needs of a tape for one scalar type."""
-    needs = Needs(np.dtype(dtype), parameter_bytes)
+    needs = Needs(np.dtype(dtype), parameter_bytes, members=tape.members)
     if tape.solver is not None:
         needs.states = tape.solver.n_states
     for op in (op for phase in tape.phases for op in phase.all_ops()):

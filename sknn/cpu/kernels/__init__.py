@@ -11,6 +11,7 @@ from . import (
     gather,
     images,
     losses,
+    members,
     normalization,
     perceptron,
     pooling,
@@ -25,6 +26,6 @@ from . import (
 
 __all__ = [
     "activations", "contraction", "convolution", "dense", "gather", "images", "losses",
-    "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run", "tokens",
-    "updates", "winograd",
+    "members", "normalization", "perceptron", "pooling", "radial", "random", "recurrent", "run",
+    "tokens", "updates", "winograd",
 ]  # fmt: skip

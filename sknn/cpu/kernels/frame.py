@@ -54,8 +54,21 @@ PACK, PACK_BEFORE = OPERANDS - 1, OPERANDS - 2
     CARRY_ROWS,  # number of streams: a position's is its remainder
     X_STORED,  # elements that a sparse X stores, and those of a sparse Y
     Y_STORED,
+    MEMBER,  # number of the member that the block at hand belongs to
+    MEMBERS,  # of the network; a batch has as many blocks for each, one member's after another's
+    OUT_MEMBER,  # bytes from one member's outputs to the next one's
+    # The rest is for the loop only.
+    TOTAL,  # rows in a pass over the data
+    COUNTED,  # added to a step's number to count from the estimator's first one
+    STEP_RATES,  # address of the rates of all steps
+    STEP_LOSSES,  # addresses of LOSSES, DIVERGENCES and SUMS of even steps; those of odd ones follow
+    STEP_DIVERGENCES,
+    STEP_SUMS,
+    RESULT,  # address of three float64 a pass: sums over steps of the loss times its share; of
+    # that without the penalties of weights; and of divergences
+    N_ROWS,  # rows that there are of everything that is read by row
     N_FIELDS,
-) = range(37)
+) = range(48)
 
 #: What stands in a step's row of RATES: one over the batch's sum of weights; what its mean loss
 #: counts in the sum over steps; then three numbers that the optimizer asked for, and where the

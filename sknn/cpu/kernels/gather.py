@@ -8,6 +8,7 @@ from .frame import (
     COUNT,
     LENGTHS,
     LENGTHS_STRIDE,
+    MEMBERS,
     OUT,
     OUT_STRIDE,
     ROWS,
@@ -116,7 +117,10 @@ def gather_csr(t, source, index):
 
 @kernel
 def weigh(t):
-    """The weight of each lane's sample: zero beyond the last one. op: out."""
+    """The weight of each lane's sample: zero beyond the last one. op: out.
+
+    That of a member is its part: the loss is the mean of the members'.
+    """
     width, real = t.width, t.real
 
     def weigh(op, frame, slot):
@@ -127,7 +131,7 @@ def weigh(t):
             weight = 1.0 if n < samples else 0.0
             if frame[WEIGHT] and n < samples:
                 weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n))
-            put(out, n, real(weight))
+            put(out, n, real(weight / frame[MEMBERS]))
 
     return weigh
 
@@ -169,7 +173,8 @@ def weigh_steps(t):
                 weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n))
             length = get(real, lengths, n)
             for step in range(op[2]):
-                put(out, step * width + n, real(weight if step < length else 0.0))
+                inside = weight / frame[MEMBERS] if step < length else 0.0
+                put(out, step * width + n, real(inside))
 
     return weigh_steps
 
