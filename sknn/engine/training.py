@@ -211,7 +211,7 @@ class Trainer:
         """Whether its steps may be computed in one session with those of others."""
         sources = self.train.source, self.train.targets
         unread = any(source.on_demand is not None for source in sources)
-        return type(self) is Trainer and getattr(self._device, "groups", False) and not unread
+        return type(self) is Trainer and self._device.groups and not unread
 
     def open_for(self, n):
         """Return a session for the steps of `n` networks like this one."""
