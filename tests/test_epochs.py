@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_the_weights_and_the_generator_of_an_epoch():
         random_state = np.random.RandomState(3)
         net = mlp(batch_size=50, max_iter=n, tol=0.0, random_state=random_state).fit(X, Y)
         expected[n] = state_of(net, random_state)
-    functions = "Trainer._epochs", "Trainer._plan", "Session.run_passes", "Session._steps"
+    functions = "Trainer._epochs", "Trainer.plan", "Session.run_passes", "Session._steps"
     net, random_state, more = interrupted_at(1, functions)  # before anything is drawn
     first = state_of(net, random_state)
     assert net.n_iter_ == net._optimizer.t == 0
@@ -247,8 +247,8 @@ def test_rates_do_not_depend_on_how_many_are_asked_for(solver, schedule):
 def test_passes_are_planned_before_they_are_run(monkeypatch):
     def run(self, n, partial):
         session = self._session
-        once, rates, counted = self._plan(n)
-        self._bind(once.rows, once.bound)
+        once, rates, counted = self.plan(n)
+        self.bind(session, once.rows, once.bound)
         with pytest.raises(ValueError, match="no plan"):
             session.run_passes(1)
         with pytest.raises(ValueError, match="more than the session was made for"):
@@ -277,6 +277,6 @@ def test_numbers_that_others_have_drawn_are_not_drawn_again(monkeypatch):
         after.append(training.noise_seed(shared))
         return True
 
-    monkeypatch.setattr(Trainer, "_ends", ends)
+    monkeypatch.setattr(Trainer, "ends", ends)
     MLPNetClassifier(hidden_layer_sizes=(3,), random_state=shared).fit(X, Y)
     assert after == [training.noise_seed(shared)]

@@ -280,10 +280,13 @@ class Optimizer:
             columns[:, 2] = 1 / np.sqrt(second)
         return columns
 
-    def epoch_ends(self, recipe, samples_seen, to_lower):
-        """Update schedules that change per epoch; `to_lower` is what 'plateau' monitors."""
+    def epoch_ends(self, recipe, samples_seen, to_lower, say):
+        """Update schedules that change per epoch; `to_lower` is what 'plateau' monitors.
+
+        ``say(message)`` is called with what verbose output says.
+        """
         if recipe.learning_rate == "plateau":
-            self._lower_on_plateau(recipe, to_lower)
+            self._lower_on_plateau(recipe, to_lower, say)
         if self.solver == "sgd" and recipe.learning_rate == "invscaling":
             start = float(recipe.learning_rate_init)
             try:
@@ -291,7 +294,7 @@ class Optimizer:
             except OverflowError:
                 self.learning_rate = 0.0
 
-    def _lower_on_plateau(self, recipe, to_lower):
+    def _lower_on_plateau(self, recipe, to_lower, say):
         """Lower the rate after enough epochs without improvement, like ReduceLROnPlateau."""
         self.stalled += 1
         if to_lower < self.best - recipe.tol:
@@ -300,12 +303,12 @@ class Optimizer:
             return
         self.stalled = 0
         lowered = max(self.lowered * recipe.plateau_factor, _LEAST)
-        if lowered < self.lowered and recipe.verbose:
+        if lowered < self.lowered:
             rate = recipe.learning_rate_init * lowered
-            print(f"No improvement by tol={recipe.tol:f}. Setting learning rate to {rate:g}")
+            say(f"No improvement by tol={recipe.tol:f}. Setting learning rate to {rate:g}")
         self.lowered = lowered
 
-    def stops(self, recipe, message):
+    def stops(self, recipe, message, say):
         """Return whether training stops without improvement; 'adaptive' first lowers the rate."""
         adaptive = self.solver == "sgd" and recipe.learning_rate == "adaptive"
         stop = not adaptive or self.learning_rate <= 1e-6
@@ -316,6 +319,5 @@ class Optimizer:
         else:
             self.learning_rate /= 5.0
             message += f" Setting learning rate to {self.learning_rate:f}"
-        if recipe.verbose:
-            print(message)
+        say(message)
         return stop

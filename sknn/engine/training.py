@@ -4,6 +4,7 @@ Training changes a :class:`Progress`; the estimator stores it when the fit succe
 """
 
 import zlib
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 
@@ -76,6 +77,19 @@ def _kind_of_fit(shard_size):
     return "fit" if shard_size is None else f"distributed.fit with shard_size={shard_size!r:.100}"
 
 
+def warn_unconverged(trainers):
+    """Warn if any networks that were trained together have not converged."""
+    found = [trainer for trainer in trainers if trainer.unconverged]
+    if not found:
+        return
+    where = "" if len(trainers) == 1 else f" in {len(found)} of {len(trainers)} networks"
+    warn(
+        f"Stochastic Optimizer: Maximum iterations ({found[0].recipe.max_iter}) reached{where} and "
+        "the optimization hasn't converged yet.",
+        ConvergenceWarning,
+    )
+
+
 class Trainer:
     """Trains a network on minibatches.
 
@@ -99,6 +113,8 @@ class Trainer:
 
     #: The largest number of rows whose gradient is computed at once; None: those of a batch.
     shard_size = None
+    #: What lines of verbose output begin with, where several networks are trained.
+    name = ""
 
     def __init__(
         self, recipe, network, dtype, progress, train, validation, score, random_state, seed
@@ -109,10 +125,11 @@ class Trainer:
         self.seed = seed
         self.n_samples = len(train.rows)
         self.batch = train.batch_size(recipe.batch_size)
-        #: Rows of a pass over the data.
+        #: Rows of a pass over the data, and its steps.
         self.n_passed = self.n_samples
         if recipe.drop_last:
             self.n_passed -= self.n_samples % self.batch
+        self.steps = -(-self.n_passed // self.batch)
         self._device = device = device_named(recipe.device)
         self._threads = device.threads(network, self.batch, recipe.n_jobs)
         self.program = self._compile("train", train.source.key, train.targets.key)
@@ -123,7 +140,7 @@ class Trainer:
             self._shown = device.upload(self._layout, progress.values)
         self._last = self._session = self._first = None
         self._place, self._drawn = None, 0  # where random orders were, and how many since then
-        self.interrupted = False
+        self.interrupted = self.unconverged = False
         self._best = self._copies() if recipe.early_stopping else None
 
     def _compile(self, purpose, source=None, targets=None):
@@ -151,22 +168,11 @@ class Trainer:
         An interrupt ends training with a warning and leaves the weights of the last complete step.
         A second interrupt soon after is raised.
         """
-        progress, recipe = self.progress, self.recipe
-        optimizer = progress.optimizer
-        if optimizer is not None and optimizer.matches(recipe, progress.values):
-            progress.optimizer = optimizer.copy()
-        else:
-            progress.optimizer = Optimizer(recipe, progress.values)
-        progress.optimizer.planned = (planned or epochs) * -(-self.n_passed // self.batch)
-        self._states = self._device.zeros(self._layout, self.program.n_states)
-        for state, values in zip(self._states, progress.optimizer.states):
-            self._device.upload(self._layout, values, state)
-        if recipe.average:
-            self._device.write(self._states[-1], self._shown)
-        progress.optimizer.states = None  # until training ends
+        progress = self.progress
+        self.begin(planned or epochs)
         try:
-            with self._open() as self._session:
-                stop = progress.n_iter > 0 and self._ends(partial)
+            with self.opened():
+                stop = self.ended(partial)
                 while not stop and progress.n_iter < epochs:
                     ahead = self._ahead(epochs) if on_epoch is None else 1
                     if ahead > 1:
@@ -176,10 +182,56 @@ class Trainer:
         except KeyboardInterrupt as interrupt:
             self.interrupted = True
             interrupts.take(interrupt)
+        self.end()
+        warn_unconverged([self])
+
+    # --- a fit in parts, for several networks side by side
+
+    def begin(self, epochs):
+        """Prepare the optimizer, as a fit of at most `epochs` epochs begins."""
+        progress, recipe = self.progress, self.recipe
+        optimizer = progress.optimizer
+        if optimizer is not None and optimizer.matches(recipe, progress.values):
+            progress.optimizer = optimizer.copy()
+        else:
+            progress.optimizer = Optimizer(recipe, progress.values)
+        progress.optimizer.planned = epochs * self.steps
+        self._states = self._device.zeros(self._layout, self.program.n_states)
+        for state, values in zip(self._states, progress.optimizer.states):
+            self._device.upload(self._layout, values, state)
+        if recipe.average:
+            self._device.write(self._states[-1], self._shown)
+        progress.optimizer.states = None  # until training ends
+
+    def ended(self, partial):
+        """Return whether training ended already when epochs were trained before."""
+        return self.progress.n_iter > 0 and self.ends(partial)
+
+    @contextmanager
+    def opened(self):
+        """Train in a session of this trainer's own, for a context."""
+        with self._open() as self._session:
+            yield
+
+    @property
+    def shares(self):
+        """Whether its steps may be computed in one session with those of others."""
+        sources = self.train.source, self.train.targets
+        unread = any(source.on_demand is not None for source in sources)
+        return type(self) is Trainer and self._device.groups and not unread
+
+    def open_for(self, n):
+        """Return a session for the steps of `n` networks like this one."""
+        device, recipe = self._device, self.recipe
+        threads = device.threads(self.network, n * self.batch, recipe.n_jobs)
+        return device.session(self.program, self.batch, threads, networks=n)
+
+    def end(self):
+        """Put into the Progress what has been trained since :meth:`begin`."""
         self._show()
-        if recipe.early_stopping and self.validation is not None:
+        if self.recipe.early_stopping and self.validation is not None:
             self._shown, self.packed = self._best
-        self._session = None
+        self._session, progress = None, self.progress
         progress.values, progress.raw = self.current_values(), self._raw()
         progress.optimizer.states = self._own_states()
 
@@ -250,15 +302,9 @@ class Trainer:
 
     def _epoch(self, partial, on_epoch):
         """Train one epoch; return whether it was the last."""
-        progress = self.progress
         finish = None if on_epoch is None else on_epoch()
-        self._count(*self._pass())
-        if self.recipe.verbose:
-            print(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
-        self._show()
-        self._validate()
-        self._judge()
-        return self._ends(partial, finish is not None and bool(finish()))
+        self.close_epoch(*self.make_pass())
+        return self.ends(partial, finish is not None and bool(finish()))
 
     def _ahead(self, epochs):
         """Return how many epochs to plan, if nobody looks at them: 1 where each is on its own."""
@@ -293,16 +339,16 @@ class Trainer:
         Everything is as if each had been planned on its own, also if training ends before the last
         one or is interrupted.
         """
-        progress, session, each = self.progress, self._session, -(-self.n_passed // self.batch)
+        progress, session, each = self.progress, self._session, self.steps
         optimizer, first = progress.optimizer, progress.n_iter
         self._keep_place()
         before, drawn, bound, stop = optimizer.copy(), self._drawn, False, False
         used = 1  # epochs that are begun
         try:
-            once, rates, counted = self._plan(n)
+            once, rates, counted = self.plan(n)
             ends = counted + each * np.arange(1.0, n + 1)
             learning_rates = optimizer.nominal(self.recipe, ends).tolist()
-            self._bind(once.rows, once.bound)
+            self.bind(session, once.rows, once.bound)
             bound = True  # to these passes, of which none is done
             session.plan_passes(n, self.n_passed, self.batch, rates, counted)
             while not stop and progress.n_iter < first + n:
@@ -311,7 +357,7 @@ class Trainer:
                 session.run_passes(min(n, done + self._certain()))
                 self._count_passes(first, once, learning_rates)
                 used = progress.n_iter - first
-                stop = self._ends(partial)
+                stop = self.ends(partial)
         except KeyboardInterrupt:
             if bound:
                 self._count_passes(first, once, learning_rates)
@@ -329,7 +375,7 @@ class Trainer:
         counted = self.progress.n_iter - first
         sums = self._session.passes_done()[counted:]
         if len(sums):
-            self._set_first(once)
+            self._set_first(once, self._session.first_loss)
         for means, rate in zip((sums / once.total).tolist(), rates[counted:], strict=False):
             self._count(*means, rate)
             self._judge()
@@ -349,9 +395,10 @@ class Trainer:
         """Do what depends on how good the last epoch was."""
         self._count_improvement()
         if self.recipe.learning_rate != "constant":
-            self.progress.optimizer.epoch_ends(self.recipe, self.progress.t, self._to_lower())
+            progress, to_lower = self.progress, self._to_lower()
+            progress.optimizer.epoch_ends(self.recipe, progress.t, to_lower, self._say)
 
-    def _ends(self, partial, stop=False):
+    def ends(self, partial, stop=False):
         """Return whether training ends after the last epoch; `stop`: a callback said so."""
         progress, recipe = self.progress, self.recipe
         planned = recipe.spanning is not None  # runs to its end, unless stopped early
@@ -362,27 +409,35 @@ class Trainer:
                 f"{what} did not improve more than tol={recipe.tol:f} for "
                 f"{recipe.n_iter_no_change:d} consecutive epochs."
             )
-            if progress.optimizer.stops(recipe, message):
+            if progress.optimizer.stops(recipe, message, self._say):
                 return True
             progress.no_improvement = 0
         if not (partial or planned or stop) and progress.n_iter == recipe.max_iter:
-            warn(
-                f"Stochastic Optimizer: Maximum iterations ({recipe.max_iter}) reached and the "
-                "optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
+            self.unconverged = True
         return stop
 
-    def _pass(self):
-        """Make one pass over the training data; return what :meth:`_count` is given."""
-        once, rates, counted = self._plan(1)
+    def make_pass(self):
+        """Make one pass over the training data; return what :meth:`close_epoch` is given."""
+        once, rates, counted = self.plan()
         loss = self._run(once.rows, rates, counted, once.bound)
-        self._set_first(once)
-        session, total = self._session, once.total
-        sums = loss, session.data_loss, session.divergence
-        return (*(float(one) / total for one in sums), self.progress.optimizer.rate)
+        session = self._session
+        return once, (loss, session.data_loss, session.divergence), self._first
 
-    def _plan(self, n):
+    def close_epoch(self, once, sums, first):
+        """Do what follows a pass, given its sums of losses, and the loss of the first step."""
+        progress = self.progress
+        self._set_first(once, first)
+        self._count(*(float(one) / once.total for one in sums), progress.optimizer.rate)
+        self._say(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
+        self._show()
+        self._validate()
+        self._judge()
+
+    def _say(self, message):
+        if self.recipe.verbose:
+            print(f"{self.name}: {message}" if self.name else message)
+
+    def plan(self, n=1):
         """Return the next `n` passes over the data, the rates of their steps, and of steps so far.
 
         They are counted as if they were done.
@@ -392,24 +447,24 @@ class Trainer:
         rates = optimizer.rates(self.recipe, len(once.rates), n)
         return once, np.hstack([once.rates, rates]), counted
 
-    def _bind(self, rows, bound):
-        self._session.bind(
+    def bind(self, session, rows, bound):
+        """Bind a session to this network, its data, and what :class:`Pass` has for some rows."""
+        session.bind(
             self.packed, self.train.source, self.train.targets, self.train.weights, rows,
             states=self._states, seed=self.seed, **bound,
         )  # fmt: skip
 
     def _run(self, rows, rates, counted, bound):
         """Train on `rows`, after `counted` steps; return the session's sum of losses."""
-        self._bind(rows, bound)
+        self.bind(self._session, rows, bound)
         loss = self._session.run(len(rows), self.batch, rates, counted)
         if self._first is None:
             self._first = self._session.first_loss
         return loss
 
-    def _set_first(self, once):
+    def _set_first(self, once, first):
         """Set the loss of the first step, once there was one."""
         if self.progress.first_loss is None:
-            first = self._session.first_loss if self._first is None else self._first
             self.progress.first_loss = first / float(once.counts[0])
 
     # --- the order of the rows
@@ -470,8 +525,7 @@ class Trainer:
         progress, recipe = self.progress, self.recipe
         weights = Weights.of_packed(self.network, self._shown, self.dtype, recipe.device)
         progress.validate(self.validation, self.score, weights, recipe.n_jobs)
-        if self.recipe.verbose:
-            print(f"Validation score: {progress.validation_scores[-1]:f}")
+        self._say(f"Validation score: {progress.validation_scores[-1]:f}")
 
     def _to_lower(self):
         """Return the quantity that 'plateau' monitors; lower is better."""
