@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .images.transformer import ConvNetTransformer
     from .radial.rbf import RBFNetClassifier, RBFNetRegressor
     from .sequences.rnn import RNNClassifier, RNNRegressor
+    from .tabular.net import TabularNetClassifier, TabularNetRegressor
     from .text.char_rnn import CharRNN
     from .text.markov import CharMarkovChain
     from .text.seq2seq import Seq2SeqRNN
@@ -43,6 +44,8 @@ __all__ = [
     "ReconstructionOutlierDetector",
     "Seq2SeqRNN",
     "SequenceAutoencoderTransformer",
+    "TabularNetClassifier",
+    "TabularNetRegressor",
     "VariationalAutoencoderTransformer",
     "diagnose",
     "load",
@@ -74,6 +77,8 @@ _HOMES = {
     "ReconstructionOutlierDetector": "autoencoders.outliers",
     "Seq2SeqRNN": "text.seq2seq",
     "SequenceAutoencoderTransformer": "autoencoders.sequence",
+    "TabularNetClassifier": "tabular.net",
+    "TabularNetRegressor": "tabular.net",
     "VariationalAutoencoderTransformer": "autoencoders.variational",
     "diagnose": "diagnosis.diagnose",
     "load": "estimator.saving",

@@ -85,25 +85,33 @@ def adapt(network, values, given, data, initializer, random_state, n_jobs):
                 values[k + 1] = np.zeros_like(values[k + 1])
             sums = _sums(network, i, values[: k + len(own)], data, rows, n_jobs)
             if kernel:
-                deviations = sums.std(axis=0)
+                # of each member that has a kernel of its own, or of all of them
+                over = 1 if values[k].ndim == 3 and len(sums) > 1 else (0, 1)
+                deviations = sums.std(axis=over, keepdims=True)
                 # exactly constant sums may have a deviation from rounding
-                deviations[np.ptp(sums, axis=0) == 0] = 1.0
+                deviations[np.ptp(sums, axis=over, keepdims=True) == 0] = 1.0
                 sums /= deviations
+                if over != 1:
+                    deviations = deviations[0, 0]
                 values[k] = layer.divided(values[k], deviations).astype(values[k].dtype)
             if bias:
-                values[k + 1] = _bias(sums, random_state).astype(values[k + 1].dtype)
+                drawn = np.array([_bias(some, random_state) for some in sums])
+                values[k + 1] = drawn.reshape(values[k + 1].shape).astype(values[k + 1].dtype)
         shape, k = after, k + len(own)
     return values
 
 
 def _sums(network, i, values, data, rows, n_jobs):
-    """Return the sums of layer `i` for some rows of data, in float64, a column for each unit."""
+    """Return the sums of layer `i` for some rows of data, of each member of the network.
+
+    In float64, of shape (members, n, units).
+    """
     layer = network.layers[i].linear()
     layers = (*network.layers[:i], layer, Activation("identity"))
     part = replace(network, layers=layers, loss=Loss("squared_error", "identity"))
     weights = Weights(part, values, values[0].dtype)
     sums = finite(predict(weights, data.source, n_jobs, rows=rows, lengths=data.lengths))
-    return sums.reshape(-1, part.output_shape[-1]).astype(np.float64)
+    return sums.reshape(network.members, -1, part.output_shape[-1]).astype(np.float64)
 
 
 def _bias(sums, random_state):

@@ -39,7 +39,7 @@ OutputActivation = Literal[
 ]  # fmt: skip
 Initializer = Literal[
     "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform",
-    "lecun_normal", "normal", "small_normal", "uniform", "zeros",
+    "lecun_normal", "normal", "small_normal", "standard_normal", "uniform", "zeros",
 ]  # fmt: skip
 RowInitializer = Literal["data_dependent"] | Initializer
 ClassificationLosses = Literal["log_loss", "squared_error"]
@@ -59,7 +59,7 @@ _SOLVERS = """'adamw' uses `alpha` as decoupled weight decay; 'rmsprop' averages
     needs a `learning_rate_init` near 1)"""
 _INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
     'lecun_normal', 'normal' (standard deviation 0.05), 'small_normal' (standard deviation 0.01),
-    'uniform' (in [-0.05, 0.05]) or 'zeros'. Alternatively, the path of a safetensors file such as
+    'standard_normal',    'uniform' (in [-0.05, 0.05]) or 'zeros'. Alternatively, the path of a safetensors file such as
     :meth:`save_weights` writes: layers whose tensors are all in the file, with matching names and
     shapes, are initialized from it (:meth:`summary` shows which). Or a list of arrays with the
     initial values of the first layers, in the order of their parameters. With a file or a list,

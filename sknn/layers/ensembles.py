@@ -1,7 +1,7 @@
 """Layers of the members of a network: what they share, and what each has for itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -47,8 +47,15 @@ class EnsembleDense(Weighted):
         Activation function of the outputs; None: linear.
     use_bias : bool, default=True
         Whether to add the biases b.
-    kernel_initializer : str or None, default=None
-        Initializer of the kernel; None: the estimator's `initializer`.
+    scale_rate : float, default=1.0
+        Factor of the learning rate of the factors r and s.
+    kernel_initializer, bias_initializer : str or None, default=None
+        Initializers of the kernel and of the biases, as for :class:`Dense`; None: the estimator's
+        `initializer`.
+    kernel_rate, bias_rate : float, default=1.0
+        Factors of the learning rate of the kernel and of the biases, for minibatch solvers.
+    parametrization : {'standard', 'neural_tangent'}, default='standard'
+        What minibatch solvers train, as for :class:`Dense`.
     kernel_l1, kernel_l2 : float or None, default=None
         L1 and L2 penalties on this layer's kernel, instead of the estimator's `l1` and `alpha`.
     activity_l1, activity_l2 : float, default=0.0
@@ -66,6 +73,8 @@ class EnsembleDense(Weighted):
     scale_inputs: str | None = "ones"
     scale_outputs: bool = True
     sections: Sequence[int] | None = None
+    _: KW_ONLY
+    scale_rate: float = 1.0
 
     _tiled = False
 
@@ -112,7 +121,10 @@ class EnsembleDense(Weighted):
         kernel, *biases = super().parameters(shape)
         biases = [replace(bias, shape=(self.members, self.units)) for bias in biases]
         scales = [
-            Parameter(name, (self.members, n), trainable=self.trainable, tiled=False)
+            Parameter(
+                name, (self.members, n), trainable=self.trainable, tiled=False,
+                rate=self.scale_rate,
+            )  # fmt: skip
             for name, n, _ in self._scales(shape)
         ]
         return (kernel, *biases, *scales)

@@ -2,7 +2,7 @@
 
 Sources: Glorot and Bengio, 2010; He et al., 2015; LeCun et al., 1998. 'normal' and 'uniform' are
 the small random numbers of textbooks: normal with a standard deviation of 0.05, and uniform in
-[-0.05, 0.05]; 'small_normal' has a standard deviation of 0.01.
+[-0.05, 0.05]; 'small_normal' has a standard deviation of 0.01, 'standard_normal' one of 1.
 """
 
 import numpy as np
@@ -34,6 +34,7 @@ INITIALIZERS = {
 } | {
     "normal": lambda r, shape, fan_in, fan_out: r.normal(0.0, 0.05, shape),
     "small_normal": lambda r, shape, fan_in, fan_out: r.normal(0.0, 0.01, shape),
+    "standard_normal": lambda r, shape, fan_in, fan_out: r.normal(size=shape),
     "uniform": lambda r, shape, fan_in, fan_out: r.uniform(-0.05, 0.05, shape),
     "zeros": lambda r, shape, fan_in, fan_out: np.zeros(shape),
 }

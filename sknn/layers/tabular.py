@@ -85,6 +85,8 @@ class Scale(Layer):
     ----------
     rate : float, default=1.0
         Factor of the learning rate.
+    penalized : bool, default=False
+        Whether `alpha` and `l1` apply, as a penalty or as weight decay.
     trainable : bool, default=True
         Whether to train the factors; False freezes them.
     name : str or None, default=None
@@ -93,6 +95,7 @@ class Scale(Layer):
 
     _: KW_ONLY
     rate: float = 1.0
+    penalized: bool = False
     trainable: bool = True
     name: str | None = None
 
@@ -103,7 +106,7 @@ class Scale(Layer):
         return size(shape)
 
     def parameters(self, shape):
-        how = {"trainable": self.trainable, "rate": self.rate}
+        how = {"trainable": self.trainable, "rate": self.rate, "penalized": self.penalized}
         return (Parameter("scale", (size(shape),), tiled=False, **how),)
 
     def draw(self, shape, random_state, initializer, last=False):
@@ -146,6 +149,8 @@ class ParametricActivation(Layer):
         Its parameter, as for :class:`Activation`.
     rate : float, default=1.0
         Factor of the learning rate of the slopes.
+    penalized : bool, default=False
+        Whether `alpha` and `l1` apply, as a penalty or as weight decay.
     trainable : bool, default=True
         Whether to train the slopes; False freezes them.
     name : str or None, default=None
@@ -156,6 +161,7 @@ class ParametricActivation(Layer):
     parameter: float | None = field(default=None, metadata={"low": -np.inf})
     _: KW_ONLY
     rate: float = 1.0
+    penalized: bool = False
     trainable: bool = True
     name: str | None = None
 
@@ -168,7 +174,7 @@ class ParametricActivation(Layer):
         return (vector(self, shape),)
 
     def parameters(self, shape):
-        how = {"trainable": self.trainable, "rate": self.rate}
+        how = {"trainable": self.trainable, "rate": self.rate, "penalized": self.penalized}
         return (Parameter("slope", (size(shape),), tiled=False, **how),)
 
     def draw(self, shape, random_state, initializer, last=False):
@@ -395,7 +401,10 @@ class NumericEmbedding(Layer):
         how = {"trainable": self.trainable, "rate": self.rate}
         if self._periodic:
             numbers = features * inputs
-            first = [Parameter(name, (numbers,), tiled=False, **how) for name in _WAVES]
+            first = [
+                Parameter(name, (numbers,), tiled=False, penalized=name == "frequencies", **how)
+                for name in _WAVES
+            ]
         else:
             edges = (features * (inputs + 1),)
             first = [Parameter("edges", edges, trainable=False, tiled=False)]

@@ -59,6 +59,8 @@ from .encoding import TableEncoder, quantile_edges, read_table
 from .tasks import TableClassification, TableRegression, combined
 
 _Embedding = Literal["periodic", "piecewise_linear"]
+#: Number of bins of piecewise linear embeddings.
+_BINS = 48
 #: Rows of a batch with batch_size='auto'.
 _BATCH = 256
 
@@ -276,7 +278,7 @@ class _BaseTabularNet(LayeredNet):
             first += n
         layers = [] if len(branches) == 1 and len(branches[0]) == 1 else [Concatenate(branches)]
         if self.input_scale:
-            layers.append(Scale(rate=self.scale_rate, name="input_scale"))
+            layers.append(Scale(rate=float(self.scale_rate), penalized=True, name="input_scale"))
         return layers
 
     def _numbers(self, inputs):
@@ -285,10 +287,10 @@ class _BaseTabularNet(LayeredNet):
         if given is None:
             return None
         if isinstance(given, str):
-            given = NumericEmbedding(given, rate=self.embedding_rate)
+            given = NumericEmbedding(given, rate=float(self.embedding_rate))
         if given.kind == "piecewise_linear" and given.edges is None:
             columns = inputs.values[:, : self._encoder.n_numeric_]
-            given = replace(given, edges=quantile_edges(columns, given.bins))
+            given = replace(given, edges=quantile_edges(columns, given.bins or _BINS))
         return given
 
     def _categories(self):
@@ -306,7 +308,7 @@ class _BaseTabularNet(LayeredNet):
         for i, units in enumerate(hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")):
             layers.append(self._dense(units, first=i == 0))
             if self.parametric_activation and name != "identity":
-                layers.append(ParametricActivation(name, rate=self.activation_rate))
+                layers.append(ParametricActivation(name, rate=float(self.activation_rate), penalized=True))
             else:
                 layers.append(Activation(name))
             if self.dropout:
