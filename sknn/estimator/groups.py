@@ -57,13 +57,13 @@ _SMOOTHING = """
 _SOLVERS = """'adamw' uses `alpha` as decoupled weight decay; 'rmsprop' averages squared
     gradients with decay rate `beta_2`; 'adadelta' uses `beta_1` for both of its averages (and
     needs a `learning_rate_init` near 1)"""
-_INITIALIZERS = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform',
-    'lecun_normal', 'normal' (standard deviation 0.05), 'small_normal' (standard deviation 0.01),
-    'standard_normal',    'uniform' (in [-0.05, 0.05]) or 'zeros'. Alternatively, the path of a safetensors file such as
-    :meth:`save_weights` writes: layers whose tensors are all in the file, with matching names and
-    shapes, are initialized from it (:meth:`summary` shows which). Or a list of arrays with the
-    initial values of the first layers, in the order of their parameters. With a file or a list,
-    all other layers are initialized as with 'auto'"""
+INITIALIZERS_BY_NAME = """'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal',
+    'lecun_uniform', 'lecun_normal', 'normal' (standard deviation 0.05), 'small_normal' (standard
+    deviation 0.01), 'standard_normal', 'uniform' (in [-0.05, 0.05]) or 'zeros'. Alternatively, the
+    path of a safetensors file such as :meth:`save_weights` writes: layers whose tensors are all in
+    the file, with matching names and shapes, are initialized from it (:meth:`summary` shows which).
+    Or a list of arrays with the initial values of the first layers, in the order of their
+    parameters. With a file or a list, all other layers are initialized as with 'auto'"""
 
 
 _BY_LAYER = """Weight initialization, for layers without an initializer of their own: 'auto'
@@ -250,7 +250,7 @@ class Descent(Parameters):
     )
     initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
         f"""Weight initialization: 'auto' (as in scikit-learn: Glorot uniform, for biases too),
-    {_INITIALIZERS}.""",
+    {INITIALIZERS_BY_NAME}.""",
         default="auto", valid=INITIALIZERS, kind="str, path or list of ndarray",
     )
     clip_value: float | None = param(
@@ -343,7 +343,7 @@ class Schedules(Parameters):
     )
 
 
-_DATA_DEPENDENT = """'data_dependent' (normal, each unit's weights divided by the standard deviation
+DATA_DEPENDENT = """'data_dependent' (normal, each unit's weights divided by the standard deviation
     of its sums over the training data, layer by layer; its bias is minus a random convex
     combination of the sums in five random rows)"""
 
@@ -353,7 +353,7 @@ class Training(Schedules, Minibatches, Descent, AnySolver):
 
     initializer: RowInitializer | str | os.PathLike[str] | list[Any] = param(
         f"""Weight initialization: 'auto' (as in scikit-learn: Glorot uniform, for biases too),
-    {_DATA_DEPENDENT}, {_INITIALIZERS}.""",
+    {DATA_DEPENDENT}, {INITIALIZERS_BY_NAME}.""",
         default="auto", valid=ROW_INITIALIZERS,
     )
 
@@ -362,7 +362,7 @@ class LayeredDescent(Descent):
     """Training parameters of networks that are given as layers."""
 
     initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
-        f"""{_BY_LAYER}, {_INITIALIZERS}.""", default="auto"
+        f"""{_BY_LAYER}, {INITIALIZERS_BY_NAME}.""", default="auto"
     )
     dtype: Scalar | None = param(
         "Floating-point type of the computation. None: float64 if `fit` gets X as float64, else "
@@ -384,7 +384,7 @@ class LayeredTraining(Schedules, Minibatches, LayeredDescent, AnySolver):
     """Training parameters of networks that are given as layers and learn from rows."""
 
     initializer: RowInitializer | str | os.PathLike[str] | list[Any] = param(
-        f"""{_BY_LAYER}, {_DATA_DEPENDENT}, {_INITIALIZERS}.""",
+        f"""{_BY_LAYER}, {DATA_DEPENDENT}, {INITIALIZERS_BY_NAME}.""",
         default="auto", valid=ROW_INITIALIZERS,
     )
 

@@ -9,20 +9,24 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
 
 from ..engine.network import Network
 from ..engine.optimizers import SCHEDULES
 from ..engine.weights import Weights
 from ..estimator.base import agree
-from ..estimator.checks import check_given, checked_targets, given_dtype, sound
+from ..estimator.checks import check_given, given_dtype, sound
 from ..estimator.groups import (
+    DATA_DEPENDENT,
+    INITIALIZERS_BY_NAME,
+    ROW_INITIALIZERS,
     ForClasses,
     ForNumbers,
     HiddenActivation,
-    Initializer,
     LayeredDescent,
     Minibatches,
+    RowInitializer,
+    Schedules,
     StepSolver,
 )
 from ..estimator.inputs import Rows
@@ -181,18 +185,19 @@ class TableLayers(TableInputs):
     )
 
 
-class TableTraining(Parameters):
-    """Defaults of training that differ for tables."""
+class TableTraining(Schedules, Minibatches, LayeredDescent, StepSolver):
+    """Training parameters, with the defaults for tables."""
 
     solver: Literal["adam", "sgd", "adamw", "nadam", "rmsprop", "adagrad", "adadelta"] = param(
         default="adamw"
     )
     alpha: float = param(default=0.02)
     learning_rate: Literal[
-        "constant", "invscaling", "adaptive", "cosine", "one_cycle", "plateau", "coslog4"
+        "constant", "invscaling", "adaptive", "cosine", "one_cycle", "coslog4", "plateau"
     ] = param(default="coslog4")
-    initializer: Initializer | str | os.PathLike[str] | list[Any] = param(
-        default="data_dependent"
+    initializer: RowInitializer | str | os.PathLike[str] | list[Any] = param(
+        f"""Weight initialization of dense layers: {DATA_DEPENDENT}, {INITIALIZERS_BY_NAME}.""",
+        default="data_dependent", valid=ROW_INITIALIZERS,
     )
     alpha_schedule: Literal["constant", "flat_cos"] = param(default="flat_cos")
     dropout_schedule: Literal["constant", "flat_cos"] = param(default="flat_cos")
@@ -246,7 +251,9 @@ class _BaseTabularNet(LayeredNet):
         if isinstance(y, str):
             return rows
         check_given(self, y)
-        return rows, checked_targets(self, values, sound(y, "y"), **checks)
+        y = _check_y(sound(y, "y"), estimator=self, **checks)
+        check_consistent_length(values, y)
+        return rows, y
 
     def _computing_dtype(self, inputs):
         return np.dtype(np.float32) if self.dtype is None else given_dtype(self.dtype)
@@ -308,7 +315,8 @@ class _BaseTabularNet(LayeredNet):
         for i, units in enumerate(hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")):
             layers.append(self._dense(units, first=i == 0))
             if self.parametric_activation and name != "identity":
-                layers.append(ParametricActivation(name, rate=float(self.activation_rate), penalized=True))
+                rate = float(self.activation_rate)
+                layers.append(ParametricActivation(name, rate=rate, penalized=True))
             else:
                 layers.append(Activation(name))
             if self.dropout:
@@ -478,7 +486,7 @@ class _BaseTabularNet(LayeredNet):
 
 
 class TabularNetClassifier(
-    TableTraining, ForClasses, Minibatches, LayeredDescent, StepSolver, TableLayers,
+    ForClasses, TableTraining, TableLayers,
     ClassifierMethods, ClassifierMixin, _BaseTabularNet,
 ):  # fmt: skip
     """A neural network for tables of numbers and categories, for classification.
@@ -537,7 +545,7 @@ class TabularNetClassifier(
 
 
 class TabularNetRegressor(
-    TableTraining, ForNumbers, Minibatches, LayeredDescent, StepSolver, TableLayers,
+    ForNumbers, TableTraining, TableLayers,
     RegressorMethods, RegressorMixin, _BaseTabularNet,
 ):  # fmt: skip
     """A neural network for tables of numbers and categories, for regression.
