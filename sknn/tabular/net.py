@@ -20,6 +20,7 @@ from ..estimator.groups import (
     DATA_DEPENDENT,
     INITIALIZERS_BY_NAME,
     ROW_INITIALIZERS,
+    Features,
     ForClasses,
     ForNumbers,
     HiddenActivation,
@@ -38,7 +39,6 @@ from ..estimator.parameters import (
     NOT_NEGATIVE,
     POSITIVE,
     Array,
-    Parameters,
     fitted,
     param,
 )
@@ -69,7 +69,7 @@ _BINS = 48
 _BATCH = 256
 
 
-class TableInputs(Parameters):
+class TableInputs(Features):
     """How the columns of a table become inputs of a network."""
 
     categorical_features: Literal["from_dtype"] | Sequence[Any] | Array | None = param(
