@@ -149,8 +149,7 @@ class ClassifierMethods(_Predicts):
             return
         known, classes = self._label_binarizer, self.classes_
         agree("classes_", classes.shape, known.classes_.shape)
-        one = known.y_type_ == "binary" or len(classes) == 1
-        agree("n_outputs_", self.n_outputs_, 1 if one else len(classes))
+        agree("n_outputs_", self.n_outputs_, self._task().count_outputs(None, None))
 
     def _task(self):
         """Return the task given by the parameters and the fitted classes."""

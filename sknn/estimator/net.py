@@ -174,8 +174,11 @@ class Job:
             self.seed = self.resumed.seed
             self.progress = self.resumed.progress_of(net, self.progress)
 
-    def adapt_first_values(self, initializer):
-        """Adapt the initial weights to the training data, where layers or `initializer` say so."""
+    def adapt_first_values(self, net):
+        """Adapt initial weights to the training data, where layers or the estimator say so."""
+        if not self.first:
+            return
+        initializer = drawn_by(getattr(net, "initializer", "auto"))
         self.progress.values = adapt(
             self.network, self.progress.values, self.given, self.data, initializer,
             self.random_state, self.recipe.n_jobs,
@@ -296,8 +299,7 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
 
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""
-        if job.first:
-            job.adapt_first_values(drawn_by(getattr(self, "initializer", "auto")))
+        job.adapt_first_values(self)
         if job.resumed is not None:
             job.resumed.check_job(job)
         callbacks = FitCallbacks(

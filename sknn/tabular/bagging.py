@@ -37,6 +37,7 @@ def train_bag(net, job):
         member = as_committed(net, lambda other: None)
         member.cv, member.random_state = None, seed
         one.start(member)
+        one.adapt_first_values(member)
         one.score = job.score(one)
         jobs.append(one)
         members.append(member)

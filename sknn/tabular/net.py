@@ -402,10 +402,11 @@ class _BaseTabularNet(LayeredNet):
     def _refit(self, job, epochs):
         """Train again, on all data, for some epochs of as many as were planned."""
         again = replace(
-            job, data=job.whole, held=None, progress=None, attributes={},
+            job, data=job.whole, held=None, progress=None, attributes={}, first=True,
             recipe=replace(job.recipe, early_stopping=False),
         )  # fmt: skip
         again.start(self)
+        again.adapt_first_values(self)
         trainer = trainer_of(again)
         trainer.fit(epochs, True, planned=job.epochs)
         job.data, job.interrupted = job.whole, trainer.interrupted
