@@ -435,8 +435,8 @@ def test_more_categories_than_float32_has_numbers(monkeypatch):
 
 
 MIXED = frame(
-    x=[1.0, None, 3.0, 4.0], t=pd.Series(["b", "\ud800", "c", None], dtype=object), u=["p", "q", "type", "p"],
-    flag=[True, False, True, True],
+    x=[1.0, None, 3.0, 4.0], t=pd.Series(["b", "\ud800", "c", None], dtype=object),
+    u=["p", "q", "type", "p"], flag=[True, False, True, True],
 )  # fmt: skip
 
 
