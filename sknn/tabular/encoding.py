@@ -60,7 +60,10 @@ class Table:
 
     def column(self, i):
         """Return a column as a Series."""
-        return pd.Series(self.values[:, i]) if self._is_array else self.values.iloc[:, i]
+        if not self._is_array:
+            return self.values.iloc[:, i]
+        values = self.values[:, i]  # of text and objects: as they are, since pandas would convert
+        return pd.Series(values, dtype=object if values.dtype.kind in "OUS" else None)
 
     def numbers(self, columns):
         """Return columns as numbers, of shape (n_samples, n_columns); missing values are NaN."""
@@ -68,9 +71,9 @@ class Table:
             # in the order of the columns, since it is mostly one of them, or a block of rows
             found = np.array(self.values[:, columns], np.float64)
         else:
-            found = np.empty((len(self), len(columns)))
+            found, labels = np.empty((len(self), len(columns))), self.labels
             for j, i in enumerate(columns):
-                found[:, j] = _as_numbers(self.column(i), self.labels[i])
+                found[:, j] = _as_numbers(self.column(i), labels[i])
         large = (np.abs(found) > _LARGEST).any(axis=0)
         if large.any():
             raise _too_large(self.labels[columns[int(large.argmax())]], np.float64)
@@ -218,7 +221,7 @@ class TableEncoder:
     centers_, scales_ : ndarray of shape (n_numeric_ + n_one_hot_,)
         What each column of the first two groups is reduced by, and divided by.
     categories_ : list of list of str
-        The values of each categorical feature, sorted: numbers, then text.
+        The values of each categorical feature, sorted; by value, if all are numbers.
     counts_ : list of int
         Number of categories of each column of the third group, with 0 for missing or unknown.
     n_numeric_, n_one_hot_, n_columns_ : int
@@ -257,7 +260,7 @@ class TableEncoder:
         for i in np.flatnonzero(self.is_categorical_):
             codes, texts = table.categories(i)
             self.has_missing_[i] = (codes < 0).any()
-            self.categories_.append(sorted(set(texts.tolist()), key=_order))
+            self.categories_.append(_sorted(set(texts.tolist())))
             if self._is_one_hot(self.categories_[-1]):
                 values = self._one_hot(self.categories_[-1], self.has_missing_[i])
                 rows = _numbered(codes, texts, _index(self.categories_[-1]), len(values) - 1)
@@ -531,8 +534,9 @@ def _texts(values, label):
     found = np.empty(len(values), object)
     if pd.api.types.infer_dtype(values, skipna=False) == "string":
         found[:] = values
-    else:  # of dates, too, objects
-        found[:] = [_text(value, label) for value in pd.Index(values)]
+    else:
+        objects = values if values.dtype.kind == "O" else pd.Index(values)
+        found[:] = [_text(value, label) for value in objects]
     return found
 
 
@@ -556,13 +560,13 @@ def _text(value, label):
     raise TypeError(f"{what}: the argument must be a string or a number.{more}")
 
 
-def _order(text):
-    """Return what categories are sorted by: numbers, by value, before text."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = np.nan
-    return (0, number, text) if np.isfinite(number) else (1, 0.0, text)
+def _sorted(texts):
+    """Return categories in their order, which is that of their values if all are numbers."""
+    texts = sorted(texts)
+    numbers = pd.to_numeric(_index(texts), errors="coerce")
+    if not np.isfinite(numbers).all():
+        return texts
+    return [texts[i] for i in np.argsort(numbers, kind="stable")]
 
 
 def _index(categories):
@@ -571,7 +575,7 @@ def _index(categories):
 
 def _numbered(codes, texts, index, missing):
     """Return the numbers of categories: from 1 as in the index, 0 if they are not there."""
-    return np.append(index.get_indexer(texts) + 1, missing)[codes]  # the last one is of code -1
+    return np.append(index.get_indexer(_index(texts)) + 1, missing)[codes]  # the last: code -1
 
 
 def _too_large(label, dtype):
