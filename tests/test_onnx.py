@@ -35,6 +35,7 @@ from sknn.layers import (
     AveragePooling2D,
     BatchNormalization,
     Bidirectional,
+    CategoryEmbedding,
     Concatenate,
     Conv2D,
     Conv2DTranspose,
@@ -235,6 +236,12 @@ LAYERS = {
         [Dense(3, name="code"), layers.ContractivePenalty("code", "identity", 0.1),
          layers.TiedDense("code", 5)], ROWS,
     ),
+    "grouped": ([Flatten(), Dense(6), layers.GroupedDense(2, 3, activation="tanh"),
+                 layers.GroupedDense(3, 2, use_bias=False)], ROWS),
+    "numbers": ([Flatten(), layers.NumericEmbedding(), layers.Scale(),
+                 layers.ParametricActivation("elu", 0.7)], ROWS),
+    "pieces": ([Flatten(), layers.NumericEmbedding("piecewise_linear", bins=4),
+                layers.NumericEmbedding(concatenate=False)], ROWS),
     "sampling": ([Dense(6), layers.GaussianSampling()], ROWS),
     "repeated": ([Flatten(), RepeatVector(3), SimpleRNN(2)], ROWS),
     **{
@@ -263,6 +270,15 @@ def test_layers(name, defined):
     net = sknn.ConvNetRegressor(made, dtype="float64", max_iter=2, batch_size=5)
     data = data if shape == IMAGE else data.reshape(17, -1)
     net.fit(data, targets)
+    for dtype in DTYPES:
+        assert_exports(net, data, dtype)
+
+
+def test_columns(defined):
+    data = np.column_stack([RANDOM.normal(size=(17, 2)), np.arange(17) % 3, 3 + np.arange(17) % 2])
+    parts = [[layers.Select(0, 1)], [layers.Select(2, 4), CategoryEmbedding([3, 2], 2)]]
+    net = sknn.ConvNetRegressor([Flatten(), Concatenate(parts)], dtype="float64", max_iter=2)
+    net.fit(data, data[:, 0])
     for dtype in DTYPES:
         assert_exports(net, data, dtype)
 

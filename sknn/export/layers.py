@@ -13,6 +13,7 @@ from ..layers import (
     ActivityRegularization,
     AveragePooling2D,
     BatchNormalization,
+    CategoryEmbedding,
     Concatenate,
     ContractivePenalty,
     Conv2D,
@@ -21,12 +22,17 @@ from ..layers import (
     Flatten,
     GaussianSampling,
     GlobalAveragePooling2D,
+    GroupedDense,
     LocalResponseNormalization,
     MaxPooling2D,
+    NumericEmbedding,
+    ParametricActivation,
     RadialBasis,
     RepeatVector,
     Reshape,
     Residual,
+    Scale,
+    Select,
     Sequential,
     TiedDense,
     UpSampling2D,
@@ -185,6 +191,18 @@ def _activation(to, layer, x):
     return replace(x, name=ACTIVATIONS[layer.function](to.graph, x.name, layer.number))
 
 
+@nodes_of(ParametricActivation)
+def _parametric(to, layer, x):
+    slope, g = to.take(layer, x.shape)["slope"], to.graph
+    change = g.op("Sub", ACTIVATIONS[layer.function](g, x.name, layer.number), x.name)
+    return replace(x, name=g.op("Add", x.name, g.op("Mul", change, slope)))
+
+
+@nodes_of(Scale)
+def _scale(to, layer, x):
+    return replace(x, name=to.graph.op("Mul", x.name, to.take(layer, x.shape)["scale"]))
+
+
 @nodes_of(_Noise, ActivityRegularization, ContractivePenalty)
 def _only_in_training(to, layer, x):
     return x
@@ -241,6 +259,12 @@ def _reshape(to, layer, x):
     return Value(to.graph.op("Reshape", to.plain(x).name, [0, *layer.shape]), layer.shape)
 
 
+@nodes_of(Select)
+def _select(to, layer, x):
+    name = to.graph.op("Slice", x.name, [layer.start], [layer.stop], [1])
+    return Value(name, layer.output_shape(x.shape))
+
+
 @nodes_of(RepeatVector)
 def _repeat(to, layer, x):
     g, shape = to.graph, layer.output_shape(x.shape)
@@ -284,6 +308,51 @@ def _dense(to, layer, x):
 @nodes_of(TiedDense)
 def _tied(to, layer, x):
     return to.product(to.flat(x), to.kernels[layer.of].T, to.take(layer, x.shape).get("bias"))
+
+
+@nodes_of(GroupedDense)
+def _grouped(to, layer, x):
+    own, g = to.take(layer, x.shape), to.graph
+    groups, inputs, _ = own["kernel"].shape
+    parts = g.op("Reshape", x.name, [0, groups, inputs])
+    return _of_groups(to, layer, x, parts, own["kernel"], own.get("bias"))
+
+
+def _of_groups(to, layer, x, parts, kernel, bias, before=()):
+    """Return (n, groups, inputs) times the matrix of each group, behind tensors like it, if any."""
+    g, (groups, _, units) = to.graph, kernel.shape
+    z = g.op("Squeeze", g.op("MatMul", g.op("Unsqueeze", parts, [2]), kernel), [2])
+    z = z if bias is None else g.op("Add", z, bias.reshape(groups, units))
+    z = g.op("Concat", *before, z, axis=2) if before else z
+    (total,) = shape = layer.output_shape(x.shape)
+    return Value(g.op("Reshape", z, [0, total]), shape)
+
+
+@nodes_of(NumericEmbedding)
+def _numbers(to, layer, x):
+    own, g = to.take(layer, x.shape), to.graph
+    features, inputs, _ = own["kernel"].shape
+    numbers = g.op("Unsqueeze", x.name, [2])
+    if layer.kind == "periodic":
+        slopes, phases = (own[k].reshape(features, inputs) for k in ("frequencies", "phases"))
+        parts = g.op("Cos", g.op("Add", g.op("Mul", numbers, 2 * np.pi * slopes), phases))
+    else:
+        edges = own["edges"].reshape(features, inputs + 1)
+        widths = np.diff(edges)
+        inverses = np.divide(1.0, widths, out=np.zeros_like(widths), where=widths > 0)
+        low, high = np.zeros(inputs), np.ones(inputs)
+        low[0], high[-1] = -np.inf, np.inf
+        parts = g.op("Mul", g.op("Sub", numbers, edges[:, :-1]), inverses)
+        parts = g.op("Min", g.op("Max", parts, low), high)
+    before = [numbers] * layer._before
+    return _of_groups(to, layer, x, parts, own["kernel"], own["bias"], before)
+
+
+@nodes_of(CategoryEmbedding)
+def _categories(to, layer, x):
+    kernel, shape = to.take(layer, x.shape)["kernel"], layer.output_shape(x.shape)
+    vectors = to.graph.op("Gather", kernel, to.graph.cast(x.name, np.int64))
+    return Value(to.graph.op("Reshape", vectors, [0, *shape]), shape)
 
 
 @nodes_of(RadialBasis)
