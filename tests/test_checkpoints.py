@@ -145,6 +145,8 @@ SETTINGS = [
     {"solver": "sgd", "learning_rate": "cosine"},
     {"solver": "nadam", "learning_rate": "one_cycle", "batch_size": 40},
     {"solver": "adamw", "average": True},
+    {"solver": "adamw", "dropout": 0.3, "alpha_schedule": "flat_cos", "initializer":
+     "data_dependent", "dropout_schedule": "flat_cos", "learning_rate": "coslog4", **EARLY},
     {"solver": "rmsprop", "shuffle": False},
     {"solver": "adagrad", "average": 0.9, "n_iter_no_change": 2, **EARLY},
     {"solver": "adadelta", "dropout": 0.3},

@@ -90,6 +90,9 @@ def deep():
     ]  # fmt: skip
 
 
+RATES = {"kernel_rate": 0.5, "bias_rate": 0.1, "parametrization": "neural_tangent"}
+
+
 def solved(solver, **params):
     learning = {"learning_rate_init": 0.01, "average": solver in ("sgd", "adadelta")}
     return lambda: mlp(solver=solver, **learning | params).fit(X, Y)
@@ -101,6 +104,21 @@ ESTIMATORS = {
     "plain": (solved("sgd", nesterovs_momentum=False, learning_rate="one_cycle"), []),
     "two classes": (lambda: mlp(activation="relu").fit(X, Y == 1), ["predict_proba"]),
     "lbfgs": (lambda: mlp(solver="lbfgs", l1=0.01).fit(X, Y, WEIGHTS), ["predict_proba"]),
+    "scheduled": (
+        solved("adamw", alpha=0.1, alpha_schedule="flat_cos", learning_rate="coslog4", dropout=0.3,
+               dropout_schedule="flat_cos", initializer="data_dependent"),
+        ["predict_proba"],
+    ),
+    **{
+        f"{solver}, rates by parameter": (
+            lambda solver=solver: images(
+                ConvNetRegressor, [Conv2D(5, 3, **RATES), Dense(17, activation="tanh", **RATES)],
+                solver=solver, learning_rate_init=0.05, alpha=0.1,
+            ).fit(IMAGES, X[:23, :2]),
+            ["predict"],
+        )
+        for solver in ("sgd", "adamw", "nadam")
+    },
     "clipped": (solved("adam", clip_norm=0.1, clip_value=0.05, l1=0.01), []),
     "normalized": (solved("adam", batch_norm=True, dropout=0.2, average=True), ["predict_proba"]),
     "sparse": (

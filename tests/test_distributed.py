@@ -59,6 +59,7 @@ NETWORKS = {
 GHOSTS = {
     "normalized": (images([Flatten(), BatchNormalization(), Activation("relu")]), X, Y),
     "noisy": (images([Flatten(), Dropout(0.5)]), X, Y),
+    "ever less noisy": (images([Flatten(), Dropout(0.5)], dropout_schedule="flat_cos"), X, Y),
     "variational": (variational(), X, None),
 }
 

@@ -82,6 +82,10 @@ RECIPES = {
     "cosine": {**SGD, "learning_rate": "cosine", "tol": 10.0},
     "one cycle": {"learning_rate": "one_cycle", "average": 0.9},
     "dropout": {"dropout": 0.5},
+    "schedules": {
+        "solver": "adamw", "alpha": 0.1, "learning_rate": "coslog4", "alpha_schedule": "flat_cos",
+        "dropout": 0.5, "dropout_schedule": "flat_cos", "initializer": "data_dependent",
+    },
 }
 
 
@@ -227,10 +231,13 @@ def test_an_interrupt_leaves_the_weights_and_the_generator_of_an_epoch():
 # --- the pieces
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "coslog4", "plateau"])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_rates_do_not_depend_on_how_many_are_asked_for(solver, schedule):
-    recipe = Recipe(solver=solver, learning_rate=schedule, average=0.99)
+    recipe = Recipe(
+        solver=solver, learning_rate=schedule, average=0.99, alpha_schedule="flat_cos",
+        dropout_schedule="flat_cos",
+    )  # fmt: skip
     together, alone = (Optimizer(recipe, [np.zeros(2)]) for _ in range(2))
     together.planned = alone.planned = 2100
     found = together.rates(recipe, 2100, passes=300)

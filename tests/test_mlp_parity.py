@@ -487,8 +487,16 @@ def cosine(rising):
     return lambda torch, optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
+def coslog4(step):
+    return (1 - np.cos(2 * np.pi * np.log2(1 + 15 * step / 21))) / 2
+
+
 # Three epochs of seven steps.
 SCHEDULES = {
+    "coslog4": (
+        {"learning_rate": "coslog4"},
+        lambda torch, optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, coslog4),
+    ),
     "one_cycle": ({"learning_rate": "one_cycle"}, one_cycle(0.3)),
     "one_cycle, half of it up": ({"learning_rate": "one_cycle", "warmup": 0.5}, one_cycle(0.5)),
     "one_cycle, down only": ({"learning_rate": "one_cycle", "warmup": 0.0}, one_cycle(0.0)),

@@ -226,7 +226,7 @@ BROKEN = {
     _fewer_reads: "reads are 2",
     _more_writes: "writes are 2",
     _fewer_attributes: "attributes are 1",
-    _more_attributes_in_a_chain: "attributes are 5",
+    _more_attributes_in_a_chain: "attributes are 6",
     _fraction_of_a_unit: "inputs is 10.5; expected an int",
     _read_before_it_is_written: "read before",
     _forward_after_backward: "read before",

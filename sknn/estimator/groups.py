@@ -159,12 +159,13 @@ class Descent(Parameters):
         'coslog4' multiplies it by ``(1 - cos(2 * pi * log2(1 + 15 * t))) / 2``, four ever longer
         waves, where t is the fraction of all steps that are done. All three change the rate at
         each step and span all `max_iter` epochs: early stopping can end them sooner, `tol` cannot.
-        `partial_fit` does not support them, because it has no last step. 'plateau' multiplies the rate by `plateau_factor` after `plateau_patience`
-        consecutive epochs without an improvement of at least `tol`, like Keras's
-        ``ReduceLROnPlateau``. It monitors the validation score with early stopping, otherwise the
-        validation loss if there is validation data, otherwise the training loss; in
-        `partial_fit`, each call counts as an epoch. Training still stops after `n_iter_no_change`
-        epochs without improvement, so set that higher than `plateau_patience`.""",
+        `partial_fit` does not support them, because it has no last step. 'plateau' multiplies the
+        rate by `plateau_factor` after `plateau_patience` consecutive epochs without an improvement
+        of at least `tol`, like Keras's ``ReduceLROnPlateau``. It monitors the validation score with
+        early stopping, otherwise the validation loss if there is validation data, otherwise the
+        training loss; in `partial_fit`, each call counts as an epoch. Training still stops after
+        `n_iter_no_change` epochs without improvement, so set that higher than
+        `plateau_patience`.""",
         default="constant",
     )
     learning_rate_init: float = param(

@@ -165,6 +165,7 @@ _CHECKS = {
     float | None: check_number,
     str: check_choice,
     "kernel_initializer": partial(check_choice, options={None, *INITIALIZERS}),
+    "bias_initializer": partial(check_choice, options={None, "zeros", "data_dependent"}),
     "name": check_name,
     "of": partial(check_name, expected="the name of a layer"),
     **dict.fromkeys(("kernel_size", "strides", "dilation_rate", "pool_size"), check_pair),

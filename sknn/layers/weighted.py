@@ -18,10 +18,6 @@ def matrix(layer, name, shape, **more):
     return Parameter(name, shape, trainable=layer.trainable, **penalties, **more)
 
 
-#: Initializers of biases; None is 'zeros', unless the estimator's initializer adapts to data.
-_OF_BIASES = None, "zeros", "data_dependent"
-
-
 @dataclass(frozen=True, repr=False)
 class Weighted(Layer):
     """Base class of layers with a kernel, a bias and an activation."""
@@ -30,7 +26,7 @@ class Weighted(Layer):
     activation: object = None
     use_bias: bool = True
     kernel_initializer: str | None = field(default=None, metadata={"options": {None, *ADAPTED}})
-    bias_initializer: str | None = field(default=None, metadata={"options": _OF_BIASES})
+    bias_initializer: str | None = None
     kernel_rate: float = 1.0
     bias_rate: float = 1.0
     parametrization: str = choice("standard", "neural_tangent")

@@ -69,8 +69,8 @@ def _words_of(t):
 def _by_fours(t, put_one, draw):
     """Return what goes over a block's elements, four units of a sample at a time.
 
-    ``put_one(team, frame, o, i, drawn)`` gets an element's place and what ``draw`` has drawn for it; x and
-    y are the operands 0 and 1, the number of units the third, the layer the fourth.
+    ``put_one(team, frame, o, i, drawn)`` gets an element's place and what ``draw`` has drawn for
+    it; x and y are the operands 0 and 1, the number of units the third, the layer the fourth.
     """
     constant, divide, width, put_one = t.constant, t.divide, t.width, t.jit(put_one)
 
