@@ -55,6 +55,7 @@ def _network(layers, inputs, loss, augmentation):
         raise TypeError("A Network has something else than layers.")
     made = Network(layers, inputs, loss, augmentation)
     made.primitives, made.output_shape  # noqa: B018, they raise if layers do not fit
+    loss.check(made.output_shape[-1], made.steps)
     return made
 
 
