@@ -514,6 +514,12 @@ NUMBER = {"type": "array", "tensor": "a"}
                                "parameter": 0.0, "over_outputs": None},
                       "layers": {"type": "tuple",
                                  "items": [{"type": "Dense", "units": 2**31 - 1}]}}}, {}),
+        ({"type": "Network", "inputs": 3, "augmentation": {"type": "tuple", "items": []},
+          "loss": {"type": "Loss", "name": "quantile", "link": "identity", "over_outputs": None,
+                   "parameter": {"type": "tuple", "items": [0.1, 0.5, 0.9]}, "smoothing": 0.0},
+          "layers": {"type": "tuple", "items": [
+              {"type": "Dense", "units": 2},
+              {"type": "Activation", "function": "identity", "parameter": None}]}}, {}),
         ({"type": "Characters", "symbols": "ba", "unknown": None}, {}),
         ({"type": "times", "dtype": "O", "numbers": {"type": "array", "tensor": "a"}},
          {"a": np.ones(1, int)}),

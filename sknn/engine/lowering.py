@@ -123,6 +123,7 @@ def _add_loss(tape, network, x, a, targets, training):
     delta = tape.buffer("da", a.rows)
     steps = network.steps or 1
     units = network.outputs // steps
+    loss.check(units, network.steps)
     if loss.counts_classes:
         tape.add("log_loss_softmax", (a, weights), (delta,), (units, steps, smoothing))
     elif loss.quantiles is not None:

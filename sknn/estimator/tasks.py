@@ -437,18 +437,17 @@ class Regression(Task):
         ]
         return float(np.mean(scores))
 
-    def _single(self, y):
-        """Return targets of which several quantiles are predicted, checked to be one per row."""
-        if y.ndim > 1 and y.shape[1] != 1:
+    def _check_single(self, y):
+        """Raise ValueError unless targets of which quantiles are predicted are one per row."""
+        if y.ndim > 1:
             raise ValueError(
                 f"quantile has {len(self.quantiles)} entries, which are for one target, but y has "
                 f"{y.shape[1]} columns. Expected one column, or a single quantile."
             )
-        return y.ravel()
 
     def count_outputs(self, inputs, y):
         if self.quantiles is not None:
-            self._single(y)
+            self._check_single(y)
             return len(self.quantiles)
         return 1 if y.ndim == 1 else y.shape[1]
 
@@ -473,7 +472,8 @@ class Regression(Task):
         if loss.name == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' needs y >= 0, got negative values.")
         if loss.quantiles is not None:
-            return self._single(y)
+            self._check_single(y)
+            return y
         _check_columns(y.reshape(len(y), -1), n_outputs)
         return y
 

@@ -56,6 +56,7 @@ def _network(layers, inputs, loss, augmentation, members=1):
     check_counts("Network", members=members)
     made = Network(layers, inputs, loss, augmentation, members)
     made.primitives, made.output_shape  # noqa: B018, they raise if layers do not fit
+    loss.check(made.output_shape[-1], made.steps)
     return made
 
 

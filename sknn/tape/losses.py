@@ -56,6 +56,14 @@ class Loss:
         """The quantiles of one target that the outputs are, or None."""
         return self.parameter if isinstance(self.parameter, tuple) else None
 
+    def check(self, outputs, steps):
+        """Raise ValueError unless the outputs, of each of the steps if there are any, fit."""
+        if self.quantiles is not None and (steps or len(self.quantiles) != outputs):
+            raise ValueError(
+                f"The loss has {len(self.quantiles)} quantiles, but the network {outputs} outputs"
+                f"{' at each of several steps' if steps else ''}."
+            )
+
     def scale(self, outputs):
         """Return the factor of the reported value."""
         if self.over_outputs is not None:
