@@ -223,7 +223,7 @@ class Recipe:
     """How a network is trained: AdamW with rates and decay by kind of parameter.
 
     `decayed` are the pairs of layer and parameter that decay, as :meth:`Network.parameters` names
-    them. `epsilon` is added before the moments are corrected for their bias, as scikit-learn does.
+    them.
     """
 
     rate: float
@@ -270,7 +270,8 @@ def train(network, recipe, X, y, epochs, keep=None):
     X, y = (torch.as_tensor(np.asarray(given)) for given in (X, y))
     parameters = list(network.parameters())
     groups = [{"params": [value]} for _, _, value in parameters]
-    optimizer = torch.optim.AdamW(groups, 1.0, (recipe.beta_1, recipe.beta_2), weight_decay=0.0)
+    betas = recipe.beta_1, recipe.beta_2
+    optimizer = torch.optim.AdamW(groups, recipe.rate, betas, recipe.epsilon)
     steps, step, curve = sum(map(len, epochs)), 0, []
     for batches in epochs:
         total = rows = 0
@@ -282,7 +283,6 @@ def train(network, recipe, X, y, epochs, keep=None):
                 )
                 decays = (what, part) in recipe.decayed
                 group["weight_decay"] = decays * recipe.decay * recipe.decay_schedule(t)
-                group["eps"] = recipe.epsilon / math.sqrt(1.0 - recipe.beta_2 ** (step + 1))
             kept = None if keep is None else lambda i, shape, step=step: keep(step, i, shape)
             loss = recipe.loss(network(X[batch], kept), y[batch], recipe.smoothing)
             optimizer.zero_grad()

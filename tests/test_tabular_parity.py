@@ -187,8 +187,11 @@ TARGETS = {
     "three classes": np.digitize(HEIGHT, [0.3, 1.3]),
     "numbers": 7.0 + 3.0 * HEIGHT.to_numpy(),
 }
-#: The parameters that decay, by kind of layer: those that multiply what comes from other units.
-DECAYED = tuple((what, "kernel") for what in ("dense", "periodic", "piecewise_linear", "vectors"))
+#: The parameters that decay, by kind of layer: all but biases, phases, and the vectors of members.
+DECAYED = (
+    ("scale", "scale"), ("slope", "slope"), ("periodic", "frequencies"), ("periodic", "kernel"),
+    ("piecewise_linear", "kernel"), ("vectors", "kernel"), ("dense", "kernel"),
+)  # fmt: skip
 
 
 def first_weights(net, X, y):
