@@ -38,13 +38,14 @@ from . import (  # noqa: E402
     recurrent,
     speed,
     steps,
+    tabular,
     threads,
     timing,
 )
 from .table import HEADER, Settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "torch", "pytabkit")
 
 #: The points that `--only` selects, with a description of what they measure.
 POINTS = {
@@ -65,6 +66,8 @@ POINTS = {
     autoencoders.ACCURACY: "reconstruction errors",
     radial.SPEED: "a fit, predictions, and memory of a fit",
     radial.ACCURACY: "cross-validated R2, and training errors",
+    tabular.SPEED: "training epochs on tables",
+    tabular.ACCURACY: "ranks on sets of tables",
     threads.POINT: "small fits while other threads predict",
     reading.POINT: "fits to data that are read on demand",
     cuda.POINT: "training steps on a GPU",
@@ -74,7 +77,7 @@ POINTS = {
 #: The modules that define the measurements.
 MODULES = (
     speed, steps, processes, accuracy, convnets, conv_kernels, recurrent, autoencoders, radial,
-    threads, reading, cuda, distributed,
+    tabular, threads, reading, cuda, distributed,
 )  # fmt: skip
 
 
@@ -94,7 +97,7 @@ def main():
     repeats = options.repeats or (1 if options.quick else 5)
     if options.quick:
         timing.pause = 0
-    settings = Settings(repeats, options.quick, options.data, options.text)
+    settings = Settings(repeats, options.quick, options.data, options.text, options.tables)
     print(_machine(settings), HEADER, sep="\n\n", flush=True)
     for task in chosen:
         empty = True
@@ -132,6 +135,13 @@ def _options():
         type=Path,
         default=ROOT.parent / "shared" / "data" / "tinyshakespeare.txt.gz",
         help="a gzip-compressed text file of a play",
+    )
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        default=ROOT.parent / "shared" / "data" / "tabular",
+        help="a folder of tables NAME-classification.csv.gz and NAME-regression.csv.gz, with the "
+        "target in the last column",
     )
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ class Settings:
     quick: bool
     mnist: Path
     text: Path
+    tables: Path
 
 
 @dataclass(frozen=True)

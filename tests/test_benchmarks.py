@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,7 @@ pytestmark = [
 
 NEED_DATA = (
     "dense-accuracy", "dense-memory", "conv-accuracy", "rnn-accuracy", "autoencoder-accuracy",
+    "tabular-accuracy",
 )  # fmt: skip
 #: Points that are measured by one process, since every process has to import the peers.
 TOGETHER = (
@@ -35,6 +37,7 @@ TOGETHER = (
     ("conv-accuracy", "conv-speed", "conv-image", "conv-memory", "conv-kernels"),
     ("rnn-accuracy", "rnn-speed", "rnn-memory"),
     ("autoencoder-accuracy", "autoencoder-speed"),
+    ("tabular-accuracy", "tabular-speed"),
     ("cuda",),
     ("distributed",),
 )
@@ -43,10 +46,11 @@ POINTS = [point for points in TOGETHER for point in points]
 #: In seconds, much more than a point takes, including kernels that are not in the cache yet.
 TIME_LIMIT = 1200
 
-#: Whether everything can be measured here: PyTorch, safetensors and Zarr are installed,
+#: Whether everything can be measured here: PyTorch, pytabkit, safetensors and Zarr are installed,
 #: and the system reports the peak of resident memory, and can reset it.
 COMPLETE = (
     importlib.util.find_spec("torch") is not None
+    and importlib.util.find_spec("pytabkit") is not None
     and importlib.util.find_spec("safetensors") is not None
     and importlib.util.find_spec("zarr") is not None
     and os.access("/proc/self/clear_refs", os.W_OK)
@@ -79,7 +83,7 @@ def measurements():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Return the options for random data in place of images of digits and a play."""
+    """Return the options for random data in place of images of digits, a play, and tables."""
     folder, random = tmp_path_factory.mktemp("data"), np.random.RandomState(0)
     images, text = folder / "images.npz", folder / "text.gz"
     np.savez(
@@ -91,7 +95,14 @@ def data(tmp_path_factory):
     )
     with gzip.open(text, "wt", encoding="utf-8") as file:
         file.write("".join(random.choice(list("abcde \n"), 6000)))
-    return "--data", images, "--text", text
+    for task, digits in ("classification", 0), ("regression", 3):
+        numbers = random.normal(size=(200, 2))
+        table = pd.DataFrame(numbers, columns=["a", "b"]).assign(c=random.choice(["x", "y"], 200))
+        target = np.abs(numbers[:, 0]).round(digits)
+        table.assign(y=np.minimum(target, 1) if digits == 0 else target).to_csv(
+            folder / f"some-{task}.csv.gz", index=False
+        )
+    return "--data", images, "--text", text, "--tables", folder
 
 
 def test_every_point_is_tested(measurements):
@@ -118,7 +129,10 @@ def test_absent_data_and_peers_are_shown(measurements, tmp_path):
     nowhere = tmp_path / "nowhere"
     points = (*NEED_DATA, "conv-speed", "rnn-speed", "autoencoder-speed")
     rows = table(
-        run("--quick", "--only", *points, "--data", nowhere, "--text", nowhere, PYTHONPATH=path)
+        run(
+            "--quick", "--only", *points, "--data", nowhere, "--text", nowhere,
+            "--tables", nowhere, PYTHONPATH=path,
+        )  # fmt: skip
     )
     assert len(rows) >= sum(measurements[point] for point in points)
     assert {row[3] for row in rows} == {"absent"}
