@@ -71,7 +71,8 @@ def test_unseen_categories_and_missing_values_are_predicted(classifier):
 def test_scaling_in_front_changes_nothing_that_matters():
     numbers = X[["age", "income"]].to_numpy()
     plain = TabularNetRegressor(**SMALL).fit(numbers, Y)
-    scaled = make_pipeline(FunctionTransformer(lambda X: 1000 * X - 5), TabularNetRegressor(**SMALL))
+    change = FunctionTransformer(lambda X: 1000 * X - 5)
+    scaled = make_pipeline(change, TabularNetRegressor(**SMALL))
     close = scaled.fit(numbers, Y).predict(numbers)
     np.testing.assert_allclose(close, plain.predict(numbers), rtol=1e-3, atol=1e-3)
 
