@@ -11,18 +11,23 @@ from ..tape.tape import Op, Phase
 from .operations import OwnOp
 from .packing import lanes_of, leaves_few
 
+#: Operations that leave, for each unit and sample, what the gradient of the unit's number is a sum
+#: of.
+_BY_UNIT = "multiply", "parametric_activation_gradient", "periodic_gradient"
+
 
 def fused(tape, dtype):
     """Return a tape of the operations that the CPU runs for numbers of a type."""
     made = copy(tape)
     made.phases = []
     transposed = _transposed(tape) if tape.width > 1 else {}
+    by_unit = _written_by_unit(tape) if tape.width > 1 else set()
     lanes = lanes_of(dtype)
     for phase in tape.phases:
         ops = list(phase.ops)
         if phase.kind == "parameters":
             ops = [
-                (parameter, _with_update(part))
+                (parameter, _with_update(_of_units(part, by_unit)))
                 for parameter, chain in ops
                 for part in _by_width(parameter, chain, transposed, lanes)
             ]
@@ -46,6 +51,20 @@ def _with_update(chain):
         variant=first.variant + last.variant,
     )
     return [*chain[:i], both, *chain[i + 2 :]]
+
+
+def _written_by_unit(tape):
+    """Return the buffers that operations leave such products in."""
+    ops = (op for phase in tape.phases for op in phase.all_ops())
+    return {operand for op in ops if op.name in _BY_UNIT for operand in op.writes}
+
+
+def _of_units(chain, by_unit):
+    """Return a chain in which the sums of many units are made side by side."""
+    first, *rest = chain
+    if first.name != "channel_sums" or first.reads[0] not in by_unit:
+        return chain
+    return [OwnOp("unit_gradient", first.reads, (), first.attributes[1:]), *rest]
 
 
 def _transposed(tape):

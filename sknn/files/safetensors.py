@@ -16,13 +16,17 @@ import numpy as np
 from ..layers import (
     GRU,
     LSTM,
+    CategoryEmbedding,
     Concatenate,
     Dense,
     Embedding,
     Flatten,
+    GroupedDense,
+    NumericEmbedding,
     RadialBasis,
     Reshape,
     Residual,
+    Select,
     SimpleRNN,
 )
 from ..layers.base import output_shape, primitives, size
@@ -36,10 +40,15 @@ _ENDINGS = {
     "variance": "running_var",
     "centers": "centers",
     "widths": "widths",
+    "scale": "scale",
+    "slope": "slope",
+    "frequencies": "frequencies",
+    "phases": "phases",
+    "edges": "edges",
 }
 
 #: PyTorch's axes as indices of ours, by number of axes.
-_AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
+_AXES = {1: (0,), 2: (1, 0), 3: (0, 2, 1), 4: (3, 2, 0, 1)}
 
 #: Types that are read and written, by their names in files.
 _FLOATS = {"F16": "float16", "F32": "float32", "F64": "float64"}
@@ -218,7 +227,7 @@ def parts(layers, input_shape):
 def _tensor(path, layer, parameter, order):
     if parameter.name not in _ENDINGS:
         raise ValueError(f"{path}: {layer} has no known names in PyTorch.")
-    own, moved = parameter.shape, not isinstance(layer, Embedding)
+    own, moved = parameter.shape, not isinstance(layer, (CategoryEmbedding, Embedding))
     theirs = tuple(own[axis] for axis in _axes(own)) if moved else own
     # Biases and widths are per output of the layer; all else has one row per input.
     rows = None if parameter.name in ("bias", "widths") else order
@@ -251,7 +260,8 @@ def _orders(layers, shape, order):
                 order = None
             sides = (*shape, 1, 1)[:3], (*layer.output_shape(shape), 1, 1)[:3]
             moved = any(_image_order(side) is not None for side in sides)
-            if isinstance(layer, Reshape) and moved:
+            by_place = isinstance(layer, (GroupedDense, NumericEmbedding, Select))
+            if isinstance(layer, Reshape) and moved or by_place and order is not None:
                 raise ValueError(f"{layer} orders elements differently in PyTorch; not supported.")
         else:
             parts = [_orders(some, start, order) for _, some, start in inner]
