@@ -25,6 +25,7 @@ X = RANDOM.randn(103, 5)
 Y = X[:, :1] * X[:, 1:2] + 0.1 * RANDOM.randn(103, 1)
 WEIGHTS = RANDOM.rand(103)
 LAYERS = Dense(7), Activation("tanh"), Dense(1), Activation("identity")
+SQUARES = Loss("squared_error", "identity")
 NOISY = Dense(7), BatchNormalization(), Activation("relu"), Dropout(0.3), *LAYERS[2:]
 
 
@@ -34,7 +35,7 @@ def r2(data, loss, outputs, weights):
 
 def trainers(layers=LAYERS, n_folds=4, held=True, weights=None, batches=(20,), **recipe):
     """Return new trainers, one for each fold."""
-    network = Network(layers, X.shape[1], Loss("squared_error", "identity"))
+    network = Network(layers, X.shape[1], SQUARES)
     data = Data(Source(X), Source(Y), weights, np.arange(len(X)), Y[:, 0])
     made = []
     for fold, (train, test) in enumerate(KFold(n_folds).split(X)):
@@ -77,6 +78,12 @@ def together(make, epochs=30, **others):
     found = make()
     fit_side_by_side(found, epochs, **{"partial": True} | others)
     return [state_of(trainer) for trainer in found]
+
+
+@pytest.fixture(autouse=True)
+def common_steps(monkeypatch):
+    """Small networks gain by common steps, but not with a single thread, which is quick here."""
+    monkeypatch.setattr(type(DEVICES["cpu"]), "gains", lambda *args: True)
 
 
 @pytest.fixture
@@ -143,10 +150,24 @@ def test_networks_that_share_no_session_take_turns(sessions, monkeypatch):
     del sessions[:]
     assert together(make) == expected
     assert sorted(sessions) == [1, 3]
-    monkeypatch.setattr(type(DEVICES["cpu"]), "groups", False)
-    del sessions[:]
-    assert together(make) == expected
-    assert sessions == [1] * 4
+    for name, value in {"gains": lambda *args: False, "groups": False}.items():
+        monkeypatch.setattr(type(DEVICES["cpu"]), name, value)
+        del sessions[:]
+        assert together(make) == expected
+        assert sessions == [1] * 4
+
+
+def test_networks_that_are_too_small_for_the_threads_gain_by_common_steps(monkeypatch):
+    monkeypatch.undo()  # what gains is asked of the device
+
+    def gains(units, rows, threads):
+        network = Network((Dense(units), Dense(units), *LAYERS[2:]), units, SQUARES)
+        return DEVICES["cpu"].gains(network, rows, 5, threads)
+
+    assert not gains(64, 256, 1)  # nothing waits
+    assert gains(64, 256, 2)  # threads would wait for each other all the time
+    assert not gains(256, 256, 2) and not gains(256, 256, 8)
+    assert gains(256, 256, 16)  # for eight blocks
 
 
 def test_training_goes_on_from_where_it_was():

@@ -213,6 +213,10 @@ class Trainer:
         unread = any(source.on_demand is not None for source in sources)
         return type(self) is Trainer and self._device.groups and not unread
 
+    def gains(self, n):
+        """Return whether the steps of `n` networks like this one are faster in one session."""
+        return self._device.gains(self.network, self.batch, n, self.recipe.n_jobs)
+
     def open_for(self, n):
         """Return a session for the steps of `n` networks like this one."""
         device, recipe = self._device, self.recipe
