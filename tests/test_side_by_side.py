@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reference_device import ReferenceDevice
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
@@ -157,6 +158,15 @@ def test_networks_that_share_no_session_take_turns(sessions, monkeypatch):
         assert sessions == [1] * 4
 
 
+def test_other_devices_do_the_same(monkeypatch):
+    monkeypatch.setitem(DEVICES, "reference", ReferenceDevice())
+
+    def make():
+        return trainers(device="reference", n_folds=3, early_stopping=True, max_iter=4)
+
+    assert together(make, 4) == alone(make, 4)
+
+
 def test_networks_that_are_too_small_for_the_threads_gain_by_common_steps(monkeypatch):
     monkeypatch.undo()  # what gains is asked of the device
 
@@ -276,28 +286,42 @@ def interrupted(make, fit, calls):
     return found
 
 
+def own_fit(i, steps, **settings):
+    """Return the i-th trainer after a fit of its own that is interrupted after some steps."""
+
+    def fit(one):
+        one[0].fit(30, True, lambda: lambda: False)  # epochs are planned one by one
+
+    return interrupted(lambda: trainers(**settings)[i : i + 1], fit, steps)[0]
+
+
+STEPS = 4  # an epoch
+FITS = {"partial": True, "epochs": 30}
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_an_interrupt_leaves_all_at_the_same_step(early_stopping):
     def make():
         return trainers(early_stopping=early_stopping)
 
-    def fit(found):
-        fit_side_by_side(found, 30, True)
-
-    steps = -(-77 // 20)
-    found = interrupted(make, fit, 2 * steps + 2)
-    assert all(trainer.interrupted for trainer in found)
+    found = interrupted(make, lambda some: fit_side_by_side(some, **FITS), 2 * STEPS + 2)
     for i, trainer in enumerate(found):
-        (expected,) = interrupted(
-            lambda i=i: make()[i : i + 1], lambda one: one[0].fit(30, True, on_epoch), 2 * steps + 2
-        )
+        assert trainer.interrupted and trainer.progress.n_iter == 2
+        expected = own_fit(i, 2 * STEPS + 2, early_stopping=early_stopping)
         assert state_of(trainer) == state_of(expected)
-        assert trainer.progress.n_iter == 2
 
 
-def on_epoch():
-    """Let epochs be planned one by one."""
-    return lambda: False
+def test_an_interrupt_leaves_those_that_take_turns_in_the_same_epoch(monkeypatch):
+    monkeypatch.setattr(type(DEVICES["cpu"]), "gains", lambda *args: False)
+    steps = (3, 3, 2, 2)  # epochs, and two steps more of the third network
+    found = interrupted(trainers, lambda some: fit_side_by_side(some, **FITS), 10 * STEPS + 2)
+    assert [trainer.progress.n_iter for trainer in found] == list(steps)
+    assert all(trainer.interrupted for trainer in found)
+    for i in (0, 2):
+        expected = own_fit(i, steps[i] * STEPS + 2 * (i == 2))
+        assert found[i].progress.loss_curve == expected.progress.loss_curve
+        for value, other in zip(found[i].progress.values, expected.progress.values, strict=True):
+            np.testing.assert_array_equal(value, other)
 
 
 def test_a_second_interrupt_is_raised(monkeypatch):

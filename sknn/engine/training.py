@@ -425,13 +425,14 @@ class Trainer:
         progress = self.progress
         self._set_first(once, first)
         self._count(*(float(one) / once.total for one in sums), progress.optimizer.rate)
-        self._say(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
+        self._say("Iteration {}, loss = {:.8f}", progress.n_iter, progress.loss)
         self._show()
         self._validate()
         self._judge()
 
-    def _say(self, message):
+    def _say(self, message, *values):
         if self.recipe.verbose:
+            message = message.format(*values)
             print(f"{self.name}: {message}" if self.name else message)
 
     def plan(self, n=1):
@@ -520,7 +521,7 @@ class Trainer:
         progress, recipe = self.progress, self.recipe
         weights = Weights.of_packed(self.network, self._shown, self.dtype, recipe.device)
         progress.validate(self.validation, self.score, weights, recipe.n_jobs)
-        self._say(f"Validation score: {progress.validation_scores[-1]:f}")
+        self._say("Validation score: {:f}", progress.validation_scores[-1])
 
     def _to_lower(self):
         """Return the quantity that 'plateau' monitors; lower is better."""
