@@ -141,7 +141,8 @@ class Needs:
             check_piece("out", out, _INT64, 0, writes=True)
             return len(out) - 1
         several = (self.members,) if self.members > 1 else ()
-        if out.ndim != len(several) + 2 or out.shape[:-2] != several or out.shape[-1] < self.outputs:
+        good = out.ndim == len(several) + 2 and out.shape[:-2] == several
+        if not good or out.shape[-1] < self.outputs:
             members = f", of {self.members} members" if several else ""
             raise ValueError(
                 f"The array for outputs has the shape {out.shape}; expected {self.outputs} columns"
