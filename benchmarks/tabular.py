@@ -165,8 +165,9 @@ def _epoch_of_members(name, data, settings):
 
     def ours(epochs):
         _ours(classes)(
-            units, n_ensemble=members, activation="relu", numeric_embedding=None,
-            batch_size=BATCH_SIZE, max_iter=epochs, random_state=0,
+            units, n_ensemble=members, activation="relu", parametric_activation=False,
+            numeric_embedding=None, input_scale=False, dropout=0.1, batch_size=BATCH_SIZE,
+            max_iter=epochs, random_state=0,
         ).fit(X, y)  # fmt: skip
 
     def pytabkit(epochs):
