@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 from numba import njit
 
-from sknn import MLPNetClassifier, TabularNetClassifier
+from sknn import MLPNetClassifier
 from sknn.cpu import winograd
 from sknn.cpu.kernels import run
 from sknn.cpu.operations import OWN
@@ -92,12 +92,13 @@ def maker(name, epochs):
         return lambda threads: networks.classifier(name, epochs, n_jobs=threads).fit(X, y)
     units, batch = name.split(", batch ")
     if name.startswith("a table's "):
-        X, y, _ = tabular.table(next(iter(tabular.TABLES)), int(batch) * _STEPS)
+        X, y, classes = tabular.table(next(iter(tabular.TABLES)), int(batch) * _STEPS)
+        cls = tabular.ours(classes)
         parameters = {
             "batch_size": int(batch), "early_stopping": False, "max_iter": epochs,
             "random_state": 0,
         }  # fmt: skip
-        return lambda threads: TabularNetClassifier(n_jobs=threads, **parameters).fit(X, y)
+        return lambda threads: cls(n_jobs=threads, **parameters).fit(X, y)
     features, *hidden, outputs = map(int, units.split("-"))
     X, y = digits_like(int(batch) * _STEPS, features, max(outputs, 2))
     parameters = {"tol": 0.0, "n_iter_no_change": epochs, "max_iter": epochs, "random_state": 0}
