@@ -4,10 +4,11 @@ Each replaces some of the tape's operations. A fused one gives the same bits as 
 for.
 """
 
+from collections import Counter
 from copy import copy
 from dataclasses import replace
 
-from ..tape.tape import Op, Phase
+from ..tape.tape import Buffer, Op, Phase
 from .operations import OwnOp
 from .packing import lanes_of, leaves_few
 
@@ -28,6 +29,8 @@ def fused(tape, dtype):
             ]
         made.phases.append(Phase(phase.kind, ops))
     _drop_unread(made)
+    if tape.width > 1:
+        _sum_in_blocks(made)
     return made
 
 
@@ -94,6 +97,47 @@ def _by_width(parameter, chain, transposed, lanes):
         "weight_gradient_narrow", (first.reads[0], dz), (), numbers, (left,), grain=first.grain
     )
     return [[replace(first, extent=whole), *rest]] * (whole > 0) + [[last, *rest]]
+
+
+def _sum_in_blocks(tape):
+    """Sum over the samples of a block while its numbers are in the cache, for each member.
+
+    Of each block, only the sums are kept until those of all blocks are added up.
+    """
+    sums, readers = {}, Counter()
+    for op in (op for phase in tape.phases for op in phase.all_ops()):
+        readers.update({operand.whole for operand in op.reads if isinstance(operand, Buffer)})
+    for phase in tape.phases:
+        if phase.kind != "parameters":
+            continue
+        for _, chain in phase.ops:
+            if chain[0].name == "member_sums":
+                (dz,), numbers = chain[0].reads, chain[0].attributes
+                if dz not in sums:
+                    rows = -(-numbers[0] // tape.width)
+                    sums[dz] = Buffer(f"sums of {dz.name}", rows)
+                    _add_sums(tape, dz, sums[dz], numbers, readers[dz.whole] == 1)
+                chain[0] = OwnOp("member_block_sums", (sums[dz],), (), numbers)
+
+
+def _add_sums(tape, dz, sums, numbers, alone):
+    """Add the operation that sums over a block where its numbers are complete.
+
+    If nothing else reads them (`alone`), and they are products, these need not be stored.
+    """
+    places = [
+        (phase.ops, i)
+        for phase in tape.phases
+        if phase.kind == "blocks"
+        for i, op in enumerate(phase.ops)
+        if dz.whole in {operand.whole for operand in op.writes}
+    ]
+    ops, last = places[-1]
+    made = ops[last]
+    if alone and len(places) == 1 and made.name == "multiply" and dz.base is None:
+        ops[last] = OwnOp("product_sums", made.reads, (sums,), numbers)
+    else:
+        ops.insert(last + 1, OwnOp("sample_sums", (dz,), (sums,), numbers))
 
 
 def _drop_unread(tape):
