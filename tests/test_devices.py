@@ -39,6 +39,7 @@ from sknn.layers import (
     AveragePooling2D,
     BatchNormalization,
     Bidirectional,
+    CategoryEmbedding,
     Concatenate,
     Conv2D,
     Conv2DTranspose,
@@ -46,14 +47,19 @@ from sknn.layers import (
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
+    GroupedDense,
     LocalResponseNormalization,
     MaxPooling2D,
+    NumericEmbedding,
+    ParametricActivation,
     RadialBasis,
     RandomCrop,
     RandomFlip,
     RandomShift,
     Reshape,
     Residual,
+    Scale,
+    Select,
     Sequential,
     UpSampling2D,
 )
@@ -63,6 +69,7 @@ REFERENCE = ReferenceDevice()
 RANDOM = np.random.RandomState(0)
 X, IMAGES = RANDOM.rand(37, 11), RANDOM.rand(23, 6, 6, 3)
 Y, WEIGHTS = np.arange(37) % 3, 1.0 + np.arange(37) % 4
+TABLE = np.column_stack([X[:, :5], Y, 3 + np.arange(37) % 4])
 LISTS = [RANDOM.rand(n, 2) for n in 1 + np.arange(37) % 5]
 TOKENS = [np.arange(n) % 4 for n in 1 + np.arange(37) % 5]
 TEXTS = ["abcab" * n for n in range(1, 6)]
@@ -91,6 +98,17 @@ def deep():
 
 
 RATES = {"kernel_rate": 0.5, "bias_rate": 0.1, "parametrization": "neural_tangent"}
+
+def columns():
+    """Return layers for the columns of a table."""
+    numbers = [Select(0, 2), NumericEmbedding()]
+    places = [Select(2, 5), Scale(), NumericEmbedding("piecewise_linear", bins=3, units=2)]
+    return [
+        Flatten(),
+        Concatenate([numbers, places, [Select(5, 7), CategoryEmbedding([3, 4], 2)]]), Scale(),
+        GroupedDense(3, 6, use_bias=False), ParametricActivation("gelu"),
+        GroupedDense(2, 9, activation="tanh"),
+    ]  # fmt: skip
 
 
 def solved(solver, **params):
@@ -170,6 +188,9 @@ ESTIMATORS = {
             ).fit(IMAGES, Y[:23]), 1,
         ).fit(IMAGES),
         ["transform"],
+    ),
+    "table": (
+        lambda: images(ConvNetRegressor, columns()).fit(TABLE, X[:, 5:7], WEIGHTS), ["predict"],
     ),
     "reset after": (
         lambda: images(
@@ -263,7 +284,7 @@ ESTIMATORS = {
 DATA = dict.fromkeys(("images", "shifted", "cropped", "reset after", "convolutions"), IMAGES)
 DATA |= dict.fromkeys(("rnn", "lstm", "gru", "each step of lists"), LISTS)
 DATA |= dict.fromkeys(("text", "translation"), TEXTS)
-DATA["tokens"] = TOKENS
+DATA["tokens"], DATA["table"] = TOKENS, TABLE
 
 
 @cache
