@@ -22,6 +22,8 @@ from sknn import (
     RNNClassifier,
     RNNRegressor,
     SequenceAutoencoderTransformer,
+    TabularNetClassifier,
+    TabularNetRegressor,
     VariationalAutoencoderTransformer,
 )
 from sknn.layers import BatchNormalization, Conv2D, Dropout, Flatten, GaussianNoise, RandomFlip
@@ -44,6 +46,11 @@ DEFAULTS = [
     SequenceAutoencoderTransformer(),
     RBFNetClassifier(),
     RBFNetRegressor(),
+    TabularNetClassifier((16,), max_iter=50),
+    TabularNetClassifier((16,), max_iter=50, n_ensemble=2),
+    TabularNetClassifier((16,), max_iter=50, cv=2),
+    TabularNetRegressor((16,), max_iter=50),
+    TabularNetRegressor((16,), max_iter=50, refit=True),
     ReconstructionOutlierDetector(),
     ReconstructionOutlierDetector(contamination=0.1),
 ]

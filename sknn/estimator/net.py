@@ -507,8 +507,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             columns["validation_score"] = self.validation_scores_
         if getattr(self, "learning_rate_curve_", None) is not None:  # older pickles have none
             columns["learning_rate"] = self.learning_rate_curve_
-        epochs = len(self.loss_curve_)  # validation may have started later
-        columns = {k: [np.nan] * (epochs - len(v)) + v for k, v in columns.items()}
+        epochs = len(self.loss_curve_)  # validation may have started later, or gone on in a trial
+        columns = {k: [np.nan] * (epochs - len(v)) + v[:epochs] for k, v in columns.items()}
         frame = pd.DataFrame(columns, dtype="float64")
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
         return frame

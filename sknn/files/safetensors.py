@@ -3,8 +3,8 @@
 The names of a layer's tensors start with the name of the layer, or its position ('layers.3'),
 followed by '.weight' and '.bias'; for batch normalization also '.running_mean' and '.running_var';
 for recurrent layers '.weight_ih_l0', '.weight_hh_l0', '.bias_ih_l0' and '.bias_hh_l0'. In PyTorch,
-kernels have axes (units, inputs) or (filters, channels, height, width), and images are flattened in
-(channels, height, width) order.
+kernels have axes (units, inputs), (groups, units, inputs) or (filters, channels, height, width),
+and images are flattened in (channels, height, width) order.
 """
 
 import os
@@ -16,6 +16,7 @@ import numpy as np
 from ..layers import (
     GRU,
     LSTM,
+    CategoryEmbedding,
     Concatenate,
     Dense,
     Embedding,
@@ -36,10 +37,17 @@ _ENDINGS = {
     "variance": "running_var",
     "centers": "centers",
     "widths": "widths",
+    "scale": "scale",
+    "slope": "slope",
+    "frequencies": "frequencies",
+    "phases": "phases",
+    "edges": "edges",
+    "inputs_scale": "r",  # as in TabM
+    "outputs_scale": "s",
 }
 
 #: PyTorch's axes as indices of ours, by number of axes.
-_AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
+_AXES = {1: (0,), 2: (1, 0), 3: (0, 2, 1), 4: (3, 2, 0, 1)}
 
 #: Types that are read and written, by their names in files.
 _FLOATS = {"F16": "float16", "F32": "float32", "F64": "float64"}
@@ -218,7 +226,7 @@ def parts(layers, input_shape):
 def _tensor(path, layer, parameter, order):
     if parameter.name not in _ENDINGS:
         raise ValueError(f"{path}: {layer} has no known names in PyTorch.")
-    own, moved = parameter.shape, not isinstance(layer, Embedding)
+    own, moved = parameter.shape, not isinstance(layer, (Embedding, CategoryEmbedding))
     theirs = tuple(own[axis] for axis in _axes(own)) if moved else own
     # Biases and widths are per output of the layer; all else has one row per input.
     rows = None if parameter.name in ("bias", "widths") else order

@@ -98,5 +98,6 @@ def _mean(job, all_progress):
         loss=float(np.mean([one.loss for one in all_progress])),
         best_loss=float(np.mean([one.best_loss for one in all_progress])),
         best_validation_score=float(np.mean([one.best_validation_score for one in all_progress])),
+        learning_rate_curve=first.learning_rate_curve[:epochs],
         **{name: mean(name) for name in curves},
     )

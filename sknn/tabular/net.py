@@ -82,8 +82,9 @@ class TableInputs(Features):
     )
     max_one_hot: int = param(
         """
-        Columns of at most this many categories (missing values are one, where there are any)
-        become one-hot columns, others get a learned embedding. 0: all are embedded.""",
+        Columns of at most this many categories become one-hot columns, others get a learned
+        embedding. One for missing or unknown values counts always: with 9, those of up to 8
+        values are one-hot. 0: all are embedded.""",
         default=9, valid=[Interval(numbers.Integral, 0, None, closed="left")],
     )
     smooth_clip: float | None = param(
@@ -172,7 +173,7 @@ class TableLayers(TableInputs):
     refit: bool = param(
         """
         Whether the network is trained again, on all data, for the number of epochs that was best
-        for the data held out.""",
+        for the data held out. Validation curves are those of the first training.""",
         default=False,
     )
 
@@ -241,19 +242,18 @@ class _BaseTabularNet(LayeredNet):
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X, encoded, as rows of numbers, and y if given, both validated."""
-        table = read_table(self, X, reset)
+        table, given = read_table(self, X, reset), not isinstance(y, str)
+        if given:
+            check_given(self, y)
+            y = _check_y(sound(y, "y"), estimator=self, **checks)
+            check_consistent_length(table.values, y)
         if reset:
             self._encoder = TableEncoder(
                 self.categorical_features, self.max_one_hot, self.smooth_clip
             ).fit(table)
         values = self._encoder.transform(table, self._computing_dtype(None))
         rows = _TableRows(values, values.shape[1])
-        if isinstance(y, str):
-            return rows
-        check_given(self, y)
-        y = _check_y(sound(y, "y"), estimator=self, **checks)
-        check_consistent_length(values, y)
-        return rows, y
+        return (rows, y) if given else rows
 
     def _computing_dtype(self, inputs):
         return np.dtype(np.float32) if self.dtype is None else given_dtype(self.dtype)
@@ -441,9 +441,14 @@ class _BaseTabularNet(LayeredNet):
     def activations(self, X, layer=-2) -> Array:
         check_is_fitted(self)
         self._of_one("activations")
-        return super().activations(X, layer)
+        found, members = super().activations(X, layer), self._weights.network.members
+        if members == 1:
+            return found
+        return found.reshape(members, -1, *found.shape[1:]).swapaxes(0, 1)
 
-    activations.__doc__ = LayeredNet.activations.__doc__
+    activations.__doc__ = LayeredNet.activations.__doc__ + """
+            With `n_ensemble`: (n_samples, n_ensemble, units).
+        """
 
     @property
     def weights_(self):
@@ -468,7 +473,8 @@ class _BaseTabularNet(LayeredNet):
                 "store all of an estimator."
             )
         self._of_one("load_weights")
-        return self._weights.network, {}
+        known = ("feature_names_in_",) if hasattr(self, "feature_names_in_") else ()
+        return self._weights.network, {name: getattr(self, name) for name in known}
 
     def _check_loaded(self):
         super()._check_loaded()
