@@ -454,7 +454,10 @@ class _BaseTabularNet(LayeredNet):
     def weights_(self):
         """Copies of the parameters, by layer: dicts with 'kernel', 'bias', 'scale' and so on."""
         check_is_fitted(self)
-        self._of_one("weights_")
+        try:
+            self._of_one("weights_")
+        except ValueError as error:  # so that hasattr and displays of estimators see none
+            raise AttributeError(str(error)) from None
         return LayeredNet.weights_.fget(self)
 
     @consistent
@@ -531,7 +534,7 @@ class TabularNetClassifier(
     def _task(self):
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
         return TableClassification(
-            self.loss, self.output_activation, *known, self.class_weight,
+            self.validation_fraction, self.loss, self.output_activation, *known, self.class_weight,
             label_smoothing=self.label_smoothing,
         )  # fmt: skip
 
