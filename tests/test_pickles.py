@@ -59,8 +59,8 @@ def estimators():
         "outlier-detector": sknn.ReconstructionOutlierDetector(
             sknn.AutoencoderTransformer(2, max_iter=2, random_state=0), 0.1
         ),
-        "tabular": sknn.TabularNetClassifier((3,), n_ensemble=2, **table),
-        "tabular-regressor": sknn.TabularNetRegressor((3,), cv=2, **table),
+        "tabular": sknn.TabularNetClassifier((3,), **table),
+        "tabular-regressor": sknn.TabularNetRegressor((3,), n_ensemble=2, **table),
     }  # fmt: skip
 
 
