@@ -26,7 +26,7 @@ from sknn.cpu.session import Session
 from sknn.engine.devices import DEVICES
 from sknn.tape.operations import OPERATIONS
 
-from . import networks
+from . import networks, tabular
 from .conv_kernels import multiply_adds_inside, peak
 from .peers import digits_like
 from .table import Row, Task
@@ -34,7 +34,8 @@ from .table import Row, Task
 POINT = "step-shares"
 
 #: Dense networks and their batches: the shares of one core's peak to reach on one thread, in
-#: percent, and what a second thread should bring.
+#: percent, and what a second thread should bring. The last one is of a network for tables, whose
+#: inputs are made of 14 columns, and has the network before it to be compared with.
 DENSE = {
     "30-100-2, batch 200": (50, 1.3),
     "64-100-10, batch 32": (55, None),
@@ -43,6 +44,8 @@ DENSE = {
     "784-512-10, batch 128": (88, 1.8),
     "17-33-5, batch 50": (None, None),
     "200-300-300-1, batch 256": (None, None),
+    "75-256-256-256-2, batch 256": (None, None),
+    "a table's 75-256-256-256-2, batch 256": (None, None),
 }
 _STEPS = 64  # in an epoch of a dense network
 #: The share of a core's peak that each of two threads must reach at once, before and after both
@@ -88,6 +91,14 @@ def maker(name, epochs):
         X, y = networks.images_for(name, 4 * networks.BATCH_SIZE)
         return lambda threads: networks.classifier(name, epochs, n_jobs=threads).fit(X, y)
     units, batch = name.split(", batch ")
+    if name.startswith("a table's "):
+        X, y, classes = tabular.table(next(iter(tabular.TABLES)), int(batch) * _STEPS)
+        cls = tabular.ours(classes)
+        parameters = {
+            "batch_size": int(batch), "early_stopping": False, "max_iter": epochs,
+            "random_state": 0,
+        }  # fmt: skip
+        return lambda threads: cls(n_jobs=threads, **parameters).fit(X, y)
     features, *hidden, outputs = map(int, units.split("-"))
     X, y = digits_like(int(batch) * _STEPS, features, max(outputs, 2))
     parameters = {"tol": 0.0, "n_iter_no_change": epochs, "max_iter": epochs, "random_state": 0}
@@ -186,6 +197,9 @@ def _multiply_adds(name, numbers):
         inputs, units, places = (numbers[key] for key in ("inputs", "units", "positions"))
         shape = f"{inputs}x{units}" + (f", {places} positions" if places > 1 else "")
         return inputs * units * places, shape
+    if name.startswith("grouped_dense"):
+        groups, inputs, units = (numbers[key] for key in ("groups", "inputs", "units"))
+        return groups * inputs * units, f"{groups} x {inputs}x{units}"
     if name.startswith("convolution"):
         inside = multiply_adds_inside(numbers)
         return inside, "{channels}x{filters} on {height}x{width}".format(**numbers)

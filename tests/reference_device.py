@@ -47,6 +47,9 @@ class ReferenceDevice:
     def threads(self, network, rows, n_jobs, total=None):
         return 1
 
+    def gains(self, network, rows, n, n_jobs):
+        return True
+
     def compile(self, tape, dtype, threads=1):
         self.operations |= {op.name for phase in tape.phases for op in phase.all_ops()}
         return Program(tape, dtype)

@@ -65,7 +65,7 @@ def pieces(x, edges):
 
 def piecewise_linear(x, own):
     features = len(own["kernel"])
-    shares = pieces(x, own["edges"])
+    shares = pieces(x, own["edges"].reshape(features, -1))
     made = torch.einsum("nfb,fbu->nfu", shares, own["kernel"])
     return (made + own["bias"].reshape(features, -1)).flatten(1)
 

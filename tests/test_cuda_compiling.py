@@ -20,7 +20,8 @@ REGISTERS = 65536, 255
 #: A variant of each operation that has some: the one that does most.
 VARIANTS = {
     "activation": ("gelu",), "activation_gradient": ("gelu",), "add": (True,), "collect": (True,),
-    "contraction": ("softplus",), "gru_after_gradient": (True,), "gru_gradient": (True,),
+    "contraction": ("softplus",), "dropout": (True,), "gru_after_gradient": (True,),
+    "gru_gradient": (True,),
     "loss": ("log_loss", False), "lstm_gradient": (True,), "normalize": (True,),
     "normalize_gradient": (True,), "normalize_running": (True,), "normalize_sums": (True,),
     "radial": ("thin_plate",), "radial_gradient": ("thin_plate",), "regularize": (True, True),

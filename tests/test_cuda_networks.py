@@ -52,7 +52,7 @@ DROPPING = {
         lambda: ConvNetClassifier(
             [Conv2D(6, 3, activation="relu"), MaxPooling2D(2), Dropout(0.2),
              Conv2D(9, 2, activation="relu"), Flatten(), Dropout(0.3)],
-            batch_size=35, **LONG,
+            batch_size=35, dropout_schedule="flat_cos", **LONG,
         ),
         (120, 8, 8, 1), {"single": True},
     ),

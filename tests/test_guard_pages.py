@@ -41,6 +41,8 @@ small = {"max_iter": 2, "random_state": 0}
 proba = ("predict_proba",)
 see(MLPNetClassifier((9, 5), batch_norm=True, dropout=0.2, average=True, **small), X, y,
     methods=proba)
+see(MLPNetClassifier((9,), solver="adamw", dropout=0.2, dropout_schedule="flat_cos",
+                     initializer="data_dependent", **small), X, y, methods=proba)
 see(MLPNetClassifier((9,), solver="lbfgs", **small), sp.csr_array(X), y, methods=proba)
 see(MLPNetRegressor(hidden_layer_sizes=(9,), early_stopping=True, **small), X, X[:, :2],
     X_val=X, y_val=X[:, :2])

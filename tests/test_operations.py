@@ -46,6 +46,7 @@ from sknn.layers import (
     AveragePooling2D,
     BatchNormalization,
     Bidirectional,
+    CategoryEmbedding,
     Concatenate,
     ContractivePenalty,
     Conv2D,
@@ -55,13 +56,18 @@ from sknn.layers import (
     GaussianNoise,
     GaussianSampling,
     GlobalAveragePooling2D,
+    GroupedDense,
     LocalResponseNormalization,
     MaxPooling2D,
+    NumericEmbedding,
+    ParametricActivation,
     RadialBasis,
     RandomCrop,
     RandomFlip,
     Residual,
     SaltAndPepperNoise,
+    Scale,
+    Select,
     TiedDense,
     UpSampling2D,
 )
@@ -577,6 +583,21 @@ def _coding():
     return (*noise, *code, Dense(6), GaussianSampling(0.5), *back)
 
 
+def _columns():
+    """Return layers for a row of 37 numbers, as those of tables are."""
+    parts = [
+        [Select(32, 37), NumericEmbedding(units=5)], [Select(0, 1), Scale()],
+        [Select(1, 4), NumericEmbedding("piecewise_linear", bins=5)],
+    ]  # fmt: skip
+    groups = GroupedDense(17, 3), GroupedDense(33, 3, use_bias=False)
+    after = Scale(), Dense(9), ParametricActivation("gelu"), *groups, Activation("identity")
+    return Concatenate(parts), *after
+
+
+def _category():
+    return CategoryEmbedding([3], 17), Activation("identity")
+
+
 @mock.patch.object(winograd.Shape, "pays", lambda shape, least=0.0: True)
 def run_beside_guard_pages():
     """Train and predict where an access outside an array ends the process; print all bits."""
@@ -600,8 +621,12 @@ def run_beside_guard_pages():
         (Network(recurrent, (4, 3), make_loss("log_loss", "softmax")), "float32", False, 33),
         (Network(_coding(), 9, make_loss("squared_error", "identity")), "float32", False, 33),
         (Network(_coding(), 9, make_loss("squared_error", "identity")), "float64", False, 5),
+        (Network(_columns(), 37, make_loss("squared_error", "identity")), "float32", False, 33),
+        (Network(_columns(), 37, make_loss("squared_error", "identity")), "float64", False, 5),
+        (Network(_category(), 1, make_loss("squared_error", "identity")), "float32", False, 33),
     ):
-        p = make_problem(network, dtype, 70, weighted=True, sparse=sparse)
+        tokens = 3 if isinstance(network.layers[0], CategoryEmbedding) else None
+        p = make_problem(network, dtype, 70, weighted=True, sparse=sparse, tokens=tokens)
         x = p.data[X]
         if sparse:
             x.data, x.indices, x.indptr = map(_moved, (x.data, x.indices, x.indptr))

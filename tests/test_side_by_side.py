@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reference_device import ReferenceDevice
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 
@@ -25,6 +26,7 @@ X = RANDOM.randn(103, 5)
 Y = X[:, :1] * X[:, 1:2] + 0.1 * RANDOM.randn(103, 1)
 WEIGHTS = RANDOM.rand(103)
 LAYERS = Dense(7), Activation("tanh"), Dense(1), Activation("identity")
+SQUARES = Loss("squared_error", "identity")
 NOISY = Dense(7), BatchNormalization(), Activation("relu"), Dropout(0.3), *LAYERS[2:]
 
 
@@ -34,7 +36,7 @@ def r2(data, loss, outputs, weights):
 
 def trainers(layers=LAYERS, n_folds=4, held=True, weights=None, batches=(20,), **recipe):
     """Return new trainers, one for each fold."""
-    network = Network(layers, X.shape[1], Loss("squared_error", "identity"))
+    network = Network(layers, X.shape[1], SQUARES)
     data = Data(Source(X), Source(Y), weights, np.arange(len(X)), Y[:, 0])
     made = []
     for fold, (train, test) in enumerate(KFold(n_folds).split(X)):
@@ -77,6 +79,12 @@ def together(make, epochs=30, **others):
     found = make()
     fit_side_by_side(found, epochs, **{"partial": True} | others)
     return [state_of(trainer) for trainer in found]
+
+
+@pytest.fixture(autouse=True)
+def common_steps(monkeypatch):
+    """Small networks gain by common steps, but not with a single thread, which is quick here."""
+    monkeypatch.setattr(type(DEVICES["cpu"]), "gains", lambda *args: True)
 
 
 @pytest.fixture
@@ -143,10 +151,33 @@ def test_networks_that_share_no_session_take_turns(sessions, monkeypatch):
     del sessions[:]
     assert together(make) == expected
     assert sorted(sessions) == [1, 3]
-    monkeypatch.setattr(type(DEVICES["cpu"]), "groups", False)
-    del sessions[:]
-    assert together(make) == expected
-    assert sessions == [1] * 4
+    for name, value in {"gains": lambda *args: False, "groups": False}.items():
+        monkeypatch.setattr(type(DEVICES["cpu"]), name, value)
+        del sessions[:]
+        assert together(make) == expected
+        assert sessions == [1] * 4
+
+
+def test_other_devices_do_the_same(monkeypatch):
+    monkeypatch.setitem(DEVICES, "reference", ReferenceDevice())
+
+    def make():
+        return trainers(device="reference", n_folds=3, early_stopping=True, max_iter=4)
+
+    assert together(make, 4) == alone(make, 4)
+
+
+def test_networks_that_are_too_small_for_the_threads_gain_by_common_steps(monkeypatch):
+    monkeypatch.undo()  # what gains is asked of the device
+
+    def gains(units, rows, threads):
+        network = Network((Dense(units), Dense(units), *LAYERS[2:]), units, SQUARES)
+        return DEVICES["cpu"].gains(network, rows, 5, threads)
+
+    assert not gains(64, 256, 1)  # nothing waits
+    assert gains(64, 256, 2)  # threads would wait for each other all the time
+    assert not gains(256, 256, 2) and not gains(256, 256, 8)
+    assert gains(256, 256, 16)  # for eight blocks
 
 
 def test_training_goes_on_from_where_it_was():
@@ -255,28 +286,42 @@ def interrupted(make, fit, calls):
     return found
 
 
+def own_fit(i, steps, **settings):
+    """Return the i-th trainer after a fit of its own that is interrupted after some steps."""
+
+    def fit(one):
+        one[0].fit(30, True, lambda: lambda: False)  # epochs are planned one by one
+
+    return interrupted(lambda: trainers(**settings)[i : i + 1], fit, steps)[0]
+
+
+STEPS = 4  # an epoch
+FITS = {"partial": True, "epochs": 30}
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_an_interrupt_leaves_all_at_the_same_step(early_stopping):
     def make():
         return trainers(early_stopping=early_stopping)
 
-    def fit(found):
-        fit_side_by_side(found, 30, True)
-
-    steps = -(-77 // 20)
-    found = interrupted(make, fit, 2 * steps + 2)
-    assert all(trainer.interrupted for trainer in found)
+    found = interrupted(make, lambda some: fit_side_by_side(some, **FITS), 2 * STEPS + 2)
     for i, trainer in enumerate(found):
-        (expected,) = interrupted(
-            lambda i=i: make()[i : i + 1], lambda one: one[0].fit(30, True, on_epoch), 2 * steps + 2
-        )
+        assert trainer.interrupted and trainer.progress.n_iter == 2
+        expected = own_fit(i, 2 * STEPS + 2, early_stopping=early_stopping)
         assert state_of(trainer) == state_of(expected)
-        assert trainer.progress.n_iter == 2
 
 
-def on_epoch():
-    """Let epochs be planned one by one."""
-    return lambda: False
+def test_an_interrupt_leaves_those_that_take_turns_in_the_same_epoch(monkeypatch):
+    monkeypatch.setattr(type(DEVICES["cpu"]), "gains", lambda *args: False)
+    steps = (3, 3, 2, 2)  # epochs, and two steps more of the third network
+    found = interrupted(trainers, lambda some: fit_side_by_side(some, **FITS), 10 * STEPS + 2)
+    assert [trainer.progress.n_iter for trainer in found] == list(steps)
+    assert all(trainer.interrupted for trainer in found)
+    for i in (0, 2):
+        expected = own_fit(i, steps[i] * STEPS + 2 * (i == 2))
+        assert found[i].progress.loss_curve == expected.progress.loss_curve
+        for value, other in zip(found[i].progress.values, expected.progress.values, strict=True):
+            np.testing.assert_array_equal(value, other)
 
 
 def test_a_second_interrupt_is_raised(monkeypatch):

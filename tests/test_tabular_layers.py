@@ -4,11 +4,15 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from reference import predict
+from reference_device import ReferenceDevice
 from sklearn.base import clone
 from test_operations import ADAM, assert_gradient_is_right, compare, make_loss, make_problem
 
+import sknn
 from sknn import ConvNetRegressor
+from sknn.engine.devices import DEVICES
 from sknn.engine.network import Network
 from sknn.layers import (
     Activation,
@@ -19,6 +23,7 @@ from sknn.layers import (
     GroupedDense,
     NumericEmbedding,
     ParametricActivation,
+    Reshape,
     Residual,
     Scale,
     Select,
@@ -105,6 +110,12 @@ def test_phases_of_any_size():
 # --- in estimators
 
 
+@pytest.fixture
+def defined(monkeypatch):
+    """Fit and predict by the operations' definitions: nothing is compiled."""
+    monkeypatch.setitem(DEVICES, "cpu", ReferenceDevice())
+
+
 def table(n=60):
     """Return numbers, and two columns of three and four categories with numbers of their own."""
     random = np.random.RandomState(0)
@@ -139,9 +150,89 @@ def test_an_estimator_takes_the_layers():
     again = pickle.loads(pickle.dumps(net))
     assert (again.predict(x) == net.predict(x)).all()
     assert clone(net).fit(x, y).loss_ == net.loss_
-    x[0, 5] = 7
-    with pytest.raises(ValueError, match="token 7.* from 0 to 6"):
-        net.predict(x)
+    for column, token, message in ((5, 3, "3.* 0 to 2"), (6, 2, "2.* 3 to 6")):
+        wrong = x.copy()
+        wrong[7, column] = token
+        with pytest.raises(ValueError, match=message):
+            net.predict(wrong)
+    with pytest.raises(ValueError, match="token 0.* from 3 to 6"):
+        net.predict(sp.csr_array(x * (np.arange(7) < 6)))
+
+
+def test_weights_go_to_files_and_back(tmp_path, defined):
+    x, y = table()
+    layers = [*columns(), NumericEmbedding("piecewise_linear", bins=3), GroupedDense(2, 9)]
+    nets = [
+        ConvNetRegressor(layers, dtype="float64", max_iter=2, random_state=seed).fit(x, y)
+        for seed in (0, 1)
+    ]
+    before = nets[0].predict(x)
+    nets[0].save_weights(tmp_path / "net.safetensors")
+    nets[1].load_weights(tmp_path / "net.safetensors")
+    np.testing.assert_allclose(nets[1].predict(x), before, rtol=1e-6)
+    sknn.save(nets[0], tmp_path / "whole.safetensors")
+    assert (sknn.load(tmp_path / "whole.safetensors").predict(x) == before).all()
+
+
+def test_sums_do_not_depend_on_threads():
+    network = network_of(*LAYERS["mixed"])
+    made = [
+        compare(network, "float32", 100, 200, ADAM, threads=threads).packed for threads in (1, 2, 3)
+    ]
+    assert (made[0] == made[1]).all() and (made[0] == made[2]).all()
+
+
+# --- bad input
+
+WRONG = {
+    "stop": (lambda: Select(3, 3), ValueError, "stop of Select is 3; expected an int greater"),
+    "start": (lambda: Select(-1, 3), ValueError, "start of Select is -1; expected an int of at le"),
+    "rate": (lambda: Scale(rate=-1), ValueError, "rate of Scale is -1; expected a number in"),
+    "function": (lambda: ParametricActivation("sotfmax"), ValueError, "'sotfmax'; expected one of"),
+    "step": (lambda: ParametricActivation("step"), ValueError, "function .* is 'step'; expected"),
+    "kind": (lambda: NumericEmbedding("period"), ValueError, "Did you mean 'periodic'"),
+    "bins": (lambda: NumericEmbedding(bins=0), ValueError, "bins of NumericEmbedding is 0"),
+    "edges": (
+        lambda: NumericEmbedding(edges=[1.0, 2.0]), ValueError, r"shape \(2,\); expected \(n_feat",
+    ),
+    "edges and bins": (
+        lambda: NumericEmbedding(edges=EDGES, bins=8), ValueError, r"\(3, 8\).* with 9 columns",
+    ),
+    "falling edges": (lambda: NumericEmbedding(edges=-EDGES), ValueError, "increasing order"),
+    "concatenate": (lambda: NumericEmbedding(concatenate=2), TypeError, "a bool or None"),
+    "counts": (lambda: CategoryEmbedding([3, 0]), ValueError, "counts of CategoryEmbedding is"),
+    "count": (lambda: CategoryEmbedding(3), TypeError, "counts of CategoryEmbedding is 3; exp"),
+    "groups": (lambda: GroupedDense(3, 0), ValueError, "groups of GroupedDense is 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments(name):
+    make, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        make()
+
+
+UNFIT = {
+    "select": ([Select(5, 8)], "Select.* 7 units; needs at least 8"),
+    "scale": ([Reshape((7, 1)), Scale()], "Scale.* 7 x 1; needs a vector"),
+    "groups": ([GroupedDense(3, 2)], "GroupedDense.* 7 units; needs .* 2 groups"),
+    "edges": (
+        [NumericEmbedding("piecewise_linear", edges=EDGES)], "7 units; edges .* of 3 features",
+    ),
+    "columns": ([CategoryEmbedding([3, 4])], "Category.* 7 units; needs 2, a column for each"),
+    "tokens": (
+        [Scale(), Select(0, 2), CategoryEmbedding([3, 4])], "reads token ids, but a layer before",
+    ),
+    "too many": ([NumericEmbedding(frequencies=2**31 - 1)], "numbers per sample on the way"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_layers_that_do_not_fit(name):
+    layers, message = UNFIT[name]
+    with pytest.raises(ValueError, match=message):
+        ConvNetRegressor([Flatten(), *layers], max_iter=1).fit(*table())
 
 
 def test_numbers_beside_categories_may_be_anything():

@@ -9,7 +9,8 @@ program
 session
     A context manager; ``bind``, ``run``, ``pack``, ``data_loss``, ``divergence``, ``first_loss``.
     Where ``groups`` says that the device can do this, it may have several networks side by side,
-    with ``run_networks`` and ``first_losses``, and networks may have members.
+    with ``run_networks`` and ``first_losses``, and networks may have members. ``gains`` says
+    whether networks side by side are trained faster.
     If it has ``run_passes`` and ``passes_done``, the engine trains several epochs at a time.
 packed parameters
     One array of the device. A part of it, ``packed[start:]`` or ``states[i]``, is one too.
@@ -36,6 +37,10 @@ from .team import count_threads
 #: Multiply-adds in a step, for each thread, from which an additional one is worth it: with twice as
 #: many, a second one saves a fifth or more of the time.
 _WORK_PER_THREAD = 400_000
+#: Multiply-adds in a step, for each thread, below which several networks gain by common steps.
+_WORK_ALONE = 10 * _WORK_PER_THREAD
+#: The part of the time that threads should be busy with the blocks of one network.
+_BUSY = 0.8
 #: The same in all steps of a prediction: threads have to be started for it.
 _WORK_TO_START = 30_000_000
 #: Bytes of a layer's output for a block of samples, above which samples are processed one by one.
@@ -90,6 +95,20 @@ class CPU:
         if network.sequential:
             most = min(most, -(-rows // WIDEST) * network.members)
         return 1 if most < 2 else min(count_threads(n_jobs), most)
+
+    def gains(self, network, rows, n, n_jobs):
+        """Return whether `n` networks like this one train faster in common steps.
+
+        They do where one of them is too small for the threads: there are too few blocks in `rows`
+        rows, or too little work between the places where threads wait for each other. Otherwise
+        they only push each other's weights out of the caches, which costs up to a sixth. That is
+        measured; from where on the gain is larger is an estimate.
+        """
+        threads = self.threads(network, n * rows, n_jobs)
+        blocks = network.members * -(-rows // WIDEST)
+        busy = blocks / (threads * -(-blocks // threads))
+        small = 3 * network.operations * rows < threads * _WORK_ALONE
+        return threads > 1 and (small or busy < _BUSY)
 
     compile, session, perceptron = Program, staticmethod(session), Perceptron
     compile_ahead, count_compiled = staticmethod(compile_ahead), staticmethod(count_compiled)

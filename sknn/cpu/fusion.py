@@ -4,12 +4,17 @@ Each replaces some of the tape's operations. A fused one gives the same bits as 
 for.
 """
 
+from collections import Counter
 from copy import copy
 from dataclasses import replace
 
-from ..tape.tape import Op, Phase
+from ..tape.tape import Buffer, Op, Phase
 from .operations import OwnOp
 from .packing import lanes_of, leaves_few
+
+#: Operations that leave, for each unit and sample, what the gradient of the unit's number is a sum
+#: of.
+_BY_UNIT = "multiply", "parametric_activation_gradient", "periodic_gradient"
 
 
 def fused(tape, dtype):
@@ -17,17 +22,20 @@ def fused(tape, dtype):
     made = copy(tape)
     made.phases = []
     transposed = _transposed(tape) if tape.width > 1 else {}
+    by_unit = _written_by_unit(tape) if tape.width > 1 else set()
     lanes = lanes_of(dtype)
     for phase in tape.phases:
         ops = list(phase.ops)
         if phase.kind == "parameters":
             ops = [
-                (parameter, _with_update(part))
+                (parameter, _with_update(_of_units(part, by_unit)))
                 for parameter, chain in ops
                 for part in _by_width(parameter, chain, transposed, lanes)
             ]
         made.phases.append(Phase(phase.kind, ops))
     _drop_unread(made)
+    if tape.width > 1:
+        _sum_in_blocks(made)
     return made
 
 
@@ -46,6 +54,20 @@ def _with_update(chain):
         variant=first.variant + last.variant,
     )
     return [*chain[:i], both, *chain[i + 2 :]]
+
+
+def _written_by_unit(tape):
+    """Return the buffers that operations leave such products in."""
+    ops = (op for phase in tape.phases for op in phase.all_ops())
+    return {operand for op in ops if op.name in _BY_UNIT for operand in op.writes}
+
+
+def _of_units(chain, by_unit):
+    """Return a chain in which the sums of many units are made side by side."""
+    first, *rest = chain
+    if first.name != "channel_sums" or first.reads[0] not in by_unit:
+        return chain
+    return [OwnOp("unit_gradient", first.reads, (), first.attributes[1:]), *rest]
 
 
 def _transposed(tape):
@@ -94,6 +116,47 @@ def _by_width(parameter, chain, transposed, lanes):
         "weight_gradient_narrow", (first.reads[0], dz), (), numbers, (left,), grain=first.grain
     )
     return [[replace(first, extent=whole), *rest]] * (whole > 0) + [[last, *rest]]
+
+
+def _sum_in_blocks(tape):
+    """Sum over the samples of a block while its numbers are in the cache, for each member.
+
+    Of each block, only the sums are kept until those of all blocks are added up.
+    """
+    sums, readers = {}, Counter()
+    for op in (op for phase in tape.phases for op in phase.all_ops()):
+        readers.update({operand.whole for operand in op.reads if isinstance(operand, Buffer)})
+    for phase in tape.phases:
+        if phase.kind != "parameters":
+            continue
+        for _, chain in phase.ops:
+            if chain[0].name == "member_sums":
+                (dz,), numbers = chain[0].reads, chain[0].attributes
+                if dz not in sums:
+                    rows = -(-numbers[0] // tape.width)
+                    sums[dz] = Buffer(f"sums of {dz.name}", rows)
+                    _add_sums(tape, dz, sums[dz], numbers, readers[dz.whole] == 1)
+                chain[0] = OwnOp("member_block_sums", (sums[dz],), (), numbers)
+
+
+def _add_sums(tape, dz, sums, numbers, alone):
+    """Add the operation that sums over a block where its numbers are complete.
+
+    If nothing else reads them (`alone`), and they are products, these need not be stored.
+    """
+    places = [
+        (phase.ops, i)
+        for phase in tape.phases
+        if phase.kind == "blocks"
+        for i, op in enumerate(phase.ops)
+        if dz.whole in {operand.whole for operand in op.writes}
+    ]
+    ops, last = places[-1]
+    made = ops[last]
+    if alone and len(places) == 1 and made.name == "multiply" and dz.base is None:
+        ops[last] = OwnOp("product_sums", made.reads, (sums,), numbers)
+    else:
+        ops.insert(last + 1, OwnOp("sample_sums", (dz,), (sums,), numbers))
 
 
 def _drop_unread(tape):

@@ -27,6 +27,10 @@ SHAPE = "height width channels filters top left out_height out_width"
 OWN = {
     "regularized_update": _joined("regularize", "update"),
     "weight_gradient_narrow": _counted("parameters", "x dz", "", "inputs first"),
+    "unit_gradient": _counted("parameters", "dz", "", "units"),
+    "sample_sums": _counted("blocks", "x", "sums", "units"),
+    "product_sums": _counted("blocks", "a b", "sums", "units"),
+    "member_block_sums": _counted("parameters", "sums", "", "units"),
     "winograd_weights": _counted("units", "w", "u", "channels filters"),
     "winograd": _counted("blocks", "x u b", "z memory", SHAPE + " biased chunk first last"),
     "winograd_products": _counted("blocks", "x dz", "sums memory", SHAPE + " chunk"),

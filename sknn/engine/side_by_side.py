@@ -1,7 +1,7 @@
 """Several networks of one kind, trained side by side: one for each fold of the data, for example.
 
-Each step computes the blocks of all networks, so that there is enough work for all threads even
-where a single network is small.
+Where a single network is too small for all threads, a step computes the blocks of all networks.
+Otherwise they take turns, an epoch each.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -15,10 +15,12 @@ def fit_side_by_side(trainers, epochs, partial=False, on_epoch=None, names=None)
 
     Each becomes what its trainer's own :meth:`Trainer.fit` makes of it, bit for bit: weights,
     curves, scores, the optimizer's state and the generator's. One that ends earlier than others
-    stays as it is. An interrupt ends all of them after the same step.
+    stays as it is.
 
-    Trainers share a session where the device offers it and their networks, settings and batches
-    are the same. Otherwise they take turns, an epoch each.
+    Trainers share a session where their networks, rules and batches are the same, the device offers
+    it, and it is faster. Otherwise they take turns, an epoch each. An interrupt ends all of them
+    after a complete step: the same one of all that share a session, and one of the same epoch of
+    those that take turns.
 
     Parameters
     ----------
@@ -62,11 +64,14 @@ def fit_side_by_side(trainers, epochs, partial=False, on_epoch=None, names=None)
 
 def _lanes(trainers):
     """Return the trainers, divided into those that share a session."""
-    shared = {}
+    alike, lanes = {}, []
     for i, trainer in enumerate(trainers):
         key = (trainer.program, trainer.batch) if trainer.shares else i
-        shared.setdefault(key, []).append(trainer)
-    return [_Together(some) if len(some) > 1 else _Alone(*some) for some in shared.values()]
+        alike.setdefault(key, []).append(trainer)
+    for some in alike.values():
+        shared = len(some) > 1 and some[0].gains(len(some))
+        lanes += [_Together(some)] if shared else map(_Alone, some)
+    return lanes
 
 
 class _Alone:

@@ -220,6 +220,10 @@ class Trainer:
         unread = any(source.on_demand is not None for source in sources)
         return type(self) is Trainer and self._device.groups and not unread
 
+    def gains(self, n):
+        """Return whether the steps of `n` networks like this one are faster in one session."""
+        return self._device.gains(self.network, self.batch, n, self.recipe.n_jobs)
+
     def open_for(self, n):
         """Return a session for the steps of `n` networks like this one."""
         device, recipe = self._device, self.recipe
@@ -428,13 +432,14 @@ class Trainer:
         progress = self.progress
         self._set_first(once, first)
         self._count(*(float(one) / once.total for one in sums), progress.optimizer.rate)
-        self._say(f"Iteration {progress.n_iter}, loss = {progress.loss:.8f}")
+        self._say("Iteration {}, loss = {:.8f}", progress.n_iter, progress.loss)
         self._show()
         self._validate()
         self._judge()
 
-    def _say(self, message):
+    def _say(self, message, *values):
         if self.recipe.verbose:
+            message = message.format(*values)
             print(f"{self.name}: {message}" if self.name else message)
 
     def plan(self, n=1):
@@ -525,7 +530,7 @@ class Trainer:
         progress, recipe = self.progress, self.recipe
         weights = Weights.of_packed(self.network, self._shown, self.dtype, recipe.device)
         progress.validate(self.validation, self.score, weights, recipe.n_jobs)
-        self._say(f"Validation score: {progress.validation_scores[-1]:f}")
+        self._say("Validation score: {:f}", progress.validation_scores[-1])
 
     def _to_lower(self):
         """Return the quantity that 'plateau' monitors; lower is better."""

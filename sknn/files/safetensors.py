@@ -21,9 +21,12 @@ from ..layers import (
     Dense,
     Embedding,
     Flatten,
+    GroupedDense,
+    NumericEmbedding,
     RadialBasis,
     Reshape,
     Residual,
+    Select,
     SimpleRNN,
 )
 from ..layers.base import output_shape, primitives, size
@@ -226,7 +229,8 @@ def parts(layers, input_shape):
 def _tensor(path, layer, parameter, order):
     if parameter.name not in _ENDINGS:
         raise ValueError(f"{path}: {layer} has no known names in PyTorch.")
-    own, moved = parameter.shape, not isinstance(layer, (Embedding, CategoryEmbedding))
+    own, matrix = parameter.shape, parameter.name in ("kernel", "centers")
+    moved = matrix and not isinstance(layer, (CategoryEmbedding, Embedding))
     theirs = tuple(own[axis] for axis in _axes(own)) if moved else own
     # Biases and widths are per output of the layer; all else has one row per input.
     rows = None if parameter.name in ("bias", "widths") else order
@@ -259,7 +263,8 @@ def _orders(layers, shape, order):
                 order = None
             sides = (*shape, 1, 1)[:3], (*layer.output_shape(shape), 1, 1)[:3]
             moved = any(_image_order(side) is not None for side in sides)
-            if isinstance(layer, Reshape) and moved:
+            by_place = isinstance(layer, (GroupedDense, NumericEmbedding, Select))
+            if isinstance(layer, Reshape) and moved or by_place and order is not None:
                 raise ValueError(f"{layer} orders elements differently in PyTorch; not supported.")
         else:
             parts = [_orders(some, start, order) for _, some, start in inner]

@@ -390,6 +390,11 @@ class NumericEmbedding(Layer):
                 f"{self} got an input of {describe(shape)}; edges of NumericEmbedding are those of "
                 f"{len(self.edges)} features."
             )
+        most = features * max(self._sizes)
+        if most > MOST:
+            raise ValueError(
+                f"{self} gives {most} numbers per sample on the way; expected at most {MOST}."
+            )
         return (features * (self._before + self._sizes[1]),)
 
     def operations(self, shape):
@@ -575,4 +580,6 @@ class CategoryEmbedding(Layer):
 
     def forward(self, tape, x, shape, parameters, training):
         w, many = next(parameters), len(self.counts)
+        ends = np.cumsum(self.counts).tolist()
+        tape.tokens.append((x, [range(end - n, end) for n, end in zip(self.counts, ends)]))
         return add_lookup(tape, x, many, sum(self.counts), self.units, w, None, training)

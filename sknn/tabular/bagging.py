@@ -9,6 +9,7 @@ from ..engine.side_by_side import fit_side_by_side
 from ..engine.training import noise_seed
 from ..estimator.callbacks import as_committed
 from ..estimator.net import trainer_of
+from ..estimator.scoring import score_of
 
 
 def check_bag(net, held, resume_from):
@@ -38,7 +39,7 @@ def train_bag(net, job):
         member.cv, member.random_state = None, seed
         one.start(member)
         one.adapt_first_values(member)
-        one.score = job.score(one)
+        one.score = score_of(net, one, one.task.score, *one.given_data)
         jobs.append(one)
         members.append(member)
         begins.append(one.progress.values)

@@ -42,7 +42,6 @@ from ..estimator.parameters import (
     fitted,
     param,
 )
-from ..estimator.scoring import score_of
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import hidden_sizes
 from ..layers import (
@@ -357,20 +356,10 @@ class _BaseTabularNet(LayeredNet):
             check_bag(self, held, more.get("resume_from"))
         return super()._fit(X, y, sample_weight, incremental, **more)
 
-    def _hold_back(self, job, task):
-        job.whole = job.data
-        if self.cv is None:
-            super()._hold_back(job, task)
-
     def _first_values(self, job, inputs, targets, weights):
         if self.cv is not None:  # each of the networks draws its own
             return []
         return super()._first_values(job, inputs, targets, weights)
-
-    def _score_of(self, job, task, learned, validation):
-        if self.cv is None:
-            return super()._score_of(job, task, learned, validation)
-        return lambda one: score_of(self, one, task.score, learned, validation)
 
     def _learn(self, job, X, y):
         job.recipe = replace(job.recipe, drop_last=not job.incremental, latest_best=True)

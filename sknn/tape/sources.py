@@ -114,38 +114,38 @@ class Source:
         """The key that distinguishes the programs that read from it."""
         return self.operation, self.variant
 
-    def check_tokens(self, below):
+    def check_tokens(self, allowed):
         """Raise ValueError unless some columns contain valid token ids.
 
         Parameters
         ----------
-        below : dict of (int, int) to int
-            Size of the vocabulary, by first column and end (exclusive).
+        allowed : dict of (int, int) to range
+            The token ids, by first column and end (exclusive).
         """
-        if self._tokens == below:
+        if self._tokens == allowed:
             return
         if self.on_demand is not None:  # as they are read
-            self._tokens = dict(below)
+            self._tokens = dict(allowed)
             return
-        for (first, last), n_tokens in below.items():
+        for (first, last), tokens in allowed.items():
             if self.among is not None:
                 part = self.among
             else:
                 part = self.matrix[:, first:last]
             if sp.issparse(part):  # what is not stored is token 0
                 part.sum_duplicates()
-                part = part.data
+                part = part.data if part.nnz == np.prod(part.shape) else np.append(part.data, 0)
             if not part.size:
                 continue
-            strange = ~((part >= 0) & (part < n_tokens))
+            strange = ~((part >= tokens.start) & (part < tokens.stop))
             if part.dtype.kind == "f":
                 strange |= part != np.floor(part)
             if strange.any():
                 raise ValueError(
-                    f"X has the token {part[strange][0]}; expected integers from 0 to "
-                    f"{n_tokens - 1}, which the network knows."
+                    f"X has the token {part[strange][0]}; expected integers from "
+                    f"{tokens.start} to {tokens.stop - 1}, which the network knows."
                 )
-        self._tokens = dict(below)
+        self._tokens = dict(allowed)
 
 
 class ClassNumbers:

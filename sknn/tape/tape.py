@@ -178,6 +178,7 @@ class Tape:
         self.carries = carries
         self.state_size = 0  # elements that recurrent layers carry from one batch to the next
         self.axis = 0  # which of a sequence's lengths applies at this point of the network
+        self.tokens = []  # buffers whose rows have token ids, and a range for each of the rows
         self._lengths, self._weights = {}, {}
         self._gradients, self._pending = [], []
         self._more, self._missing = defaultdict(list), Counter()

@@ -38,8 +38,8 @@ class Needs:
         Whether it writes to the parameters.
     sources : dict of int to (str, tuple, int)
         For X and Y, where rows are gathered from them: operation, variant, columns.
-    tokens : dict of (int, int) to int
-        By first and last column: the numbers of X there are token ids below this.
+    tokens : dict of (int, int) to range
+        By first column and end: the token ids that the numbers of X there may be.
     classes : tuple or None
         Number of classes, and of steps, where targets are class indices.
     lengths : int
@@ -141,7 +141,8 @@ class Needs:
             check_piece("out", out, _INT64, 0, writes=True)
             return len(out) - 1
         several = (self.members,) if self.members > 1 else ()
-        if out.ndim != len(several) + 2 or out.shape[:-2] != several or out.shape[-1] < self.outputs:
+        good = out.ndim == len(several) + 2 and out.shape[:-2] == several
+        if not good or out.shape[-1] < self.outputs:
             members = f", of {self.members} members" if several else ""
             raise ValueError(
                 f"The array for outputs has the shape {out.shape}; expected {self.outputs} columns"
@@ -229,8 +230,7 @@ def needs_of(tape, dtype, parameter_bytes):
             needs.sources[numbers["field"]] = op.name, op.variant, numbers["columns"]
         elif op.name.startswith("lookup"):
             x = op.reads[0]
-            columns = x.first, x.first + x.rows
-            needs.tokens[columns] = min(numbers["inputs"], needs.tokens.get(columns, 2**62))
+            _add_tokens(needs.tokens, x.first, x.first + x.rows, range(numbers["inputs"]))
         elif op.name == "log_loss_softmax":
             needs.classes = numbers["units"], numbers["steps"]
         elif op.name == "lengths":
@@ -247,4 +247,13 @@ def needs_of(tape, dtype, parameter_bytes):
             needs.rates = max(needs.rates, RATE_AVERAGE + 1)
         elif op.name == "dropout" and any(op.variant):
             needs.rates = max(needs.rates, RATE_DROPOUT + 1)
+    for buffer, ranges in tape.tokens:
+        for column, tokens in enumerate(ranges, buffer.first):
+            _add_tokens(needs.tokens, column, column + 1, tokens)
     return needs
+
+
+def _add_tokens(needed, first, last, tokens):
+    """Add to what is needed that the tokens of some columns are in a range."""
+    known = needed.get((first, last), tokens)
+    needed[first, last] = range(max(known.start, tokens.start), min(known.stop, tokens.stop))

@@ -19,7 +19,9 @@ Activation('softmax') SimpleRNN(3,return_sequences=True) SimpleRNN(3) LSTM(3,ret
 LSTM(3) GRU(3,reverse=True) GRU(3,return_sequences=True) Bidirectional(LSTM(2))
 Bidirectional(GRU(2,return_sequences=True)) Embedding(10,3) LSTM(3,n_tokens=10) RadialBasis(3)
 TiedDense('layers.0',4) ContractivePenalty('layers.0','relu',0.1) RandomFlip() RandomShift(1,1)
-RandomCrop(4,4)
+RandomCrop(4,4) Select(0,4) Select(3,7) Scale() ParametricActivation('elu') GroupedDense(2,3)
+GroupedDense(3,4,use_bias=False) NumericEmbedding() CategoryEmbedding([2,3,4])
+NumericEmbedding('piecewise_linear',bins=3)
 """.split()
 _ODD = """
 Reshape((2**32,2**32)) Reshape((-1,4)) Reshape((0,)) UpSampling2D(2**32) UpSampling2D(2**31)
@@ -33,6 +35,8 @@ Conv2DTranspose(2,2**31) AveragePooling2D(2**32,1,padding='same') BatchNormaliza
 Dropout(0.999999999) GaussianNoise(1e300) Activation('leaky_relu',1e300) RadialBasis(2**40)
 EncoderDecoder([LSTM(3)],[LSTM(3,return_sequences=True)],3)
 EncoderDecoder([GRU(2)],[GRU(2,return_sequences=True),Dense(2)],2) RandomCrop(2**40,2**40)
+NumericEmbedding(units=2**31-1,frequencies=2**31-1) NumericEmbedding(sigma=1e300)
+Select(2**40,2**41) GroupedDense(2**31-1,1) GroupedDense(1,2**40) CategoryEmbedding([2**31-1]*3)
 """.split()
 _SHAPES = [(6, 6), (6, 6, 1), (3, 4, 3), (36,), (1, 9), (5, 1, 2)]
 

@@ -61,7 +61,7 @@ PACK, PACK_BEFORE = OPERANDS - 1, OPERANDS - 2
     TOTAL,  # rows in a pass over the data
     COUNTED,  # added to a step's number to count from the estimator's first one
     STEP_RATES,  # address of the rates of all steps
-    STEP_LOSSES,  # addresses of LOSSES, DIVERGENCES and SUMS of even steps; those of odd ones follow
+    STEP_LOSSES,  # addresses of LOSSES, DIVERGENCES and SUMS of even steps; of odd ones behind
     STEP_DIVERGENCES,
     STEP_SUMS,
     RESULT,  # address of three float64 a pass: sums over steps of the loss times its share; of

@@ -21,15 +21,20 @@ from .frame import (
 from .simd import (
     Tile,
     get,
+    iota,
     lane_sum,
     load,
     packed_rows,
     put,
+    select,
     splat,
     store,
     strided_rows,
     tile_cross,
+    tile_lane_sums,
     tile_load,
+    tile_multiply,
+    tile_multiply_rows,
     tile_outer_rows,
     tile_row_sums,
     tile_shape,
@@ -175,6 +180,75 @@ def member_sums(t):
                 put(g, i, total)
 
     return member_sums
+
+
+@kernel
+def sample_sums(t):
+    """The sums of x over the samples of a block. op: x, sums, units."""
+    vector, width = t.vector, t.width
+
+    @register_jitable
+    def added(tile, op, slot, i):
+        return tile_multiply(tile, slot + op[0], i, width, splat(vector, 1.0))
+
+    return _sums_of_block(t, added, 1)
+
+
+@kernel
+def product_sums(t):
+    """The sums of a * b over the samples of a block. op: a, b, sums, units."""
+    width = t.width
+
+    @register_jitable
+    def added(tile, op, slot, i):
+        return tile_multiply_rows(tile, slot + op[0], slot + op[1], i, width)
+
+    return _sums_of_block(t, added, 2)
+
+
+def _sums_of_block(t, added, o):
+    """Return a kernel that sums over samples, for as many units at a time as a vector has lanes.
+
+    What it leaves beyond the last unit may be anything.
+    """
+    width, lanes, tile = t.width, t.vector.lanes, Tile(t.vector, t.vector.lanes, 1)
+
+    def sums_of_block(op, frame, slot):
+        out, units = slot + op[o], op[o + 1]
+        for unit in range(0, units, lanes):
+            sums = tile_zero(tile)
+            for n in range(0, width, lanes):
+                sums = added(sums, op, slot, unit * width + n)
+            store(out, unit, tile_lane_sums(sums))
+
+    return sums_of_block
+
+
+@kernel
+def member_block_sums(t):
+    """The sums of what the blocks of each member have.
+
+    op: first byte of the slice in the parameter, its byte in the gradient, elements, byte of the
+    parameter, sums, units.
+    """
+    wide, width, size, pack = t.wide, t.width, t.size, t.wide.lanes
+
+    def member_block_sums(op, frame, slot):
+        g, units, blocks = frame[GRADIENT] + op[1], op[5], _blocks_of_member(frame, width)
+        row = (op[0] - op[3]) // (pack * size)
+        for r in range(row, row + op[2] // pack):
+            first, member = r // frame[MEMBERS] * pack, r % frame[MEMBERS]
+            block = frame[WORKSPACE] + member * blocks * frame[WORKSPACE_STRIDE]
+            total = splat(wide, 0.0)
+            if frame[ACCUMULATE]:
+                total = load(wide, g, (r - row) * pack)
+            for _ in range(blocks):
+                total = total + load(wide, block + op[4], first)
+                block += frame[WORKSPACE_STRIDE]
+            inside = iota(wide) < splat(wide, units - first)
+            store(g, (r - row) * pack, select(inside, total, 0.0))
+
+    return member_block_sums
 
 
 @kernel(numbers=["pack"])

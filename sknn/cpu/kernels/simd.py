@@ -1016,6 +1016,25 @@ def tile_multiply(typingctx, tile, d, d_index, d_stride, x):
     return tile(tile, *[types.int64] * 3, x), codegen
 
 
+@intrinsic
+def tile_multiply_rows(typingctx, tile, a, b, index, stride):
+    """Return a tile of one column plus products, lane by lane, of two vectors a row.
+
+    Row r has those at element ``index + r * stride`` of the arrays.
+    """
+
+    def codegen(context, builder, sig, args):
+        value, a, b, index, stride = args
+        parts = _parts(builder, tile, value)
+        for r in range(tile.rows):
+            i = _offset(builder, index, stride, r)
+            pair = [_load_vector(builder, tile.vector, array, i) for array in (a, b)]
+            parts[r] = _call(builder, "fma", tile.vector.llvm, [*pair, parts[r]])
+        return _tile(builder, tile, parts)
+
+    return tile(tile, *[types.int64] * 4), codegen
+
+
 # --- squares of vectors: the transforms of Winograd's convolution
 
 

@@ -25,6 +25,7 @@ from .simd import (
     bits_to_float64,
     fma,
     get,
+    iota,
     load,
     packed_rows,
     put,
@@ -33,6 +34,8 @@ from .simd import (
     store,
     strided_rows,
     tile_cross,
+    tile_lane_sums,
+    tile_multiply,
     tile_outer_rows,
     tile_row_sums,
     tile_splat,
@@ -113,6 +116,33 @@ def parametric_activation_gradient(t, name, of_output):
                 store(dx, i, fma(slope, gradient * change, gradient))
 
     return parametric_activation_gradient
+
+
+@kernel
+def unit_gradient(t):
+    """The sums of dz over the samples, of as many units at once as a vector has lanes.
+
+    op: first byte of the slice in the parameter, its byte in the gradient, elements in it, byte of
+    the parameter, dz, units.
+    """
+    wide, width, size, lanes = t.wide, t.width, t.size, t.wide.lanes
+    tile = Tile(wide, lanes, 1)
+
+    def unit_gradient(op, frame, slot):
+        g, first, one = frame[GRADIENT] + op[1], (op[0] - op[3]) // size, splat(wide, 1.0)
+        for unit in range(first, first + op[2], lanes):
+            sums, block = tile_zero(tile), frame[WORKSPACE]
+            for _ in range(0, frame[COUNT], width):
+                for n in range(0, width, lanes):
+                    sums = tile_multiply(sums, block + op[4], unit * width + n, width, one)
+                block += frame[WORKSPACE_STRIDE]
+            inside = iota(wide) < splat(wide, op[5] - unit)
+            total = select(inside, tile_lane_sums(sums), 0.0)
+            if frame[ACCUMULATE]:
+                total = total + load(wide, g, unit - first)
+            store(g, unit - first, total)
+
+    return unit_gradient
 
 
 # --- embeddings of numbers
