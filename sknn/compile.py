@@ -141,6 +141,26 @@ def _rbf(cls, dtype, classifies):
         yield f"{kind}, trained", net, X, y
 
 
+def _tabular(cls, dtype, classifies):
+    X, y = np.round(_rows(dtype), 1), next(iter(_targets(classifies).values()))
+    make = partial(cls, max_iter=1, dtype=dtype)
+    for kind, target in _targets(classifies).items():
+        yield kind, make(), X, target
+    if classifies:
+        for n_classes, target in _classes(dtype).items():
+            yield f"{n_classes} classes", make(), X, target
+    yield "categories", make(categorical_features=[0, 1], max_one_hot=0), X, y
+    for embedding in "piecewise_linear", None:
+        yield f"embedding {embedding}", make(numeric_embedding=embedding), X, y
+    yield "layers of all sizes", make(_sizes(dtype)), X, y
+    small = partial(make, (64, 64))
+    yield "plain", small(parametric_activation=False, input_scale=False, dropout=0), X, y
+    yield "ensemble", make(n_ensemble=8), X, y
+    yield "folds", small(cv=2), X, y
+    if not classifies:
+        yield "quantiles", small(loss="quantile", quantile=[0.1, 0.9]), X, y
+
+
 def _images(dtype, channels):
     """Return images of 8 x 8 pixels."""
     return np.random.RandomState(0).rand(_MANY, 8, 8, channels).astype(dtype)
@@ -288,6 +308,8 @@ USUAL = {
     "RNNRegressor": lambda cls, dtype: _rnn(cls, dtype, False),
     "Seq2SeqRNN": _seq2seq,
     "SequenceAutoencoderTransformer": _sequence_autoencoder,
+    "TabularNetClassifier": lambda cls, dtype: _tabular(cls, dtype, True),
+    "TabularNetRegressor": lambda cls, dtype: _tabular(cls, dtype, False),
     "VariationalAutoencoderTransformer": _variational,
 }
 

@@ -32,8 +32,8 @@ from sknn.tape.operations import OPERATIONS
 
 pytestmark = needs_emulator
 SINGLE = TrialGPU(threads=32, single=True)
-#: On the perceptron's rule no GPU works.
-NAMES = [name for name in ESTIMATORS if name not in ("perceptron", "one neuron")]
+#: On the perceptron's rule no GPU works, nor on networks with several members.
+NAMES = [name for name in ESTIMATORS if name not in ("perceptron", "one neuron", "members")]
 
 
 @pytest.mark.parametrize("name", NAMES)

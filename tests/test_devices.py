@@ -29,6 +29,8 @@ from sknn import (
     RNNRegressor,
     Seq2SeqRNN,
     SequenceAutoencoderTransformer,
+    TabularNetClassifier,
+    TabularNetRegressor,
     VariationalAutoencoderTransformer,
 )
 from sknn.engine.devices import DEVICES
@@ -68,8 +70,9 @@ from sknn.tape.operations import OPERATIONS
 REFERENCE = ReferenceDevice()
 RANDOM = np.random.RandomState(0)
 X, IMAGES = RANDOM.rand(37, 11), RANDOM.rand(23, 6, 6, 3)
+ROUNDED = np.round(X[:, :4], 1)
 Y, WEIGHTS = np.arange(37) % 3, 1.0 + np.arange(37) % 4
-TABLE = np.column_stack([X[:, :5], Y, 3 + np.arange(37) % 4])
+COLUMNS = np.column_stack([X[:, :5], Y, 3 + np.arange(37) % 4])
 LISTS = [RANDOM.rand(n, 2) for n in 1 + np.arange(37) % 5]
 TOKENS = [np.arange(n) % 4 for n in 1 + np.arange(37) % 5]
 TEXTS = ["abcab" * n for n in range(1, 6)]
@@ -95,6 +98,15 @@ def deep():
         AveragePooling2D(3, 2, "same"), Dropout(0.2), Conv2D(4, 3), GlobalAveragePooling2D(),
         Dense(10, activation="softmax", activity_l2=0.1), RadialBasis(7, "thin_plate"),
     ]  # fmt: skip
+
+
+#: Networks for tables, with a column of categories that are embedded.
+TABLE = {"categorical_features": [1], "max_one_hot": 0, "category_embedding": 3,
+         "dtype": "float64", "batch_size": 10}  # fmt: skip
+
+
+def table(kind, **params):
+    return kind((9, 5), **SMALL | TABLE | params)
 
 
 RATES = {"kernel_rate": 0.5, "bias_rate": 0.1, "parametrization": "neural_tangent"}
@@ -189,8 +201,8 @@ ESTIMATORS = {
         ).fit(IMAGES),
         ["transform"],
     ),
-    "table": (
-        lambda: images(ConvNetRegressor, columns()).fit(TABLE, X[:, 5:7], WEIGHTS), ["predict"],
+    "columns": (
+        lambda: images(ConvNetRegressor, columns()).fit(COLUMNS, X[:, 5:7], WEIGHTS), ["predict"],
     ),
     "reset after": (
         lambda: images(
@@ -274,6 +286,25 @@ ESTIMATORS = {
         ).fit(TEXTS),
         ["predict_proba", "transform", "score_samples"],
     ),
+    "table": (
+        lambda: table(TabularNetClassifier).fit(ROUNDED, Y, WEIGHTS), ["predict_proba"],
+    ),
+    "bins": (
+        lambda: table(
+            TabularNetRegressor, numeric_embedding=NumericEmbedding("piecewise_linear", bins=5)
+        ).fit(ROUNDED, X[:, 0]),
+        ["predict"],
+    ),
+    "groups": (
+        lambda: images(
+            ConvNetRegressor,
+            [Flatten(), GroupedDense(3, 12), ParametricActivation("gelu", trainable=False)],
+        ).fit(IMAGES, X[:23, 0]),
+        ["predict"],
+    ),
+    "members": (
+        lambda: table(TabularNetClassifier, n_ensemble=3).fit(ROUNDED, Y), ["predict_proba"],
+    ),
     "translation": (
         lambda: Seq2SeqRNN("lstm", 6, beam_width=2, dtype="float64", **SMALL).fit(
             TEXTS, TEXTS[::-1]
@@ -284,7 +315,8 @@ ESTIMATORS = {
 DATA = dict.fromkeys(("images", "shifted", "cropped", "reset after", "convolutions"), IMAGES)
 DATA |= dict.fromkeys(("rnn", "lstm", "gru", "each step of lists"), LISTS)
 DATA |= dict.fromkeys(("text", "translation"), TEXTS)
-DATA["tokens"], DATA["table"] = TOKENS, TABLE
+DATA["tokens"], DATA["groups"], DATA["columns"] = TOKENS, IMAGES, COLUMNS
+DATA |= dict.fromkeys(("table", "bins", "members"), ROUNDED)
 
 
 @cache

@@ -60,6 +60,12 @@ see(VariationalAutoencoderTransformer(2, **small), X, methods=("transform", "sco
 see(SequenceAutoencoderTransformer(4, **small), lists, methods=("transform", "reconstruct"))
 see(CharRNN("gru", 9, seq_len=7, batch_size=3, **small), texts,
     methods=("predict_proba", "transform", "score_samples"))
+table = {"categorical_features": [1], "max_one_hot": 0, **small}
+rounded = np.round(X, 1)
+see(TabularNetClassifier((9, 5), **table), rounded, y, methods=proba)
+see(TabularNetClassifier((9, 5), n_ensemble=3, **table), rounded, y, methods=proba)
+see(TabularNetRegressor((9,), numeric_embedding="piecewise_linear", cv=2, **table),
+    rounded, X[:, 0])
 net = Seq2SeqRNN("lstm", 6, beam_width=2, max_iter=2, random_state=0)
 see(net, texts, texts[::-1], rows=texts[:3])
 print(bits.hexdigest())

@@ -61,6 +61,7 @@ def walk(net, *data):
         (sknn.ConvNetClassifier([sknn.layers.Flatten()], **EARLY), (X, Y), 15),
         (sknn.RNNClassifier("gru", 3, **EARLY), (X, Y), 15),
         (sknn.RBFNetRegressor(3, solver="adam", **EARLY), (X, X[:, 0]), 20),
+        (sknn.TabularNetClassifier((3,), **EARLY), (X, Y), 25),
         (sknn.AutoencoderTransformer(3, noise=0.1, **EARLY), (X,), 20),
         (sknn.VariationalAutoencoderTransformer(**EARLY), (X,), 15),
         (sknn.SequenceAutoencoderTransformer(3, **EARLY), (X,), 15),

@@ -146,7 +146,8 @@ def defined(monkeypatch):
 
 # --- estimators
 
-OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq"})
+TABLES = {"tabular": sknn.TabularNetClassifier, "tabular-regressor": sknn.TabularNetRegressor}
+OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq", *TABLES})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -161,12 +162,20 @@ def test_estimators(name, dtype):
 
 
 def test_the_table_has_all_networks_and_layers():
-    of_fits = {type(net) for net in estimators().values()} - {sknn.CharMarkovChain}
+    refused = {sknn.CharMarkovChain, *TABLES.values()}
+    of_fits = {type(net) for net in estimators().values()} - refused
     derived = {sknn.ConvNetTransformer, sknn.ConvNetRegressor, sknn.RNNRegressor}
     assert of_fits | derived == set(NETWORKS)
-    others = {"Layer", "EncoderDecoder"}  # the latter is a part of Seq2SeqRNN
+    # a part of Seq2SeqRNN, and layers of networks for tables
+    others = {"Layer", "EncoderDecoder", "EnsembleDense"}
     for name in set(layers.__all__) - others:
         assert any(kind in TABLE for kind in getattr(layers, name).__mro__), name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_networks_for_tables_are_refused(name):
+    with pytest.raises(TypeError, match=f"{TABLES[name].__name__} has no form in ONNX"):
+        sknn.to_onnx(fitted(name), X)
 
 
 def test_a_swap_of_probabilities_would_be_found():

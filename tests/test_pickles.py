@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import sknn
-from sknn.layers import BatchNormalization, Conv2D, Dropout, Residual
+from sknn.layers import BatchNormalization, Conv2D, Dropout, NumericEmbedding, Residual
 
 FOLDER = pathlib.Path(__file__).parent / "pickles"
 X, Y = load_iris(return_X_y=True)
@@ -25,6 +25,10 @@ def estimators():
         Conv2D(3, 2, padding="same", activation="relu", name="first"),
         Residual([Conv2D(3, 1), BatchNormalization(), Dropout(0.1)]),
     ]
+    table = {
+        "numeric_embedding": NumericEmbedding(units=1, frequencies=2), "category_embedding": 2,
+        "categorical_features": [3], "max_iter": 2, "random_state": 0,
+    }  # fmt: skip
     return {
         "classifier": sknn.MLPNetClassifier(**small),
         "classifier-float32": sknn.MLPNetClassifier(**small, dtype="float32", batch_norm=True),
@@ -55,6 +59,8 @@ def estimators():
         "outlier-detector": sknn.ReconstructionOutlierDetector(
             sknn.AutoencoderTransformer(2, max_iter=2, random_state=0), 0.1
         ),
+        "tabular": sknn.TabularNetClassifier((3,), **table),
+        "tabular-regressor": sknn.TabularNetRegressor((3,), n_ensemble=2, **table),
     }  # fmt: skip
 
 

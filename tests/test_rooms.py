@@ -35,6 +35,7 @@ BELOW["datasets"] = {"hints", "engine", "estimator"}
 BELOW["export"] = {"hints", "tape", "engine", "layers", "estimator", *FAMILIES}
 BELOW["distributed"] = {"hints", "tape", "engine", "layers", "files", "estimator", *FAMILIES}
 BELOW["compile"] = {"sknn", "tape", "engine", "layers", "hints"}
+BELOW["tabular"] = BELOW["tabular"] | {"feedforward"}
 BELOW["text"] = BELOW["text"] | {"sequences"}
 BELOW["autoencoders"] = BELOW["autoencoders"] | {"feedforward", "images", "sequences"}
 MODULES = sorted(HERE.rglob("*.py"))

@@ -104,6 +104,7 @@ def test_refit_trains_on_all_data_for_the_best_number_of_epochs():
     net = TabularNetClassifier(refit=True, **SMALL).fit(X, CLASS)
     assert net.n_iter_ == net.best_iter_ == len(net.loss_curve_)
     assert len(net.validation_scores_) == SMALL["max_iter"]
+    assert len(net.history_) == net.n_iter_
     assert net.t_ == net.n_iter_ * (len(X) // 32 * 32)
 
 
@@ -231,7 +232,8 @@ def test_copies_and_files_predict_the_same(classifier, tmp_path):
     classifier.save_weights(tmp_path / "weights.safetensors")
     other = TabularNetClassifier(**SMALL | {"random_state": 1}).fit(X, CLASS)
     other.load_weights(tmp_path / "weights.safetensors").set_params(warm_start=True)
-    del other.temperature_, classifier.temperature_
+    assert not hasattr(other, "temperature_") and list(other.feature_names_in_) == list(X)
+    other.temperature_ = classifier.temperature_
     np.testing.assert_array_equal(other.predict_proba(X), classifier.predict_proba(X))
 
 

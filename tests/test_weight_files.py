@@ -23,7 +23,18 @@ from sknn import (
     SequenceAutoencoderTransformer,
     VariationalAutoencoderTransformer,
 )
-from sknn.layers import Activation, Dense, Embedding
+from sknn.layers import (
+    Activation,
+    Concatenate,
+    Dense,
+    Embedding,
+    Flatten,
+    GroupedDense,
+    NumericEmbedding,
+    ParametricActivation,
+    Scale,
+    Select,
+)
 
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -51,6 +62,14 @@ NETS = {
     "tied": (AutoencoderTransformer((9, 4), tied_weights=True, **SHORT), X, None),
     "variational": (VariationalAutoencoderTransformer(**SHORT), X, None),
     "images": (ConvAutoencoderTransformer(image_shape=(8, 8), **SHORT), X, None),
+    "columns": (
+        ConvNetClassifier(
+            [Flatten(), Concatenate([[Select(0, 4), NumericEmbedding()], [Select(2, 64), Scale()]]),
+             NumericEmbedding("piecewise_linear", bins=3, units=2), GroupedDense(3, 4),
+             ParametricActivation("tanh")],
+            image_shape=(1, 64, 1), **SHORT,
+        ), X, Y,
+    ),
     "LSTM": (RNNClassifier("lstm", [4, 3], dropout=0.1, **SHORT), SEQUENCES, Y[:12]),
     "GRU": (RNNRegressor("gru", 5, bidirectional=True, **SHORT), SEQUENCES, Y[:12]),
     "steps": (

@@ -191,6 +191,11 @@ def diagnose(estimator, X, y=None, *, sample_weight=None) -> Diagnosis:
     """
     net = _network_of(estimator)
     check_is_fitted(estimator)
+    if hasattr(net, "estimators_"):
+        raise ValueError(
+            f"estimator has trained {len(net.estimators_)} networks, with cv={net.cv!r}; expected "
+            "one network: give one of its estimators_."
+        )
     net = with_state(net, dict(vars(net)))  # one state, whatever other threads do
     weights = net._held_weights()
     loss, gradients, steps = None, {}, None

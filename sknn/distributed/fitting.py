@@ -111,6 +111,10 @@ def _check(estimator):
             f"solver is {estimator.solver!r}; expected one that trains on minibatches: "
             f"{', '.join(map(repr, SOLVERS))}."
         )
+    if getattr(estimator, "cv", None) is not None:
+        raise ValueError(
+            f"cv is {estimator.cv!r}; expected None: a fit on a cluster trains one network."
+        )
     if estimator.device not in ("auto", HOST):
         raise ValueError(
             f"device is {estimator.device!r}; expected 'auto' or 'cpu': workers compute on CPUs."

@@ -118,7 +118,9 @@ class Job:
     split : dict or None
         The generator's state before it drew the data to hold back.
     whole : Data or None
-        All data, before some were held back, for estimators that need it then.
+        All data, before some were held back.
+    given_data : tuple
+        Training and validation data as passed to `fit`, each X, y and weights.
     task : Task or None
         The task, likewise.
     """
@@ -142,6 +144,7 @@ class Job:
     resumed: Record | None = None
     split: dict | None = None
     whole: Data | None = None
+    given_data: tuple = ()
     task: object = None
 
     @classmethod
@@ -280,22 +283,16 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
         job = Job.of(self, network, dtype, first, incremental, task.score, attributes)
         job.data = task.data(inputs, targets, weights, network)
         job.held = task.validation(self._read, *validation, network)
-        job.resumed = resumed
+        job.resumed, job.whole = resumed, job.data
+        job.given_data = (X, y, sample_weight), validation
         job.start(self, inputs, targets, weights)
-        if self.early_stopping and self.solver != "lbfgs" and job.held is None:
-            self._hold_back(job, task)
-        job.score = self._score_of(job, task, (X, y, sample_weight), validation)
+        holds_back = self.early_stopping and getattr(self, "cv", None) is None  # else its folds
+        if holds_back and self.solver != "lbfgs" and job.held is None:
+            stratify = task.stratify(job.data, network.outputs)
+            names = getattr(self, "classes_", None)
+            job.data, job.held = hold_back(job, self.validation_fraction, stratify, names)
+        job.score = score_of(self, job, task.score, *job.given_data)
         return self._learn(job, given, y)
-
-    def _hold_back(self, job, task):
-        """Set training data and validation data of a job: parts of its data."""
-        stratify = task.stratify(job.data, job.network.outputs)
-        names = getattr(self, "classes_", None)
-        job.data, job.held = hold_back(job, self.validation_fraction, stratify, names)
-
-    def _score_of(self, job, task, learned, validation):
-        """Return what computes the validation score of a job."""
-        return score_of(self, job, task.score, learned, validation)
 
     def _learn(self, job, X, y):
         """Train and store the result on the estimator; X and y are passed to callbacks."""
@@ -507,8 +504,8 @@ class Net(WeightFiles, TakesRows, NeuralEstimator):
             columns["validation_score"] = self.validation_scores_
         if getattr(self, "learning_rate_curve_", None) is not None:  # older pickles have none
             columns["learning_rate"] = self.learning_rate_curve_
-        epochs = len(self.loss_curve_)  # validation may have started later
-        columns = {k: [np.nan] * (epochs - len(v)) + v for k, v in columns.items()}
+        epochs = len(self.loss_curve_)  # validation may have started later, or gone on in a trial
+        columns = {k: [np.nan] * (epochs - len(v)) + v[:epochs] for k, v in columns.items()}
         frame = pd.DataFrame(columns, dtype="float64")
         frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
         return frame

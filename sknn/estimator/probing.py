@@ -13,6 +13,8 @@ from .transactions import PUBLIC, with_state
 
 #: A step on its own is not part of a schedule.
 _CONSTANT = dict.fromkeys(("learning_rate", "alpha_schedule", "dropout_schedule"), "constant")
+#: Parameters of fits that partial fits do not have.
+_WHOLE = {"refit": False, "cv": None}
 
 
 class Probe:
@@ -112,7 +114,7 @@ class Probe:
 def _job(net, X, y, sample_weight):
     """Return the job of a partial fit of a copy, which ends before anything is trained."""
     changes = {"early_stopping": False, PUBLIC: net}
-    changes |= {name: value for name, value in _CONSTANT.items() if hasattr(net, name)}
+    changes |= {name: value for name, value in (_CONSTANT | _WHOLE).items() if hasattr(net, name)}
     if net.solver == "lbfgs":
         changes["solver"] = "sgd"
     if not isinstance(net.random_state, (int, np.integer)):

@@ -19,7 +19,7 @@ _LEFT_BY_FITS = (
     "validation_scores_", "best_validation_score_", "n_iter_", "t_", "feature_names_in_",
     "_optimizer", "_no_improvement_count", "_raw_values", "_initialized",
     "pretraining_loss_curves_", "step_loss_curve_", "_moments",
-    "kl_curve_", "reconstruction_curve_", "_found_with",
+    "kl_curve_", "reconstruction_curve_", "_found_with", "best_iter_", "temperature_",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ..layers import RadialBasis
 from ..layers.base import describe, size
 from ..radial.rbf import LeastSquares
 from ..sequences.inputs import TakesSequences
+from ..tabular.net import _BaseTabularNet
 from ..text.char_rnn import CharRNN
 from ..text.seq2seq import Seq2SeqRNN
 from .graph import Graph, Value
@@ -77,6 +78,11 @@ def build(estimator, method, inputs, unique):
 
 def methods_of(estimator):
     """Return the methods that a graph can have, by name; the first is the default."""
+    if isinstance(estimator, _BaseTabularNet):
+        raise TypeError(
+            f"{type(estimator).__name__} has no form in ONNX: an ONNX model has one tensor of "
+            "numbers as input, not a table. Expected a network of another kind."
+        )
     for kind, methods in _METHODS.items():
         if isinstance(estimator, kind):
             return methods

@@ -3,8 +3,8 @@
 The names of a layer's tensors start with the name of the layer, or its position ('layers.3'),
 followed by '.weight' and '.bias'; for batch normalization also '.running_mean' and '.running_var';
 for recurrent layers '.weight_ih_l0', '.weight_hh_l0', '.bias_ih_l0' and '.bias_hh_l0'. In PyTorch,
-kernels have axes (units, inputs) or (filters, channels, height, width), and images are flattened in
-(channels, height, width) order.
+kernels have axes (units, inputs), (groups, units, inputs) or (filters, channels, height, width),
+and images are flattened in (channels, height, width) order.
 """
 
 import os
@@ -45,6 +45,8 @@ _ENDINGS = {
     "frequencies": "frequencies",
     "phases": "phases",
     "edges": "edges",
+    "inputs_scale": "r",  # as in TabM
+    "outputs_scale": "s",
 }
 
 #: PyTorch's axes as indices of ours, by number of axes.
@@ -227,7 +229,8 @@ def parts(layers, input_shape):
 def _tensor(path, layer, parameter, order):
     if parameter.name not in _ENDINGS:
         raise ValueError(f"{path}: {layer} has no known names in PyTorch.")
-    own, moved = parameter.shape, not isinstance(layer, (CategoryEmbedding, Embedding))
+    own, matrix = parameter.shape, parameter.name in ("kernel", "centers")
+    moved = matrix and not isinstance(layer, (CategoryEmbedding, Embedding))
     theirs = tuple(own[axis] for axis in _axes(own)) if moved else own
     # Biases and widths are per output of the layer; all else has one row per input.
     rows = None if parameter.name in ("bias", "widths") else order

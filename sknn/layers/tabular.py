@@ -279,6 +279,9 @@ class GroupedDense(Weighted):
     def _fans(self, kernel):
         return kernel[1:]
 
+    def divided(self, kernel, numbers):
+        return kernel / numbers.reshape(self.groups, 1, -1)
+
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None

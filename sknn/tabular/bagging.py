@@ -9,6 +9,7 @@ from ..engine.side_by_side import fit_side_by_side
 from ..engine.training import noise_seed
 from ..estimator.callbacks import as_committed
 from ..estimator.net import trainer_of
+from ..estimator.scoring import score_of
 
 
 def check_bag(net, held, resume_from):
@@ -38,7 +39,7 @@ def train_bag(net, job):
         member.cv, member.random_state = None, seed
         one.start(member)
         one.adapt_first_values(member)
-        one.score = job.score(one)
+        one.score = score_of(net, one, one.task.score, *one.given_data)
         jobs.append(one)
         members.append(member)
         begins.append(one.progress.values)
@@ -98,5 +99,6 @@ def _mean(job, all_progress):
         loss=float(np.mean([one.loss for one in all_progress])),
         best_loss=float(np.mean([one.best_loss for one in all_progress])),
         best_validation_score=float(np.mean([one.best_validation_score for one in all_progress])),
+        learning_rate_curve=first.learning_rate_curve[:epochs],
         **{name: mean(name) for name in curves},
     )

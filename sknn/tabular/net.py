@@ -42,7 +42,6 @@ from ..estimator.parameters import (
     fitted,
     param,
 )
-from ..estimator.scoring import score_of
 from ..estimator.transactions import consistent
 from ..feedforward.mlp import hidden_sizes
 from ..layers import (
@@ -82,8 +81,9 @@ class TableInputs(Features):
     )
     max_one_hot: int = param(
         """
-        Columns of at most this many categories (missing values are one, where there are any)
-        become one-hot columns, others get a learned embedding. 0: all are embedded.""",
+        Columns of at most this many categories become one-hot columns, others get a learned
+        embedding. One for missing or unknown values counts always: with 9, those of up to 8
+        values are one-hot. 0: all are embedded.""",
         default=9, valid=[Interval(numbers.Integral, 0, None, closed="left")],
     )
     smooth_clip: float | None = param(
@@ -172,7 +172,7 @@ class TableLayers(TableInputs):
     refit: bool = param(
         """
         Whether the network is trained again, on all data, for the number of epochs that was best
-        for the data held out.""",
+        for the data held out. Validation curves are those of the first training.""",
         default=False,
     )
 
@@ -241,19 +241,18 @@ class _BaseTabularNet(LayeredNet):
 
     def _read(self, X, y="no_validation", reset=False, **checks):
         """Return X, encoded, as rows of numbers, and y if given, both validated."""
-        table = read_table(self, X, reset)
+        table, given = read_table(self, X, reset), not isinstance(y, str)
+        if given:
+            check_given(self, y)
+            y = _check_y(sound(y, "y"), estimator=self, **checks)
+            check_consistent_length(table.values, y)
         if reset:
             self._encoder = TableEncoder(
                 self.categorical_features, self.max_one_hot, self.smooth_clip
             ).fit(table)
         values = self._encoder.transform(table, self._computing_dtype(None))
         rows = _TableRows(values, values.shape[1])
-        if isinstance(y, str):
-            return rows
-        check_given(self, y)
-        y = _check_y(sound(y, "y"), estimator=self, **checks)
-        check_consistent_length(values, y)
-        return rows, y
+        return (rows, y) if given else rows
 
     def _computing_dtype(self, inputs):
         return np.dtype(np.float32) if self.dtype is None else given_dtype(self.dtype)
@@ -357,20 +356,10 @@ class _BaseTabularNet(LayeredNet):
             check_bag(self, held, more.get("resume_from"))
         return super()._fit(X, y, sample_weight, incremental, **more)
 
-    def _hold_back(self, job, task):
-        job.whole = job.data
-        if self.cv is None:
-            super()._hold_back(job, task)
-
     def _first_values(self, job, inputs, targets, weights):
         if self.cv is not None:  # each of the networks draws its own
             return []
         return super()._first_values(job, inputs, targets, weights)
-
-    def _score_of(self, job, task, learned, validation):
-        if self.cv is None:
-            return super()._score_of(job, task, learned, validation)
-        return lambda one: score_of(self, one, task.score, learned, validation)
 
     def _learn(self, job, X, y):
         job.recipe = replace(job.recipe, drop_last=not job.incremental, latest_best=True)
@@ -441,15 +430,23 @@ class _BaseTabularNet(LayeredNet):
     def activations(self, X, layer=-2) -> Array:
         check_is_fitted(self)
         self._of_one("activations")
-        return super().activations(X, layer)
+        found, members = super().activations(X, layer), self._weights.network.members
+        if members == 1:
+            return found
+        return found.reshape(members, -1, *found.shape[1:]).swapaxes(0, 1)
 
-    activations.__doc__ = LayeredNet.activations.__doc__
+    activations.__doc__ = LayeredNet.activations.__doc__ + """
+            With `n_ensemble`: (n_samples, n_ensemble, units).
+        """
 
     @property
     def weights_(self):
         """Copies of the parameters, by layer: dicts with 'kernel', 'bias', 'scale' and so on."""
         check_is_fitted(self)
-        self._of_one("weights_")
+        try:
+            self._of_one("weights_")
+        except ValueError as error:  # so that hasattr and displays of estimators see none
+            raise AttributeError(str(error)) from None
         return LayeredNet.weights_.fget(self)
 
     @consistent
@@ -468,7 +465,8 @@ class _BaseTabularNet(LayeredNet):
                 "store all of an estimator."
             )
         self._of_one("load_weights")
-        return self._weights.network, {}
+        known = ("feature_names_in_",) if hasattr(self, "feature_names_in_") else ()
+        return self._weights.network, {name: getattr(self, name) for name in known}
 
     def _check_loaded(self):
         super()._check_loaded()
@@ -525,7 +523,7 @@ class TabularNetClassifier(
     def _task(self):
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
         return TableClassification(
-            self.loss, self.output_activation, *known, self.class_weight,
+            self.validation_fraction, self.loss, self.output_activation, *known, self.class_weight,
             label_smoothing=self.label_smoothing,
         )  # fmt: skip
 

@@ -17,7 +17,19 @@ def combined(outputs):
 
 
 class TableClassification(Classification):
-    """Classification, with a softmax over two classes, too."""
+    """Classification, with a softmax over two classes, too.
+
+    Parameters
+    ----------
+    fraction : float
+        How much of the data is held out, where it is.
+    *given, **more
+        The parameters of :class:`Classification`.
+    """
+
+    def __init__(self, fraction, *given, **more):
+        super().__init__(*given, **more)
+        self._fraction = fraction
 
     @property
     def exclusive(self):
@@ -35,12 +47,14 @@ class TableClassification(Classification):
         return 2 if self._of_two else super().count_outputs(inputs, y)
 
     def stratify(self, data, n_outputs):
-        """Return the labels to stratify by, unless a class is too rare for that."""
+        """Return the labels to stratify by, unless there are too few rows of a class for that."""
         if data.y.ndim == 2 and data.y.shape[1] > 1:
             return None
         labels = data.y.ravel()
         _, counts = np.unique(labels, return_counts=True)
-        return labels if len(counts) > 1 and counts.min() > 1 else None
+        held = np.ceil(self._fraction * len(labels))
+        enough = len(counts) <= min(held, len(labels) - held) and counts.min() > 1
+        return labels if len(counts) > 1 and enough else None
 
     def temperature(self, outputs, y, weights):
         """Return the temperature with the lowest log loss for outputs of the network."""
@@ -126,9 +140,10 @@ class TableRegression(Regression):
         return super().score_outputs(combined(outputs), y, weights)
 
     def answer(self, outputs):
+        """Return predictions in float64, whatever the network computes in, as y may need it."""
         means, deviations, least, most = self.scale
         values = outputs * deviations + means
         if self._clip:
             values = np.clip(values, least, most)
-        return super().answer(values.astype(outputs.dtype, copy=False))
+        return super().answer(values)
 

@@ -58,6 +58,8 @@ ESTIMATORS = {
     "RNNRegressor": ("'gru', 4", "sequence", "numbers"),
     "Seq2SeqRNN": ("'gru', 4, batch_size=4", "text", "text"),
     "SequenceAutoencoderTransformer": ("3, 'rnn'", "sequence", None),
+    "TabularNetClassifier": ("(5,), categorical_features=[0]", "table", "classes"),
+    "TabularNetRegressor": ("(5,), n_ensemble=2", "table", "numbers"),
     "VariationalAutoencoderTransformer": ("2, (5,)", "table", None),
 }  # fmt: skip
 
