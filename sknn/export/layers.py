@@ -18,6 +18,7 @@ from ..layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
+    EnsembleDense,
     Flatten,
     GaussianSampling,
     GlobalAveragePooling2D,
@@ -271,6 +272,19 @@ def _dense(to, layer, x):
 @nodes_of(TiedDense)
 def _tied(to, layer, x):
     return to.product(to.flat(x), to.kernels[layer.of].T, to.take(layer, x.shape).get("bias"))
+
+
+@nodes_of(EnsembleDense)
+def _ensemble(to, layer, x):
+    if layer.members > 1:
+        raise ValueError(f"{layer} cannot be exported; expected a network of one member.")
+    own, x = to.take(layer, x.shape), to.flat(x)
+    kernel = own["kernel"].reshape(own["kernel"].shape[-2:])
+    # the factors of inputs and outputs are those of rows and columns
+    for name, factors in (("inputs_scale", (-1, 1)), ("outputs_scale", (1, -1))):
+        if name in own:
+            kernel = kernel * own[name].reshape(factors)
+    return to.product(x, kernel, own["bias"][0] if "bias" in own else None)
 
 
 @nodes_of(RadialBasis)
