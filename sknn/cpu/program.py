@@ -29,9 +29,9 @@ from .team import is_nested
 _SLICE = 2048, 4096
 #: The maximum if an element is a sum over many positions, which are read again for every slice.
 _SLICE_OF_POSITIONS = 16384
-#: The maximum if an element is a sum over the rows of many members, which each slice reads: it is of
-#: the size of the L2 cache.
-_SLICE_OF_MEMBERS = 2**16
+#: The maximum if an element is a sum over the rows of many members, which each slice reads: few of
+#: them, of half the L2 cache, read less.
+_SLICE_OF_MEMBERS = 2**17
 #: Operations that leave sums, of each piece of a parameter.
 _SUMMED = "regularize", "regularized_update", "square_sum"
 _UPDATES = "update", "regularized_update"

@@ -46,7 +46,7 @@ from .simd import (
 ZERO, BIAS, SUM = range(3)
 _DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
 #: Bytes of inputs and gradients that a slice of a weight's gradient reads again and again, from L2.
-_BYTES_AT_ONCE = 3 << 17
+_BYTES_AT_ONCE = 3 << 16
 
 
 @kernel(of_several=["pack"])
