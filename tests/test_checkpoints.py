@@ -85,6 +85,8 @@ def differences(one, other, where="it"):
     """Yield where two objects are not the same to the bit."""
     if isinstance(one, np.random.RandomState):
         one, other = one.get_state(legacy=False), other.get_state(legacy=False)
+    if isinstance(one, TableEncoder):  # all else follows from it
+        one, other = one.__getstate__(), other.__getstate__()
     if type(one) is not type(other):
         yield where
     elif isinstance(one, np.ndarray) and one.dtype != object:
