@@ -9,7 +9,7 @@ dependence, and quantiles give intervals.
 """
 
 # %%
-# The cars are made up: what one costs depends on its age, its mileage and its power, on the make,
+# The cars are made up: what one costs depends on its age, its mileage (in thousands) and its power, on the make,
 # on the fuel, and on how these go together. Some entries are missing, as in any table.
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +27,7 @@ n = 2000
 makes = [f"{name} {series}" for name in ("Ada", "Curie", "Gauss", "Noether") for series in "ABCD"]
 X = pd.DataFrame({
     "age": rng.gamma(3.0, 2.5, n).round(1),
-    "mileage": rng.gamma(4.0, 20_000.0, n).round(-2),
+    "mileage": rng.gamma(4.0, 20.0, n).round(1),
     "power": rng.normal(110.0, 35.0, n).clip(40, 300).round(),
     "make": pd.Categorical(rng.choice(makes, n)),
     "fuel": rng.choice(["petrol", "diesel", "electric"], n, p=[0.5, 0.3, 0.2]),
@@ -35,7 +35,7 @@ X = pd.DataFrame({
 })
 worth = 30 + rng.normal(0, 8, len(makes))[X["make"].cat.codes] + 0.15 * (X["power"] - 110)
 fading = np.where(X["fuel"] == "electric", 0.14, 0.09)
-price = worth * np.exp(-fading * X["age"]) * (1 - 0.25 * np.tanh(X["mileage"] / 150_000))
+price = worth * np.exp(-fading * X["age"]) * (1 - 0.25 * np.tanh(X["mileage"] / 150))
 price = np.array(price * np.where(X["accident"], 0.8, 1.0) * rng.lognormal(0, 0.08, n))
 for column in ("mileage", "power", "fuel"):
     X.loc[rng.random(n) < 0.05, column] = np.nan
@@ -43,8 +43,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, price, random_state=0)
 print(X_train.head())
 
 # %%
-# Networks take text as it is; the trees want text columns to be marked as categories. An ensemble of
-# eight networks in one costs less than eight networks.
+# Networks take text as it is; the trees want text columns to be marked as categories. An ensemble
+# of eight networks in one costs less than eight networks.
 def typed(X):
     return X.astype({"fuel": "category"})
 
@@ -74,7 +74,7 @@ for i, name in enumerate(["gradient boosting", "network"]):
         X_train.dropna().head(300),
         ["age", "mileage"],
         ax=lines,
-        line_kw={"label": name},
+        line_kw={"label": name, "color": f"C{i}"},
     ).axes_
 axes[0].set_yticks(places + 0.2, X.columns)
 axes[0].set(xlabel="loss of R2 if permuted", title="Permutation importance")

@@ -203,11 +203,11 @@ class Network:
 def log_loss(z, y, smoothing=0.0):
     """Return the mean over rows, and members, for numbers of classes; one output: of two."""
     if z.shape[-1] == 1:
-        wanted = (1.0 - smoothing) * y + smoothing / 2.0
+        wanted = (1.0 - smoothing) * y.double() + smoothing / 2.0
         z = z[..., 0]
         return (F.softplus(z) - wanted * z).mean()
     classes = z.shape[-1]
-    wanted = (1.0 - smoothing) * F.one_hot(y, classes) + smoothing / classes
+    wanted = (1.0 - smoothing) * F.one_hot(y, classes).double() + smoothing / classes
     return -(wanted * F.log_softmax(z, -1)).sum(-1).mean()
 
 

@@ -363,6 +363,8 @@ WRONG = {
     "learning_rate": [0.1, "slow"],
     "learning_rate_init": ["a", 0.0, -1.0, np.nan],
     "power_t": ["a", -1.0],
+    "alpha_schedule": [3, "cosine"],
+    "dropout_schedule": [3, "flat"],
     "max_iter": [2.5, 0],
     "shuffle": ["yes", 2],
     "random_state": ["a", -1],

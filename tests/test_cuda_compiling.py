@@ -24,6 +24,7 @@ VARIANTS = {
     "gru_gradient": (True,),
     "loss": ("log_loss", False), "lstm_gradient": (True,), "normalize": (True,),
     "normalize_gradient": (True,), "normalize_running": (True,), "normalize_sums": (True,),
+    "parametric_activation": ("gelu",), "parametric_activation_gradient": ("gelu", False),
     "radial": ("thin_plate",), "radial_gradient": ("thin_plate",), "regularize": (True, True),
     "simple_rnn": ("tanh",), "simple_rnn_gradient": ("tanh", True), "update": ("nadam",),
     "upsample": (True,), "upsample_gradient": (True,), "weight_gradient": (True, False),

@@ -41,6 +41,7 @@ from sknn.layers import (
     AveragePooling2D,
     BatchNormalization,
     Bidirectional,
+    CategoryEmbedding,
     Concatenate,
     Conv2D,
     Conv2DTranspose,
@@ -59,6 +60,8 @@ from sknn.layers import (
     RandomShift,
     Reshape,
     Residual,
+    Scale,
+    Select,
     Sequential,
     UpSampling2D,
 )
@@ -69,6 +72,7 @@ RANDOM = np.random.RandomState(0)
 X, IMAGES = RANDOM.rand(37, 11), RANDOM.rand(23, 6, 6, 3)
 ROUNDED = np.round(X[:, :4], 1)
 Y, WEIGHTS = np.arange(37) % 3, 1.0 + np.arange(37) % 4
+COLUMNS = np.column_stack([X[:, :5], Y, 3 + np.arange(37) % 4])
 LISTS = [RANDOM.rand(n, 2) for n in 1 + np.arange(37) % 5]
 TOKENS = [np.arange(n) % 4 for n in 1 + np.arange(37) % 5]
 TEXTS = ["abcab" * n for n in range(1, 6)]
@@ -106,6 +110,17 @@ def table(kind, **params):
 
 
 RATES = {"kernel_rate": 0.5, "bias_rate": 0.1, "parametrization": "neural_tangent"}
+
+def columns():
+    """Return layers for the columns of a table."""
+    numbers = [Select(0, 2), NumericEmbedding()]
+    places = [Select(2, 5), Scale(), NumericEmbedding("piecewise_linear", bins=3, units=2)]
+    return [
+        Flatten(),
+        Concatenate([numbers, places, [Select(5, 7), CategoryEmbedding([3, 4], 2)]]), Scale(),
+        GroupedDense(3, 6, use_bias=False), ParametricActivation("gelu"),
+        GroupedDense(2, 9, activation="tanh"),
+    ]  # fmt: skip
 
 
 def solved(solver, **params):
@@ -185,6 +200,9 @@ ESTIMATORS = {
             ).fit(IMAGES, Y[:23]), 1,
         ).fit(IMAGES),
         ["transform"],
+    ),
+    "columns": (
+        lambda: images(ConvNetRegressor, columns()).fit(COLUMNS, X[:, 5:7], WEIGHTS), ["predict"],
     ),
     "reset after": (
         lambda: images(
@@ -298,7 +316,7 @@ ESTIMATORS = {
 DATA = dict.fromkeys(("images", "shifted", "cropped", "reset after", "convolutions"), IMAGES)
 DATA |= dict.fromkeys(("rnn", "lstm", "gru", "each step of lists"), LISTS)
 DATA |= dict.fromkeys(("text", "translation"), TEXTS)
-DATA["tokens"], DATA["groups"] = TOKENS, IMAGES
+DATA["tokens"], DATA["groups"], DATA["columns"] = TOKENS, IMAGES, COLUMNS
 DATA |= dict.fromkeys(("table", "bins", "members"), ROUNDED)
 
 

@@ -154,6 +154,23 @@ def test_overflow_and_underflow(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["cosine", "sine"])
+def test_waves_of_turns(name, dtype):
+    turns = np.random.RandomState(0).uniform(-3, 3, 100_000).astype(dtype)
+    turns = np.concatenate([turns, np.arange(-16, 17, dtype=dtype) / 4])
+    function = {"cosine": np.cos, "sine": np.sin}[name]
+    angles = 2 * np.longdouble("3.14159265358979323846264338") * turns.astype(np.longdouble)
+    error = np.abs(apply(name, turns) - function(angles)).max()
+    assert error < 1.5 * np.finfo(dtype).eps
+    info = np.finfo(dtype)
+    exact = function(np.pi / 2 * np.arange(-16, 17)).round()
+    np.testing.assert_array_equal(apply(name, turns[-33:]).round(3), exact)
+    far = np.array([float(info.max), -float(info.max), np.inf, -np.inf, np.nan], dtype)
+    found = apply(name, far)
+    assert (found[:2] == function(0.0)).all() and np.isnan(found[2:]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_exp_never_falls(dtype):
     low, high = _smallest_argument(dtype), np.log(np.finfo(dtype).max)
     x = np.linspace(low * 1.2, high * 1.01, 1_000_001).astype(dtype)

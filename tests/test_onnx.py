@@ -354,6 +354,14 @@ def test_several_outputs(defined):
     assert run(sknn.to_onnx(net, X), X=X)["variable"].shape == (17, 1)
 
 
+def test_several_quantiles(defined):
+    net = sknn.MLPNetRegressor("quantile", 3, quantile=[0.2, 0.3, 0.7], max_iter=1, random_state=0)
+    outputs = net.fit(X, Y).activations(X, -1)
+    assert (np.diff(outputs) < 0).any()  # they are to be sorted
+    for dtype in DTYPES:
+        assert_exports(net, X, dtype)
+
+
 # --- sequences and texts
 
 LENGTHS = 1 + np.arange(17) % 5

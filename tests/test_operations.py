@@ -129,7 +129,7 @@ def make_loss(name, link):
 
 def make_targets(network, n, random):
     """Return targets of the type that a network's loss needs, and their source."""
-    loss, outputs = network.loss, network.outputs
+    loss, outputs = network.loss, 1 if network.loss.quantiles else network.outputs
     if loss.counts_classes:
         y = random.randint(units_of(network), size=(n, network.steps) if network.steps else n)
         return y, ClassNumbers(y)
@@ -379,6 +379,21 @@ def test_smoothed_labels(link, dtype):
     assert totals[0] == totals[1]  # validation has the labels as they are
 
 
+def _of_quantiles(n):
+    network = mlp(3, (10, Activation("tanh")), outputs=n, loss="quantile")
+    return replace(network, loss=Loss("quantile", "identity", tuple(np.linspace(0.1, 0.8, n))))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_quantiles(dtype):
+    for n in (1, 3, 17):
+        for purpose in ("gradient", "evaluate"):
+            compare(_of_quantiles(n), dtype, 5, 13, purpose=purpose, weighted=True)
+    wrong = replace(_of_quantiles(3), loss=_of_quantiles(2).loss)
+    with pytest.raises(ValueError, match="The loss has 2 quantiles, but the network 3 outputs"):
+        compare(wrong, dtype, 5, 13, purpose="gradient")
+
+
 def test_log_loss_is_clipped_where_a_probability_is_zero():
     network = mlp(1, outputs=2, loss="log_loss", link="softmax")
     values = [np.array([[2000.0, 0.0]]), np.zeros(2)]
@@ -614,6 +629,8 @@ def run_beside_guard_pages():
         (whole_packs, "float64", True, 33),
         (mlp(9, outputs=3), "float32", True, 33),
         (mlp(9, outputs=3), "float32", False, 5),
+        (_of_quantiles(5), "float32", False, 33),
+        (_smoothed("softmax"), "float64", False, 5),
         (in_a_row, "float32", False, 33),
         (of_squares, "float32", False, 33),
         (of_squares, "float64", False, 5),
@@ -742,6 +759,10 @@ def test_gradient_of_losses(name, link):
 @pytest.mark.parametrize("link", ["softmax", "logistic"])
 def test_gradient_of_smoothed_labels(link):
     assert_gradient_is_right(_smoothed(link))
+
+
+def test_gradient_of_quantiles():
+    assert_gradient_is_right(_of_quantiles(3))
 
 
 def test_gradient_of_a_deep_network():

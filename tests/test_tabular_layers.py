@@ -195,9 +195,6 @@ WRONG = {
     "edges": (
         lambda: NumericEmbedding(edges=[1.0, 2.0]), ValueError, r"shape \(2,\); expected \(n_feat",
     ),
-    "edges and bins": (
-        lambda: NumericEmbedding(edges=EDGES, bins=8), ValueError, r"\(3, 8\).* with 9 columns",
-    ),
     "falling edges": (lambda: NumericEmbedding(edges=-EDGES), ValueError, "increasing order"),
     "concatenate": (lambda: NumericEmbedding(concatenate=2), TypeError, "a bool or None"),
     "counts": (lambda: CategoryEmbedding([3, 0]), ValueError, "counts of CategoryEmbedding is"),
@@ -233,6 +230,14 @@ def test_layers_that_do_not_fit(name):
     layers, message = UNFIT[name]
     with pytest.raises(ValueError, match=message):
         ConvNetRegressor([Flatten(), *layers], max_iter=1).fit(*table())
+
+
+def test_edges_are_the_first_values():
+    layer = NumericEmbedding("piecewise_linear", edges=EDGES)
+    assert layer.bins == 7 and layer == NumericEmbedding("piecewise_linear", bins=7)
+    edges, kernel, bias = layer.draw((3,), np.random.RandomState(0), "auto")
+    assert (edges == EDGES.ravel()).all() and kernel.shape == (3, 7, 16) and bias.shape == (48,)
+    assert [p.trainable for p in layer.parameters((3,))] == [False, True, True]
 
 
 def test_numbers_beside_categories_may_be_anything():

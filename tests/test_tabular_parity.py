@@ -200,7 +200,7 @@ def first_weights(net, X, y):
     return still.fit(X, y).weights_
 
 
-def compare(net, X, y, decayed=DECAYED, precision=1e-7):
+def compare(net, X, y, decayed=DECAYED, precision=1e-9):
     """Fit an estimator, and train the reference as it was; compare losses and weights."""
     start = first_weights(net, X, y)
     net = clone(net).fit(X, y)

@@ -162,10 +162,10 @@ class Session:
         self._pointers = [frame.ctypes.data_as(POINTER) for frame in self._frames]
         self._header_pointer = self._header.ctypes.data_as(POINTER)
         self._steps_per_call = 1
-        self._bound, self._positions = [{} for _ in self._networks], np.zeros(networks, np.int64)
+        self._bound, self._positions = [{} for _ in range(networks)], [0] * networks
         self._own = self._unread = self._planned = None
         self.data_loss = self.divergence = 0.0
-        self.first_losses = np.zeros(networks)
+        self.first_losses = [0.0] * networks
 
     def __enter__(self):
         if self.threads > 1:
@@ -188,11 +188,11 @@ class Session:
         program = self.program
         n_bytes = program.placement.block_bytes + program.placement.shared_bytes
         n_bytes += (self._own is not None) * program.layout.n_bytes
-        learns = program.needs.changes or program.whole_gradient
+        learns = program.needs.changes or program.whole_gradient or len(self._networks) > 1
         if kind is not None or learns or n_bytes > _MOST_IDLE_BYTES:
             return
-        self._bound, self._positions[:], self._unread = [{}], 0, None
-        if len(self._networks) == 1 and _idle_lock.acquire(blocking=False):
+        self._bound, self._positions, self._unread = [{}], [0], None
+        if _idle_lock.acquire(blocking=False):
             try:
                 _idle.append(self)
                 del _idle[:-_MOST_IDLE]
@@ -233,7 +233,7 @@ class Session:
         network : int
             The number of the network.
         """
-        frame, needs = self._networks[network], self.program.needs
+        frame, needs = self._networks[network] if network else self._frame, self.program.needs
         # addresses of rows that are read on demand are those of a window
         bound = self._bound[network] if self._unread is None else {}
         self._planned, self._header[header.DONE] = None, 0
@@ -303,7 +303,7 @@ class Session:
     @property
     def first_loss(self):
         """The loss of the first step, where there is one network."""
-        return float(self.first_losses[0])
+        return self.first_losses[0]
 
     def run(self, total, batch, rates=None, counted=0, accumulate=False, again=True):
         """Run all steps over `total` rows, `batch` rows per step; return the sum of their losses.
@@ -326,7 +326,7 @@ class Session:
             rates = _ONES if total <= batch else np.ones((-(-total // batch), 2))
         steps = self._prepare(1, (total,), batch, (rates,), (counted,), accumulate)
         if self._unread is None:
-            self._steps(0, steps, batch, (total,), again)
+            self._steps(0, steps, batch, total, again)
         else:
             self._read_and_run(steps, batch, total, alone)
         loss, self.data_loss, self.divergence = self._results[0, 0]
@@ -355,10 +355,17 @@ class Session:
         sums : ndarray of shape (networks, 3)
             The sums of losses, as :meth:`run` returns them, `data_loss` and `divergence`.
         """
-        for total, most in zip(totals, self._positions, strict=True):
+        for given in rates, counted, totals:
+            if len(given) != len(self._networks):
+                raise ValueError(
+                    f"There are {len(given)} values for {len(self._networks)} networks; expected "
+                    "one for each."
+                )
+        for total, most in zip(totals, self._positions):
             wall.check_run(total, batch, most, self.most_rows)
         steps = self._prepare(1, totals, batch, rates, counted)
-        self._steps(0, steps, batch, totals, True)
+        networks = len(totals)
+        self._steps(0, steps, batch * networks, max(totals) * networks, True)
         return self._results[:, 0].copy()
 
     def _check_single(self):
@@ -384,7 +391,7 @@ class Session:
             raise ValueError("There is no plan of so many passes.")
         head, (_, total, batch, _) = self._header, self._planned
         last *= int(head[header.PASS_STEPS])
-        self._steps(int(head[header.DONE]), last, batch, (total,), True)
+        self._steps(int(head[header.DONE]), last, batch, total, True)
 
     def passes_done(self):
         """Return the sums of those that are done.
@@ -399,20 +406,22 @@ class Session:
         head, each = self._header, -(-max(totals) // batch)
         if not head[header.SIZE]:  # others would be waited for, for ever
             raise RuntimeError("A session of several threads runs in its context only.")
-        for frame, total, rows, before in zip(
-            self._networks, totals, rates, counted, strict=True
-        ):
+        columns = 0
+        for i, total in enumerate(totals):
+            frame, rows = self._networks[i] if i else self._frame, rates[i]
+            frame[f.TOTAL], frame[f.COUNTED] = total, counted[i]
+            frame[f.ACCUMULATE] = accumulate
             if rows is _ONES and self.program.needs.rates <= 2:
-                frame[f.STEP_RATES] = _ONES_ADDRESS
+                frame[f.STEP_RATES], columns = _ONES_ADDRESS, 2
             elif total:
                 self.program.needs.check_rates(rows, passes * -(-total // batch))
                 frame[f.STEP_RATES] = address_of(rows)
-            frame[f.TOTAL], frame[f.COUNTED] = total, before
-            frame[f.ACCUMULATE] = accumulate
-        columns = {rows.shape[1] for rows, total in zip(rates, totals) if total}
-        if len(columns) > 1:
-            raise ValueError(f"The rates of networks have {sorted(columns)} columns.")
-        head[header.RATE_COLUMNS] = columns.pop() if columns else 0
+                if columns not in (0, rows.shape[1]):
+                    raise ValueError(
+                        f"The rates of networks have {columns} and {rows.shape[1]} columns."
+                    )
+                columns = rows.shape[1]
+        head[header.RATE_COLUMNS] = columns
         head[header.BATCH], head[header.PASS_STEPS] = batch, each
         head[header.DONE], head[header.STRAY] = 0, 0
         self._planned = None
@@ -420,17 +429,16 @@ class Session:
             self._results = np.zeros((len(self._networks), passes, 3))
             for frame, results in zip(self._networks, self._results):
                 frame[f.RESULT] = address_of(results)
-        self._results[:, :passes] = 0.0
+        self._results.fill(0.0)
         return passes * each
 
-    def _steps(self, step, steps, batch, totals, again):
-        """Run the steps from `step` to before `steps`."""
+    def _steps(self, step, steps, batch, total, again):
+        """Run the steps from `step` to before `steps`, with so many rows at most."""
         each = int(self._header[header.PASS_STEPS])
 
         def place(step):
             """Return how many rows all steps before this one have."""
-            turn, inside = step // each, step % each * batch
-            return sum(turn * total + min(inside, total) for total in totals)
+            return step // each * total + min(step % each * batch, total)
 
         while step < steps:
             last = min(steps, step + self._steps_per_call)
@@ -441,7 +449,8 @@ class Session:
                 self._call(place(last) - place(step), again)
             finally:
                 if step == 0:  # one step at a time, until it is known how long a step takes
-                    self.first_losses = self._results[:, 0, 0].copy()
+                    count = len(self.first_losses)
+                    self.first_losses = [self._results.item(i, 0, 0) for i in range(count)]
             seconds = time.perf_counter() - start
             if self._header[header.STRAY]:
                 raise ValueError("The index of a row to read is out of bounds.")
@@ -475,7 +484,7 @@ class Session:
                     self._part_of_step(i, part, batch, total)
                 else:
                     first = i * each // batch
-                    self._steps(first, min(steps, first + each // batch), batch, (total,), False)
+                    self._steps(first, min(steps, first + each // batch), batch, total, False)
 
     def _part_of_step(self, i, part, batch, total):
         """Run the `i`-th part of all steps; sum losses in the same order as in whole steps."""

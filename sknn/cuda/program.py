@@ -28,7 +28,9 @@ WIDE = 128
 #: which a team has one more, which all others have to wait for. Estimates, as there was no GPU.
 _EACH, _EACH_OF_TEAM, _PRODUCTS_OF_TEAM = 2048, 8192, 2**18
 #: Gradients that are products: sums over a batch that may be made in parts.
-PRODUCTS = {"weight_gradient", "kernel_gradient", "kernel_gradient_narrow"}
+PRODUCTS = {
+    "weight_gradient", "kernel_gradient", "kernel_gradient_narrow", "grouped_dense_gradient",
+}  # fmt: skip
 _FIELDS = {X: f.X, Y: f.Y}
 #: What kernels count up to: they divide places as numbers of 32 bits.
 _MOST = 2**31 - 1
@@ -99,9 +101,11 @@ class Program:
 def _depth(op):
     """Return how long the sums of an operation on a block are, if it is a product, else 0."""
     numbers = dict(zip(op.row.attributes, op.attributes))
-    if op.name in ("dense", "dense_unbiased", "square_distances"):
+    if op.name in (
+        "dense", "dense_unbiased", "grouped_dense", "grouped_dense_unbiased", "square_distances",
+    ):  # fmt: skip
         return numbers["inputs"]
-    if op.name in ("dense_input_gradient", *f.MEETS):
+    if op.name in ("dense_input_gradient", "grouped_dense_input_gradient", *f.MEETS):
         return numbers["units"]
     if op.name.startswith("convolution"):
         seen = numbers["filters" if op.name.endswith("gradient") else "channels"]

@@ -284,6 +284,9 @@ class GroupedDense(Weighted):
     def _fans(self, kernel):
         return kernel[1:]
 
+    def divided(self, kernel, numbers):
+        return kernel / numbers.reshape(self.groups, 1, -1)
+
     def forward(self, tape, x, shape, parameters, training):
         w = next(parameters)
         b = next(parameters) if self.use_bias else None
@@ -316,8 +319,8 @@ class NumericEmbedding(Layer):
         Number of frequencies of each feature; for 'periodic'.
     sigma : float, default=0.1
         Standard deviation of the initial frequencies; for 'periodic'.
-    bins : int or None, default=None
-        Number of bins of each feature, for 'piecewise_linear'; None: that of `edges`, or 48.
+    bins : int, default=48
+        Number of bins of each feature, for 'piecewise_linear'. With `edges` it is theirs.
     edges : array-like of shape (n_features, bins + 1) or None, default=None
         Edges of the bins of each feature, in increasing order: those of quantiles, for example.
         They are not trained. None: equally spaced in [-3, 3], which suits standardized features.
@@ -344,7 +347,7 @@ class NumericEmbedding(Layer):
     units: int | None = None
     frequencies: int = 16
     sigma: float = 0.1
-    bins: int | None = None
+    bins: int = 48
     edges: object = field(default=None, compare=False)
     concatenate: bool | None = None
     rate: float = 1.0
@@ -357,12 +360,10 @@ class NumericEmbedding(Layer):
             fail(self, "concatenate", "a bool or None", TypeError)
         if self.edges is not None:
             edges = np.array(self.edges, dtype=np.float64)
-            columns = edges.shape[-1] if self.bins is None else self.bins + 1
-            if edges.ndim != 2 or columns < 2 or edges.shape[1] != columns:
-                more = "" if self.bins is None else f", with {columns} columns"
+            if edges.ndim != 2 or edges.shape[1] < 2:
                 raise ValueError(
                     f"edges of NumericEmbedding has the shape {edges.shape}; expected "
-                    f"(n_features, bins + 1){more}."
+                    "(n_features, bins + 1)."
                 )
             if not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
                 raise ValueError(
@@ -371,7 +372,7 @@ class NumericEmbedding(Layer):
                 )
             edges.flags.writeable = False
             object.__setattr__(self, "edges", edges)
-            object.__setattr__(self, "bins", columns - 1)
+            object.__setattr__(self, "bins", edges.shape[1] - 1)
 
     @property
     def _periodic(self):
@@ -385,7 +386,7 @@ class NumericEmbedding(Layer):
     @property
     def _sizes(self):
         """Numbers that are combined, and combinations, of each feature."""
-        inputs = self.frequencies if self._periodic else self.bins or 48
+        inputs = self.frequencies if self._periodic else self.bins
         return inputs, self.units or (3 if self._periodic else 16)
 
     def output_shape(self, shape):

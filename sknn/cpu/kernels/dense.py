@@ -45,6 +45,8 @@ from .simd import (
 #: What a product is added to.
 ZERO, BIAS, SUM = range(3)
 _DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
+#: Bytes of inputs and gradients that a slice of a weight's gradient reads again and again, from L2.
+_BYTES_AT_ONCE = 3 << 17
 
 
 @kernel(of_several=["pack"])
@@ -313,42 +315,48 @@ def weight_gradient(t, rows, pack, adds=False, lower=False):
         pack = op[7]
         row = (op[0] - op[3]) // (pack * size)
         base, begin, end = row // op[6] * pack, row % op[6], row % op[6] + op[8]
-        units, unit = op[2] // op[8], 0
-        while unit < units:
-            pair = vectors == 2 and unit + lanes < units
-            first, step = _dz(op, base + unit), rows if pair else rows_of_single
-            second = _dz(op, base + unit + lanes) if pair else first
-            for k in range(begin, end, step):
-                if lower and k + step <= base + unit:
-                    continue
-                block, count = frame[WORKSPACE], end - k
-                g = _dw(op, frame, unit, k - begin)
-                if pair:
-                    other = _dw(op, frame, unit + lanes, k - begin)
-                    a, b = tile_zero(tile), tile_zero(tile)
-                    if adds or frame[ACCUMULATE]:
-                        a, b = tile_load(tile, g, 0, pack), tile_load(tile, other, 0, pack)
-                    for start in range(0, frame[COUNT], width):
-                        x = block + op[4]
-                        for n in range(min(width, frame[COUNT] - start)):
-                            i, j = k * width + n, n * pack
-                            a = tile_outer(a, x, i, width, block + first, j, 0)
-                            b = tile_outer(b, x, i, width, block + second, j, 0)
-                        block += frame[WORKSPACE_STRIDE]
-                    tile_store(a, g, 0, pack, count)
-                    tile_store(b, other, 0, pack, count)
-                else:
-                    sums = tile_zero(single)
-                    if adds or frame[ACCUMULATE]:
-                        sums = tile_load(single, g, 0, pack)
-                    for start in range(0, frame[COUNT], width):
-                        x = block + op[4]
-                        for n in range(min(width, frame[COUNT] - start)):
-                            i, j = k * width + n, n * pack
-                            sums = tile_outer(sums, x, i, width, block + first, j, 0)
-                        block += frame[WORKSPACE_STRIDE]
-                    tile_store(sums, g, 0, pack, count)
-            unit += 2 * lanes if pair else lanes
+        units, blocks = op[2] // op[8], frame[WORKSPACE]
+        # all of the slice for some blocks, while these are in the cache, then for the next ones
+        many = max(1, _BYTES_AT_ONCE // ((op[8] + units) * width * size))
+        for earlier in range(0, frame[COUNT], many * width):
+            last, unit = min(earlier + many * width, frame[COUNT]), 0
+            going_on = adds or frame[ACCUMULATE] or earlier > 0
+            while unit < units:
+                pair = vectors == 2 and unit + lanes < units
+                first, step = _dz(op, base + unit), rows if pair else rows_of_single
+                second = _dz(op, base + unit + lanes) if pair else first
+                for k in range(begin, end, step):
+                    if lower and k + step <= base + unit:
+                        continue
+                    block, count = blocks, end - k
+                    g = _dw(op, frame, unit, k - begin)
+                    if pair:
+                        other = _dw(op, frame, unit + lanes, k - begin)
+                        a, b = tile_zero(tile), tile_zero(tile)
+                        if going_on:
+                            a, b = tile_load(tile, g, 0, pack), tile_load(tile, other, 0, pack)
+                        for start in range(earlier, last, width):
+                            x = block + op[4]
+                            for n in range(min(width, last - start)):
+                                i, j = k * width + n, n * pack
+                                a = tile_outer(a, x, i, width, block + first, j, 0)
+                                b = tile_outer(b, x, i, width, block + second, j, 0)
+                            block += frame[WORKSPACE_STRIDE]
+                        tile_store(a, g, 0, pack, count)
+                        tile_store(b, other, 0, pack, count)
+                    else:
+                        sums = tile_zero(single)
+                        if going_on:
+                            sums = tile_load(single, g, 0, pack)
+                        for start in range(earlier, last, width):
+                            x = block + op[4]
+                            for n in range(min(width, last - start)):
+                                i, j = k * width + n, n * pack
+                                sums = tile_outer(sums, x, i, width, block + first, j, 0)
+                            block += frame[WORKSPACE_STRIDE]
+                        tile_store(sums, g, 0, pack, count)
+                unit += 2 * lanes if pair else lanes
+            blocks += many * frame[WORKSPACE_STRIDE]
 
     return weight_gradient
 

@@ -126,12 +126,12 @@ def weigh(t):
     def weigh(op, frame, slot):
         out = slot + op[0]
         first = frame[BLOCK] * width
-        samples = samples_in_block(frame, width)
+        samples, part = samples_in_block(frame, width), 1.0 / frame[MEMBERS]
         for n in range(width):
-            weight = 1.0 if n < samples else 0.0
+            weight = part if n < samples else 0.0
             if frame[WEIGHT] and n < samples:
-                weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n))
-            put(out, n, real(weight / frame[MEMBERS]))
+                weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n)) * part
+            put(out, n, real(weight))
 
     return weigh
 
@@ -166,15 +166,14 @@ def weigh_steps(t):
     def weigh_steps(op, frame, slot):
         lengths, out = slot + op[0], slot + op[1]
         first = frame[BLOCK] * width
-        samples = samples_in_block(frame, width)
+        samples, part = samples_in_block(frame, width), 1.0 / frame[MEMBERS]
         for n in range(width):
-            weight = 1.0 if n < samples else 0.0
+            weight = part if n < samples else 0.0
             if frame[WEIGHT] and n < samples:
-                weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n))
+                weight = get(types.float64, frame[WEIGHT], row_number(frame, first + n)) * part
             length = get(real, lengths, n)
             for step in range(op[2]):
-                inside = weight / frame[MEMBERS] if step < length else 0.0
-                put(out, step * width + n, real(inside))
+                put(out, step * width + n, real(weight if step < length else 0.0))
 
     return weigh_steps
 

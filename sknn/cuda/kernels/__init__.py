@@ -17,11 +17,13 @@ from . import (
     random,
     recurrent,
     sums,
+    tabular,
     tokens,
     updates,
 )
 
 __all__ = [
     "activations", "coding", "convolution", "dense", "gather", "images", "losses",
-    "normalization", "pooling", "radial", "random", "recurrent", "sums", "tokens", "updates",
+    "normalization", "pooling", "radial", "random", "recurrent", "sums", "tabular", "tokens",
+    "updates",
 ]  # fmt: skip

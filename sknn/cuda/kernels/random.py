@@ -177,7 +177,7 @@ def _log_of(t):
     return log
 
 
-def _turns_of(t):
+def turns_of(t):
     """Return the words for the cosine and the sine of so many turns, from 0 to 1."""
     real, terms = t.real, 5 if t.size == 4 else 9
     zero, half, one, four, turn = map(real, (0, 0.5, 1, 4, 0.5 * math.pi))
@@ -207,7 +207,7 @@ def _turns_of(t):
 
 def _normals_of(t):
     """Return the word for four normal numbers, by Box and Muller's method, as :func:`_words_of`."""
-    words, log, cosine_and_sine, real = _words_of(t), _log_of(t), _turns_of(t), t.real
+    words, log, cosine_and_sine, real = _words_of(t), _log_of(t), turns_of(t), t.real
     half, tiny, minus_two = real(0.5), real(2.0**-32), real(-2)
 
     @t.jit
