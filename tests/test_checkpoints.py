@@ -34,6 +34,7 @@ from sknn.engine import interrupts
 from sknn.engine.devices import DEVICES
 from sknn.engine.network import Network
 from sknn.files import states
+from sknn.tabular.encoding import TableEncoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
