@@ -172,6 +172,8 @@ def test_bagging_is_the_mean_of_its_networks(members):
     np.testing.assert_array_equal(again.predict(X), net.predict(X))
     with pytest.raises(AttributeError, match="estimators_"):
         net.weights_  # noqa: B018
+    with pytest.raises(ValueError, match="estimators_"):
+        sknn.diagnose(net, X, Y)
     plain = net.set_params(cv=None).fit(X, Y)
     assert not hasattr(plain, "estimators_")
 
