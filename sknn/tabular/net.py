@@ -369,7 +369,7 @@ class _BaseTabularNet(LayeredNet):
         return super()._learn(job, X, y)
 
     def _train(self, job, callbacks):
-        before = len(job.progress.validation_scores)
+        before = 0 if job.resumed is not None else len(job.progress.validation_scores)
         super()._train(job, callbacks)
         self._after_training(job, before)
 
