@@ -146,15 +146,15 @@ def defined(monkeypatch):
 
 # --- estimators
 
-TABLES = {"tabular": sknn.TabularNetClassifier, "tabular-regressor": sknn.TabularNetRegressor}
-OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq", *TABLES})
+OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq"})
+SINGLE = {"classifier-float32", "tabular", "tabular-regressor"}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_estimators(name, dtype):
     net = fitted(name)
-    if name == "classifier-float32" and dtype == "float64":  # it computes in float32 itself
+    if name in SINGLE and dtype == "float64":  # it computes in float32 itself
         model = sknn.to_onnx(net)
         assert_all_same(model, expectation(net, "predict", X), {"X": X.astype("float32")})
     else:
@@ -162,20 +162,12 @@ def test_estimators(name, dtype):
 
 
 def test_the_table_has_all_networks_and_layers():
-    refused = {sknn.CharMarkovChain, *TABLES.values()}
-    of_fits = {type(net) for net in estimators().values()} - refused
+    of_fits = {type(net) for net in estimators().values()} - {sknn.CharMarkovChain}
     derived = {sknn.ConvNetTransformer, sknn.ConvNetRegressor, sknn.RNNRegressor}
     assert of_fits | derived == set(NETWORKS)
-    # a part of Seq2SeqRNN, and layers of networks for tables
-    others = {"Layer", "EncoderDecoder", "EnsembleDense"}
+    others = {"Layer", "EncoderDecoder"}  # the latter is a part of Seq2SeqRNN
     for name in set(layers.__all__) - others:
         assert any(kind in TABLE for kind in getattr(layers, name).__mro__), name
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_networks_for_tables_are_refused(name):
-    with pytest.raises(TypeError, match=f"{TABLES[name].__name__} has no form in ONNX"):
-        sknn.to_onnx(fitted(name), X)
 
 
 def test_a_swap_of_probabilities_would_be_found():
@@ -360,6 +352,61 @@ def test_several_quantiles(defined):
     assert (np.diff(outputs) < 0).any()  # they are to be sorted
     for dtype in DTYPES:
         assert_exports(net, X, dtype)
+
+
+# --- tables
+
+_NUMBERS = np.column_stack([
+    np.where(np.arange(34) % 5, RANDOM.normal(1e6, 10.0, 34), np.nan),
+    np.linspace(-1, 1, 34) ** 3,
+    RANDOM.permutation(34) % 3 - 1.0,
+    np.where(np.arange(34) % 4, RANDOM.permutation(34) % 12 + 0.5, np.nan),
+    RANDOM.permutation(34) % 2 + 7.0,
+    np.where(np.arange(34) % 3, RANDOM.permutation(34) % 4, np.nan),
+]).astype("float32")  # fmt: skip
+#: Rows like them, and categories that are not among them.
+ROWS_OF_TABLES = np.vstack([_NUMBERS[:12], _NUMBERS[:5] + 3])
+ROWS_OF_TABLES[3:5] = np.nan
+_TARGETS = 1e3 + np.nan_to_num(_NUMBERS[:, 5]) * 20 + _NUMBERS[:, 1]
+_LEVELS = np.arange(34) % 3
+
+
+def table_net(task, **given):
+    kind = sknn.TabularNetRegressor if task == "regression" else sknn.TabularNetClassifier
+    given = {
+        "hidden_layer_sizes": (4,), "max_iter": 3, "dtype": "float64", "random_state": 0,
+        "categorical_features": [2, 3, 4, 5], "category_embedding": 2, "batch_size": 9,
+    } | given  # fmt: skip
+    return kind(**given)
+
+
+TABLES = {
+    "one-hot, embedded": ("classes", {}, _LEVELS),
+    "embedded": ("classes", {"max_one_hot": 0, "n_ensemble": 2}, np.array(list("abc"))[_LEVELS]),
+    "one-hot": ("regression", {"max_one_hot": 20, "numeric_embedding": None}, _TARGETS),
+    "two classes": ("classes", {"n_ensemble": 3}, _LEVELS > 0),
+    "logistic": ("classes", {"output_activation": "logistic"}, _LEVELS > 0),
+    "labels": ("classes", {"cv": 2, "loss": "squared_error", "label_smoothing": 0.0},
+               np.eye(3, dtype=int)[_LEVELS]),
+    "not calibrated": ("classes", {"calibrate": False, "early_stopping": False}, _LEVELS),
+    "bag": ("classes", {"cv": 3, "n_ensemble": 2, "hidden_layer_sizes": ()}, _LEVELS),
+    "bag of numbers": ("regression", {"cv": 2}, _TARGETS),
+    "quantiles": ("regression", {"loss": "quantile", "quantile": [0.1, 0.4, 0.5, 0.9],
+                                 "n_ensemble": 2}, _TARGETS),
+    "targets": ("regression", {"numeric_embedding": "piecewise_linear", "clip_output": False},
+                np.column_stack([_TARGETS, _LEVELS])),
+    "counts": ("regression", {"loss": "poisson", "smooth_clip": None}, _LEVELS),
+    "signs": ("regression", {"n_ensemble": 2, "numeric_embedding": None, "refit": True,
+                             "parametric_activation": False}, _TARGETS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name, defined):
+    task, given, y = TABLES[name]
+    net = table_net(task, **given).fit(_NUMBERS, y)
+    for dtype in DTYPES:
+        assert_exports(net, ROWS_OF_TABLES, dtype)
 
 
 # --- sequences and texts

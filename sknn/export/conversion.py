@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimator.base import Estimator
 from ..estimator.wrapping import thawed
 from ..sequences.inputs import listed
+from ..tabular.encoding import read_table
+from ..tabular.net import _BaseTabularNet
 from ..text.net import TextNet
 
 if TYPE_CHECKING:
@@ -204,6 +206,8 @@ def _inputs(estimator, X, known):
         return known, len(set(map(len, texts))) > 1
     steps = known.shape[:2] == (None, None)
     arrays = listed(X) if steps else None
+    if isinstance(estimator, _BaseTabularNet):
+        X = _tensor_for(estimator, X)
     some = arrays[0][None] if arrays else X if hasattr(X, "dtype") else np.asarray(X)
     if some.dtype.kind not in "fiub":
         raise ValueError(f"X has dtype {some.dtype}; expected numbers.")
@@ -215,3 +219,17 @@ def _inputs(estimator, X, known):
     shape = (None, None, *some.shape[2:]) if steps else (None, *some.shape[1:])
     ragged = len({len(array) for array in arrays or ()}) > 1
     return replace(known, dtype=some.dtype, shape=shape), ragged
+
+
+def _tensor_for(estimator, X):
+    """Return an empty array of numbers that can hold a table like X."""
+    from .tables import refusal
+
+    table = read_table(estimator, X)
+    types = {label: table.column(i).dtype for i, label in enumerate(table.labels)}
+    others = [label for label, dtype in types.items() if dtype.kind not in "fiub"]
+    if others:
+        raise refusal(others)
+    # of other libraries' types: their integers may be missing
+    plain = [dtype if isinstance(dtype, np.dtype) else np.float64 for dtype in types.values()]
+    return np.empty((0, table.shape[1]), np.result_type(*plain))

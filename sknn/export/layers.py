@@ -19,6 +19,7 @@ from ..layers import (
     Conv2D,
     Conv2DTranspose,
     Dense,
+    EnsembleDense,
     Flatten,
     GaussianSampling,
     GlobalAveragePooling2D,
@@ -308,6 +309,23 @@ def _dense(to, layer, x):
 @nodes_of(TiedDense)
 def _tied(to, layer, x):
     return to.product(to.flat(x), to.kernels[layer.of].T, to.take(layer, x.shape).get("bias"))
+
+
+@nodes_of(EnsembleDense)
+def _ensemble(to, layer, x):
+    # from here on, there is a leading axis of members: (members, n, units)
+    g, x = to.graph, to.flat(x)
+    own = to.take(layer, x.shape)
+    of_members = {name: own[name][:, None] for name in own if name != "kernel"}
+    name = x.name
+    if "inputs_scale" in own:
+        name = g.op("Mul", name, of_members["inputs_scale"])
+    name = g.op("MatMul", name, own["kernel"])
+    if "outputs_scale" in own:
+        name = g.op("Mul", name, of_members["outputs_scale"])
+    if "bias" in own:
+        name = g.op("Add", name, of_members["bias"])
+    return Value(name, (layer.units,))
 
 
 @nodes_of(GroupedDense)
