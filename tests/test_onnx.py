@@ -8,9 +8,11 @@ from functools import cache
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import skl2onnx
 from reference_device import ReferenceDevice
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier
@@ -19,7 +21,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OrdinalEncoder, StandardScaler
 from test_pickles import TEXTS, estimators
 
 import sknn
@@ -407,6 +409,67 @@ def test_tables(name, defined):
     net = table_net(task, **given).fit(_NUMBERS, y)
     for dtype in DTYPES:
         assert_exports(net, ROWS_OF_TABLES, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_tables_of_whole_numbers(dtype, defined):
+    table = RANDOM.randint(2**10, size=(34, 3))
+    table[:, 0] += 2**40  # float32 would not tell them apart
+    table = table.astype(dtype)
+    net = table_net("regression", categorical_features=[1], max_one_hot=3).fit(table, _TARGETS)
+    model = sknn.to_onnx(net, table)
+    assert_all_same(model, [net.predict(table)], {"X": table})
+
+
+def test_tables_of_whole_numbers_in_float32():
+    net, table = fitted("tabular-regressor"), (X * 10).astype("int64")
+    model = sknn.to_onnx(net, table)
+    assert run(model, X=table)["variable"].dtype == np.float32
+    assert_all_same(model, [net.predict(table)], {"X": table})
+
+
+@pytest.mark.parametrize("embedding", [None, "periodic", "piecewise_linear"])
+def test_tables_of_one_column(embedding, defined):
+    net = table_net("regression", categorical_features=None, numeric_embedding=embedding)
+    for column in (_NUMBERS[:, :1], np.full((34, 1), np.nan)):
+        net.fit(column, _TARGETS)
+        for dtype in DTYPES:
+            assert_exports(net, ROWS_OF_TABLES[:, :1], dtype)
+    net.set_params(categorical_features=[0]).fit(np.full((34, 1), np.nan), _TARGETS)
+    assert_exports(net, ROWS_OF_TABLES[:, :1], "float64")
+
+
+def test_categories_of_tables_are_compared_exactly(defined):
+    table = RANDOM.permutation(34)[:, None] % 5 / 10
+    net = table_net("regression", categorical_features=[0]).fit(table, _TARGETS)
+    assert len(np.unique(net.predict(table))) == 5
+    for dtype in DTYPES:  # 0.1 in float32 is not that of float64
+        assert_exports(net, table, dtype)
+
+
+def test_frames(defined):
+    frame = pd.DataFrame(_NUMBERS[:, 1:4]).add_prefix("x").assign(b=_LEVELS, c=_LEVELS > 1)
+    numbers = frame.to_numpy("float64")
+    net = table_net("classes", categorical_features="from_dtype").fit(frame, _LEVELS)
+    expected = [net.predict(frame), net.predict_proba(frame)]
+    assert_all_same(sknn.to_onnx(net, frame), expected, {"X": numbers})
+    frame["job"], frame["day"] = np.array(list("xyz"))[_LEVELS], pd.Timestamp(0)
+    net.fit(frame, _LEVELS)
+    for X, named in ((frame, "'job', 'day'"), (None, "'job'"), (frame.to_numpy(), "5, 6")):
+        with pytest.raises(ValueError, match=f"something else than numbers: {named}\\."):
+            sknn.to_onnx(net, X)
+
+
+def test_text_of_tables_is_encoded_before(defined):
+    frame = pd.DataFrame({"a": _NUMBERS[:, 1], "job": np.array(list("xyz"))[_LEVELS]})
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    columns = make_column_transformer((encoder, ["job"]), remainder="passthrough")
+    net = table_net("classes", categorical_features=[0], dtype="float32")
+    pipeline = make_pipeline(columns, net).fit(frame, _LEVELS)
+    model = sknn.to_onnx(pipeline, frame)
+    frame.loc[2, "job"] = "unseen"
+    expected = [pipeline.predict(frame), pipeline.predict_proba(frame)]
+    assert_all_same(model, expected, {name: frame[[name]].to_numpy() for name in frame})
 
 
 # --- sequences and texts

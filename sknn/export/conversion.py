@@ -57,6 +57,8 @@ def to_onnx(
     - :class:`~sknn.Seq2SeqRNN` reads numbers of the characters in `input_vocabulary_`, and returns
       ``tokens``, the numbers in `output_vocabulary_` that greedy search finds; after the end of an
       output they equal ``len(output_vocabulary_)``.
+    - :class:`~sknn.TabularNetClassifier` and :class:`~sknn.TabularNetRegressor` read numbers, with
+      NaN for missing ones; categories have to be numbers, too.
 
     Parameters
     ----------
@@ -100,8 +102,8 @@ def to_onnx(
     TypeError
         If the estimator is not a network, or one of its layers is not of this package.
     ValueError
-        If X does not fit the estimator, a setting cannot be expressed in ONNX, or parameters take
-        more than 2 GiB.
+        If X does not fit the estimator, or a table has other columns than of numbers; if a setting
+        cannot be expressed in ONNX, or parameters take more than 2 GiB.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -226,10 +228,10 @@ def _tensor_for(estimator, X):
     from .tables import refusal
 
     table = read_table(estimator, X)
-    types = {label: table.column(i).dtype for i, label in enumerate(table.labels)}
-    others = [label for label, dtype in types.items() if dtype.kind not in "fiub"]
+    types = [table.column(i).infer_objects().dtype for i in range(table.shape[1])]
+    others = [label for label, dtype in zip(table.labels, types) if dtype.kind not in "fiub"]
     if others:
         raise refusal(others)
     # of other libraries' types: their integers may be missing
-    plain = [dtype if isinstance(dtype, np.dtype) else np.float64 for dtype in types.values()]
+    plain = [dtype if isinstance(dtype, np.dtype) else np.dtype(float) for dtype in types]
     return np.empty((0, table.shape[1]), np.result_type(*plain))

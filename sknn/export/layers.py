@@ -201,7 +201,10 @@ def _parametric(to, layer, x):
 
 @nodes_of(Scale)
 def _scale(to, layer, x):
-    return replace(x, name=to.graph.op("Mul", x.name, to.take(layer, x.shape)["scale"]))
+    name = to.graph.op("Mul", x.name, to.take(layer, x.shape)["scale"])
+    if x.shape == (1,):  # a single factor would be merged into a product, as a float32 number
+        name = to.graph.op("Reshape", name, [0, 1])
+    return replace(x, name=name)
 
 
 @nodes_of(_Noise, ActivityRegularization, ContractivePenalty)
