@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import skl2onnx
 from reference_device import ReferenceDevice
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
@@ -148,15 +149,15 @@ def defined(monkeypatch):
 
 # --- estimators
 
-OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq"})
-SINGLE = {"classifier-float32", "tabular", "tabular-regressor"}
+OF_TABLES = ["tabular", "tabular-regressor"]
+OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq", *OF_TABLES})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_estimators(name, dtype):
     net = fitted(name)
-    if name in SINGLE and dtype == "float64":  # it computes in float32 itself
+    if name == "classifier-float32" and dtype == "float64":  # it computes in float32 itself
         model = sknn.to_onnx(net)
         assert_all_same(model, expectation(net, "predict", X), {"X": X.astype("float32")})
     else:
@@ -421,11 +422,19 @@ def test_tables_of_whole_numbers(dtype, defined):
     assert_all_same(model, [net.predict(table)], {"X": table})
 
 
-def test_tables_of_whole_numbers_in_float32():
-    net, table = fitted("tabular-regressor"), (X * 10).astype("int64")
-    model = sknn.to_onnx(net, table)
-    assert run(model, X=table)["variable"].dtype == np.float32
-    assert_all_same(model, [net.predict(table)], {"X": table})
+@pytest.mark.parametrize("name", OF_TABLES)
+def test_tables_in_float32(name):
+    table = np.round(X * 10)
+    net = clone(fitted(name)).fit(table, Y)
+    for dtype in ("float32", "int64"):
+        given = table.astype(dtype)
+        model = sknn.to_onnx(net, given)
+        assert run(model, X=given).popitem()[1].dtype == np.float32
+        assert_all_same(model, expectation(net, "predict", given), {"X": given})
+    given = table.astype("float32")
+    assert_all_same(sknn.to_onnx(net), expectation(net, "predict", given), {"X": given})
+    (read,) = sknn.to_onnx(fitted(name)).graph.input  # its categories are no float32 numbers
+    assert read.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE
 
 
 @pytest.mark.parametrize("embedding", [None, "periodic", "piecewise_linear"])
@@ -443,8 +452,15 @@ def test_categories_of_tables_are_compared_exactly(defined):
     table = RANDOM.permutation(34)[:, None] % 5 / 10
     net = table_net("regression", categorical_features=[0]).fit(table, _TARGETS)
     assert len(np.unique(net.predict(table))) == 5
-    for dtype in DTYPES:  # 0.1 in float32 is not that of float64
-        assert_exports(net, table, dtype)
+    assert_all_same(sknn.to_onnx(net), [net.predict(table)], {"X": table})
+    for dtype in ("float32", "int64"):
+        with pytest.raises(ValueError, match=f"categories that {dtype} does not hold: 'x0'.*as fl"):
+            sknn.to_onnx(net, table.astype(dtype))
+    table = 2**60 + RANDOM.permutation(34)[:, None] % 5
+    net.fit(table, _TARGETS)
+    assert_all_same(sknn.to_onnx(net), [net.predict(table)], {"X": table})
+    with pytest.raises(ValueError, match="float64 does not hold: 'x0'. Give X as int64"):
+        sknn.to_onnx(net, table.astype("float64"))
 
 
 def test_frames(defined):

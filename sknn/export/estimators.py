@@ -124,6 +124,8 @@ def input_of(estimator, method=None):
         return Tensor("X", floats, (None, None) + (features,) * (features > 1))
     if isinstance(net, TakesImages):
         return Tensor("X", floats, (None, *net._given_shape))
+    if isinstance(net, _BaseTabularNet):
+        floats = tables.dtype_for(net._encoder, floats)
     return Tensor("X", floats, (None, net.n_features_in_))
 
 

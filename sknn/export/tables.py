@@ -68,13 +68,15 @@ def encoded(to, encoder):
     # integers are never missing
     missing = g.op("Less", x, x) if whole else g.op("IsNaN", x)
     own = np.dtype(np.int64) if whole else g.dtype
-    texts = [
-        encoder._names[i]
-        for (i, *_), categories in zip(encoder._columns, encoder.categories_)
-        if not all(map(_is_number, categories))
-    ]
+    texts = _unknown(encoder, np.float64, np.int64)
     if texts:
         raise refusal(texts)
+    rounded = _unknown(encoder, own)
+    if rounded:
+        raise ValueError(
+            f"Columns of X have categories that {own} does not hold: "
+            f"{', '.join(map(repr, rounded))}. Give X as {dtype_for(encoder, np.float64)}."
+        )
     if sum(encoder.counts_) > 2 ** (np.finfo(g.dtype).nmant + 1):
         raise ValueError(
             f"The categorical features have {sum(encoder.counts_)} categories, more than "
@@ -100,6 +102,7 @@ def _numbers(g, encoder, x, missing, own):
     numeric = np.flatnonzero(~encoder.is_categorical_)
     n = len(numeric)
     centers, scales = encoder.centers_[:n], encoder.scales_[:n]
+    scales = np.maximum(scales, np.finfo(g.dtype).tiny)  # none rounds to 0
     # in two parts, so that a number near a large center keeps its digits
     high = np.rint(centers) if own.kind == "i" else centers
     high = high.astype(own)
@@ -125,21 +128,33 @@ def _numbers(g, encoder, x, missing, own):
 
 def _numbered(g, column, categories, own):
     """Return the numbers of categories, from 1 on; 0 if they are not there."""
-    known = [(_as(own, one), i) for i, one in enumerate(categories, 1)]
-    known = [(value, i) for value, i in known if value is not None] or [(own.type(0), 0)]
-    values, places = (np.array(some) for some in zip(*known))
+    values = np.array([_as(own, one) for one in categories] or [0], own)
+    places = np.arange(len(values)) + bool(categories)
     hit = g.cast(g.op("Equal", column, values), np.int64)
     return g.op("ReduceSum", g.op("Mul", hit, places), [1], keepdims=1)
 
 
-def _is_number(category):
-    return any(_as(np.dtype(kind), category) is not None for kind in (np.int64, np.float64))
+def dtype_for(encoder, dtype):
+    """Return a type that a table can have whose categories these are, the given one if it can."""
+    for one in (dtype, np.float64, np.int64):
+        if not _unknown(encoder, one):
+            return np.dtype(one)
+    return np.dtype(dtype)
+
+
+def _unknown(encoder, *types):
+    """Return the names of columns with categories that are numbers of none of these types."""
+    return [
+        encoder._names[i]
+        for (i, *_), categories in zip(encoder._columns, encoder.categories_)
+        if not all(any(_as(one, some) is not None for one in types) for some in categories)
+    ]
 
 
 def _as(dtype, category):
     """Return the number of a type that has this text as a category; None: there is none."""
     try:
-        value = dtype.type(category)
+        value = np.dtype(dtype).type(category)
         return value if np.isfinite(value) and _text(value, "") == category else None
     except (ValueError, OverflowError):
         return None
