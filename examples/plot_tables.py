@@ -9,8 +9,8 @@ dependence, and quantiles give intervals.
 """
 
 # %%
-# The cars are made up: what one costs depends on its age, its mileage (in thousands) and its power, on the make,
-# on the fuel, and on how these go together. Some entries are missing, as in any table.
+# The cars are made up: what one costs depends on its age, its mileage (in thousands), its power and
+# its make, on the fuel, and on how these go together. Some entries are missing, as in any table.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -34,6 +34,7 @@ from sknn.engine import interrupts
 from sknn.engine.devices import DEVICES
 from sknn.engine.network import Network
 from sknn.files import states
+from sknn.tabular.encoding import TableEncoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -85,6 +86,8 @@ def differences(one, other, where="it"):
     """Yield where two objects are not the same to the bit."""
     if isinstance(one, np.random.RandomState):
         one, other = one.get_state(legacy=False), other.get_state(legacy=False)
+    if isinstance(one, TableEncoder):  # all else follows from it
+        one, other = one.__getstate__(), other.__getstate__()
     if type(one) is not type(other):
         yield where
     elif isinstance(one, np.ndarray) and one.dtype != object:

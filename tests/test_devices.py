@@ -298,7 +298,8 @@ ESTIMATORS = {
     "groups": (
         lambda: images(
             ConvNetRegressor,
-            [Flatten(), GroupedDense(3, 12), ParametricActivation("gelu", trainable=False)],
+            [Flatten(), GroupedDense(1, 12), NumericEmbedding("piecewise_linear", bins=4, units=2),
+             GroupedDense(3, 12, use_bias=False), ParametricActivation("gelu", trainable=False)],
         ).fit(IMAGES, X[:23, 0]),
         ["predict"],
     ),

@@ -196,6 +196,7 @@ ARGUMENTS = {
     "Dense": (3,),
     "Dropout": (0.5,),
     "Embedding": (5, 3),
+    "EnsembleDense": (3, 2),
     "EncoderDecoder": ([layers.LSTM(3)], [layers.LSTM(3, return_sequences=True)], 4),
     "GRU": (3,),
     "GaussianNoise": (0.1,),

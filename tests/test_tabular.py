@@ -170,8 +170,10 @@ def test_bagging_is_the_mean_of_its_networks(members):
     np.testing.assert_allclose(net.predict(X), np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
     again = clone(net).set_params(n_jobs=1).fit(X, Y)
     np.testing.assert_array_equal(again.predict(X), net.predict(X))
-    with pytest.raises(ValueError, match="estimators_"):
+    with pytest.raises(AttributeError, match="estimators_"):
         net.weights_  # noqa: B018
+    with pytest.raises(ValueError, match="estimators_"):
+        sknn.diagnose(net, X, Y)
     plain = net.set_params(cv=None).fit(X, Y)
     assert not hasattr(plain, "estimators_")
 

@@ -29,6 +29,9 @@ from .team import is_nested
 _SLICE = 2048, 4096
 #: The maximum if an element is a sum over many positions, which are read again for every slice.
 _SLICE_OF_POSITIONS = 16384
+#: The maximum if an element is a sum over the rows of many members, which each slice reads: few of
+#: them, of half the L2 cache, read less.
+_SLICE_OF_MEMBERS = 2**17
 #: Operations that leave sums, of each piece of a parameter.
 _SUMMED = "regularize", "regularized_update", "square_sum"
 _UPDATES = "update", "regularized_update"
@@ -300,7 +303,10 @@ class Program:
             slices = self.parts * -(-parameter.elements // (self.parts * _SLICE_OF_POSITIONS))
             step = rounded(-(-rows // slices), grain)
             return [[(row, min(row + step, rows))] for row in range(0, rows, step)], grain
-        most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
+        most = int(np.clip(self._trained // 16, *_SLICE))
+        if self.tape.members > 1 and gradient.name == "weight_gradient":
+            most = max(most, min(_SLICE_OF_MEMBERS, parameter.elements // (2 * self.parts)))
+        most = max(1, most // parameter.pack)
         # packs of one vector: the gradients of two of them are computed together
         several = gradient.name == "weight_gradient" and parameter.pack == lanes_of(self.dtype)
         side = inputs * (2 if several else 1)

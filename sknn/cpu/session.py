@@ -364,7 +364,8 @@ class Session:
         for total, most in zip(totals, self._positions):
             wall.check_run(total, batch, most, self.most_rows)
         steps = self._prepare(1, totals, batch, rates, counted)
-        self._steps(0, steps, batch * len(totals), sum(totals), True)
+        networks = len(totals)
+        self._steps(0, steps, batch * networks, max(totals) * networks, True)
         return self._results[:, 0].copy()
 
     def _check_single(self):
@@ -432,7 +433,7 @@ class Session:
         return passes * each
 
     def _steps(self, step, steps, batch, total, again):
-        """Run the steps from `step` to before `steps`; the rows are those of all networks."""
+        """Run the steps from `step` to before `steps`, with so many rows at most."""
         each = int(self._header[header.PASS_STEPS])
 
         def place(step):

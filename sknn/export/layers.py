@@ -375,6 +375,18 @@ def _categories(to, layer, x):
     vectors = to.graph.op("Gather", kernel, to.graph.cast(x.name, np.int64))
     return Value(to.graph.op("Reshape", vectors, [0, *shape]), shape)
 
+@nodes_of(EnsembleDense)
+def _ensemble(to, layer, x):
+    if layer.members > 1:
+        raise ValueError(f"{layer} cannot be exported; expected a network of one member.")
+    own, x = to.take(layer, x.shape), to.flat(x)
+    kernel = own["kernel"].reshape(own["kernel"].shape[-2:])
+    # the factors of inputs and outputs are those of rows and columns
+    for name, factors in (("inputs_scale", (-1, 1)), ("outputs_scale", (1, -1))):
+        if name in own:
+            kernel = kernel * own[name].reshape(factors)
+    return to.product(x, kernel, own["bias"][0] if "bias" in own else None)
+
 
 @nodes_of(RadialBasis)
 def _radial(to, layer, x):

@@ -244,8 +244,13 @@ class GroupedDense(Weighted):
         Activation function of the outputs; None: linear.
     use_bias : bool, default=True
         Whether to add the bias b.
-    kernel_initializer : str or None, default=None
-        Initializer of the weights; None: the estimator's `initializer`.
+    kernel_initializer, bias_initializer : str or None, default=None
+        Initializers of the weights and of the biases, as for :class:`Dense`; None: the estimator's
+        `initializer`.
+    kernel_rate, bias_rate : float, default=1.0
+        Factors of the learning rate of the weights and of the biases, for minibatch solvers.
+    parametrization : {'standard', 'neural_tangent'}, default='standard'
+        What minibatch solvers train, as for :class:`Dense`.
     kernel_l1, kernel_l2 : float or None, default=None
         L1 and L2 penalties on this layer's weights, instead of the estimator's `l1` and `alpha`.
     activity_l1, activity_l2 : float, default=0.0

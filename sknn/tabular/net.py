@@ -369,7 +369,7 @@ class _BaseTabularNet(LayeredNet):
         return super()._learn(job, X, y)
 
     def _train(self, job, callbacks):
-        before = len(job.progress.validation_scores)
+        before = 0 if job.resumed is not None else len(job.progress.validation_scores)
         super()._train(job, callbacks)
         self._after_training(job, before)
 
@@ -510,7 +510,14 @@ class TabularNetClassifier(
     """
 
     learning_rate_init: float = param(default=0.04)
-    label_smoothing: float = param(default=0.1)
+    label_smoothing: float | Literal["auto"] = param(
+        """
+        Share of the targets that is divided equally among the classes, in training. 'auto': 0.1
+        for classes that are equally frequent, and less if some are rare (times the entropy of the
+        frequencies, relative to that of equal ones). For probabilities, and scores of rankings
+        such as 'roc_auc', 0 may be better.""",
+        default="auto", valid=[FRACTION], kind="float or 'auto'",
+    )
     calibrate: bool = param(
         """
         Whether probabilities are calibrated: raised to the power of 1 / `temperature_`, and
@@ -518,6 +525,7 @@ class TabularNetClassifier(
         default=True,
     )
 
+    label_smoothing_: float = fitted("Label smoothing in training.")
     temperature_: float = fitted("With `calibrate`: the temperature; 1 leaves probabilities.")
 
     def _task(self):
@@ -525,6 +533,7 @@ class TabularNetClassifier(
         return TableClassification(
             self.validation_fraction, self.loss, self.output_activation, *known, self.class_weight,
             label_smoothing=self.label_smoothing,
+            smoothing=getattr(self, "label_smoothing_", None),
         )  # fmt: skip
 
     def _of_held_data(self, job):

@@ -7,8 +7,18 @@ from ..estimator.tasks import Classification, Regression
 
 #: Limits of the logarithm of the temperature.
 _COLDEST, _HOTTEST = np.log(0.05), np.log(20.0)
+#: Label smoothing of classes that are equally frequent.
+_SMOOTHING = 0.1
 #: Losses for targets as they are: their outputs are positive.
 _UNSCALED = {"poisson"}
+
+
+def _evenness(y):
+    """Return the entropy of the labels' frequencies, divided by that of equal ones."""
+    if y.ndim > 1:
+        return 1.0
+    shares = np.unique(y, return_counts=True)[1] / len(y)
+    return float(-(shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 1.0
 
 
 def combined(outputs):
@@ -16,20 +26,44 @@ def combined(outputs):
     return outputs.mean(axis=0) if outputs.ndim == 3 else outputs
 
 
+def _evenness(y):
+    """Return the entropy of the labels' frequencies, divided by that of equal ones."""
+    shares = np.unique(y, return_counts=True)[1] / len(y)
+    if y.ndim > 1 or len(shares) < 2:
+        return 1.0
+    return float(-(shares * np.log(shares)).sum() / np.log(len(shares)))
+
+
 class TableClassification(Classification):
-    """Classification, with a softmax over two classes, too.
+    """Classification, with a softmax over two classes, too, and label smoothing by 'auto'.
 
     Parameters
     ----------
     fraction : float
         How much of the data is held out, where it is.
-    *given, **more
-        The parameters of :class:`Classification`.
+    *given
+        The first parameters of :class:`Classification`.
+    label_smoothing : float or 'auto'
+        The estimator's parameter.
+    smoothing : float or None
+        What 'auto' was found to be, once it is known.
     """
 
-    def __init__(self, fraction, *given, **more):
-        super().__init__(*given, **more)
+    def __init__(self, fraction, *given, label_smoothing=0.0, smoothing=None):
         self._fraction = fraction
+        self._finds_smoothing = label_smoothing == "auto"
+        super().__init__(*given, label_smoothing=0.0 if self._finds_smoothing else label_smoothing)
+        if self._finds_smoothing:
+            self._smoothing = smoothing
+
+    def learn(self, y, incremental, warm_start, classes=None):
+        super().learn(y, incremental, warm_start, classes)
+        known = self._smoothing is not None and (incremental or warm_start)
+        if self._finds_smoothing and not known:
+            self._smoothing = _SMOOTHING * _evenness(y) if self.loss_name == "log_loss" else 0.0
+
+    def fitted(self):
+        return super().fitted() | {"label_smoothing_": float(self._smoothing)}
 
     @property
     def exclusive(self):

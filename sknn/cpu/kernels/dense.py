@@ -45,8 +45,8 @@ from .simd import (
 #: What a product is added to.
 ZERO, BIAS, SUM = range(3)
 _DEPTH_BYTES = 8192  # of x, while a tile goes over the samples of a block
-#: Blocks whose inputs and gradients a slice of a weight's gradient reads again and again, from L2.
-_BLOCKS_AT_ONCE = 8
+#: Bytes of inputs and gradients that a slice of a weight's gradient reads again and again, from L2.
+_BYTES_AT_ONCE = 3 << 16
 
 
 @kernel(of_several=["pack"])
@@ -317,8 +317,9 @@ def weight_gradient(t, rows, pack, adds=False, lower=False):
         base, begin, end = row // op[6] * pack, row % op[6], row % op[6] + op[8]
         units, blocks = op[2] // op[8], frame[WORKSPACE]
         # all of the slice for some blocks, while these are in the cache, then for the next ones
-        for earlier in range(0, frame[COUNT], _BLOCKS_AT_ONCE * width):
-            last, unit = min(earlier + _BLOCKS_AT_ONCE * width, frame[COUNT]), 0
+        many = max(1, _BYTES_AT_ONCE // ((op[8] + units) * width * size))
+        for earlier in range(0, frame[COUNT], many * width):
+            last, unit = min(earlier + many * width, frame[COUNT]), 0
             going_on = adds or frame[ACCUMULATE] or earlier > 0
             while unit < units:
                 pair = vectors == 2 and unit + lanes < units
@@ -355,7 +356,7 @@ def weight_gradient(t, rows, pack, adds=False, lower=False):
                             block += frame[WORKSPACE_STRIDE]
                         tile_store(sums, g, 0, pack, count)
                 unit += 2 * lanes if pair else lanes
-            blocks += _BLOCKS_AT_ONCE * frame[WORKSPACE_STRIDE]
+            blocks += many * frame[WORKSPACE_STRIDE]
 
     return weight_gradient
 
