@@ -246,6 +246,8 @@ LAYERS = {
                  layers.ParametricActivation("elu", 0.7)], ROWS),
     "pieces": ([Flatten(), layers.NumericEmbedding("piecewise_linear", bins=4),
                 layers.NumericEmbedding(concatenate=False)], ROWS),
+    "one member": ([layers.EnsembleDense(3, 1, scale_inputs="normal"),
+                    layers.EnsembleDense(4, 1, shared=False)], IMAGE),
     "sampling": ([Dense(6), layers.GaussianSampling()], ROWS),
     "repeated": ([Flatten(), RepeatVector(3), SimpleRNN(2)], ROWS),
     **{
