@@ -13,14 +13,6 @@ _SMOOTHING = 0.1
 _UNSCALED = {"poisson"}
 
 
-def _evenness(y):
-    """Return the entropy of the labels' frequencies, divided by that of equal ones."""
-    if y.ndim > 1:
-        return 1.0
-    shares = np.unique(y, return_counts=True)[1] / len(y)
-    return float(-(shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 1.0
-
-
 def combined(outputs):
     """Return the mean over the networks of an ensemble, or the outputs of a single one."""
     return outputs.mean(axis=0) if outputs.ndim == 3 else outputs
@@ -28,9 +20,10 @@ def combined(outputs):
 
 def _evenness(y):
     """Return the entropy of the labels' frequencies, divided by that of equal ones."""
-    shares = np.unique(y, return_counts=True)[1] / len(y)
-    if y.ndim > 1 or len(shares) < 2:
+    counts = np.unique(y, return_counts=True)[1] if y.ndim == 1 else ()
+    if len(counts) < 2:
         return 1.0
+    shares = counts / len(y)
     return float(-(shares * np.log(shares)).sum() / np.log(len(shares)))
 
 
