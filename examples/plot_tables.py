@@ -69,7 +69,7 @@ figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
 places, lines, few = np.arange(X.shape[1]), axes[1:], X_train.dropna().head(200)
 for i, name in enumerate(["gradient boosting", "network"]):
     found = permutation_importance(models[name], X_test, y_test, n_repeats=3, random_state=0)
-    axes[0].barh(places + 0.4 * i, found.importances_mean, 0.38, label=name)
+    axes[0].barh(places + 0.4 * i, found["importances_mean"], 0.38, label=name)
     lines = PartialDependenceDisplay.from_estimator(
         models[name],
         few,
