@@ -92,6 +92,21 @@ def test_no_result_depends_on_the_number_of_threads_or_on_the_batch():
         np.testing.assert_array_equal(alone[:, 0], together[:, row])
 
 
+def test_penalties_are_summed_in_the_same_order_by_any_number_of_threads():
+    layers = EnsembleDense(130, 2), Activation("tanh"), EnsembleDense(2, 2), Activation("identity")
+    network = Network(layers, 40, make_loss("squared_error", "identity"), members=2)
+    problem = make_problem(network, "float32", 40)
+    rates = step_rates(None, problem.rows, 33)
+    totals = {
+        run_engine(
+            network, "float32", "train", problem.values, problem.source, problem.targets,
+            problem.rows, 33, rates, solver=replace(ADAM, l2=0.1), threads=threads,
+        ).total
+        for threads in (1, 2, 3)
+    }  # fmt: skip
+    assert len(totals) == 1
+
+
 def torch_members(x, values, k):
     """Return the outputs of an ensemble of two layers, as the formulas say."""
     w1, b1, r1, s1, w2, b2 = values

@@ -303,13 +303,15 @@ class Program:
             slices = self.parts * -(-parameter.elements // (self.parts * _SLICE_OF_POSITIONS))
             step = rounded(-(-rows // slices), grain)
             return [[(row, min(row + step, rows))] for row in range(0, rows, step)], grain
-        most = int(np.clip(self._trained // 16, *_SLICE))
-        if self.tape.members > 1 and gradient.name == "weight_gradient":
-            most = max(most, min(_SLICE_OF_MEMBERS, parameter.elements // (2 * self.parts)))
-        most = max(1, most // parameter.pack)
+        most = max(1, int(np.clip(self._trained // 16, *_SLICE)) // parameter.pack)
         # packs of one vector: the gradients of two of them are computed together
         several = gradient.name == "weight_gradient" and parameter.pack == lanes_of(self.dtype)
         side = inputs * (2 if several else 1)
+        shared = self.members > 1 and gradient.name == "weight_gradient"
+        if shared and side * parameter.pack <= _SLICE_OF_MEMBERS:
+            elements = min(_SLICE_OF_MEMBERS, parameter.elements // (2 * self.parts))
+            step = max(1, most // side, elements // (side * parameter.pack)) * side
+            return [[(row, min(row + step, rows))] for row in range(begin, rows, step)], inputs
         if side > most:  # parts of some packs, of the same length
             parts = -(-side // most)
             step = rounded(-(-inputs // parts), gradient.grain)

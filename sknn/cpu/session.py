@@ -329,7 +329,7 @@ class Session:
             self._steps(0, steps, batch, total, again)
         else:
             self._read_and_run(steps, batch, total, alone)
-        loss, self.data_loss, self.divergence = self._results[0, 0]
+        loss, self.data_loss, self.divergence = self._results[0, 0].tolist()
         return loss
 
     def run_networks(self, totals, batch, rates, counted):
@@ -449,8 +449,7 @@ class Session:
                 self._call(place(last) - place(step), again)
             finally:
                 if step == 0:  # one step at a time, until it is known how long a step takes
-                    count = len(self.first_losses)
-                    self.first_losses = [self._results.item(i, 0, 0) for i in range(count)]
+                    self.first_losses = self._results[:, 0, 0].tolist()
             seconds = time.perf_counter() - start
             if self._header[header.STRAY]:
                 raise ValueError("The index of a row to read is out of bounds.")

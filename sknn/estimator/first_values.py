@@ -17,7 +17,7 @@ from ..layers.weighted import Weighted
 from ..tape.losses import Loss
 
 #: The most rows that initial weights are adapted to, and the most numbers that a layer may have for
-#: all of these rows.
+#: all of these rows, of all members.
 _MOST_ROWS, _MOST_NUMBERS = 2**14, 2**26
 #: Rows that an initial bias is made of.
 _ROWS_OF_BIAS = 5
@@ -67,7 +67,8 @@ def adapt(network, values, given, data, initializer, random_state, n_jobs):
     if not any(isinstance(a, Weighted) and any(a.adapts(initializer)) for a in network.layers):
         return values
     values, given = list(values), [*given, *[False] * (len(values) - len(given))]
-    rows = data.rows[: max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.largest))]
+    most = _MOST_NUMBERS // (network.largest * network.members)
+    rows = data.rows[: max(1, min(_MOST_ROWS, most))]
     shape, k = network.start_shape, 0
     for i, layer in enumerate(network.layers):
         own = [p for _, a, start in primitives([layer], shape) for p in a.parameters(start)]

@@ -140,8 +140,8 @@ class Needs:
         if self.draws:  # the next token is written after each one
             check_piece("out", out, _INT64, 0, writes=True)
             return len(out) - 1
-        several = (self.members,) if self.members > 1 else ()
-        good = out.ndim == len(several) + 2 and out.shape[:-2] == several
+        several = self.members > 1
+        good = out.ndim == 2 + several and (not several or len(out) == self.members)
         if not good or out.shape[-1] < self.outputs:
             members = f", of {self.members} members" if several else ""
             raise ValueError(
