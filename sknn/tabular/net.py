@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
 
 from ..engine.network import Network
-from ..engine.optimizers import SCHEDULES
+from ..engine.recipe import Recipe
 from ..engine.weights import Weights
 from ..estimator.base import agree
 from ..estimator.checks import check_given, given_dtype, sound
@@ -172,7 +172,8 @@ class TableLayers(TableInputs):
     refit: bool = param(
         """
         Whether the network is trained again, on all data, for the number of epochs that was best
-        for the data held out. Validation curves are those of the first training.""",
+        for the data held out. Validation curves are those of the first training. An interrupt of
+        the second keeps the network of the first.""",
         default=False,
     )
 
@@ -341,8 +342,9 @@ class _BaseTabularNet(LayeredNet):
     def _refusal(self):
         if self.early_stopping or self.refit or self.cv is not None:
             return "partial_fit is for early_stopping=False, refit=False and cv=None."
-        if self.learning_rate in SCHEDULES:
-            return f"partial_fit is not for learning_rate={self.learning_rate!r}, over all steps."
+        name = Recipe.of(self).spanning
+        if name is not None:
+            return f"partial_fit is not for {name}={getattr(self, name)!r}, over all steps."
         return super()._refusal()
 
     def _fit(self, X, y=None, sample_weight=None, incremental=False, **more):
@@ -398,7 +400,10 @@ class _BaseTabularNet(LayeredNet):
         again.adapt_first_values(self)
         trainer = trainer_of(again)
         trainer.fit(epochs, True, planned=job.epochs)
-        job.data, job.interrupted = job.whole, trainer.interrupted
+        job.interrupted = trainer.interrupted
+        if job.interrupted:  # the first network has been trained to the end
+            return
+        job.data = job.whole
         known = ("validation_scores", "validation_loss_curve", "best_validation_score")
         job.progress = replace(
             again.progress, **{name: getattr(job.progress, name) for name in known}
@@ -514,14 +519,15 @@ class TabularNetClassifier(
         """
         Share of the targets that is divided equally among the classes, in training. 'auto': 0.1
         for classes that are equally frequent, and less if some are rare (times the entropy of the
-        frequencies, relative to that of equal ones). For probabilities, and scores of rankings
-        such as 'roc_auc', 0 may be better.""",
+        frequencies, relative to that of equal ones); 0 with ``loss='squared_error'``. For
+        probabilities, and scores of rankings such as 'roc_auc', 0 may be better.""",
         default="auto", valid=[FRACTION], kind="float or 'auto'",
     )
     calibrate: bool = param(
         """
         Whether probabilities are calibrated: raised to the power of 1 / `temperature_`, and
-        normalized. It has the lowest log loss for the data held out.""",
+        normalized. It has the lowest log loss for the data held out, whose targets are mixed
+        with equal shares of all classes as if there were one more row of each.""",
         default=True,
     )
 
@@ -587,6 +593,12 @@ class TabularNetRegressor(
 
     activation: HiddenActivation = param(default="mish")
     learning_rate_init: float = param(default=0.2)
+    huber_delta: float = param(
+        """
+        Absolute error at which ``loss='huber'`` changes from quadratic to linear, in standard
+        deviations of y.""",
+        default=1.0,
+    )
     clip_output: bool = param(
         "Whether predictions are clipped to the range of the targets in `fit`.", default=True,
     )
@@ -601,6 +613,7 @@ class TabularNetRegressor(
 
     def _check_loaded(self):
         super()._check_loaded()
-        columns = 1 if np.ndim(self.quantile) else self.n_outputs_
+        several = self._weights.network.loss.quantiles is not None  # of one target
+        columns = 1 if several else self.n_outputs_
         agree("_target_scale", self._target_scale.shape, (4, columns))
         agree("_target_scale", bool(np.isfinite(self._target_scale).all()), True)
