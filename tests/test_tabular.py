@@ -17,6 +17,7 @@ import sknn
 from sknn import TabularNetClassifier, TabularNetRegressor
 from sknn.engine import interrupts
 from sknn.estimator.net import trainer_of
+from sknn.layers import NumericEmbedding
 
 SMALL = {"hidden_layer_sizes": (16, 16), "max_iter": 6, "batch_size": 32, "random_state": 0}
 
@@ -100,6 +101,14 @@ def test_the_kept_epoch_is_the_last_of_the_best(classifier):
     assert len(scores) == SMALL["max_iter"]
     assert classifier.best_validation_score_ == scores.max()
     assert classifier.best_iter_ == np.flatnonzero(scores == scores.max())[-1] + 1
+
+
+def test_the_best_epoch_of_a_warm_start_may_be_of_the_fit_before():
+    net = TabularNetClassifier(warm_start=True, scoring="neg_log_loss", **SMALL)
+    for parameters in ({}, {"solver": "sgd", "learning_rate_init": 1e-12}):
+        net.set_params(alpha_schedule="constant", **parameters).fit(X, CLASS)
+        assert net.validation_scores_[net.best_iter_ - 1] == net.best_validation_score_
+    assert len(net.validation_scores_) == 12
 
 
 def test_refit_trains_on_all_data_for_the_best_number_of_epochs():
@@ -293,6 +302,7 @@ def test_folds_are_stratified_and_splitters_are_taken():
         ({"cv": 3}, {"X_val": X, "y_val": CLASS}, "X_val"),
         ({"refit": True, "early_stopping": False}, {}, "refit"),
         ({"refit": True, "cv": 3}, {}, "refit"),
+        ({"refit": True, "warm_start": True}, {}, "warm_start=False"),
     ],
 )
 def test_parameters_that_exclude_each_other(parameters, given, match):
@@ -307,6 +317,21 @@ def test_weights_of_samples_and_classes():
     by_class = TabularNetClassifier(class_weight={"high": 5.0, "low": 1.0}, **SMALL).fit(X, CLASS)
     np.testing.assert_allclose(heavy.predict_proba(X), by_class.predict_proba(X), rtol=1e-6)
     assert heavy.predict_proba(X)[:, 0].mean() > plain.predict_proba(X)[:, 0].mean()
+
+
+def test_targets_whose_squares_overflow_are_an_error():
+    with pytest.raises(ValueError, match="y has numbers up to .*e\\+300"):
+        TabularNetRegressor(**SMALL).fit(X, Y * 1e300)
+
+
+def test_a_rate_of_embeddings_is_that_of_given_ones_too():
+    layers = NumericEmbedding("periodic"), NumericEmbedding("periodic", rate=0.5)
+    nets = [
+        TabularNetRegressor(numeric_embedding=one, embedding_rate=rate, **SMALL).fit(X, Y)
+        for one, rate in (("periodic", 0.1), (layers[0], 0.1), (layers[1], 0.2))
+    ]
+    for net in nets[1:]:
+        np.testing.assert_array_equal(net.predict(X), nets[0].predict(X))
 
 
 def test_a_network_is_fitted_again_with_another_loss():

@@ -62,8 +62,6 @@ from .encoding import TableEncoder, quantile_edges, read_table
 from .tasks import TableClassification, TableRegression, combined
 
 _Embedding = Literal["periodic", "piecewise_linear"]
-#: Number of bins of piecewise linear embeddings.
-_BINS = 48
 #: Rows of a batch with batch_size='auto'.
 _BATCH = 256
 
@@ -148,7 +146,7 @@ class TableLayers(TableInputs):
         default=0.1, valid=[NOT_NEGATIVE],
     )
     embedding_rate: float = param(
-        "Factor of the learning rate of embeddings of numbers.",
+        "Factor of the learning rate of embeddings of numbers, besides their own `rate`.",
         default=0.1, valid=[NOT_NEGATIVE],
     )
     n_ensemble: int = param(
@@ -165,8 +163,7 @@ class TableLayers(TableInputs):
         int: so many folds, shuffled (and stratified, for classes); or a splitter of scikit-learn,
         or an iterable of pairs of row numbers. None: one network, which `validation_fraction` of
         the data are held out for.""",
-        default=None,
-        valid=[Interval(numbers.Integral, 2, None, closed="left"), "cv_object"],
+        default=None, valid=["cv_object"],
         kind="int, cross-validation generator, iterable or None",
     )
     refit: bool = param(
@@ -182,7 +179,8 @@ class TableLayers(TableInputs):
         kind="list of estimators",
     )
     best_iter_: int | None = fitted(
-        "Epoch whose weights were kept (with `cv`: the median); None without early stopping."
+        "Epoch whose weights were kept (with `cv`: the median), counted from the first one in "
+        "`validation_scores_`; None without early stopping."
     )
 
 
@@ -294,10 +292,11 @@ class _BaseTabularNet(LayeredNet):
         if given is None:
             return None
         if isinstance(given, str):
-            given = NumericEmbedding(given, rate=float(self.embedding_rate))
+            given = NumericEmbedding(given)
+        given = replace(given, rate=given.rate * float(self.embedding_rate))
         if given.kind == "piecewise_linear" and given.edges is None:
             columns = inputs.values[:, : self._encoder.n_numeric_]
-            given = replace(given, edges=quantile_edges(columns, given.bins or _BINS))
+            given = replace(given, edges=quantile_edges(columns, given.bins))
         return given
 
     def _categories(self):
@@ -349,12 +348,13 @@ class _BaseTabularNet(LayeredNet):
 
     def _fit(self, X, y=None, sample_weight=None, incremental=False, **more):
         held = more.get("validation", (None,))[0] is not None
-        if self.refit and (held or not self.early_stopping or self.cv is not None):
+        bag = self.cv is not None
+        if self.refit and (held or not self.early_stopping or bag or self.warm_start):
             raise ValueError(
                 "refit=True is for a number of epochs found on data that fit holds out: expected "
-                "early_stopping=True, cv=None and no X_val."
+                "early_stopping=True, cv=None, warm_start=False and no X_val."
             )
-        if self.cv is not None:
+        if bag:
             check_bag(self, held, more.get("resume_from"))
         return super()._fit(X, y, sample_weight, incremental, **more)
 
@@ -371,13 +371,12 @@ class _BaseTabularNet(LayeredNet):
         return super()._learn(job, X, y)
 
     def _train(self, job, callbacks):
-        before = 0 if job.resumed is not None else len(job.progress.validation_scores)
         super()._train(job, callbacks)
-        self._after_training(job, before)
+        self._after_training(job)
 
-    def _after_training(self, job, before=0):
+    def _after_training(self, job):
         """Find the best epoch, use the data held out once more, and train on all data."""
-        scores = np.array(job.progress.validation_scores[before:])
+        scores = np.array(job.progress.validation_scores)
         best = None
         if self.early_stopping and np.isfinite(scores).any():
             best = int(len(scores) - np.nanargmax(scores[::-1]))
@@ -532,7 +531,10 @@ class TabularNetClassifier(
     )
 
     label_smoothing_: float = fitted("Label smoothing in training.")
-    temperature_: float = fitted("With `calibrate`: the temperature; 1 leaves probabilities.")
+    temperature_: float = fitted(
+        "With `calibrate`: the temperature; 1 leaves probabilities. With `cv`, each of "
+        "`estimators_` has its own."
+    )
 
     def _task(self):
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)

@@ -153,7 +153,13 @@ class TableRegression(Regression):
         if self.scale is not None and (incremental or warm_start):
             return
         columns = np.asarray(y, np.float64).reshape(len(y), -1)
-        means, deviations = columns.mean(axis=0), columns.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means, deviations = columns.mean(axis=0), columns.std(axis=0)
+        if not np.isfinite(deviations).all():
+            raise ValueError(
+                f"y has numbers up to {np.abs(columns).max():g}, whose squares overflow; expected "
+                "smaller ones, which can be standardized."
+            )
         if self.loss_name in _UNSCALED:
             means, deviations = np.zeros_like(means), np.ones_like(means)
         deviations[~(deviations > 0)] = 1.0  # constant
