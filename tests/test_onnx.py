@@ -8,9 +8,12 @@ from functools import cache
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import skl2onnx
 from reference_device import ReferenceDevice
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier
@@ -19,7 +22,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OrdinalEncoder, StandardScaler
 from test_pickles import TEXTS, estimators
 
 import sknn
@@ -146,8 +149,8 @@ def defined(monkeypatch):
 
 # --- estimators
 
-TABLES = {"tabular": sknn.TabularNetClassifier, "tabular-regressor": sknn.TabularNetRegressor}
-OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq", *TABLES})
+OF_TABLES = ["tabular", "tabular-regressor"]
+OF_NUMBERS = sorted(estimators().keys() - {"markov-chain", "char-rnn", "seq2seq", *OF_TABLES})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -162,20 +165,12 @@ def test_estimators(name, dtype):
 
 
 def test_the_table_has_all_networks_and_layers():
-    refused = {sknn.CharMarkovChain, *TABLES.values()}
-    of_fits = {type(net) for net in estimators().values()} - refused
+    of_fits = {type(net) for net in estimators().values()} - {sknn.CharMarkovChain}
     derived = {sknn.ConvNetTransformer, sknn.ConvNetRegressor, sknn.RNNRegressor}
     assert of_fits | derived == set(NETWORKS)
-    # a part of Seq2SeqRNN, and layers of networks for tables
-    others = {"Layer", "EncoderDecoder", "EnsembleDense"}
+    others = {"Layer", "EncoderDecoder"}  # the latter is a part of Seq2SeqRNN
     for name in set(layers.__all__) - others:
         assert any(kind in TABLE for kind in getattr(layers, name).__mro__), name
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_networks_for_tables_are_refused(name):
-    with pytest.raises(TypeError, match=f"{TABLES[name].__name__} has no form in ONNX"):
-        sknn.to_onnx(fitted(name), X)
 
 
 def test_a_swap_of_probabilities_would_be_found():
@@ -251,6 +246,8 @@ LAYERS = {
                  layers.ParametricActivation("elu", 0.7)], ROWS),
     "pieces": ([Flatten(), layers.NumericEmbedding("piecewise_linear", bins=4),
                 layers.NumericEmbedding(concatenate=False)], ROWS),
+    "one member": ([layers.EnsembleDense(3, 1, scale_inputs="normal"),
+                    layers.EnsembleDense(4, 1, shared=False)], IMAGE),
     "sampling": ([Dense(6), layers.GaussianSampling()], ROWS),
     "repeated": ([Flatten(), RepeatVector(3), SimpleRNN(2)], ROWS),
     **{
@@ -360,6 +357,137 @@ def test_several_quantiles(defined):
     assert (np.diff(outputs) < 0).any()  # they are to be sorted
     for dtype in DTYPES:
         assert_exports(net, X, dtype)
+
+
+# --- tables
+
+_NUMBERS = np.column_stack([
+    np.where(np.arange(34) % 5, RANDOM.normal(1e6, 10.0, 34), np.nan),
+    np.linspace(-1, 1, 34) ** 3,
+    RANDOM.permutation(34) % 3 - 1.0,
+    np.where(np.arange(34) % 4, RANDOM.permutation(34) % 12 + 0.5, np.nan),
+    RANDOM.permutation(34) % 2 + 7.0,
+    np.where(np.arange(34) % 3, RANDOM.permutation(34) % 4, np.nan),
+]).astype("float32")  # fmt: skip
+#: Rows like them, and categories that are not among them.
+ROWS_OF_TABLES = np.vstack([_NUMBERS[:12], _NUMBERS[:5] + 3])
+ROWS_OF_TABLES[3:5] = np.nan
+_TARGETS = 1e3 + np.nan_to_num(_NUMBERS[:, 5]) * 20 + _NUMBERS[:, 1]
+_LEVELS = np.arange(34) % 3
+
+
+def table_net(task, **given):
+    kind = sknn.TabularNetRegressor if task == "regression" else sknn.TabularNetClassifier
+    given = {
+        "hidden_layer_sizes": (4,), "max_iter": 3, "dtype": "float64", "random_state": 0,
+        "categorical_features": [2, 3, 4, 5], "category_embedding": 2, "batch_size": 9,
+    } | given  # fmt: skip
+    return kind(**given)
+
+
+TABLES = {
+    "one-hot, embedded": ("classes", {}, _LEVELS),
+    "embedded": ("classes", {"max_one_hot": 0, "n_ensemble": 2}, np.array(list("abc"))[_LEVELS]),
+    "one-hot": ("regression", {"max_one_hot": 20, "numeric_embedding": None}, _TARGETS),
+    "two classes": ("classes", {"n_ensemble": 3}, _LEVELS > 0),
+    "logistic": ("classes", {"output_activation": "logistic"}, _LEVELS > 0),
+    "labels": ("classes", {"cv": 2, "loss": "squared_error", "label_smoothing": 0.0},
+               np.eye(3, dtype=int)[_LEVELS]),
+    "not calibrated": ("classes", {"calibrate": False, "early_stopping": False}, _LEVELS),
+    "bag": ("classes", {"cv": 3, "n_ensemble": 2, "hidden_layer_sizes": ()}, _LEVELS),
+    "bag of numbers": ("regression", {"cv": 2}, _TARGETS),
+    "quantiles": ("regression", {"loss": "quantile", "quantile": [0.1, 0.4, 0.5, 0.9],
+                                 "n_ensemble": 2}, _TARGETS),
+    "targets": ("regression", {"numeric_embedding": "piecewise_linear", "clip_output": False},
+                np.column_stack([_TARGETS, _LEVELS])),
+    "counts": ("regression", {"loss": "poisson", "smooth_clip": None}, _LEVELS),
+    "signs": ("regression", {"n_ensemble": 2, "numeric_embedding": None, "refit": True,
+                             "parametric_activation": False}, _TARGETS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name, defined):
+    task, given, y = TABLES[name]
+    net = table_net(task, **given).fit(_NUMBERS, y)
+    for dtype in DTYPES:
+        assert_exports(net, ROWS_OF_TABLES, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_tables_of_whole_numbers(dtype, defined):
+    table = RANDOM.randint(2**10, size=(34, 3))
+    table[:, 0] += 2**40  # float32 would not tell them apart
+    table = table.astype(dtype)
+    net = table_net("regression", categorical_features=[1], max_one_hot=3).fit(table, _TARGETS)
+    model = sknn.to_onnx(net, table)
+    assert_all_same(model, [net.predict(table)], {"X": table})
+
+
+@pytest.mark.parametrize("name", OF_TABLES)
+def test_tables_in_float32(name):
+    table = np.round(X * 10)
+    net = clone(fitted(name)).fit(table, Y)
+    for dtype in ("float32", "int64"):
+        given = table.astype(dtype)
+        model = sknn.to_onnx(net, given)
+        assert run(model, X=given).popitem()[1].dtype == np.float32
+        assert_all_same(model, expectation(net, "predict", given), {"X": given})
+    given = table.astype("float32")
+    assert_all_same(sknn.to_onnx(net), expectation(net, "predict", given), {"X": given})
+    (read,) = sknn.to_onnx(fitted(name)).graph.input  # its categories are no float32 numbers
+    assert read.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE
+
+
+@pytest.mark.parametrize("embedding", [None, "periodic", "piecewise_linear"])
+def test_tables_of_one_column(embedding, defined):
+    net = table_net("regression", categorical_features=None, numeric_embedding=embedding)
+    for column in (_NUMBERS[:, :1], np.full((34, 1), np.nan)):
+        net.fit(column, _TARGETS)
+        for dtype in DTYPES:
+            assert_exports(net, ROWS_OF_TABLES[:, :1], dtype)
+    net.set_params(categorical_features=[0]).fit(np.full((34, 1), np.nan), _TARGETS)
+    assert_exports(net, ROWS_OF_TABLES[:, :1], "float64")
+
+
+def test_categories_of_tables_are_compared_exactly(defined):
+    table = RANDOM.permutation(34)[:, None] % 5 / 10
+    net = table_net("regression", categorical_features=[0]).fit(table, _TARGETS)
+    assert len(np.unique(net.predict(table))) == 5
+    assert_all_same(sknn.to_onnx(net), [net.predict(table)], {"X": table})
+    for dtype in ("float32", "int64"):
+        with pytest.raises(ValueError, match=f"categories that {dtype} does not hold: 'x0'.*as fl"):
+            sknn.to_onnx(net, table.astype(dtype))
+    table = 2**60 + RANDOM.permutation(34)[:, None] % 5
+    net.fit(table, _TARGETS)
+    assert_all_same(sknn.to_onnx(net), [net.predict(table)], {"X": table})
+    with pytest.raises(ValueError, match="float64 does not hold: 'x0'. Give X as int64"):
+        sknn.to_onnx(net, table.astype("float64"))
+
+
+def test_frames(defined):
+    frame = pd.DataFrame(_NUMBERS[:, 1:4]).add_prefix("x").assign(b=_LEVELS, c=_LEVELS > 1)
+    numbers = frame.to_numpy("float64")
+    net = table_net("classes", categorical_features="from_dtype").fit(frame, _LEVELS)
+    expected = [net.predict(frame), net.predict_proba(frame)]
+    assert_all_same(sknn.to_onnx(net, frame), expected, {"X": numbers})
+    frame["job"], frame["day"] = np.array(list("xyz"))[_LEVELS], pd.Timestamp(0)
+    net.fit(frame, _LEVELS)
+    for X, named in ((frame, "'job', 'day'"), (None, "'job'"), (frame.to_numpy(), "5, 6")):
+        with pytest.raises(ValueError, match=f"something else than numbers: {named}\\."):
+            sknn.to_onnx(net, X)
+
+
+def test_text_of_tables_is_encoded_before(defined):
+    frame = pd.DataFrame({"a": _NUMBERS[:, 1], "job": np.array(list("xyz"))[_LEVELS]})
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    columns = make_column_transformer((encoder, ["job"]), remainder="passthrough")
+    net = table_net("classes", categorical_features=[0], dtype="float32")
+    pipeline = make_pipeline(columns, net).fit(frame, _LEVELS)
+    model = sknn.to_onnx(pipeline, frame)
+    frame.loc[2, "job"] = "unseen"
+    expected = [pipeline.predict(frame), pipeline.predict_proba(frame)]
+    assert_all_same(model, expected, {name: frame[[name]].to_numpy() for name in frame})
 
 
 # --- sequences and texts

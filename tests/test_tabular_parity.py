@@ -210,7 +210,7 @@ def compare(net, X, y, decayed=DECAYED, precision=1e-9):
         net.parametrization == "neural_tangent",
     )  # fmt: skip
     if isinstance(net, sknn.TabularNetClassifier):
-        loss, smoothing = log_loss, net.label_smoothing
+        loss, smoothing = log_loss, net.label_smoothing_
         y = np.searchsorted(net.classes_, y)
     else:
         loss, smoothing, y = half_squared_error, 0.0, (y - y.mean()) / y.std()

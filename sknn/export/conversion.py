@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimator.base import Estimator
 from ..estimator.wrapping import thawed
 from ..sequences.inputs import listed
+from ..tabular.encoding import read_table
+from ..tabular.net import _BaseTabularNet
 from ..text.net import TextNet
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ def to_onnx(
     - :class:`~sknn.Seq2SeqRNN` reads numbers of the characters in `input_vocabulary_`, and returns
       ``tokens``, the numbers in `output_vocabulary_` that greedy search finds; after the end of an
       output they equal ``len(output_vocabulary_)``.
+    - :class:`~sknn.TabularNetClassifier` and :class:`~sknn.TabularNetRegressor` read numbers, with
+      NaN for missing ones; categories have to be numbers, too.
 
     Parameters
     ----------
@@ -98,8 +102,8 @@ def to_onnx(
     TypeError
         If the estimator is not a network, or one of its layers is not of this package.
     ValueError
-        If X does not fit the estimator, a setting cannot be expressed in ONNX, or parameters take
-        more than 2 GiB.
+        If X does not fit the estimator, or a table has other columns than of numbers; if a setting
+        cannot be expressed in ONNX, or parameters take more than 2 GiB.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -204,6 +208,8 @@ def _inputs(estimator, X, known):
         return known, len(set(map(len, texts))) > 1
     steps = known.shape[:2] == (None, None)
     arrays = listed(X) if steps else None
+    if isinstance(estimator, _BaseTabularNet):
+        X = _tensor_for(estimator, X)
     some = arrays[0][None] if arrays else X if hasattr(X, "dtype") else np.asarray(X)
     if some.dtype.kind not in "fiub":
         raise ValueError(f"X has dtype {some.dtype}; expected numbers.")
@@ -215,3 +221,17 @@ def _inputs(estimator, X, known):
     shape = (None, None, *some.shape[2:]) if steps else (None, *some.shape[1:])
     ragged = len({len(array) for array in arrays or ()}) > 1
     return replace(known, dtype=some.dtype, shape=shape), ragged
+
+
+def _tensor_for(estimator, X):
+    """Return an empty array of numbers that can hold a table like X."""
+    from .tables import refusal
+
+    table = read_table(estimator, X)
+    types = [table.column(i).infer_objects().dtype for i in range(table.shape[1])]
+    others = [label for label, dtype in zip(table.labels, types) if dtype.kind not in "fiub"]
+    if others:
+        raise refusal(others)
+    # of other libraries' types: their integers may be missing
+    plain = [dtype if isinstance(dtype, np.dtype) else np.dtype(float) for dtype in types]
+    return np.empty((0, table.shape[1]), np.result_type(*plain))

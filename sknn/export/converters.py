@@ -30,6 +30,7 @@ from ..images.convnet import ConvNetClassifier, ConvNetRegressor
 from ..images.transformer import ConvNetTransformer
 from ..radial.rbf import RBFNetClassifier, RBFNetRegressor
 from ..sequences.rnn import RNNClassifier, RNNRegressor
+from ..tabular.net import TabularNetClassifier, TabularNetRegressor
 from ..text.char_rnn import CharRNN
 from ..text.seq2seq import Seq2SeqRNN
 from .estimators import Tensor, build, input_of, labels_of
@@ -53,6 +54,8 @@ NETWORKS = (
     ReconstructionOutlierDetector,
     Seq2SeqRNN,
     SequenceAutoencoderTransformer,
+    TabularNetClassifier,
+    TabularNetRegressor,
     VariationalAutoencoderTransformer,
 )
 #: The oldest version of ONNX's operators that the graphs are valid in.

@@ -21,6 +21,7 @@ from ..sequences.inputs import TakesSequences
 from ..tabular.net import _BaseTabularNet
 from ..text.char_rnn import CharRNN
 from ..text.seq2seq import Seq2SeqRNN
+from . import tables
 from .graph import Graph, Value
 from .layers import Export
 from .text import next_character, state, translation
@@ -78,11 +79,6 @@ def build(estimator, method, inputs, unique):
 
 def methods_of(estimator):
     """Return the methods that a graph can have, by name; the first is the default."""
-    if isinstance(estimator, _BaseTabularNet):
-        raise TypeError(
-            f"{type(estimator).__name__} has no form in ONNX: an ONNX model has one tensor of "
-            "numbers as input, not a table. Expected a network of another kind."
-        )
     for kind, methods in _METHODS.items():
         if isinstance(estimator, kind):
             return methods
@@ -128,6 +124,8 @@ def input_of(estimator, method=None):
         return Tensor("X", floats, (None, None) + (features,) * (features > 1))
     if isinstance(net, TakesImages):
         return Tensor("X", floats, (None, *net._given_shape))
+    if isinstance(net, _BaseTabularNet):
+        floats = tables.dtype_for(net._encoder, floats)
     return Tensor("X", floats, (None, net.n_features_in_))
 
 
@@ -186,6 +184,8 @@ class _Target:
                 f"X has {describe(shape)}; {type(self.estimator).__name__} was fitted to "
                 f"{describe(wanted or (n,))}."
             )
+        if isinstance(self.net, _BaseTabularNet):
+            return tables.encoded(self, self.net._encoder)
         # of one feature: onnxruntime would merge a scaler's division into the first product, as a
         # float32 number, were there nothing between them
         wanted = wanted or (n,)
@@ -264,14 +264,17 @@ class _Target:
 
 def _answer(to):
     """Return what `predict` does: labels and probabilities, or numbers."""
-    net = to.net
-    y = to.outputs(weights_of(net), to.read())
+    net, x = to.net, to.read()
+    table = isinstance(net, _BaseTabularNet)
+    y = tables.predicted(to, net, x) if table else to.outputs(weights_of(net), x)
     time = (None,) * (len(y.shape) - 1)
     name, n = to.as_before(y.name) if time else y.name, y.shape[-1]
     task = net._fitted_task()
     if not net._classifies:
         if n == 1 and time:
             return [("variable", to.graph.op("Squeeze", name, [2]), to.dtype, (None, *time))]
+        if table:
+            name = tables.unscaled(to, name)
         if getattr(task, "quantiles", None) is not None:
             name, _ = to.graph.op("TopK", name, [n], outputs=2, axis=-1, largest=0)
         return [("variable", name, to.dtype, (None, *time, n))]

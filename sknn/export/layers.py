@@ -201,7 +201,10 @@ def _parametric(to, layer, x):
 
 @nodes_of(Scale)
 def _scale(to, layer, x):
-    return replace(x, name=to.graph.op("Mul", x.name, to.take(layer, x.shape)["scale"]))
+    name = to.graph.op("Mul", x.name, to.take(layer, x.shape)["scale"])
+    if x.shape == (1,):  # a single factor would be merged into a product, as a float32 number
+        name = to.graph.op("Reshape", name, [0, 1])
+    return replace(x, name=name)
 
 
 @nodes_of(_Noise, ActivityRegularization, ContractivePenalty)
@@ -311,6 +314,25 @@ def _tied(to, layer, x):
     return to.product(to.flat(x), to.kernels[layer.of].T, to.take(layer, x.shape).get("bias"))
 
 
+@nodes_of(EnsembleDense)
+def _ensemble(to, layer, x):
+    g, x = to.graph, to.flat(x)
+    own = to.take(layer, x.shape)
+    kernel = own.pop("kernel")
+    if layer.members > 1:  # a leading axis from here on: (members, n, units)
+        own = {name: vectors[:, None] for name, vectors in own.items()}
+    else:
+        own = {name: vectors[0] for name, vectors in own.items()}
+        kernel = kernel.reshape(kernel.shape[-2:])
+    name = g.op("Mul", x.name, own["inputs_scale"]) if "inputs_scale" in own else x.name
+    name = g.op("MatMul", name, kernel)
+    if "outputs_scale" in own:
+        name = g.op("Mul", name, own["outputs_scale"])
+    if "bias" in own:
+        name = g.op("Add", name, own["bias"])
+    return Value(name, (layer.units,))
+
+
 @nodes_of(GroupedDense)
 def _grouped(to, layer, x):
     own, g = to.take(layer, x.shape), to.graph
@@ -354,18 +376,6 @@ def _categories(to, layer, x):
     kernel, shape = to.take(layer, x.shape)["kernel"], layer.output_shape(x.shape)
     vectors = to.graph.op("Gather", kernel, to.graph.cast(x.name, np.int64))
     return Value(to.graph.op("Reshape", vectors, [0, *shape]), shape)
-
-@nodes_of(EnsembleDense)
-def _ensemble(to, layer, x):
-    if layer.members > 1:
-        raise ValueError(f"{layer} cannot be exported; expected a network of one member.")
-    own, x = to.take(layer, x.shape), to.flat(x)
-    kernel = own["kernel"].reshape(own["kernel"].shape[-2:])
-    # the factors of inputs and outputs are those of rows and columns
-    for name, factors in (("inputs_scale", (-1, 1)), ("outputs_scale", (1, -1))):
-        if name in own:
-            kernel = kernel * own[name].reshape(factors)
-    return to.product(x, kernel, own["bias"][0] if "bias" in own else None)
 
 
 @nodes_of(RadialBasis)

@@ -264,14 +264,18 @@ class _BaseTabularNet(LayeredNet):
     def _network(self, task, inputs, n_outputs):
         """Return the Network that the parameters describe, and no attributes to set."""
         out, loss = task.head(n_outputs)
-        layers = [*self._first_layers(inputs), *self._hidden_layers()]
+        first, sections = self._first_layers(inputs)
+        layers = [*first, *self._hidden_layers(sections)]
         layers += [self._dense(n_outputs, last=True), out]
         network = Network(tuple(layers), inputs.inputs, loss, members=self.n_ensemble)
         return network, {}
 
     def _first_layers(self, inputs):
-        """Return the layers that embed numbers and categories, and scale what comes of it."""
-        encoder, first, branches = self._encoder, 0, []
+        """Return the layers that embed numbers and categories, and scale what comes of it.
+
+        And how many numbers stand for each column.
+        """
+        encoder, first, branches, sections = self._encoder, 0, [], []
         for n, layer in (
             (encoder.n_numeric_, self._numbers(inputs)),
             (encoder.n_one_hot_, None),
@@ -280,11 +284,13 @@ class _BaseTabularNet(LayeredNet):
             if n:
                 select = Select(first, first + n)
                 branches.append([select] if layer is None else [select, layer])
+                (total,) = (n,) if layer is None else layer.output_shape((n,))
+                sections += [total // n] * n
             first += n
         layers = [] if len(branches) == 1 and len(branches[0]) == 1 else [Concatenate(branches)]
         if self.input_scale:
             layers.append(Scale(rate=float(self.scale_rate), penalized=True, name="input_scale"))
-        return layers
+        return layers, sections
 
     def _numbers(self, inputs):
         """Return the embedding of numbers, or None."""
@@ -308,11 +314,14 @@ class _BaseTabularNet(LayeredNet):
             tuple(counts), self.category_embedding, kernel_initializer="standard_normal"
         )
 
-    def _hidden_layers(self):
-        """Return the hidden layers, with their activations and dropout."""
+    def _hidden_layers(self, sections):
+        """Return the hidden layers, with their activations and dropout.
+
+        `sections` are the lengths of runs of inputs that stand for the same column.
+        """
         layers, name = [], self.activation
         for i, units in enumerate(hidden_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")):
-            layers.append(self._dense(units, first=i == 0))
+            layers.append(self._dense(units, () if i else sections))
             if self.parametric_activation and name != "identity":
                 rate = float(self.activation_rate)
                 layers.append(ParametricActivation(name, rate=rate, penalized=True))
@@ -322,7 +331,7 @@ class _BaseTabularNet(LayeredNet):
                 layers.append(Dropout(float(self.dropout), i))
         return layers
 
-    def _dense(self, units, first=False, last=False):
+    def _dense(self, units, sections=(), last=False):
         """Return a fully connected layer, or that of an ensemble."""
         more = {"parametrization": self.parametrization, "bias_rate": float(self.bias_rate)}
         if self.initializer == "data_dependent":
@@ -331,10 +340,10 @@ class _BaseTabularNet(LayeredNet):
             return Dense(units, **more)
         if last:
             return EnsembleDense(units, self.n_ensemble, shared=False, **more)
-        scales = "ones"
-        if first:
-            scales = "signs" if self.numeric_embedding is None else "normal"
-        return EnsembleDense(units, self.n_ensemble, scale_inputs=scales, **more)
+        if sections:  # the first layer, where members differ at the beginning
+            more["scale_inputs"] = "signs" if self.numeric_embedding is None else "normal"
+            more["sections"] = tuple(sections)
+        return EnsembleDense(units, self.n_ensemble, **more)
 
     # --- training
 

@@ -21,11 +21,10 @@ def combined(outputs):
 
 def _evenness(y):
     """Return the entropy of the labels' frequencies, divided by that of equal ones."""
-    if y.ndim > 1:
+    counts = np.unique(y, return_counts=True)[1] if y.ndim == 1 else ()
+    if len(counts) < 2:
         return 1.0
-    shares = np.unique(y, return_counts=True)[1] / len(y)
-    if len(shares) < 2:
-        return 1.0
+    shares = counts / len(y)
     return float(-(shares * np.log(shares)).sum() / np.log(len(shares)))
 
 
