@@ -164,6 +164,12 @@ def test_few_rows_that_are_all_right_do_not_make_probabilities_certain(target):
     assert loss(1.0) < min(loss(0.98), loss(1.02))
 
 
+def test_powers_of_small_probabilities_do_not_vanish():
+    net = TabularNetClassifier(early_stopping=False, **SMALL | {"max_iter": 1})
+    net.fit(X, np.arange(len(X)) // 2).temperature_ = 0.02
+    np.testing.assert_allclose(net.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
+
+
 def test_several_quantiles_are_sorted_and_cover():
     levels = [0.1, 0.5, 0.9]
     net = TabularNetRegressor(
