@@ -9,12 +9,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import d2_pinball_score, log_loss
-from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import sknn
 from sknn import TabularNetClassifier, TabularNetRegressor
+from sknn.engine import interrupts
+from sknn.estimator.net import trainer_of
+from sknn.layers import NumericEmbedding
 
 SMALL = {"hidden_layer_sizes": (16, 16), "max_iter": 6, "batch_size": 32, "random_state": 0}
 
@@ -100,6 +103,14 @@ def test_the_kept_epoch_is_the_last_of_the_best(classifier):
     assert classifier.best_iter_ == np.flatnonzero(scores == scores.max())[-1] + 1
 
 
+def test_the_best_epoch_of_a_warm_start_may_be_of_the_fit_before():
+    net = TabularNetClassifier(warm_start=True, scoring="neg_log_loss", **SMALL)
+    for parameters in ({}, {"solver": "sgd", "learning_rate_init": 1e-12}):
+        net.set_params(alpha_schedule="constant", **parameters).fit(X, CLASS)
+        assert net.validation_scores_[net.best_iter_ - 1] == net.best_validation_score_
+    assert len(net.validation_scores_) == 12
+
+
 def test_refit_trains_on_all_data_for_the_best_number_of_epochs():
     net = TabularNetClassifier(refit=True, **SMALL).fit(X, CLASS)
     assert net.n_iter_ == net.best_iter_ == len(net.loss_curve_)
@@ -126,6 +137,37 @@ def test_calibration_lowers_the_log_loss_of_the_data_held_out():
         np.testing.assert_allclose(net.predict_proba(X).sum(axis=1), 1, rtol=1e-6)
     assert net.temperature_ != 1
     assert losses[True] < losses[False]
+
+
+@pytest.mark.parametrize("target", ["two", "three", "labels"])
+def test_few_rows_that_are_all_right_do_not_make_probabilities_certain(target):
+    """Targets of the calibration are those of Platt's scaling: one more row of each class."""
+    few, chosen = X[:12], {"two": CLASS, "three": THREE, "labels": np.c_[CLASS == "low", THREE > 0]}
+    y = chosen[target][:12]
+    net = TabularNetClassifier(**SMALL | {"max_iter": 100, "batch_size": 12})
+    net.fit(few, y, X_val=few, y_val=y)
+    assert net.score(few, y) == 1
+    certain = net.predict_proba(few).max(axis=1)
+    assert 0.7 < certain.min() and certain.max() < 0.999
+    plain = net.predict_proba(few).astype(float)
+
+    def loss(scale):
+        if target != "labels":
+            p = plain**scale
+            p /= p.sum(axis=1, keepdims=True)
+            own = np.asarray(y)[:, None] == net.classes_
+            return -(np.log(p) * (own + 1 / 12)).sum()
+        p = plain**scale / (plain**scale + (1 - plain) ** scale)
+        own = np.stack([y, ~y])
+        return -(np.log([p, 1 - p]) * (own + 1 / 12)).sum()
+
+    assert loss(1.0) < min(loss(0.98), loss(1.02))
+
+
+def test_powers_of_small_probabilities_do_not_vanish():
+    net = TabularNetClassifier(early_stopping=False, **SMALL | {"max_iter": 1})
+    net.fit(X, np.arange(len(X)) // 2).temperature_ = 0.02
+    np.testing.assert_allclose(net.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
 
 
 def test_several_quantiles_are_sorted_and_cover():
@@ -190,6 +232,67 @@ def test_the_networks_of_a_bag_are_those_of_fits_of_their_own():
     np.testing.assert_allclose(one.loss_curve_[0], alone.loss_curve_[0], rtol=0.3)
 
 
+def test_splitters_see_the_targets_and_rare_classes_do_not_prevent_stratified_folds():
+    rare = np.array(["a"] * 200 + ["b"] * 39 + ["c"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "c" has one row
+        folds = list(StratifiedKFold(3).split(X, rare))
+        given = TabularNetClassifier(cv=StratifiedKFold(3), **SMALL).fit(X, rare)
+        listed = TabularNetClassifier(cv=folds, **SMALL).fit(X, rare)
+        drawn = TabularNetClassifier(cv=3, scoring=_share_of_b, **SMALL).fit(X, rare)
+    np.testing.assert_array_equal(given.predict_proba(X), listed.predict_proba(X))
+    for one in drawn.estimators_:
+        assert one.best_validation_score_ == 13 / 80
+    assert TabularNetRegressor(cv=StratifiedKFold(3), **SMALL).fit(X, THREE).n_iter_ == 6
+    with pytest.raises(ValueError, match="fold of 1 row"):
+        TabularNetRegressor(cv=LeaveOneOut(), **SMALL).fit(X, Y)
+
+
+def _share_of_b(estimator, X, y):
+    return np.mean(y == "b")
+
+
+@pytest.mark.parametrize("call", [1, 5])
+def test_an_interrupted_bag_keeps_what_has_been_trained(call):
+    interrupts.forget()
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return estimator.score(X, y)
+
+    net = TabularNetRegressor(cv=3, scoring=scorer, **SMALL)
+    with pytest.warns(UserWarning, match="interrupted"):
+        net.fit(X, Y)
+    assert len(net.history_) == len(net.loss_curve_) < 3
+    assert np.isfinite(net.predict(X)).all()
+
+
+def test_an_interrupted_refit_keeps_the_network_before(monkeypatch):
+    def interrupted(job):
+        trainer = trainer_of(job)
+        plan, plans = trainer.plan, []
+
+        def second():
+            plans.append(1)
+            if len(plans) == 2:
+                raise KeyboardInterrupt
+            return plan()
+
+        trainer._ahead, trainer.plan = lambda epochs: 1, second
+        return trainer
+
+    plain = TabularNetRegressor(**SMALL).fit(X, Y)
+    monkeypatch.setattr("sknn.tabular.net.trainer_of", interrupted)
+    interrupts.forget()
+    with pytest.warns(UserWarning, match="interrupted"):
+        net = TabularNetRegressor(refit=True, **SMALL).fit(X, Y)
+    np.testing.assert_array_equal(net.predict(X), plain.predict(X))
+    assert len(net.history_) == net.n_iter_ == SMALL["max_iter"]
+
+
 def test_folds_are_stratified_and_splitters_are_taken():
     for cv in (3, StratifiedKFold(4)):
         net = TabularNetClassifier(cv=cv, **SMALL).fit(X, THREE)
@@ -205,6 +308,7 @@ def test_folds_are_stratified_and_splitters_are_taken():
         ({"cv": 3}, {"X_val": X, "y_val": CLASS}, "X_val"),
         ({"refit": True, "early_stopping": False}, {}, "refit"),
         ({"refit": True, "cv": 3}, {}, "refit"),
+        ({"refit": True, "warm_start": True}, {}, "warm_start=False"),
     ],
 )
 def test_parameters_that_exclude_each_other(parameters, given, match):
@@ -219,6 +323,36 @@ def test_weights_of_samples_and_classes():
     by_class = TabularNetClassifier(class_weight={"high": 5.0, "low": 1.0}, **SMALL).fit(X, CLASS)
     np.testing.assert_allclose(heavy.predict_proba(X), by_class.predict_proba(X), rtol=1e-6)
     assert heavy.predict_proba(X)[:, 0].mean() > plain.predict_proba(X)[:, 0].mean()
+
+
+def test_targets_whose_squares_overflow_are_an_error():
+    with pytest.raises(ValueError, match="y has numbers up to .*e\\+300"):
+        TabularNetRegressor(**SMALL).fit(X, Y * 1e300)
+
+
+def test_a_rate_of_embeddings_is_that_of_given_ones_too():
+    layers = NumericEmbedding("periodic"), NumericEmbedding("periodic", rate=0.5)
+    nets = [
+        TabularNetRegressor(numeric_embedding=one, embedding_rate=rate, **SMALL).fit(X, Y)
+        for one, rate in (("periodic", 0.1), (layers[0], 0.1), (layers[1], 0.2))
+    ]
+    for net in nets[1:]:
+        np.testing.assert_array_equal(net.predict(X), nets[0].predict(X))
+
+
+def test_a_network_is_fitted_again_with_another_loss():
+    """'auto' of an earlier fit is not a label smoothing that squared errors would refuse."""
+    net = TabularNetClassifier(**SMALL).fit(X, CLASS)
+    assert net.label_smoothing_ > 0
+    assert net.set_params(loss="squared_error").fit(X, CLASS).label_smoothing_ == 0
+    assert net.set_params(loss="log_loss").fit(X, CLASS).label_smoothing_ > 0
+
+
+def test_quantiles_of_another_loss_are_no_obstacle_to_files(tmp_path):
+    net = TabularNetRegressor(quantile=[0.1, 0.9], **SMALL).fit(X, np.c_[Y, -Y])
+    sknn.save(net, tmp_path / "net.safetensors")
+    again = sknn.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
 
 
 def test_copies_and_files_predict_the_same(classifier, tmp_path):
@@ -246,6 +380,8 @@ def test_it_fits_in_a_grid_search():
 
 def test_partial_fits_need_a_network_without_a_plan():
     assert not hasattr(TabularNetClassifier(), "partial_fit")
+    decays = TabularNetClassifier(early_stopping=False, learning_rate="constant")
+    assert not hasattr(decays, "partial_fit")  # by a schedule
     net = TabularNetClassifier(
         early_stopping=False, learning_rate="constant", learning_rate_init=0.01,
         alpha_schedule="constant", dropout_schedule="constant", **SMALL,

@@ -59,28 +59,34 @@ def train_bag(net, job):
 
 def _folds(net, job):
     """Return pairs of positions in the data: those to train on, and those of the fold."""
-    data = job.data
-    labels = job.task.stratify(data, job.network.outputs) if net._classifies else None
+    (X, y, _), n_rows = job.given_data[0], len(job.data.rows)
     if isinstance(net.cv, (int, np.integer)):
-        n, least = int(net.cv), 0
-        if labels is not None:
-            least = np.unique(labels, return_counts=True)[1].min()
-        kind = StratifiedKFold if least >= n else KFold
-        cv = kind(n, shuffle=True, random_state=job.random_state)
+        labels, kind = job.data.y, KFold
+        if net._classifies and labels[0].size == 1:  # else they are labels in columns
+            labels = labels.ravel()
+            if np.unique(labels, return_counts=True)[1].max() >= net.cv:
+                kind = StratifiedKFold
+        cv = kind(int(net.cv), shuffle=True, random_state=job.random_state)
+        pairs = cv.split(np.zeros(n_rows), labels)
     else:
-        cv = check_cv(net.cv, labels, classifier=labels is not None)
-    rows = np.zeros((len(data.rows), 1))
-    folds = [tuple(map(np.asarray, pair)) for pair in cv.split(rows, labels)]
+        pairs = check_cv(net.cv).split(X, y)
+    folds = [tuple(map(np.asarray, pair)) for pair in pairs]
     for pair in folds:
         for some in pair:
             fine = some.ndim == 1 and some.dtype.kind in "iu" and some.size
-            if not fine or some.min() < 0 or some.max() >= len(rows):
+            if not fine or some.min() < 0 or some.max() >= n_rows:
                 raise ValueError(
-                    f"cv={net.cv!r} gives {some!r:.200}; expected numbers of rows, of "
-                    f"{len(rows)}."
+                    f"cv={net.cv!r:.200} gives {some!r:.200}; expected numbers of rows, of "
+                    f"{n_rows}."
                 )
+    small = min((len(held) for _, held in folds), default=2)
+    if small < 2 and net.early_stopping:
+        raise ValueError(
+            f"cv={net.cv!r:.200} gives a fold of {small} row; expected 2 or more, which the epoch "
+            "is chosen on."
+        )
     if not folds:
-        raise ValueError(f"cv={net.cv!r} gives no folds; expected one or more.")
+        raise ValueError(f"cv={net.cv!r:.200} gives no folds; expected one or more.")
     return folds
 
 
@@ -90,13 +96,15 @@ def _mean(job, all_progress):
     epochs = min(one.n_iter for one in all_progress)
 
     def mean(name):
-        curves = [getattr(one, name)[:epochs] for one in all_progress]
-        return [] if not curves[0] else np.mean(curves, axis=0).tolist()
+        # after an interrupt, some may not have been validated as often as others
+        each = zip(*(getattr(one, name)[:epochs] for one in all_progress))
+        return [float(np.mean(values)) for values in each]
 
+    losses = [one.loss for one in all_progress]
     curves = ("loss_curve", "validation_scores", "validation_loss_curve")
     return first.copy(
         n_iter=epochs,
-        loss=float(np.mean([one.loss for one in all_progress])),
+        loss=None if None in losses else float(np.mean(losses)),  # None: interrupted before
         best_loss=float(np.mean([one.best_loss for one in all_progress])),
         best_validation_score=float(np.mean([one.best_validation_score for one in all_progress])),
         learning_rate_curve=first.learning_rate_curve[:epochs],

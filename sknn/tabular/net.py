@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
 
 from ..engine.network import Network
-from ..engine.optimizers import SCHEDULES
+from ..engine.recipe import Recipe
 from ..engine.weights import Weights
 from ..estimator.base import agree
 from ..estimator.checks import check_given, given_dtype, sound
@@ -62,8 +62,6 @@ from .encoding import TableEncoder, quantile_edges, read_table
 from .tasks import TableClassification, TableRegression, combined
 
 _Embedding = Literal["periodic", "piecewise_linear"]
-#: Number of bins of piecewise linear embeddings.
-_BINS = 48
 #: Rows of a batch with batch_size='auto'.
 _BATCH = 256
 
@@ -148,7 +146,7 @@ class TableLayers(TableInputs):
         default=0.1, valid=[NOT_NEGATIVE],
     )
     embedding_rate: float = param(
-        "Factor of the learning rate of embeddings of numbers.",
+        "Factor of the learning rate of embeddings of numbers, besides their own `rate`.",
         default=0.1, valid=[NOT_NEGATIVE],
     )
     n_ensemble: int = param(
@@ -165,14 +163,14 @@ class TableLayers(TableInputs):
         int: so many folds, shuffled (and stratified, for classes); or a splitter of scikit-learn,
         or an iterable of pairs of row numbers. None: one network, which `validation_fraction` of
         the data are held out for.""",
-        default=None,
-        valid=[Interval(numbers.Integral, 2, None, closed="left"), "cv_object"],
+        default=None, valid=["cv_object"],
         kind="int, cross-validation generator, iterable or None",
     )
     refit: bool = param(
         """
         Whether the network is trained again, on all data, for the number of epochs that was best
-        for the data held out. Validation curves are those of the first training.""",
+        for the data held out. Validation curves are those of the first training. An interrupt of
+        the second keeps the network of the first.""",
         default=False,
     )
 
@@ -181,7 +179,8 @@ class TableLayers(TableInputs):
         kind="list of estimators",
     )
     best_iter_: int | None = fitted(
-        "Epoch whose weights were kept (with `cv`: the median); None without early stopping."
+        "Epoch whose weights were kept (with `cv`: the median), counted from the first one in "
+        "`validation_scores_`; None without early stopping."
     )
 
 
@@ -299,10 +298,11 @@ class _BaseTabularNet(LayeredNet):
         if given is None:
             return None
         if isinstance(given, str):
-            given = NumericEmbedding(given, rate=float(self.embedding_rate))
+            given = NumericEmbedding(given)
+        given = replace(given, rate=given.rate * float(self.embedding_rate))
         if given.kind == "piecewise_linear" and given.edges is None:
             columns = inputs.values[:, : self._encoder.n_numeric_]
-            given = replace(given, edges=quantile_edges(columns, given.bins or _BINS))
+            given = replace(given, edges=quantile_edges(columns, given.bins))
         return given
 
     def _categories(self):
@@ -350,18 +350,20 @@ class _BaseTabularNet(LayeredNet):
     def _refusal(self):
         if self.early_stopping or self.refit or self.cv is not None:
             return "partial_fit is for early_stopping=False, refit=False and cv=None."
-        if self.learning_rate in SCHEDULES:
-            return f"partial_fit is not for learning_rate={self.learning_rate!r}, over all steps."
+        name = Recipe.of(self).spanning
+        if name is not None:
+            return f"partial_fit is not for {name}={getattr(self, name)!r}, over all steps."
         return super()._refusal()
 
     def _fit(self, X, y=None, sample_weight=None, incremental=False, **more):
         held = more.get("validation", (None,))[0] is not None
-        if self.refit and (held or not self.early_stopping or self.cv is not None):
+        bag = self.cv is not None
+        if self.refit and (held or not self.early_stopping or bag or self.warm_start):
             raise ValueError(
                 "refit=True is for a number of epochs found on data that fit holds out: expected "
-                "early_stopping=True, cv=None and no X_val."
+                "early_stopping=True, cv=None, warm_start=False and no X_val."
             )
-        if self.cv is not None:
+        if bag:
             check_bag(self, held, more.get("resume_from"))
         return super()._fit(X, y, sample_weight, incremental, **more)
 
@@ -378,13 +380,12 @@ class _BaseTabularNet(LayeredNet):
         return super()._learn(job, X, y)
 
     def _train(self, job, callbacks):
-        before = 0 if job.resumed is not None else len(job.progress.validation_scores)
         super()._train(job, callbacks)
-        self._after_training(job, before)
+        self._after_training(job)
 
-    def _after_training(self, job, before=0):
+    def _after_training(self, job):
         """Find the best epoch, use the data held out once more, and train on all data."""
-        scores = np.array(job.progress.validation_scores[before:])
+        scores = np.array(job.progress.validation_scores)
         best = None
         if self.early_stopping and np.isfinite(scores).any():
             best = int(len(scores) - np.nanargmax(scores[::-1]))
@@ -407,7 +408,10 @@ class _BaseTabularNet(LayeredNet):
         again.adapt_first_values(self)
         trainer = trainer_of(again)
         trainer.fit(epochs, True, planned=job.epochs)
-        job.data, job.interrupted = job.whole, trainer.interrupted
+        job.interrupted = trainer.interrupted
+        if job.interrupted:  # the first network has been trained to the end
+            return
+        job.data = job.whole
         known = ("validation_scores", "validation_loss_curve", "best_validation_score")
         job.progress = replace(
             again.progress, **{name: getattr(job.progress, name) for name in known}
@@ -523,19 +527,23 @@ class TabularNetClassifier(
         """
         Share of the targets that is divided equally among the classes, in training. 'auto': 0.1
         for classes that are equally frequent, and less if some are rare (times the entropy of the
-        frequencies, relative to that of equal ones). For probabilities, and scores of rankings
-        such as 'roc_auc', 0 may be better.""",
+        frequencies, relative to that of equal ones); 0 with ``loss='squared_error'``. For
+        probabilities, and scores of rankings such as 'roc_auc', 0 may be better.""",
         default="auto", valid=[FRACTION], kind="float or 'auto'",
     )
     calibrate: bool = param(
         """
         Whether probabilities are calibrated: raised to the power of 1 / `temperature_`, and
-        normalized. It has the lowest log loss for the data held out.""",
+        normalized. It has the lowest log loss for the data held out, whose targets are mixed
+        with equal shares of all classes as if there were one more row of each.""",
         default=True,
     )
 
     label_smoothing_: float = fitted("Label smoothing in training.")
-    temperature_: float = fitted("With `calibrate`: the temperature; 1 leaves probabilities.")
+    temperature_: float = fitted(
+        "With `calibrate`: the temperature; 1 leaves probabilities. With `cv`, each of "
+        "`estimators_` has its own."
+    )
 
     def _task(self):
         known = getattr(self, "_label_binarizer", None), getattr(self, "classes_", None)
@@ -596,6 +604,12 @@ class TabularNetRegressor(
 
     activation: HiddenActivation = param(default="mish")
     learning_rate_init: float = param(default=0.2)
+    huber_delta: float = param(
+        """
+        Absolute error at which ``loss='huber'`` changes from quadratic to linear, in standard
+        deviations of y.""",
+        default=1.0,
+    )
     clip_output: bool = param(
         "Whether predictions are clipped to the range of the targets in `fit`.", default=True,
     )
@@ -610,6 +624,7 @@ class TabularNetRegressor(
 
     def _check_loaded(self):
         super()._check_loaded()
-        columns = 1 if np.ndim(self.quantile) else self.n_outputs_
+        several = self._weights.network.loss.quantiles is not None  # of one target
+        columns = 1 if several else self.n_outputs_
         agree("_target_scale", self._target_scale.shape, (4, columns))
         agree("_target_scale", bool(np.isfinite(self._target_scale).all()), True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
 from ..estimator.tasks import Classification, Regression
 
@@ -46,14 +47,14 @@ class TableClassification(Classification):
         self._fraction = fraction
         self._finds_smoothing = label_smoothing == "auto"
         super().__init__(*given, label_smoothing=0.0 if self._finds_smoothing else label_smoothing)
-        if self._finds_smoothing:
+        if self._finds_smoothing and self.loss_name == "log_loss":
             self._smoothing = smoothing
 
     def learn(self, y, incremental, warm_start, classes=None):
         super().learn(y, incremental, warm_start, classes)
-        known = self._smoothing is not None and (incremental or warm_start)
-        if self._finds_smoothing and not known:
-            self._smoothing = _SMOOTHING * _evenness(y) if self.loss_name == "log_loss" else 0.0
+        known = incremental and self._smoothing is not None  # by the first rows
+        if self._finds_smoothing and self.loss_name == "log_loss" and not known:
+            self._smoothing = _SMOOTHING * _evenness(y)
 
     def fitted(self):
         return super().fitted() | {"label_smoothing_": float(self._smoothing)}
@@ -65,7 +66,7 @@ class TableClassification(Classification):
     @property
     def _of_two(self):
         """Whether there are two classes, each with an output."""
-        if self._kind != "binary" or len(self.classes_) != 2:
+        if self._kind != "binary" or len(self.classes_) != 2 or self.loss_name != "log_loss":
             return False
         out = self.output_activation
         return getattr(out, "function", out) in ("auto", "softmax")
@@ -84,23 +85,29 @@ class TableClassification(Classification):
         return labels if len(counts) > 1 and enough else None
 
     def temperature(self, outputs, y, weights):
-        """Return the temperature with the lowest log loss for outputs of the network."""
+        """Return the temperature with the lowest log loss for outputs of the network.
+
+        As in Platt's scaling, targets are mixed with equal shares of all classes, as if there were
+        one more row of each: otherwise probabilities would become 0 and 1 as soon as all of a few
+        rows are predicted correctly.
+        """
         tiny = np.finfo(outputs.dtype).tiny
         logits = np.log(np.maximum(outputs, tiny), dtype=float)
+        n_classes = logits.shape[1] if y.ndim == 1 else 2
+        n_rows = len(y) if weights is None else np.count_nonzero(weights)
+        mixed = n_classes / (n_classes + n_rows)
         if y.ndim == 1:  # numbers of classes
-            rows = np.arange(len(y))
+            expected = (1 - mixed) * logits[np.arange(len(y)), y] + mixed * logits.mean(axis=1)
 
             def losses(scale):
-                scaled = logits * scale
-                top = scaled.max(axis=1)
-                return np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top - scaled[rows, y]
+                return logsumexp(logits * scale, axis=1) - expected * scale
 
         else:
             odds = logits - np.log(np.maximum(1 - outputs, tiny), dtype=float)
-            signs = np.where(y.reshape(odds.shape), -1.0, 1.0)
+            shares = (1 - mixed) * y.reshape(odds.shape) + mixed / 2
 
             def losses(scale):
-                return np.logaddexp(0.0, signs * odds * scale).sum(axis=1)
+                return (np.logaddexp(0.0, odds * scale) - shares * odds * scale).sum(axis=1)
 
         found = minimize_scalar(
             lambda t: np.average(losses(np.exp(-t)), weights=weights),
@@ -113,9 +120,10 @@ class TableClassification(Classification):
         if temperature == 1.0:
             return outputs
         scale = outputs.dtype.type(1 / temperature)
-        powers = outputs**scale
         if self.exclusive and outputs.shape[1] > 1:
+            powers = (outputs / outputs.max(axis=1, keepdims=True)) ** scale  # the largest is 1
             return powers / powers.sum(axis=1, keepdims=True)
+        powers = outputs**scale
         return powers / (powers + (1 - outputs) ** scale)
 
     def score_outputs(self, outputs, y, weights):
@@ -144,7 +152,13 @@ class TableRegression(Regression):
         if self.scale is not None and (incremental or warm_start):
             return
         columns = np.asarray(y, np.float64).reshape(len(y), -1)
-        means, deviations = columns.mean(axis=0), columns.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means, deviations = columns.mean(axis=0), columns.std(axis=0)
+        if not np.isfinite(deviations).all():
+            raise ValueError(
+                f"y has numbers up to {np.abs(columns).max():g}, whose squares overflow; expected "
+                "smaller ones, which can be standardized."
+            )
         if self.loss_name in _UNSCALED:
             means, deviations = np.zeros_like(means), np.ones_like(means)
         deviations[~(deviations > 0)] = 1.0  # constant
