@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 from ..estimator.tasks import Classification, Regression
 
 #: Limits of the logarithm of the temperature.
-_COLDEST, _HOTTEST = np.log(0.05), np.log(20.0)
+_COLDEST, _HOTTEST = np.log(0.1), np.log(10.0)
 #: Label smoothing of classes that are equally frequent.
 _SMOOTHING = 0.1
 #: Losses for targets as they are: their outputs are positive.
