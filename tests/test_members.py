@@ -28,6 +28,7 @@ from sknn.engine.prediction import predict
 from sknn.engine.recipe import Recipe
 from sknn.engine.training import Progress, Trainer
 from sknn.engine.weights import Weights
+from sknn.estimator import first_values
 from sknn.layers import (
     Activation,
     BatchNormalization,
@@ -313,3 +314,22 @@ def test_devices_without_members(monkeypatch):
     assert for_training("cuda", 1e9) == "cuda"
     assert for_prediction("cpu", "cuda", 10, 1e12, 4) == "cpu"
     assert for_training("auto", 1e12, 4) == "cpu"
+
+
+def test_first_values_of_all_members_are_adapted_within_bounded_memory(monkeypatch):
+    network, seen = members_of(3, dropout=False), []
+
+    def noting(*args, rows, **more):
+        seen.append(len(rows))
+        return predict(*args, rows=rows, **more)
+
+    monkeypatch.setattr(first_values, "predict", noting)
+    monkeypatch.setattr(first_values, "_MOST_NUMBERS", 3 * 33 * 20)
+    random, rows = np.random.RandomState(0), np.arange(50)
+    x = random.normal(size=(50, 10))
+    values = []
+    for layer, inputs in ((0, 10), (2, 17), (4, 33), (6, 5)):
+        values += network.layers[layer].draw((inputs,), random, "data_dependent")
+    data = Data(Source(x), Source(x[:, :3]), None, rows, x)
+    first_values.adapt(network, values, [], data, "data_dependent", random, 1)
+    assert seen == [20] * 4
