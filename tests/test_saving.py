@@ -388,11 +388,15 @@ def test_permissions_and_links_are_those_of_an_ordinary_write(path, tmp_path):
         os.umask(before)
     assert type(sknn.load(path)) is sknn.MLPNetRegressor
     os.mkfifo(tmp_path / "fifo")
+    net = sknn.MLPNetRegressor(hidden_layer_sizes=2, max_iter=1).fit([[0.0], [1.0]], [0.0, 1.0])
     for other in (tmp_path, tmp_path / "fifo"):
         with pytest.raises(OSError, match="not a regular file"):
             sknn.save(sknn.MLPNet(), other)
+        with pytest.raises(OSError, match="not a regular file"):
+            net.save_weights(other)
         with pytest.raises(ValueError, match="not a regular file"):
             sknn.load(other)
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 
 
 def test_files_that_must_be_new(path):

@@ -505,7 +505,7 @@ def save(path, layers, input_shape, values):
     Parameters
     ----------
     path : str or path-like
-        The file; an existing one is replaced.
+        The file; an existing one is replaced when the new one is complete.
     layers, input_shape
         As in :func:`parts`.
     values : list of array
@@ -518,8 +518,10 @@ def save(path, layers, input_shape, values):
     OSError
         If the file cannot be written.
     """
-    safetensors = _library()
-    from safetensors.numpy import save_file
+    _library()
+    from safetensors.numpy import save as packed
+
+    from .states import replace  # which imports this module
 
     needed, values = parts(layers, input_shape), [np.asarray(value) for value in values]
     sizes = [(part.path, shape) for part in needed for shape in part.own_shapes]
@@ -534,11 +536,7 @@ def save(path, layers, input_shape, values):
     held, left = {}, iter(values)
     for part in needed:
         held |= zip(part.shapes, part.to_torch([next(left) for _ in part.own_shapes]))
-    path = os.fsdecode(path)
-    try:
-        save_file(held, path)
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from None
+    replace(path, [packed(held)])  # the library would put a file in the place of a device
 
 
 #: First bytes of other kinds of weight files.
