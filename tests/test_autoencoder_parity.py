@@ -80,7 +80,8 @@ def noisy(net, x, step):
     """Return a batch with the noise that an estimator's parameters specify."""
     if not net.noise:
         return x
-    at = SimpleNamespace(seed=noise_seed(check_random_state(net.random_state)), step=step, first=0)
+    seed = noise_seed(check_random_state(net.random_state))
+    at = SimpleNamespace(seed=seed, step=step, first=0, variant=())
     limits = net.noise_range or ((0.0, 1.0) if net.loss == "log_loss" else (-np.inf, np.inf))
     if net.noise_kind == "gaussian":
         name, numbers = "gaussian_noise", (net.noise, *limits)
@@ -144,7 +145,8 @@ def conv_losses(net, w, x, clean, step):
 def drawn(net, heads, step):
     """Return codes drawn from their distributions, and the divergences of these."""
     mean, spread = heads.chunk(2, 1)
-    at = SimpleNamespace(seed=noise_seed(check_random_state(net.random_state)), step=step, first=0)
+    seed = noise_seed(check_random_state(net.random_state))
+    at = SimpleNamespace(seed=seed, step=step, first=0, variant=())
     normals = torch.from_numpy(normals_of(at, mean.shape[1], len(mean), 0).T.copy())
     theirs = torch.distributions.Normal(mean, torch.exp(spread / 2))
     divergence = torch.distributions.kl_divergence(theirs, torch.distributions.Normal(0.0, 1.0))
