@@ -179,7 +179,7 @@ def activity_regularization(layer, x, net):
 
 def drawn(operation, x, net, numbers):
     """Return images, or rows, changed by an operation of the reference."""
-    at = SimpleNamespace(seed=0, step=net.step, first=0)
+    at = SimpleNamespace(seed=0, step=net.step, first=0, variant=())
     out = REFERENCE[operation](at, flatten(None, x, net).numpy().T, *numbers)
     out = torch.from_numpy(out.T.copy())
     if x.ndim == 2:
