@@ -266,6 +266,8 @@ def _judge(error, source):
         return None
     if isinstance(error, OSError) and any(text in source for text in _FILES):
         return None
+    if isinstance(error, RuntimeError) and "NVIDIA driver" in words and "cuda" in source:
+        return None
     if place == "outside":  # a mistake of the program, such as a name that failed to be assigned
         return None
     if not isinstance(error, _ALLOWED):
