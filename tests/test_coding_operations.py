@@ -192,7 +192,7 @@ def test_losses_with_a_slope(width, dtype):
             tape = Tape(width)
             x, base, views = lay_out(tape, arrays, dtype)
             reads = (views["a"], views["y"], tape.weights(steps))
-            tape.add("loss", reads, (views["da"],), (units, 0.0, 0.7, 0.25, steps), variant)
+            tape.add("loss", reads, (views["da"],), (units, 0.0, 0.7, 0.25, 0.0, steps), variant)
             check_tape(tape, base, views, x, dtype, weights=random.uniform(size=n))
 
 
