@@ -1,6 +1,7 @@
 """Saving an estimator to a file, and loading it, without pickle."""
 
 from ..files import codec, states
+from ..files.writing import replace
 from .base import Estimator
 
 
@@ -46,7 +47,7 @@ def save(estimator, path) -> None:
         codec.decode(tree, tensors)  # what is saved can be loaded
     except ValueError as error:
         raise ValueError(f"{type(estimator).__name__} cannot be saved as it is: {error}") from None
-    states.replace(path, states.packed(tree, tensors, "model"))
+    replace(path, states.packed(tree, tensors, "model"))
 
 
 def load(path):

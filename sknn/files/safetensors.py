@@ -30,6 +30,7 @@ from ..layers import (
     SimpleRNN,
 )
 from ..layers.base import output_shape, primitives, size
+from .writing import replace
 
 _ENDINGS = {
     "kernel": "weight",
@@ -520,8 +521,6 @@ def save(path, layers, input_shape, values):
     """
     _library()
     from safetensors.numpy import save as packed
-
-    from .states import replace  # which imports this module
 
     needed, values = parts(layers, input_shape), [np.asarray(value) for value in values]
     sizes = [(part.path, shape) for part in needed for shape in part.own_shapes]
