@@ -34,6 +34,8 @@ pytestmark = needs_emulator
 SINGLE = TrialGPU(threads=32, single=True)
 #: On the perceptron's rule no GPU works, nor on networks with several members.
 NAMES = [name for name in ESTIMATORS if name not in ("perceptron", "one neuron", "members")]
+#: Operations that GPUs have: networks of several members are on the CPU.
+HERE = {name for name in OPERATIONS if not name.startswith("member_")}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,14 +84,14 @@ def test_losses_stay_together_for_fifty_steps_of_float32(name, monkeypatch):
 def test_these_networks_need_every_operation():
     for name in NAMES:
         outcome(name, SINGLE)
-    assert SINGLE.operations == set(OPERATIONS)
+    assert SINGLE.operations == HERE
 
 
 def test_there_is_a_kernel_for_every_operation():
     from sknn.cuda.kernels.frame import KERNELS
 
-    assert set(OPERATIONS) <= KERNELS.keys()
-    assert np.array_equal(sorted(KERNELS.keys() - set(OPERATIONS)), ["collect"])
+    assert HERE <= KERNELS.keys()
+    assert np.array_equal(sorted(KERNELS.keys() - HERE), ["collect"])
 
 
 IMAGES = np.random.RandomState(1).rand(50, 12, 12, 1)
