@@ -26,7 +26,6 @@ def check_bag(net, held, resume_from):
 
 def train_bag(net, job):
     """Train a network for each fold, and store them on the estimator; return it."""
-    job.recipe = replace(job.recipe, verbose=net.verbose)
     jobs, members, begins = [], [], []
     for train, held in _folds(net, job):
         seed = int(job.random_state.randint(2**31 - 1))

@@ -448,7 +448,8 @@ class _BaseTabularNet(LayeredNet):
             return found
         return found.reshape(members, -1, *found.shape[1:]).swapaxes(0, 1)
 
-    activations.__doc__ = LayeredNet.activations.__doc__ + """
+    if LayeredNet.activations.__doc__:  # None with python -OO
+        activations.__doc__ = LayeredNet.activations.__doc__ + """
             With `n_ensemble`: (n_samples, n_ensemble, units).
         """
 
