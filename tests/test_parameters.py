@@ -163,7 +163,8 @@ def test_what_a_fit_leaves_is_documented(name):
 
 
 def test_without_docstrings_all_else_is_the_same():
-    code = "import sknn; print(sknn.MLPNet.__doc__, sknn.MLPNet(alpha=1), sknn.MLPNet().loss)"
+    code = "import sknn; [getattr(sknn, name) for name in sknn.__all__]; "
+    code += "print(sknn.MLPNet.__doc__, sknn.MLPNet(alpha=1), sknn.MLPNet().loss)"
     run = [sys.executable, "-OO", "-c", code]
     out = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert out == "None MLPNet(alpha=1) auto\n"

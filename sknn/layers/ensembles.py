@@ -10,6 +10,7 @@ from ..tape.tape import Parameter
 from .base import describe, size
 from .checks import check_choice, fail
 from .dense import add_dense
+from .tabular import add_scale
 from .weighted import Weighted
 
 _FIRST = {
@@ -166,26 +167,10 @@ class EnsembleDense(Weighted):
 
 
 def _add_scale(tape, x, units, scale, training):
-    """Put x times each member's factors on a tape; return the product and the backward function."""
+    """Put x times each member's factors on a tape, if there are any; return what add_scale does."""
     if scale is None:
         return x, lambda dy, needed: dy
-    if training and scale.trainable:
-        tape.keep(x)
-    y = tape.in_place(x, "scaled")
-    tape.add("member_scale", (x, scale), (y,), (units,))
-
-    def backward(dy, needed):
-        if scale.trainable:
-            product = tape.buffer("product", units)
-            tape.add("multiply", (dy, x), (product,), (units * tape.width,))
-            tape.gradient(scale, "member_sums", (product,), (units,))
-        if not needed:
-            return None
-        dx = tape.in_place(dy, "dx")
-        tape.add("member_scale", (dy, scale), (dx,), (units,))
-        return dx
-
-    return y, backward
+    return add_scale(tape, x, units, scale, training, of_members=True)
 
 
 def _add_own(tape, x, inputs, units, w, b, training):

@@ -113,24 +113,35 @@ class Scale(Layer):
         return [np.ones(size(shape))]
 
     def forward(self, tape, x, shape, parameters, training):
-        s, units = next(parameters), size(shape)
-        if training and s.trainable:
-            tape.keep(x)
-        y = tape.in_place(x, "scaled")
-        tape.add("scale_units", (x, s), (y,), (units,))
+        return add_scale(tape, x, size(shape), next(parameters), training)
 
-        def backward(dy, needed):
-            if s.trainable:
-                products = tape.buffer("products", units)
-                tape.add("multiply", (x, dy), (products,), (units * tape.width,))
-                add_bias_gradient(tape, s, products, 1, units, None)
-            if not needed:
-                return None
-            dx = tape.in_place(dy, "dx")
-            tape.add("scale_units", (dy, s), (dx,), (units,))
-            return dx
 
-        return y, backward
+def add_scale(tape, x, units, scale, training, of_members=False):
+    """Put x times a factor for each unit, or for each of each member, on a tape.
+
+    Return the product and the backward function.
+    """
+    name = "member_scale" if of_members else "scale_units"
+    if training and scale.trainable:
+        tape.keep(x)
+    y = tape.in_place(x, "scaled")
+    tape.add(name, (x, scale), (y,), (units,))
+
+    def backward(dy, needed):
+        if scale.trainable:
+            products = tape.buffer("products", units)
+            tape.add("multiply", (x, dy), (products,), (units * tape.width,))
+            if of_members:
+                tape.gradient(scale, "member_sums", (products,), (units,))
+            else:
+                add_bias_gradient(tape, scale, products, 1, units, None)
+        if not needed:
+            return None
+        dx = tape.in_place(dy, "dx")
+        tape.add(name, (dy, scale), (dx,), (units,))
+        return dx
+
+    return y, backward
 
 
 @dataclass(frozen=True, repr=False)
